@@ -1,0 +1,5 @@
+//! Puts the current token on each request. Reads the cell, and knows nothing of logins.
+
+mod destination;
+
+pub use destination::UnsafeDestination;

@@ -1,0 +1,90 @@
+//! [`Expiry`]: when a token ends.
+
+use std::time::{Duration, SystemTime};
+
+/// When a token ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Expiry {
+    /// So long after the login that brought it was *sent*. The best form, since no two clocks need agree.
+    In(Duration),
+    /// At this time of the local wall clock.
+    At(SystemTime),
+    /// Never: it is not refreshed unless it is rejected, invalidated or the refresh is forced.
+    Never,
+    /// Nobody knows. It is used until it is rejected or invalidated, or for the
+    /// [default lifetime](crate::AuthRefresherBuilder::default_lifetime) where one is set.
+    #[default]
+    Unknown,
+}
+
+/// 9999-12-31T23:59:59Z. A larger number is no count of seconds (most likely it counts milliseconds).
+#[cfg(feature = "jwt")]
+const LAST_SECOND: f64 = 253_402_300_799.0;
+
+impl Expiry {
+    /// Reads the `exp` claim of a JWT (RFC 7519, section 4.1.4) without checking its signature.
+    ///
+    /// `server_time` is the issuer's own clock where it is known (the `Date` header of its answer): what is left of
+    /// the token is then the difference of two readings of one clock. Without it `exp` is compared with `now`, the
+    /// local wall clock; a token that looks expired by that, although its `exp` is later than its `iat`, means that
+    /// one of the clocks is wrong, and `exp - iat` is taken for what is left.
+    ///
+    /// Fractions of a second are dropped. [`Expiry::Unknown`] if this is no JWT, or `exp` is missing or is no
+    /// number of seconds between the years 1970 and 9999.
+    ///
+    /// ```
+    /// use std::time::{Duration, UNIX_EPOCH};
+    /// use tower_auth_refresh::Expiry;
+    ///
+    /// // {"iat":1000,"exp":4600}
+    /// let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJpYXQiOjEwMDAsImV4cCI6NDYwMH0.c2ln";
+    /// let server_time = UNIX_EPOCH + Duration::from_secs(1010);
+    /// let now = UNIX_EPOCH + Duration::from_secs(1020);
+    /// assert_eq!(Expiry::from_jwt(jwt, Some(server_time), now), Expiry::In(Duration::from_secs(3590)));
+    /// assert_eq!(Expiry::from_jwt("opaque", None, now), Expiry::Unknown);
+    /// ```
+    #[cfg(feature = "jwt")]
+    pub fn from_jwt(
+        jwt: impl AsRef<[u8]>,
+        server_time: Option<SystemTime>,
+        now: SystemTime,
+    ) -> Self {
+        use serde_json::Value;
+
+        let Ok(claims) = jsonwebtoken::dangerous::insecure_decode_claims::<Value>(jwt) else {
+            return Self::Unknown;
+        };
+        let Some(claim) = claims.get("exp") else {
+            return Self::Unknown;
+        };
+        let Some(exp) = seconds(claim) else {
+            crate::events::senseless_exp();
+            return Self::Unknown;
+        };
+        let end = SystemTime::UNIX_EPOCH + exp;
+        if let Some(server_time) = server_time {
+            return Self::In(end.duration_since(server_time).unwrap_or_default());
+        }
+        let lifetime = claims
+            .get("iat")
+            .and_then(seconds)
+            .and_then(|iat| exp.checked_sub(iat));
+        match lifetime {
+            Some(lifetime) if end <= now && !lifetime.is_zero() => {
+                crate::events::clock_disagrees(lifetime);
+                Self::In(lifetime)
+            }
+            _ => Self::At(end),
+        }
+    }
+}
+
+/// A NumericDate (RFC 7519, section 2) that makes sense, as time since the epoch.
+#[cfg(feature = "jwt")]
+fn seconds(claim: &serde_json::Value) -> Option<Duration> {
+    let seconds = claim.as_f64()?.floor();
+    (0.0..=LAST_SECOND)
+        .contains(&seconds)
+        .then(|| Duration::from_secs_f64(seconds))
+}

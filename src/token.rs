@@ -1,0 +1,175 @@
+//! [`AccessToken`]: the secret, rendered once into a header value, and when it ends.
+
+use std::{fmt, time::Duration};
+
+use http::HeaderValue;
+
+use crate::Expiry;
+
+const BEARER: &str = "Bearer ";
+
+/// An access token as a login service returns it: the value of the `Authorization` header and its [`Expiry`].
+///
+/// The header value is rendered once and marked [sensitive](HeaderValue::set_sensitive); cloning a token shares its
+/// bytes. `Debug` shows the expiry only.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_auth_refresh::{AccessToken, Expiry};
+///
+/// let token = AccessToken::bearer("mF_9.B5f-4.1JqM")?.with_expires_in(Duration::from_secs(3600));
+/// assert_eq!(token.header_value(), "Bearer mF_9.B5f-4.1JqM");
+/// assert_eq!(token.expiry(), Expiry::In(Duration::from_secs(3600)));
+/// assert!(!format!("{token:?}").contains("mF_9"));
+/// # Ok::<(), tower_auth_refresh::InvalidToken>(())
+/// ```
+#[derive(Clone)]
+pub struct AccessToken {
+    value: HeaderValue,
+    scheme_len: usize,
+    expiry: Expiry,
+    refresh_in: Option<Duration>,
+}
+
+impl AccessToken {
+    /// A bearer token, sent as `Bearer <secret>` (RFC 6750, section 2.1).
+    ///
+    /// # Errors
+    ///
+    /// The secret is empty, or holds a byte other than visible ASCII. (RFC 6750 allows fewer characters still, but
+    /// issuers are known to use more.)
+    pub fn bearer(secret: impl AsRef<[u8]>) -> Result<Self, InvalidToken> {
+        let secret = secret.as_ref();
+        check(secret, |byte| byte.is_ascii_graphic())?;
+        Self::render(BEARER, secret)
+    }
+
+    /// A token that is the whole header value, without a scheme before it.
+    ///
+    /// ```
+    /// # use tower_auth_refresh::AccessToken;
+    /// assert_eq!(AccessToken::raw("token 0a1b2c")?.header_value(), "token 0a1b2c");
+    /// assert!(AccessToken::raw("0a1b2c\n").is_err());
+    /// # Ok::<(), tower_auth_refresh::InvalidToken>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The value is empty, begins or ends with a space, or holds a byte other than visible ASCII and space.
+    pub fn raw(value: impl AsRef<[u8]>) -> Result<Self, InvalidToken> {
+        let value = value.as_ref();
+        let last = value.len().saturating_sub(1);
+        check(value, |byte| byte.is_ascii_graphic() || byte == b' ')?;
+        match value
+            .iter()
+            .enumerate()
+            .find(|&(at, byte)| *byte == b' ' && (at == 0 || at == last))
+        {
+            Some((at, _)) => Err(InvalidToken(Trouble::Byte { at })),
+            None => Self::render("", value),
+        }
+    }
+
+    fn render(scheme: &str, secret: &[u8]) -> Result<Self, InvalidToken> {
+        let value = [scheme.as_bytes(), secret].concat();
+        let mut value = HeaderValue::try_from(value).map_err(|_| InvalidToken(Trouble::Header))?;
+        value.set_sensitive(true);
+        Ok(Self {
+            value,
+            scheme_len: scheme.len(),
+            expiry: Expiry::Unknown,
+            refresh_in: None,
+        })
+    }
+
+    /// Says when the token ends; [`Expiry::Unknown`] unless said.
+    #[must_use]
+    pub fn with_expiry(mut self, expiry: Expiry) -> Self {
+        self.expiry = expiry;
+        self
+    }
+
+    /// Says how long the token lives, counted from when its login was sent: `expires_in` of RFC 6749, section 5.1.
+    #[must_use]
+    pub fn with_expires_in(self, lifetime: Duration) -> Self {
+        self.with_expiry(Expiry::In(lifetime))
+    }
+
+    /// Passes on the issuer's hint of when to refresh, counted from when the login was sent (`refresh_in`).
+    ///
+    /// It takes the place of the lead where it is earlier than the token's end.
+    #[must_use]
+    pub fn with_refresh_in(mut self, after: Duration) -> Self {
+        self.refresh_in = Some(after);
+        self
+    }
+
+    /// The value of the `Authorization` header, marked sensitive.
+    pub fn header_value(&self) -> &HeaderValue {
+        &self.value
+    }
+
+    /// The secret without its scheme, for uses other than HTTP. Take care where it goes.
+    pub fn secret(&self) -> &str {
+        self.value
+            .to_str()
+            .ok()
+            .and_then(|value| value.get(self.scheme_len..))
+            .unwrap_or_default()
+    }
+
+    /// When the token ends. In a token that comes from an [`AuthRefresher`](crate::AuthRefresher), never
+    /// [`Expiry::In`]: the time has been worked out.
+    pub fn expiry(&self) -> Expiry {
+        self.expiry
+    }
+
+    /// The issuer's hint of when to refresh.
+    pub fn refresh_in(&self) -> Option<Duration> {
+        self.refresh_in
+    }
+}
+
+fn check(secret: &[u8], allowed: impl Fn(u8) -> bool) -> Result<(), InvalidToken> {
+    if secret.is_empty() {
+        return Err(InvalidToken(Trouble::Empty));
+    }
+    match secret.iter().position(|&byte| !allowed(byte)) {
+        Some(at) => Err(InvalidToken(Trouble::Byte { at })),
+        None => Ok(()),
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken")
+            .field("expiry", &self.expiry)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A token that cannot be sent in a header. Names the trouble, never the token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidToken(Trouble);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trouble {
+    Empty,
+    Byte { at: usize },
+    Header,
+}
+
+impl fmt::Display for InvalidToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Trouble::Empty => f.write_str("the token is empty"),
+            Trouble::Byte { at } => write!(
+                f,
+                "the token holds a byte that may not be sent there, at position {at}"
+            ),
+            Trouble::Header => f.write_str("the token does not make a header value"),
+        }
+    }
+}
+
+impl std::error::Error for InvalidToken {}
