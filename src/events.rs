@@ -1,8 +1,11 @@
 //! All that the crate tells `tracing`, in one place. Nothing here is given a secret.
 //!
 //! Without the `tracing` feature these do nothing.
+#![cfg_attr(not(feature = "tracing"), allow(unused_variables))]
 
 use std::time::Duration;
+
+use crate::{LoginError, LoginRequest};
 
 macro_rules! event {
     ($level:ident, $($rest:tt)*) => {
@@ -21,10 +24,47 @@ pub(crate) fn senseless_exp() {
 
 #[cfg(feature = "jwt")]
 pub(crate) fn clock_disagrees(lifetime: Duration) {
-    let _ = lifetime;
     event!(
         WARN,
         ?lifetime,
         "the new token looks expired: the local clock and the issuer's disagree; going by the lifetime"
     );
+}
+
+pub(crate) fn login_started(request: &LoginRequest) {
+    event!(DEBUG, reason = ?request.reason, attempt = request.attempt, "login started");
+}
+
+pub(crate) fn login_succeeded(generation: u64, took: Duration) {
+    event!(INFO, generation, ?took, "login succeeded");
+}
+
+pub(crate) fn login_failed(error: &LoginError, failures: u32, took: Duration, pause: Duration) {
+    event!(
+        WARN,
+        error = error as &dyn std::error::Error,
+        failures,
+        ?took,
+        ?pause,
+        "login failed"
+    );
+}
+
+pub(crate) fn superseded() {
+    event!(
+        DEBUG,
+        "the login was begun before a rejection: what it brought is not used"
+    );
+}
+
+pub(crate) fn expired(generation: u64) {
+    event!(
+        WARN,
+        generation,
+        "the token has expired before another came"
+    );
+}
+
+pub(crate) fn rejected(generation: u64) {
+    event!(INFO, generation, "the token is not accepted");
 }

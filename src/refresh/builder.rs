@@ -1,0 +1,196 @@
+//! How an [`AuthRefresher`] is made: its settings, their defaults and limits.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use tower_service::Service;
+
+use super::{AuthRefresher, ledger::Ledger, schedule::Schedule, shared::Shared, worker::Duty};
+use crate::{AccessToken, BoxError, Clock, LoginRequest, SystemClock, login::Login};
+
+/// The longest that any setting may be: no deadline of ours overflows.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The settings of one identity, as they are shared.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) schedule: Schedule,
+    pub(crate) login_timeout: Duration,
+    pub(crate) wait_timeout: Duration,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            schedule: Schedule {
+                lead: Duration::from_secs(300),
+                jitter: true,
+                default_lifetime: None,
+                backoff: (Duration::from_millis(500), Duration::from_secs(60)),
+            },
+            login_timeout: Duration::from_secs(30),
+            wait_timeout: Duration::from_secs(10),
+            clock: Arc::new(SystemClock),
+        }
+    }
+}
+
+/// Says when an [`AuthRefresher`] logs in. Every setting has a default; [`build`](Self::build) checks them all.
+#[must_use]
+pub struct AuthRefresherBuilder {
+    login: Box<dyn Login>,
+    random: Box<dyn FnMut() -> u64 + Send>,
+    settings: Settings,
+}
+
+impl AuthRefresherBuilder {
+    pub(crate) fn new<L>(login: L) -> Self
+    where
+        L: Service<LoginRequest, Response = AccessToken> + Send + 'static,
+        L::Error: Into<BoxError>,
+        L::Future: Send,
+    {
+        Self {
+            login: Box::new(login),
+            // The standard library's hashers are seeded by the system, each one differently.
+            random: Box::new(|| RandomState::new().hash_one(0)),
+            settings: Settings::default(),
+        }
+    }
+
+    /// How long before its end a token is refreshed: the lead. 5 minutes by default.
+    ///
+    /// The lead is cut to a quarter of the token's lifetime where that is shorter. The token in use serves all
+    /// the while; no request waits for its successor.
+    pub fn refresh_before_expiry(mut self, lead: Duration) -> Self {
+        self.settings.schedule.lead = lead;
+        self
+    }
+
+    /// Whether a refresh comes a random while earlier than the lead says, so that many processes that started together do
+    /// not log in together. On by default; at most a tenth of the lifetime and 30 seconds.
+    pub fn jitter(mut self, on: bool) -> Self {
+        self.settings.schedule.jitter = on;
+        self
+    }
+
+    /// How long a token of [unknown expiry](crate::Expiry::Unknown) is used. By default until it is rejected.
+    pub fn default_lifetime(mut self, lifetime: Duration) -> Self {
+        self.settings.schedule.default_lifetime = Some(lifetime);
+        self
+    }
+
+    /// How long one login may take. 30 seconds by default.
+    ///
+    /// A login that takes longer is dropped and counts as a transient failure.
+    pub fn login_timeout(mut self, limit: Duration) -> Self {
+        self.settings.login_timeout = limit;
+        self
+    }
+
+    /// How long one call may wait for a token where there is none. 10 seconds by default.
+    ///
+    /// The login goes on when its callers give up.
+    pub fn wait_timeout(mut self, limit: Duration) -> Self {
+        self.settings.wait_timeout = limit;
+        self
+    }
+
+    /// The shortest and the longest pause after a failed login. Half a second and 60 seconds by default.
+    ///
+    /// The pause doubles with each failure in a row, with jitter; an issuer's `Retry-After` can make it longer, up to 5
+    /// minutes. Without a token, calls fail at once during the pause. The shortest pause also keeps apart two logins that
+    /// succeed.
+    pub fn backoff(mut self, shortest: Duration, longest: Duration) -> Self {
+        self.settings.schedule.backoff = (shortest, longest);
+        self
+    }
+
+    /// The wall clock. The system's by default.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.settings.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where jitter comes from: uniformly distributed numbers. Seeded by the system by default.
+    pub fn random(mut self, numbers: impl FnMut() -> u64 + Send + 'static) -> Self {
+        self.random = Box::new(numbers);
+        self
+    }
+
+    /// Makes the refresher. Nothing is spawned and nobody logs in before the first use, so this needs no runtime.
+    ///
+    /// # Errors
+    ///
+    /// A setting makes no sense; the error names it.
+    pub fn build(self) -> Result<AuthRefresher, InvalidSetting> {
+        let settings = &self.settings;
+        let (shortest, longest) = settings.schedule.backoff;
+        let limit = |name, value: Duration| match value {
+            Duration::ZERO => Err(InvalidSetting {
+                name,
+                trouble: "must be more than zero",
+            }),
+            value if value > LONGEST => Err(InvalidSetting {
+                name,
+                trouble: "must be at most 24 hours",
+            }),
+            _ => Ok(()),
+        };
+        limit("login_timeout", settings.login_timeout)?;
+        limit("wait_timeout", settings.wait_timeout)?;
+        limit("backoff", shortest)?;
+        limit("backoff", longest)?;
+        if shortest > longest {
+            return Err(InvalidSetting {
+                name: "backoff",
+                trouble: "the shortest pause must not exceed the longest",
+            });
+        }
+        if settings.schedule.default_lifetime == Some(Duration::ZERO) {
+            return Err(InvalidSetting {
+                name: "default_lifetime",
+                trouble: "must be more than zero",
+            });
+        }
+        Ok(self.build_unchecked())
+    }
+
+    pub(crate) fn build_unchecked(self) -> AuthRefresher {
+        let duty = Duty {
+            login: self.login,
+            ledger: Ledger::new(self.random),
+        };
+        AuthRefresher {
+            shared: Arc::new(Shared::new(duty, self.settings)),
+        }
+    }
+}
+
+impl fmt::Debug for AuthRefresherBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthRefresherBuilder")
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A setting that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidSetting {
+    name: &'static str,
+    trouble: &'static str,
+}
+
+impl fmt::Display for InvalidSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`: {}", self.name, self.trouble)
+    }
+}
+
+impl std::error::Error for InvalidSetting {}

@@ -1,0 +1,83 @@
+//! The token that the worker holds, and how a new one takes its place.
+
+use std::{sync::Arc, time::Duration};
+
+use http::HeaderValue;
+
+use super::{
+    lease::{Lease, Moment},
+    schedule::Schedule,
+    shared::Demand,
+};
+use crate::{AccessToken, LoginError, events, login::Kind};
+
+#[derive(Debug, Default)]
+pub(crate) struct Holding {
+    pub(crate) lease: Option<Arc<Lease>>,
+    /// How many different tokens there have been.
+    pub(crate) generation: u64,
+    /// The value of the token that was rejected, until another has come: it may not come again.
+    pub(crate) rejected: Option<HeaderValue>,
+}
+
+impl Holding {
+    /// Lets go of a token that has been rejected or has ended; returns its generation.
+    pub(crate) fn let_go(&mut self, now: Moment, demand: Demand) -> Option<u64> {
+        let lease = self.lease.as_ref()?;
+        let generation = lease.generation;
+        if generation <= demand.rejected {
+            events::rejected(generation);
+            self.rejected = Some(lease.token.header_value().clone());
+        } else if lease.is_over(now) {
+            events::expired(generation);
+        } else {
+            return None;
+        }
+        self.lease = None;
+        Some(generation)
+    }
+
+    /// Takes what a login brought. It may have to be published even where the login made no progress, which is the
+    /// error.
+    pub(crate) fn take(
+        &mut self,
+        token: AccessToken,
+        sent: Moment,
+        now: Moment,
+        schedule: &Schedule,
+        draw: f64,
+    ) -> Result<(), LoginError> {
+        let same_token = || LoginError::new(Kind::SameToken, None);
+        if self.rejected.as_ref() == Some(token.header_value()) {
+            return Err(same_token());
+        }
+        let held = self
+            .lease
+            .take_if(|held| held.token.header_value() == token.header_value());
+        let generation = if held.is_some() {
+            self.generation
+        } else {
+            self.generation + 1
+        };
+        let lease = Lease::new(token, generation, sent, schedule, draw);
+        if lease.is_over(now) {
+            self.lease = self.lease.take().or(held);
+            return Err(LoginError::new(Kind::ExpiredOnArrival, None));
+        }
+        // The issuer may know better than before how long the same token has left; but it is no new one.
+        let progress = held.is_none_or(|held| lease.outlives(&held, now));
+        self.lease = Some(Arc::new(lease));
+        self.generation = generation;
+        self.rejected = None;
+        if progress { Ok(()) } else { Err(same_token()) }
+    }
+
+    /// How long the clocks may go unread: until the token ends, at most a heartbeat; `None` if it has no end.
+    pub(crate) fn heartbeat(&self, now: Moment) -> Option<Duration> {
+        let left = self.lease.as_ref()?.until_over(now)?;
+        Some(left.min(HEARTBEAT))
+    }
+}
+
+/// A machine may sleep, or its clock be set, between any two looks at the clocks.
+const HEARTBEAT: Duration = Duration::from_secs(15);

@@ -1,0 +1,95 @@
+//! A token in use, anchored to the moment its login was sent.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::schedule::{self, Schedule};
+use crate::{AccessToken, Expiry};
+
+/// One moment on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) wall: SystemTime,
+    pub(crate) monotonic: Instant,
+}
+
+impl Moment {
+    /// How long ago `self` was, by whichever clock says longer: the monotonic one stands still while a machine sleeps,
+    /// the wall clock can be set back.
+    pub(crate) fn age(self, now: Moment) -> Duration {
+        let wall = now.wall.duration_since(self.wall).unwrap_or_default();
+        wall.max(now.monotonic.saturating_duration_since(self.monotonic))
+    }
+}
+
+/// A published token. Its times are ages: how long after `sent`.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    pub(crate) token: AccessToken,
+    pub(crate) generation: u64,
+    pub(crate) sent: Moment,
+    /// `None`: no end is known.
+    lifetime: Option<Duration>,
+    refresh: Option<Duration>,
+}
+
+impl Lease {
+    /// Works out the ends of a token whose login was sent at `sent`.
+    pub(crate) fn new(
+        token: AccessToken,
+        generation: u64,
+        sent: Moment,
+        schedule: &Schedule,
+        draw: f64,
+    ) -> Self {
+        let lifetime = match token.expiry() {
+            Expiry::In(lifetime) => Some(lifetime),
+            Expiry::At(end) => Some(end.duration_since(sent.wall).unwrap_or_default()),
+            Expiry::Never => None,
+            Expiry::Unknown => schedule.default_lifetime,
+        };
+        let refresh = schedule::refresh_age(schedule, lifetime, token.refresh_in(), draw);
+        let expiry = match (token.expiry(), lifetime) {
+            (Expiry::In(_), Some(lifetime)) => sent
+                .wall
+                .checked_add(lifetime)
+                .map_or(Expiry::Never, Expiry::At),
+            (as_said, _) => as_said,
+        };
+        Self {
+            token: token.with_expiry(expiry),
+            generation,
+            sent,
+            lifetime,
+            refresh,
+        }
+    }
+
+    /// Whether the token's life has ended.
+    pub(crate) fn is_over(&self, now: Moment) -> bool {
+        self.lifetime
+            .is_some_and(|lifetime| self.sent.age(now) >= lifetime)
+    }
+
+    /// How long until the token is to be refreshed; zero if that time has come, `None` if it never does.
+    pub(crate) fn until_refresh(&self, now: Moment) -> Option<Duration> {
+        self.refresh
+            .map(|refresh| refresh.saturating_sub(self.sent.age(now)))
+    }
+
+    /// How long until the token ends; `None` if it has no known end.
+    pub(crate) fn until_over(&self, now: Moment) -> Option<Duration> {
+        self.lifetime
+            .map(|lifetime| lifetime.saturating_sub(self.sent.age(now)))
+    }
+
+    /// Whether it ends later than `other`, by more than a rounded-off second.
+    pub(crate) fn outlives(&self, other: &Lease, now: Moment) -> bool {
+        match (self.until_over(now), other.until_over(now)) {
+            (Some(left), Some(other)) => left > other.saturating_add(Duration::from_secs(1)),
+            (None, Some(_)) => true,
+            (_, None) => false,
+        }
+    }
+}

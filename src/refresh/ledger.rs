@@ -1,0 +1,197 @@
+//! All that a worker knows, and what follows from it: what to do next, and what the outside is told.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    holding::Holding,
+    lease::{Lease, Moment},
+    schedule,
+    shared::{Demand, Shared},
+    status::{State, Status},
+};
+use crate::{AccessToken, LoginError, LoginReason, events};
+
+/// It outlives the runtime of any one worker.
+pub(crate) struct Ledger {
+    random: Box<dyn FnMut() -> u64 + Send>,
+    holding: Holding,
+    /// Logins that have failed since the last good one.
+    failures: u32,
+    /// No login starts before.
+    gate: Option<Instant>,
+    /// The last login was refused for good: without a token, the next one waits until somebody wants it.
+    on_demand: bool,
+    /// What had been asked for when the last login ended.
+    served: Demand,
+}
+
+/// What to do next.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Login(LoginReason),
+    /// Sleep so long, or until something is asked for.
+    Sleep(Option<Duration>),
+}
+
+impl Ledger {
+    pub(crate) fn new(random: Box<dyn FnMut() -> u64 + Send>) -> Self {
+        Self {
+            random,
+            holding: Holding::default(),
+            failures: 0,
+            gate: None,
+            on_demand: false,
+            served: Demand::default(),
+        }
+    }
+
+    /// The token that may be used although no worker watches it yet.
+    pub(crate) fn usable(&self, now: Moment, demand: Demand) -> Option<&Arc<Lease>> {
+        self.holding
+            .lease
+            .as_ref()
+            .filter(|lease| !lease.is_over(now) && lease.generation > demand.rejected)
+    }
+
+    /// What to do at `now`.
+    pub(crate) fn next(&self, now: Moment, demand: Demand) -> Step {
+        let due = self
+            .holding
+            .lease
+            .as_ref()
+            .and_then(|lease| lease.until_refresh(now));
+        let heartbeat = self.heartbeat(now);
+        match self.reason(due, demand) {
+            None => Step::Sleep(due.into_iter().chain(heartbeat).min()),
+            Some(reason) => match self
+                .gate
+                .map(|gate| gate.saturating_duration_since(now.monotonic))
+            {
+                None | Some(Duration::ZERO) => Step::Login(reason),
+                pause => Step::Sleep(pause.into_iter().chain(heartbeat).min()),
+            },
+        }
+    }
+
+    /// Why a token is wanted now, if it is. `due`: how long until the one there is should be refreshed.
+    fn reason(&self, due: Option<Duration>, demand: Demand) -> Option<LoginReason> {
+        let has_token = self.holding.lease.is_some();
+        if demand.forces != self.served.forces {
+            return Some(LoginReason::Forced);
+        }
+        if has_token {
+            return due
+                .is_some_and(|due| due.is_zero())
+                .then_some(LoginReason::Expiring);
+        }
+        if self.on_demand && demand.wants == self.served.wants {
+            return None;
+        }
+        Some(match (&self.holding.rejected, self.holding.generation) {
+            (Some(_), _) => LoginReason::Rejected { challenge: None },
+            (None, 0) => LoginReason::First,
+            (None, _) => LoginReason::Expiring,
+        })
+    }
+
+    /// The attempt's number, were a login to start now.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.failures.saturating_add(1)
+    }
+
+    /// How long the clocks may go unread.
+    pub(crate) fn heartbeat(&self, now: Moment) -> Option<Duration> {
+        self.holding.heartbeat(now)
+    }
+
+    /// A number in `[0, 1)`.
+    fn draw(&mut self) -> f64 {
+        // 53 bits are what a double holds exactly.
+        ((self.random)() >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    /// Takes in how a login ended, and says when the next may start.
+    pub(crate) fn conclude(
+        &mut self,
+        shared: &Shared,
+        outcome: Result<AccessToken, LoginError>,
+        sent: Moment,
+    ) {
+        let now = shared.now();
+        let schedule = &shared.settings.schedule;
+        let outcome = outcome.and_then(|token| {
+            let draw = self.draw();
+            self.holding.take(token, sent, now, schedule, draw)
+        });
+        if let Some(lease) = &self.holding.lease {
+            shared.publish(lease);
+        }
+        self.served = *shared.demand.borrow();
+        let took = now.monotonic.saturating_duration_since(sent.monotonic);
+        let pause = match &outcome {
+            Ok(()) => {
+                events::login_succeeded(self.holding.generation, took);
+                self.failures = 0;
+                schedule.backoff.0
+            }
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                let draw = self.draw();
+                let pause = schedule::backoff(schedule, self.failures, error.retry_after(), draw);
+                events::login_failed(error, self.failures, took, pause);
+                pause
+            }
+        };
+        self.gate = now.monotonic.checked_add(pause);
+        let error = outcome.err();
+        self.on_demand = error.as_ref().is_some_and(LoginError::is_permanent);
+        shared.status.send_modify(|status| {
+            status.ended += 1;
+            status.failures = self.failures;
+            status.retry_at = self.gate.filter(|_| error.is_some());
+            status.last_error = error;
+            self.describe(status, false);
+        });
+    }
+
+    fn describe(&self, status: &mut Status, logging_in: bool) {
+        if status.state == State::ShutDown {
+            return;
+        }
+        status.state = match (&self.holding.lease, logging_in) {
+            (Some(_), true) => State::Refreshing,
+            (Some(_), false) => State::Live,
+            (None, false) if self.failures > 0 => State::Failing,
+            (None, _) => State::LoggingIn,
+        };
+        if let Some(lease) = &self.holding.lease {
+            status.issued = Some(lease.sent.wall);
+            status.expiry = Some(lease.token.expiry());
+            status.generation = lease.generation;
+        }
+    }
+
+    /// Lets go of a token that is of no more use, and tells the outside how things stand.
+    pub(crate) fn tidy(&mut self, shared: &Shared, demand: Demand, logging_in: bool) -> Moment {
+        let now = shared.now();
+        if let Some(generation) = self.holding.let_go(now, demand) {
+            shared.withdraw(generation);
+        }
+        shared.status.send_if_modified(|status| {
+            let before = (status.state, status.issued);
+            self.describe(status, logging_in);
+            before != (status.state, status.issued)
+        });
+        now
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger")
+            .field("holding", &self.holding)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,189 @@
+//! Keeps one identity's token fresh, in one cell. Knows nothing of HTTP requests.
+//!
+//! In reading order: [`lease`] and [`schedule`] (pure: when a token ends, when to log in), [`holding`] and [`ledger`]
+//! (what the worker knows and decides), [`worker`] (the task), [`current`] (the cell), [`shared`] (where callers and
+//! worker meet), [`builder`], and the handle below.
+
+mod builder;
+mod current;
+mod holding;
+mod lease;
+mod ledger;
+mod schedule;
+mod shared;
+mod status;
+mod worker;
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use arc_swap::Guard;
+use tower_service::Service;
+
+pub(crate) use self::lease::Lease;
+use self::shared::Shared;
+pub use self::{
+    builder::{AuthRefresherBuilder, InvalidSetting},
+    status::{State, Status},
+};
+use crate::{AccessToken, BoxError, LoginError, LoginRequest};
+
+/// A wait for a token.
+pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<Arc<Lease>, LoginError>> + Send>>;
+
+/// The token of one identity, kept fresh: a handle that is cheap to clone. All clones share one token and one worker.
+///
+/// Nothing happens before the first use. From then on a task on the runtime of that use logs in, publishes the token,
+/// sleeps until it is to be refreshed, and so on; it ends, and a running login with it, when the last handle is
+/// dropped. If the runtime ends sooner the next use starts where the task was, on its own runtime; a token that is
+/// still good is used on. The runtime needs its time driver
+/// ([`enable_time`](tokio::runtime::Builder::enable_time)), and a current-thread runtime drives the task only while it
+/// is itself driven.
+///
+/// A refresh never gets in the way: the token in use serves until it expires, and a failed refresh is repeated with
+/// growing pauses. No failure is final.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower::service_fn;
+/// use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, LoginRequest};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let login = service_fn(|request: LoginRequest| async move {
+///     assert_eq!(request.attempt, 1);
+///     Ok::<_, BoxError>(AccessToken::bearer("abc")?.with_expires_in(Duration::from_secs(3600)))
+/// });
+/// let refresher = AuthRefresher::builder(login)
+///     .refresh_before_expiry(Duration::from_secs(300))
+///     .login_timeout(Duration::from_secs(30))
+///     .build()?;
+///
+/// refresher.ready().await?; // optional: fail fast at start-up
+/// assert_eq!(refresher.status().generation, 1);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct AuthRefresher {
+    shared: Arc<Shared>,
+}
+
+impl AuthRefresher {
+    /// A refresher with the default settings.
+    ///
+    /// The login service is any tower service from [`LoginRequest`] to [`AccessToken`].
+    pub fn new<L>(login: L) -> Self
+    where
+        L: Service<LoginRequest, Response = AccessToken> + Send + 'static,
+        L::Error: Into<BoxError>,
+        L::Future: Send,
+    {
+        Self::builder(login).build_unchecked()
+    }
+
+    /// A refresher with settings.
+    pub fn builder<L>(login: L) -> AuthRefresherBuilder
+    where
+        L: Service<LoginRequest, Response = AccessToken> + Send + 'static,
+        L::Error: Into<BoxError>,
+        L::Future: Send,
+    {
+        AuthRefresherBuilder::new(login)
+    }
+
+    /// Waits until there is a token, so that a program can fail at start-up rather than at its first request.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token). An error is not final: the next call, or request, tries again.
+    pub async fn ready(&self) -> Result<(), LoginError> {
+        self.shared.token().await.map(drop)
+    }
+
+    /// The token in use; waits for a login if there is none.
+    ///
+    /// Dropping the future loses nothing: the login it waits for goes on.
+    ///
+    /// # Errors
+    ///
+    /// The login that was waited for failed; or the last one did, and the pause after it is not over; or
+    /// [the wait took too long](AuthRefresherBuilder::wait_timeout); or the refresher has been shut down; or there is no
+    /// tokio runtime.
+    pub async fn token(&self) -> Result<AccessToken, LoginError> {
+        Ok(self.shared.token().await?.token.clone())
+    }
+
+    /// Refreshes the token now, or joins the login that is running, and waits for its end.
+    ///
+    /// The token in use serves meanwhile. Dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token), but that the wait is limited by the login's timeout and the caller's together. A failure
+    /// leaves the token in use where it is.
+    pub async fn refresh(&self) -> Result<Refreshed, LoginError> {
+        let lease = self.shared.refresh().await?;
+        let next_refresh = lease.until_refresh(self.shared.now());
+        Ok(Refreshed {
+            token: lease.token.clone(),
+            next_refresh,
+        })
+    }
+
+    /// Uses the current token no more, and logs in for another. Does nothing if there is no token.
+    ///
+    /// A login that is running already does not count: it was asked for before.
+    pub fn invalidate(&self) {
+        let generation = self
+            .shared
+            .current
+            .load()
+            .as_ref()
+            .map(|lease| lease.generation);
+        if let Some(generation) = generation {
+            self.shared.reject(generation);
+        }
+    }
+
+    /// The token in use, for the hot path. The guard must be gone before the next await.
+    #[inline]
+    pub(crate) fn current(&self) -> Guard<Option<Arc<Lease>>> {
+        self.shared.current.load()
+    }
+
+    /// Waits for a token, for a call that found none.
+    pub(crate) fn wait(&self) -> TokenFuture {
+        let shared = self.shared.clone();
+        Box::pin(async move { shared.token().await })
+    }
+
+    /// How things stand.
+    pub fn status(&self) -> Status {
+        self.shared.status.borrow().clone()
+    }
+
+    /// Ends the worker, and a running login with it, for good: from now on calls that need a token fail.
+    ///
+    /// Does not wait; the task is gone when its runtime has polled it once more.
+    pub fn shutdown(&self) {
+        self.shared.shut_down();
+    }
+}
+
+impl fmt::Debug for AuthRefresher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthRefresher")
+            .field("status", &*self.shared.status.borrow())
+            .finish()
+    }
+}
+
+/// What a [refresh](AuthRefresher::refresh) by hand brought.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Refreshed {
+    /// The new token.
+    pub token: AccessToken,
+    /// How long until the next refresh; `None` if none is planned.
+    pub next_refresh: Option<Duration>,
+}

@@ -1,0 +1,399 @@
+//! The life of a token, in paused time.
+
+mod support;
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use support::{HOUR, Logins, chain, client, request, secs, send, token};
+use tokio::{
+    sync::Barrier,
+    task::JoinSet,
+    time::{Instant, advance, sleep},
+};
+use tower::ServiceExt;
+use tower_auth_refresh::{AuthRefresher, Error, LoginReason, State};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_first_requests_cause_one_login() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        // Everybody else gets a turn before the login ends.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        token(n, HOUR)
+    });
+    let client = client(&refresher);
+    let barrier = Arc::new(Barrier::new(1000));
+    let mut tasks = JoinSet::new();
+    for _ in 0..1000 {
+        let (client, barrier) = (client.clone(), barrier.clone());
+        tasks.spawn(async move {
+            barrier.wait().await;
+            client.oneshot(request()).await.unwrap().into_body()
+        });
+    }
+    let answers = tasks.join_all().await;
+    assert_eq!(answers.len(), 1000);
+    assert!(answers.iter().all(|answer| answer == "Bearer t1"));
+    assert_eq!(logins.started(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_is_refreshed_five_minutes_before_its_end() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move { token(n, HOUR) });
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+
+    sleep(HOUR - secs(301)).await;
+    assert_eq!(logins.started(), 1);
+    sleep(secs(2)).await;
+    assert_eq!(logins.started(), 2);
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
+    assert_eq!(logins.requests()[1].reason, LoginReason::Expiring);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_request_waits_for_a_refresh() {
+    let logins = Logins::default();
+    let refresher = logins
+        .builder(|n| async move {
+            if n > 1 {
+                sleep(secs(60)).await;
+            }
+            token(n, HOUR)
+        })
+        .login_timeout(secs(90))
+        .build()
+        .unwrap();
+    refresher.ready().await.unwrap();
+    sleep(HOUR - secs(300)).await;
+
+    for second in 0..60 {
+        let before = Instant::now();
+        assert_eq!(
+            send(&refresher).await.unwrap(),
+            "Bearer t1",
+            "second {second}"
+        );
+        assert_eq!(before.elapsed(), Duration::ZERO);
+        sleep(secs(1)).await;
+        if second == 1 {
+            assert_eq!(refresher.status().state, State::Refreshing);
+        }
+    }
+    sleep(secs(1)).await;
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
+    assert_eq!(logins.started(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_refresh_leaves_the_token_in_use_until_its_end_and_the_first_good_login_heals() {
+    let logins = Logins::default();
+    let outage_ends = Instant::now() + HOUR + secs(600);
+    let refresher = logins.refresher(move |n| async move {
+        if n > 1 && Instant::now() < outage_ends {
+            return Err("the identity provider is down".into());
+        }
+        token(n, HOUR)
+    });
+    refresher.ready().await.unwrap();
+
+    sleep(HOUR - secs(1)).await;
+    assert!(logins.started() > 3, "it is tried again");
+    assert!(refresher.status().failures > 2);
+    assert_eq!(refresher.status().state, State::Live);
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+
+    sleep(secs(2)).await;
+    let error = send(&refresher).await.unwrap_err();
+    let Error::Login(error) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(
+        chain(&error),
+        ["the login failed", "the identity provider is down"]
+    );
+    assert_eq!(refresher.status().state, State::Failing);
+
+    sleep(secs(600 + 60)).await;
+    assert_eq!(
+        send(&refresher).await.unwrap(),
+        format!("Bearer t{}", logins.started())
+    );
+    assert_eq!(refresher.status().failures, 0);
+    assert!(refresher.status().last_error.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_who_wait_share_a_failure_and_later_ones_fail_at_once() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|_| async {
+        sleep(secs(5)).await;
+        Err("no".into())
+    });
+    let start = Instant::now();
+    let mut waiting = JoinSet::new();
+    for _ in 0..100 {
+        let refresher = refresher.clone();
+        waiting.spawn(async move { (send(&refresher).await.is_err(), start.elapsed()) });
+    }
+    for (failed, after) in waiting.join_all().await {
+        assert!(failed);
+        assert_eq!(after.as_secs(), 5);
+    }
+    assert_eq!(logins.started(), 1);
+
+    let before = Instant::now();
+    assert!(send(&refresher).await.is_err());
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert_eq!(logins.started(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_caller_that_gives_up_loses_nothing() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        sleep(Duration::from_millis(200)).await;
+        token(n, HOUR)
+    });
+    let impatient = tokio::time::timeout(Duration::from_millis(50), send(&refresher)).await;
+    assert!(impatient.is_err());
+    sleep(Duration::from_millis(200)).await;
+    let before = Instant::now();
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+    assert_eq!(before.elapsed(), Duration::ZERO);
+    assert_eq!(logins.started(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_for_a_token_is_limited() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|_| pending());
+    let start = Instant::now();
+    let Err(Error::Login(error)) = send(&refresher).await else {
+        panic!("no token can have come")
+    };
+    assert!(error.is_timeout(), "{error}");
+    assert_eq!(start.elapsed(), secs(10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_hangs_is_given_up_and_tried_again() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        if n == 1 {
+            pending().await
+        } else {
+            token(n, HOUR)
+        }
+    });
+    assert!(send(&refresher).await.is_err());
+    sleep(secs(22)).await;
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
+    assert_eq!(logins.requests()[1].attempt, 2);
+    assert_eq!(logins.most_running(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_panics_has_failed() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        assert!(n > 1, "the first login panics");
+        token(n, HOUR)
+    });
+    let Err(Error::Login(error)) = send(&refresher).await else {
+        panic!("no token can have come")
+    };
+    assert_eq!(error.to_string(), "the login service panicked");
+    sleep(secs(1)).await;
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_by_hand_tells_the_token_and_when_the_next_is_due() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move { token(n, HOUR) });
+    refresher.ready().await.unwrap();
+    let refreshed = refresher.refresh().await.unwrap();
+    assert_eq!(refreshed.token.header_value(), "Bearer t2");
+    assert_eq!(refreshed.next_refresh, Some(HOUR - secs(300)));
+    assert_eq!(logins.requests()[1].reason, LoginReason::Forced);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_by_hand_joins_the_login_that_is_running() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        sleep(secs(2)).await;
+        token(n, HOUR)
+    });
+    let (first, joined) = tokio::join!(refresher.ready(), async {
+        sleep(secs(1)).await;
+        refresher.refresh().await.unwrap()
+    });
+    first.unwrap();
+    assert_eq!(joined.token.header_value(), "Bearer t1");
+    assert_eq!(logins.started(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_invalidated_token_is_used_no_more() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move { token(n, HOUR) });
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+    refresher.invalidate();
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
+    assert!(matches!(
+        logins.requests()[1].reason,
+        LoginReason::Rejected { .. }
+    ));
+    assert_eq!(refresher.status().generation, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_login_brings_that_was_begun_before_an_invalidation_is_not_used() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        if n > 1 {
+            sleep(secs(2)).await;
+        }
+        token(n, HOUR)
+    });
+    refresher.ready().await.unwrap();
+    sleep(HOUR - secs(300)).await;
+    sleep(secs(1)).await;
+    assert_eq!(refresher.status().state, State::Refreshing);
+    refresher.invalidate();
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t3");
+    assert_eq!(logins.started(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shut_down_refresher_logs_in_no_more() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move { token(n, HOUR) });
+    refresher.ready().await.unwrap();
+    refresher.shutdown();
+    let Err(Error::Login(error)) = send(&refresher).await else {
+        panic!("there is a token")
+    };
+    assert!(error.is_shut_down());
+    assert!(refresher.refresh().await.unwrap_err().is_shut_down());
+    assert_eq!(refresher.status().state, State::ShutDown);
+    sleep(2 * HOUR).await;
+    assert_eq!(logins.started(), 1);
+    assert_eq!(alive_tasks(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_token_and_one_worker_however_often_the_layer_is_applied() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move { token(n, HOUR) });
+    let (one, other) = (client(&refresher), client(&refresher));
+    for client in [one.clone(), one, other.clone(), other] {
+        assert_eq!(
+            client.oneshot(request()).await.unwrap().into_body(),
+            "Bearer t1"
+        );
+    }
+    assert_eq!(logins.started(), 1);
+    assert_eq!(alive_tasks(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_drop_ends_the_worker_and_a_running_login() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|_| pending());
+    let client = client(&refresher);
+    let waiting = tokio::spawn(client.oneshot(request()));
+    sleep(secs(1)).await;
+    assert_eq!((logins.running(), alive_tasks()), (1, 2));
+
+    waiting.abort();
+    drop(refresher);
+    assert!(waiting.await.unwrap_err().is_cancelled());
+    advance(Duration::from_millis(1)).await;
+    assert_eq!((logins.running(), alive_tasks()), (0, 0));
+}
+
+#[test]
+fn nothing_needs_a_runtime_before_the_first_use() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move { token(n, HOUR) });
+    let client = client(&refresher);
+    let (one, other) = (client.clone(), client);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        assert_eq!(
+            one.oneshot(request()).await.unwrap().into_body(),
+            "Bearer t1"
+        );
+        assert_eq!(
+            other.oneshot(request()).await.unwrap().into_body(),
+            "Bearer t1"
+        );
+        assert_eq!(alive_tasks(), 1);
+        drop(refresher);
+        tokio::task::yield_now().await;
+        assert_eq!(alive_tasks(), 0);
+    });
+    assert_eq!(logins.started(), 1);
+}
+
+#[test]
+fn without_a_runtime_a_wait_fails_and_says_why() {
+    let refresher =
+        AuthRefresher::new(Logins::default().service(|n| async move { token(n, HOUR) }));
+    let mut wait = tokio_test::task::spawn(refresher.token());
+    // The wait's own limit needs a runtime too.
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait.poll()));
+    let std::task::Poll::Ready(Err(error)) = outcome.expect("it does not panic") else {
+        panic!("there is no token to be had")
+    };
+    assert_eq!(error.to_string(), "a login needs a tokio runtime to run on");
+}
+
+#[test]
+fn a_runtime_that_dies_in_mid_login_hands_over_to_the_next() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        if n == 1 {
+            pending().await
+        } else {
+            token(n, HOUR)
+        }
+    });
+    let runtime = || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+
+    let first = runtime();
+    first.block_on(async {
+        tokio::select! {
+            _ = send(&refresher) => panic!("the login hangs"),
+            () = async { while logins.running() == 0 { tokio::task::yield_now().await } } => {}
+        }
+    });
+    drop(first);
+    assert_eq!(logins.running(), 0);
+    assert_eq!(refresher.status().state, State::Idle);
+
+    let second = runtime();
+    assert_eq!(second.block_on(send(&refresher)).unwrap(), "Bearer t2");
+    drop(second);
+    assert_eq!(runtime().block_on(send(&refresher)).unwrap(), "Bearer t2");
+    assert_eq!(logins.started(), 2, "a token that is still good is used on");
+}
+
+fn alive_tasks() -> usize {
+    tokio::runtime::Handle::current()
+        .metrics()
+        .num_alive_tasks()
+}
