@@ -16,10 +16,7 @@ macro_rules! event {
 
 #[cfg(feature = "jwt")]
 pub(crate) fn senseless_exp() {
-    event!(
-        WARN,
-        "the token's `exp` is no number of seconds that makes sense: its expiry is unknown"
-    );
+    event!(WARN, "the token's `exp` is no number of seconds that makes sense: its expiry is unknown");
 }
 
 #[cfg(feature = "jwt")]
@@ -40,29 +37,15 @@ pub(crate) fn login_succeeded(generation: u64, took: Duration) {
 }
 
 pub(crate) fn login_failed(error: &LoginError, failures: u32, took: Duration, pause: Duration) {
-    event!(
-        WARN,
-        error = error as &dyn std::error::Error,
-        failures,
-        ?took,
-        ?pause,
-        "login failed"
-    );
+    event!(WARN, error = error as &dyn std::error::Error, failures, ?took, ?pause, "login failed");
 }
 
 pub(crate) fn superseded() {
-    event!(
-        DEBUG,
-        "the login was begun before a rejection: what it brought is not used"
-    );
+    event!(DEBUG, "the login was begun before a rejection: what it brought is not used");
 }
 
 pub(crate) fn expired(generation: u64) {
-    event!(
-        WARN,
-        generation,
-        "the token has expired before another came"
-    );
+    event!(INFO, generation, "the token has expired");
 }
 
 pub(crate) fn rejected(generation: u64) {

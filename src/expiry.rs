@@ -45,11 +45,7 @@ impl Expiry {
     /// assert_eq!(Expiry::from_jwt("opaque", None, now), Expiry::Unknown);
     /// ```
     #[cfg(feature = "jwt")]
-    pub fn from_jwt(
-        jwt: impl AsRef<[u8]>,
-        server_time: Option<SystemTime>,
-        now: SystemTime,
-    ) -> Self {
+    pub fn from_jwt(jwt: impl AsRef<[u8]>, server_time: Option<SystemTime>, now: SystemTime) -> Self {
         use serde_json::Value;
 
         let Ok(claims) = jsonwebtoken::dangerous::insecure_decode_claims::<Value>(jwt) else {
@@ -66,10 +62,7 @@ impl Expiry {
         if let Some(server_time) = server_time {
             return Self::In(end.duration_since(server_time).unwrap_or_default());
         }
-        let lifetime = claims
-            .get("iat")
-            .and_then(seconds)
-            .and_then(|iat| exp.checked_sub(iat));
+        let lifetime = claims.get("iat").and_then(seconds).and_then(|iat| exp.checked_sub(iat));
         match lifetime {
             Some(lifetime) if end <= now && !lifetime.is_zero() => {
                 crate::events::clock_disagrees(lifetime);
@@ -84,7 +77,5 @@ impl Expiry {
 #[cfg(feature = "jwt")]
 fn seconds(claim: &serde_json::Value) -> Option<Duration> {
     let seconds = claim.as_f64()?.floor();
-    (0.0..=LAST_SECOND)
-        .contains(&seconds)
-        .then(|| Duration::from_secs_f64(seconds))
+    (0.0..=LAST_SECOND).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }

@@ -57,10 +57,7 @@
 //! ([`Expiry::from_jwt`]) and `tracing` (events of the token's life). Besides: `jwt-verify`, the check of a JWT's signature.
 //! Without any, the layer and the refresher remain; they work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![cfg_attr(
-    not(test),
-    warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
-)]
+#![cfg_attr(not(test), warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]
 // The links to features that are off lead nowhere; with all of them on, every link is checked.
 #![cfg_attr(
     not(all(feature = "arthur", feature = "http-client", feature = "jwt")),
@@ -85,7 +82,7 @@ pub use clock::{Clock, SystemClock};
 pub use error::{BoxError, Error};
 pub use expiry::Expiry;
 pub use login::{LoginError, LoginReason, LoginRequest};
-pub use refresh::{AuthRefresher, AuthRefresherBuilder, InvalidSetting, Refreshed, State, Status};
+pub use refresh::{AuthRefresher, AuthRefresherBuilder, InvalidSetting, NoTokenPolicy, Refreshed, State, Status};
 pub use token::{AccessToken, InvalidToken};
 
 /// The README's code, compiled.

@@ -121,26 +121,26 @@ impl LoginError {
     pub fn with_retry_after(self, delay: Duration) -> Self {
         let source = match Arc::try_unwrap(self.0) {
             Ok(inner) => {
-                return Self(Arc::new(Inner {
-                    retry_after: Some(delay),
-                    ..inner
-                }));
+                return Self(Arc::new(Inner { retry_after: Some(delay), ..inner }));
             }
             Err(shared) => Self(shared),
         };
-        Self(Arc::new(Inner {
-            kind: source.0.kind,
-            retry_after: Some(delay),
-            source: Some(source.into()),
-        }))
+        Self(Arc::new(Inner { kind: source.0.kind, retry_after: Some(delay), source: Some(source.into()) }))
     }
 
     pub(crate) fn new(kind: Kind, source: Option<BoxError>) -> Self {
-        Self(Arc::new(Inner {
-            kind,
-            retry_after: None,
-            source,
-        }))
+        Self(Arc::new(Inner { kind, retry_after: None, source }))
+    }
+
+    /// Time ran out; `last` is why there was no token before. Of a row of timeouts only the cause before them is kept.
+    pub(crate) fn timed_out(kind: Kind, last: Option<&Self>) -> Self {
+        let cause = match last {
+            Some(last) if matches!((kind, last.0.kind), (Kind::LoginTimeout(_), Kind::LoginTimeout(_))) => {
+                last.0.source.as_ref().and_then(|source| source.downcast_ref::<Self>())
+            }
+            last => last,
+        };
+        Self::new(kind, cause.map(|cause| cause.clone().into()))
     }
 
     /// The `LoginError` in `error` or among its sources; else a transient one caused by `error`.
@@ -195,13 +195,9 @@ impl fmt::Display for LoginError {
             Kind::LoginTimeout(limit) => write!(f, "the login took longer than {limit:?}"),
             Kind::WaitTimeout(limit) => write!(f, "no token came within {limit:?}"),
             Kind::Panicked => f.write_str("the login service panicked"),
-            Kind::ExpiredOnArrival => {
-                f.write_str("the login brought a token that had already expired")
-            }
+            Kind::ExpiredOnArrival => f.write_str("the login brought a token that had already expired"),
             Kind::SameToken => f.write_str("the login brought the same token again"),
-            Kind::Reentrant => {
-                f.write_str("the login service needs the very token it is asked for")
-            }
+            Kind::Reentrant => f.write_str("the login service needs the very token it is asked for"),
             Kind::NoRuntime => f.write_str("a login needs a tokio runtime to run on"),
             Kind::WorkerEnded => f.write_str("the task that logs in was ended by its runtime"),
             Kind::ShutDown => f.write_str("the refresher has been shut down"),
@@ -226,8 +222,7 @@ impl std::error::Error for LoginError {
 }
 
 /// A login under way.
-pub(crate) type LoginFuture<'a> =
-    Pin<Box<dyn Future<Output = Result<AccessToken, LoginError>> + Send + 'a>>;
+pub(crate) type LoginFuture<'a> = Pin<Box<dyn Future<Output = Result<AccessToken, LoginError>> + Send + 'a>>;
 
 /// A login service without its type: made ready, then called.
 pub(crate) trait Login: Send {

@@ -60,11 +60,7 @@ impl AccessToken {
         let value = value.as_ref();
         let last = value.len().saturating_sub(1);
         check(value, |byte| byte.is_ascii_graphic() || byte == b' ')?;
-        match value
-            .iter()
-            .enumerate()
-            .find(|&(at, byte)| *byte == b' ' && (at == 0 || at == last))
-        {
+        match value.iter().enumerate().find(|&(at, byte)| *byte == b' ' && (at == 0 || at == last)) {
             Some((at, _)) => Err(InvalidToken(Trouble::Byte { at })),
             None => Self::render("", value),
         }
@@ -76,12 +72,7 @@ impl AccessToken {
         value.set_sensitive(true);
         // The first clone is what makes the bytes shared; better now than in a request.
         drop(value.clone());
-        Ok(Self {
-            value,
-            scheme_len: scheme.len(),
-            expiry: Expiry::Unknown,
-            refresh_in: None,
-        })
+        Ok(Self { value, scheme_len: scheme.len(), expiry: Expiry::Unknown, refresh_in: None })
     }
 
     /// Says when the token ends; [`Expiry::Unknown`] unless said.
@@ -113,11 +104,7 @@ impl AccessToken {
 
     /// The secret without its scheme, for uses other than HTTP. Take care where it goes.
     pub fn secret(&self) -> &str {
-        self.value
-            .to_str()
-            .ok()
-            .and_then(|value| value.get(self.scheme_len..))
-            .unwrap_or_default()
+        self.value.to_str().ok().and_then(|value| value.get(self.scheme_len..)).unwrap_or_default()
     }
 
     /// When the token ends. In a token that comes from an [`AuthRefresher`](crate::AuthRefresher), never
@@ -144,9 +131,7 @@ fn check(secret: &[u8], allowed: impl Fn(u8) -> bool) -> Result<(), InvalidToken
 
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessToken")
-            .field("expiry", &self.expiry)
-            .finish_non_exhaustive()
+        f.debug_struct("AccessToken").field("expiry", &self.expiry).finish_non_exhaustive()
     }
 }
 
@@ -165,10 +150,7 @@ impl fmt::Display for InvalidToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Trouble::Empty => f.write_str("the token is empty"),
-            Trouble::Byte { at } => write!(
-                f,
-                "the token holds a byte that may not be sent there, at position {at}"
-            ),
+            Trouble::Byte { at } => write!(f, "the token holds a byte that may not be sent there, at position {at}"),
             Trouble::Header => f.write_str("the token does not make a header value"),
         }
     }

@@ -20,17 +20,12 @@ fn request() -> Request<()> {
 }
 
 fn inner(request: Request<()>) -> Ready<Result<Response<bool>, Infallible>> {
-    ready(Ok(Response::new(
-        request.headers().contains_key(AUTHORIZATION),
-    )))
+    ready(Ok(Response::new(request.headers().contains_key(AUTHORIZATION))))
 }
 
 #[test]
 fn a_call_with_a_token_allocates_nothing() {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let login = service_fn(|_: LoginRequest| ready(AccessToken::bearer("abc")));
     let refresher = AuthRefresher::new(login);
     let mut client = AuthRefreshLayer::new(refresher.clone()).layer(service_fn(inner));
@@ -52,8 +47,5 @@ fn a_call_with_a_token_allocates_nothing() {
     refresher.shutdown();
     let request = request();
     let waiting = measure(|| drop(client.call(request)));
-    assert!(
-        waiting.count_total > 0,
-        "the count counts: waiting for a token does allocate"
-    );
+    assert!(waiting.count_total > 0, "the count counts: waiting for a token does allocate");
 }

@@ -22,37 +22,23 @@ use tokio::{
 };
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, buffer::Buffer, service_fn};
 use tower_auth_refresh::{
-    AccessToken, AuthRefreshLayer, AuthRefresher, Error, LoginRequest, ResponseFuture,
-    UnsafeDestination,
+    AccessToken, AuthRefreshLayer, AuthRefresher, Error, LoginRequest, ResponseFuture, UnsafeDestination,
 };
 
 fn fixed(token: &'static str) -> AuthRefresher {
-    AuthRefresher::new(service_fn(move |_: LoginRequest| {
-        ready(AccessToken::bearer(token))
-    }))
+    AuthRefresher::new(service_fn(move |_: LoginRequest| ready(AccessToken::bearer(token))))
 }
 
 async fn echo(request: Request<()>) -> Result<Response<Vec<HeaderValue>>, BoxError> {
-    Ok(Response::new(
-        request
-            .headers()
-            .get_all(AUTHORIZATION)
-            .iter()
-            .cloned()
-            .collect(),
-    ))
+    Ok(Response::new(request.headers().get_all(AUTHORIZATION).iter().cloned().collect()))
 }
 
 #[tokio::test]
 async fn the_header_is_sensitive_and_takes_the_place_of_the_callers() {
     let client = AuthRefreshLayer::new(fixed("abc")).layer(service_fn(echo));
     let mut request = request();
-    request
-        .headers_mut()
-        .append(AUTHORIZATION, HeaderValue::from_static("Basic Zm9v"));
-    request
-        .headers_mut()
-        .append(AUTHORIZATION, HeaderValue::from_static("Basic YmFy"));
+    request.headers_mut().append(AUTHORIZATION, HeaderValue::from_static("Basic Zm9v"));
+    request.headers_mut().append(AUTHORIZATION, HeaderValue::from_static("Basic YmFy"));
     let sent = client.oneshot(request).await.unwrap().into_body();
     assert_eq!(sent, ["Bearer abc"]);
     assert!(sent.iter().all(HeaderValue::is_sensitive));
@@ -61,25 +47,17 @@ async fn the_header_is_sensitive_and_takes_the_place_of_the_callers() {
 #[tokio::test]
 async fn a_token_goes_in_plain_text_only_where_allowed_and_the_request_is_not_sent_otherwise() {
     let layer = AuthRefreshLayer::new(fixed("abc"));
-    for (uri, refused) in [
-        ("http://example.com/", UnsafeDestination::PlainText),
-        ("/origin-form", UnsafeDestination::Unknown),
-    ] {
+    for (uri, refused) in
+        [("http://example.com/", UnsafeDestination::PlainText), ("/origin-form", UnsafeDestination::Unknown)]
+    {
         let request = || Request::get(uri).body(()).unwrap();
-        let unreached = service_fn(|_: Request<()>| async {
-            panic!("the request was sent") as Result<Response<()>, Infallible>
-        });
+        let unreached =
+            service_fn(|_: Request<()>| async { panic!("the request was sent") as Result<Response<()>, Infallible> });
         let error = layer.layer(unreached).oneshot(request()).await.unwrap_err();
-        assert!(
-            matches!(error, Error::Refused(why) if why == refused),
-            "{error}"
-        );
+        assert!(matches!(error, Error::Refused(why) if why == refused), "{error}");
 
         let allowed = layer.clone().allow_plain_text(true).layer(service_fn(echo));
-        assert_eq!(
-            allowed.oneshot(request()).await.unwrap().into_body(),
-            ["Bearer abc"]
-        );
+        assert_eq!(allowed.oneshot(request()).await.unwrap().into_body(), ["Bearer abc"]);
     }
 }
 
@@ -95,30 +73,17 @@ async fn readiness_does_not_wait_for_a_token_and_does_not_fail_without_one() {
 #[tokio::test]
 async fn an_inner_error_comes_through_as_itself() {
     let failing = service_fn(|_: Request<()>| ready(Err::<Response<()>, _>(std::fmt::Error)));
-    let error = AuthRefreshLayer::new(fixed("abc"))
-        .layer(failing)
-        .oneshot(request())
-        .await
-        .unwrap_err();
+    let error = AuthRefreshLayer::new(fixed("abc")).layer(failing).oneshot(request()).await.unwrap_err();
     assert!(matches!(error, Error::Inner(std::fmt::Error)));
     assert!(BoxError::from(error).is::<std::fmt::Error>());
 }
 
 #[tokio::test]
 async fn it_stands_below_and_above_services_with_boxed_errors() {
-    let inner = ServiceBuilder::new()
-        .buffer::<Request<()>>(1)
-        .timeout(HOUR)
-        .service_fn(echo);
-    let client = ServiceBuilder::new()
-        .buffer(1)
-        .timeout(HOUR)
-        .layer(AuthRefreshLayer::new(fixed("abc")))
-        .service(inner);
-    assert_eq!(
-        client.oneshot(request()).await.unwrap().into_body(),
-        ["Bearer abc"]
-    );
+    let inner = ServiceBuilder::new().buffer::<Request<()>>(1).timeout(HOUR).service_fn(echo);
+    let client =
+        ServiceBuilder::new().buffer(1).timeout(HOUR).layer(AuthRefreshLayer::new(fixed("abc"))).service(inner);
+    assert_eq!(client.oneshot(request()).await.unwrap().into_body(), ["Bearer abc"]);
 }
 
 /// Panics when it is called without having been made ready, and is not ready when cloned.
@@ -144,10 +109,7 @@ impl Service<Request<()>> for Strict {
     }
 
     fn call(&mut self, _: Request<()>) -> Self::Future {
-        assert!(
-            std::mem::take(&mut self.ready),
-            "called before it was ready"
-        );
+        assert!(std::mem::take(&mut self.ready), "called before it was ready");
         ready(Ok(Response::new(())))
     }
 }
@@ -164,23 +126,16 @@ async fn no_service_is_called_before_it_is_ready() {
 async fn a_login_that_shares_the_apis_only_slot_does_not_wait_for_itself() {
     let slot = Arc::new(Semaphore::new(1));
     let api = ServiceBuilder::new()
-        .layer(tower::limit::GlobalConcurrencyLimitLayer::with_semaphore(
-            slot.clone(),
-        ))
+        .layer(tower::limit::GlobalConcurrencyLimitLayer::with_semaphore(slot.clone()))
         .service_fn(echo);
     let login = ServiceBuilder::new()
-        .layer(tower::limit::GlobalConcurrencyLimitLayer::with_semaphore(
-            slot,
-        ))
+        .layer(tower::limit::GlobalConcurrencyLimitLayer::with_semaphore(slot))
         .service_fn(|_: LoginRequest| async {
             sleep(secs(1)).await;
             token(1, HOUR)
         });
     let client = AuthRefreshLayer::with_login(login).layer(api);
-    assert_eq!(
-        client.oneshot(request()).await.unwrap().into_body(),
-        ["Bearer t1"]
-    );
+    assert_eq!(client.oneshot(request()).await.unwrap().into_body(), ["Bearer t1"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -190,9 +145,7 @@ async fn a_call_that_waits_for_a_token_holds_nothing_of_the_inner_service() {
         token(n, HOUR)
     });
     let inner = Buffer::new(service_fn(echo), 1);
-    let waiting = AuthRefreshLayer::new(refresher)
-        .layer(inner.clone())
-        .oneshot(request());
+    let waiting = AuthRefreshLayer::new(refresher).layer(inner.clone()).oneshot(request());
     let mut waiting = tokio_test::task::spawn(waiting);
     assert!(waiting.poll().is_pending());
     // The buffer's only slot is free.
@@ -217,10 +170,7 @@ async fn a_login_that_needs_its_own_token_fails_at_once() {
     handle.set(refresher.clone()).unwrap();
     let start = Instant::now();
     let error = send(&refresher).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "the login service needs the very token it is asked for"
-    );
+    assert_eq!(error.to_string(), "the login service needs the very token it is asked for");
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert!(caught.load(std::sync::atomic::Ordering::SeqCst));
 }
@@ -273,7 +223,5 @@ fn the_service_and_its_future_are_send_if_their_parts_are() {
             Ok::<_, Infallible>(Response::new(()))
         }
     });
-    let _ = AuthRefreshLayer::new(fixed("abc"))
-        .layer(inner)
-        .call(request());
+    let _ = AuthRefreshLayer::new(fixed("abc")).layer(inner).call(request());
 }

@@ -71,11 +71,7 @@ async fn no_request_waits_for_a_refresh() {
 
     for second in 0..60 {
         let before = Instant::now();
-        assert_eq!(
-            send(&refresher).await.unwrap(),
-            "Bearer t1",
-            "second {second}"
-        );
+        assert_eq!(send(&refresher).await.unwrap(), "Bearer t1", "second {second}");
         assert_eq!(before.elapsed(), Duration::ZERO);
         sleep(secs(1)).await;
         if second == 1 {
@@ -107,20 +103,12 @@ async fn a_failed_refresh_leaves_the_token_in_use_until_its_end_and_the_first_go
 
     sleep(secs(2)).await;
     let error = send(&refresher).await.unwrap_err();
-    let Error::Login(error) = error else {
-        panic!("{error:?}")
-    };
-    assert_eq!(
-        chain(&error),
-        ["the login failed", "the identity provider is down"]
-    );
+    let Error::Login(error) = error else { panic!("{error:?}") };
+    assert_eq!(chain(&error), ["the login failed", "the identity provider is down"]);
     assert_eq!(refresher.status().state, State::Failing);
 
     sleep(secs(600 + 60)).await;
-    assert_eq!(
-        send(&refresher).await.unwrap(),
-        format!("Bearer t{}", logins.started())
-    );
+    assert_eq!(send(&refresher).await.unwrap(), format!("Bearer t{}", logins.started()));
     assert_eq!(refresher.status().failures, 0);
     assert!(refresher.status().last_error.is_none());
 }
@@ -171,9 +159,7 @@ async fn a_wait_for_a_token_is_limited() {
     let logins = Logins::default();
     let refresher = logins.refresher(|_| pending());
     let start = Instant::now();
-    let Err(Error::Login(error)) = send(&refresher).await else {
-        panic!("no token can have come")
-    };
+    let Err(Error::Login(error)) = send(&refresher).await else { panic!("no token can have come") };
     assert!(error.is_timeout(), "{error}");
     assert_eq!(start.elapsed(), secs(10));
 }
@@ -181,13 +167,7 @@ async fn a_wait_for_a_token_is_limited() {
 #[tokio::test(start_paused = true)]
 async fn a_login_that_hangs_is_given_up_and_tried_again() {
     let logins = Logins::default();
-    let refresher = logins.refresher(|n| async move {
-        if n == 1 {
-            pending().await
-        } else {
-            token(n, HOUR)
-        }
-    });
+    let refresher = logins.refresher(|n| async move { if n == 1 { pending().await } else { token(n, HOUR) } });
     assert!(send(&refresher).await.is_err());
     sleep(secs(22)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
@@ -202,9 +182,7 @@ async fn a_login_that_panics_has_failed() {
         assert!(n > 1, "the first login panics");
         token(n, HOUR)
     });
-    let Err(Error::Login(error)) = send(&refresher).await else {
-        panic!("no token can have come")
-    };
+    let Err(Error::Login(error)) = send(&refresher).await else { panic!("no token can have come") };
     assert_eq!(error.to_string(), "the login service panicked");
     sleep(secs(1)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
@@ -244,10 +222,7 @@ async fn an_invalidated_token_is_used_no_more() {
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
     refresher.invalidate();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
-    assert!(matches!(
-        logins.requests()[1].reason,
-        LoginReason::Rejected { .. }
-    ));
+    assert!(matches!(logins.requests()[1].reason, LoginReason::Rejected { .. }));
     assert_eq!(refresher.status().generation, 2);
 }
 
@@ -275,9 +250,7 @@ async fn a_shut_down_refresher_logs_in_no_more() {
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     refresher.ready().await.unwrap();
     refresher.shutdown();
-    let Err(Error::Login(error)) = send(&refresher).await else {
-        panic!("there is a token")
-    };
+    let Err(Error::Login(error)) = send(&refresher).await else { panic!("there is a token") };
     assert!(error.is_shut_down());
     assert!(refresher.refresh().await.unwrap_err().is_shut_down());
     assert_eq!(refresher.status().state, State::ShutDown);
@@ -292,10 +265,7 @@ async fn one_token_and_one_worker_however_often_the_layer_is_applied() {
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     let (one, other) = (client(&refresher), client(&refresher));
     for client in [one.clone(), one, other.clone(), other] {
-        assert_eq!(
-            client.oneshot(request()).await.unwrap().into_body(),
-            "Bearer t1"
-        );
+        assert_eq!(client.oneshot(request()).await.unwrap().into_body(), "Bearer t1");
     }
     assert_eq!(logins.started(), 1);
     assert_eq!(alive_tasks(), 1);
@@ -323,19 +293,10 @@ fn nothing_needs_a_runtime_before_the_first_use() {
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     let client = client(&refresher);
     let (one, other) = (client.clone(), client);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        assert_eq!(
-            one.oneshot(request()).await.unwrap().into_body(),
-            "Bearer t1"
-        );
-        assert_eq!(
-            other.oneshot(request()).await.unwrap().into_body(),
-            "Bearer t1"
-        );
+        assert_eq!(one.oneshot(request()).await.unwrap().into_body(), "Bearer t1");
+        assert_eq!(other.oneshot(request()).await.unwrap().into_body(), "Bearer t1");
         assert_eq!(alive_tasks(), 1);
         drop(refresher);
         tokio::task::yield_now().await;
@@ -346,8 +307,7 @@ fn nothing_needs_a_runtime_before_the_first_use() {
 
 #[test]
 fn without_a_runtime_a_wait_fails_and_says_why() {
-    let refresher =
-        AuthRefresher::new(Logins::default().service(|n| async move { token(n, HOUR) }));
+    let refresher = AuthRefresher::new(Logins::default().service(|n| async move { token(n, HOUR) }));
     let mut wait = tokio_test::task::spawn(refresher.token());
     // The wait's own limit needs a runtime too.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait.poll()));
@@ -360,19 +320,8 @@ fn without_a_runtime_a_wait_fails_and_says_why() {
 #[test]
 fn a_runtime_that_dies_in_mid_login_hands_over_to_the_next() {
     let logins = Logins::default();
-    let refresher = logins.refresher(|n| async move {
-        if n == 1 {
-            pending().await
-        } else {
-            token(n, HOUR)
-        }
-    });
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
+    let refresher = logins.refresher(|n| async move { if n == 1 { pending().await } else { token(n, HOUR) } });
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 
     let first = runtime();
     first.block_on(async {
@@ -393,7 +342,5 @@ fn a_runtime_that_dies_in_mid_login_hands_over_to_the_next() {
 }
 
 fn alive_tasks() -> usize {
-    tokio::runtime::Handle::current()
-        .metrics()
-        .num_alive_tasks()
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
 }

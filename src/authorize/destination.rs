@@ -39,25 +39,17 @@ impl Destinations {
 /// `localhost` and its subdomains are the loopback by RFC 6761, section 6.3.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
-    let address = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match address.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => host
-            .rsplit('.')
-            .next()
-            .is_some_and(|domain| domain.eq_ignore_ascii_case("localhost")),
+        Err(_) => host.rsplit('.').next().is_some_and(|domain| domain.eq_ignore_ascii_case("localhost")),
     }
 }
 
 impl fmt::Display for UnsafeDestination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::PlainText => {
-                "a token may not go over plain text to a host that is not the loopback"
-            }
+            Self::PlainText => "a token may not go over plain text to a host that is not the loopback",
             Self::Unknown => "a token may not go to a URI without a scheme and a host",
         })
     }

@@ -40,28 +40,18 @@ enum State<S: Service<Request<B>>, B> {
 impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
     #[inline]
     pub(crate) fn called(future: S::Future) -> Self {
-        Self {
-            state: State::Called { future },
-        }
+        Self { state: State::Called { future } }
     }
 
     #[cold]
     pub(crate) fn waiting(token: TokenFuture, inner: S, request: Request<B>) -> Self {
-        let waiting = Box::pin(Waiting::Token {
-            token,
-            inner,
-            request,
-        });
-        Self {
-            state: State::Waiting { waiting },
-        }
+        let waiting = Box::pin(Waiting::Token { token, inner, request });
+        Self { state: State::Waiting { waiting } }
     }
 
     #[cold]
     pub(crate) fn refused(why: UnsafeDestination) -> Self {
-        Self {
-            state: State::Refused { why },
-        }
+        Self { state: State::Refused { why } }
     }
 }
 
@@ -85,8 +75,6 @@ impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
             State::Waiting { .. } => "Waiting",
             State::Refused { .. } => "Refused",
         };
-        f.debug_tuple("ResponseFuture")
-            .field(&format_args!("{state}"))
-            .finish()
+        f.debug_tuple("ResponseFuture").field(&format_args!("{state}")).finish()
     }
 }

@@ -41,10 +41,7 @@ pub struct AuthRefreshLayer {
 impl AuthRefreshLayer {
     /// A layer that uses `refresher`'s token.
     pub fn new(refresher: AuthRefresher) -> Self {
-        Self {
-            refresher,
-            destinations: Destinations::default(),
-        }
+        Self { refresher, destinations: Destinations::default() }
     }
 
     /// The short form, for a refresher with the default settings.

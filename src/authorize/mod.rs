@@ -6,7 +6,4 @@ mod layer;
 mod service;
 mod waiting;
 
-pub use self::{
-    destination::UnsafeDestination, future::ResponseFuture, layer::AuthRefreshLayer,
-    service::AuthRefresh,
-};
+pub use self::{destination::UnsafeDestination, future::ResponseFuture, layer::AuthRefreshLayer, service::AuthRefresh};

@@ -24,11 +24,7 @@ pub struct AuthRefresh<S> {
 
 impl<S> AuthRefresh<S> {
     pub(crate) fn new(inner: S, refresher: AuthRefresher, destinations: Destinations) -> Self {
-        Self {
-            inner,
-            refresher,
-            destinations,
-        }
+        Self { inner, refresher, destinations }
     }
 
     /// The inner service.

@@ -9,7 +9,9 @@ use std::{
 
 use tower_service::Service;
 
-use super::{AuthRefresher, ledger::Ledger, schedule::Schedule, shared::Shared, worker::Duty};
+use super::{
+    AuthRefresher, idle::Idle, lease::Moment, ledger::Ledger, schedule::Schedule, shared::Shared, worker::Duty,
+};
 use crate::{AccessToken, BoxError, Clock, LoginRequest, SystemClock, login::Login};
 
 /// The longest that any setting may be: no deadline of ours overflows.
@@ -21,6 +23,7 @@ pub(crate) struct Settings {
     pub(crate) schedule: Schedule,
     pub(crate) login_timeout: Duration,
     pub(crate) wait_timeout: Duration,
+    pub(crate) no_token: NoTokenPolicy,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -31,10 +34,12 @@ impl Default for Settings {
                 lead: Duration::from_secs(300),
                 jitter: true,
                 default_lifetime: None,
+                serve_stale: Duration::ZERO,
                 backoff: (Duration::from_millis(500), Duration::from_secs(60)),
             },
             login_timeout: Duration::from_secs(30),
             wait_timeout: Duration::from_secs(10),
+            no_token: NoTokenPolicy::Fail,
             clock: Arc::new(SystemClock),
         }
     }
@@ -45,7 +50,34 @@ impl Default for Settings {
 pub struct AuthRefresherBuilder {
     login: Box<dyn Login>,
     random: Box<dyn FnMut() -> u64 + Send>,
+    seed: Option<AccessToken>,
+    pause_when_idle: Option<Duration>,
     settings: Settings,
+}
+
+/// What becomes of a call when there is no token: none has come, or the last one has expired and logins fail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoTokenPolicy {
+    /// It fails with [`Error::Login`](crate::Error::Login). It was not sent.
+    #[default]
+    Fail,
+    /// It waits as it would otherwise, and then is sent without an `Authorization` header of ours.
+    SendUnauthenticated,
+    /// An expired token is used on for a while, for servers that accept it. Afterwards, and before there is any, as
+    /// [`Fail`](Self::Fail).
+    #[non_exhaustive]
+    ServeStale {
+        /// How long after its end a token is used at most.
+        at_most: Duration,
+    },
+}
+
+impl NoTokenPolicy {
+    /// [`ServeStale`](Self::ServeStale), for so long at most after the token's end.
+    pub const fn serve_stale(at_most: Duration) -> Self {
+        Self::ServeStale { at_most }
+    }
 }
 
 impl AuthRefresherBuilder {
@@ -59,8 +91,33 @@ impl AuthRefresherBuilder {
             login: Box::new(login),
             // The standard library's hashers are seeded by the system, each one differently.
             random: Box::new(|| RandomState::new().hash_one(0)),
+            seed: None,
+            pause_when_idle: None,
             settings: Settings::default(),
         }
+    }
+
+    /// A token to start with, so that the first request need not wait for a login. Its lifetime counts from
+    /// [`build`](Self::build). None by default.
+    pub fn seed(mut self, token: AccessToken) -> Self {
+        self.seed = Some(token);
+        self
+    }
+
+    /// What becomes of a call when there is no token. It [fails](NoTokenPolicy::Fail) by default.
+    pub fn when_no_token(mut self, policy: NoTokenPolicy) -> Self {
+        self.settings.no_token = policy;
+        self
+    }
+
+    /// After how long without requests the token is refreshed no more, until the next one. By default it is refreshed
+    /// for as long as there is a handle.
+    ///
+    /// The time is kept to an eighth. The first request after a pause uses the token if it is still good, and waits for a
+    /// login otherwise. With zero a token is only ever refreshed because a request came.
+    pub fn pause_when_idle(mut self, after: Duration) -> Self {
+        self.pause_when_idle = Some(after);
+        self
     }
 
     /// How long before its end a token is refreshed: the lead. 5 minutes by default.
@@ -132,14 +189,8 @@ impl AuthRefresherBuilder {
         let settings = &self.settings;
         let (shortest, longest) = settings.schedule.backoff;
         let limit = |name, value: Duration| match value {
-            Duration::ZERO => Err(InvalidSetting {
-                name,
-                trouble: "must be more than zero",
-            }),
-            value if value > LONGEST => Err(InvalidSetting {
-                name,
-                trouble: "must be at most 24 hours",
-            }),
+            Duration::ZERO => Err(InvalidSetting { name, trouble: "must be more than zero" }),
+            value if value > LONGEST => Err(InvalidSetting { name, trouble: "must be at most 24 hours" }),
             _ => Ok(()),
         };
         limit("login_timeout", settings.login_timeout)?;
@@ -147,36 +198,31 @@ impl AuthRefresherBuilder {
         limit("backoff", shortest)?;
         limit("backoff", longest)?;
         if shortest > longest {
-            return Err(InvalidSetting {
-                name: "backoff",
-                trouble: "the shortest pause must not exceed the longest",
-            });
+            return Err(InvalidSetting { name: "backoff", trouble: "the shortest pause must not exceed the longest" });
         }
         if settings.schedule.default_lifetime == Some(Duration::ZERO) {
-            return Err(InvalidSetting {
-                name: "default_lifetime",
-                trouble: "must be more than zero",
-            });
+            return Err(InvalidSetting { name: "default_lifetime", trouble: "must be more than zero" });
         }
         Ok(self.build_unchecked())
     }
 
     pub(crate) fn build_unchecked(self) -> AuthRefresher {
-        let duty = Duty {
-            login: self.login,
-            ledger: Ledger::new(self.random),
-        };
-        AuthRefresher {
-            shared: Arc::new(Shared::new(duty, self.settings)),
+        let mut settings = self.settings;
+        if let NoTokenPolicy::ServeStale { at_most } = settings.no_token {
+            settings.schedule.serve_stale = at_most;
         }
+        let mut ledger = Ledger::new(self.random, Idle::new(self.pause_when_idle));
+        if let Some(token) = self.seed {
+            ledger.seed(token, Moment::now(&*settings.clock), &settings.schedule);
+        }
+        let duty = Duty { login: self.login, ledger };
+        AuthRefresher { shared: Arc::new(Shared::new(duty, settings)) }
     }
 }
 
 impl fmt::Debug for AuthRefresherBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthRefresherBuilder")
-            .field("settings", &self.settings)
-            .finish_non_exhaustive()
+        f.debug_struct("AuthRefresherBuilder").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 

@@ -21,13 +21,13 @@ impl Current {
         self.0.store(lease);
     }
 
+    pub(crate) fn take(&self) -> Option<Arc<Lease>> {
+        self.0.swap(None)
+    }
+
     /// Takes the token away if it is of this generation or older.
     pub(crate) fn clear_up_to(&self, generation: u64) {
-        if self
-            .load()
-            .as_ref()
-            .is_some_and(|lease| lease.generation <= generation)
-        {
+        if self.load().as_ref().is_some_and(|lease| lease.generation <= generation) {
             self.store(None);
         }
     }

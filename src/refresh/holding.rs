@@ -11,6 +11,9 @@ use super::{
 };
 use crate::{AccessToken, LoginError, events, login::Kind};
 
+/// A machine may sleep, or its clock be set, between any two looks at the clocks.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
 #[derive(Debug, Default)]
 pub(crate) struct Holding {
     pub(crate) lease: Option<Arc<Lease>>,
@@ -18,19 +21,28 @@ pub(crate) struct Holding {
     pub(crate) generation: u64,
     /// The value of the token that was rejected, until another has come: it may not come again.
     pub(crate) rejected: Option<HeaderValue>,
+    /// The generation whose end has been told.
+    told_expired: u64,
 }
 
 impl Holding {
-    /// Lets go of a token that has been rejected or has ended; returns its generation.
+    /// Starts with a token that was not logged in for.
+    pub(crate) fn seeded(lease: Lease) -> Self {
+        Self { generation: lease.generation, lease: Some(Arc::new(lease)), ..Self::default() }
+    }
+
+    /// Lets go of a token that has been rejected or may be used no more; returns its generation.
     pub(crate) fn let_go(&mut self, now: Moment, demand: Demand) -> Option<u64> {
         let lease = self.lease.as_ref()?;
         let generation = lease.generation;
+        if lease.is_expired(now) && self.told_expired != generation {
+            self.told_expired = generation;
+            events::expired(generation);
+        }
         if generation <= demand.rejected {
             events::rejected(generation);
             self.rejected = Some(lease.token.header_value().clone());
-        } else if lease.is_over(now) {
-            events::expired(generation);
-        } else {
+        } else if !lease.is_unusable(now) {
             return None;
         }
         self.lease = None;
@@ -51,16 +63,10 @@ impl Holding {
         if self.rejected.as_ref() == Some(token.header_value()) {
             return Err(same_token());
         }
-        let held = self
-            .lease
-            .take_if(|held| held.token.header_value() == token.header_value());
-        let generation = if held.is_some() {
-            self.generation
-        } else {
-            self.generation + 1
-        };
+        let held = self.lease.take_if(|held| held.token.header_value() == token.header_value());
+        let generation = if held.is_some() { self.generation } else { self.generation + 1 };
         let lease = Lease::new(token, generation, sent, schedule, draw);
-        if lease.is_over(now) {
+        if lease.is_expired(now) {
             self.lease = self.lease.take().or(held);
             return Err(LoginError::new(Kind::ExpiredOnArrival, None));
         }
@@ -74,10 +80,8 @@ impl Holding {
 
     /// How long the clocks may go unread: until the token ends, at most a heartbeat; `None` if it has no end.
     pub(crate) fn heartbeat(&self, now: Moment) -> Option<Duration> {
-        let left = self.lease.as_ref()?.until_over(now)?;
-        Some(left.min(HEARTBEAT))
+        let lease = self.lease.as_ref()?;
+        let next_end = lease.until_expired(now).filter(|left| !left.is_zero()).or_else(|| lease.until_unusable(now))?;
+        Some(next_end.min(HEARTBEAT))
     }
 }
-
-/// A machine may sleep, or its clock be set, between any two looks at the clocks.
-const HEARTBEAT: Duration = Duration::from_secs(15);

@@ -6,8 +6,9 @@ use tokio::time::Instant;
 
 use super::{
     holding::Holding,
+    idle::Idle,
     lease::{Lease, Moment},
-    schedule,
+    schedule::{self, Schedule},
     shared::{Demand, Shared},
     status::{State, Status},
 };
@@ -17,6 +18,7 @@ use crate::{AccessToken, LoginError, LoginReason, events};
 pub(crate) struct Ledger {
     random: Box<dyn FnMut() -> u64 + Send>,
     holding: Holding,
+    idle: Idle,
     /// Logins that have failed since the last good one.
     failures: u32,
     /// No login starts before.
@@ -36,10 +38,11 @@ pub(crate) enum Step {
 }
 
 impl Ledger {
-    pub(crate) fn new(random: Box<dyn FnMut() -> u64 + Send>) -> Self {
+    pub(crate) fn new(random: Box<dyn FnMut() -> u64 + Send>, idle: Idle) -> Self {
         Self {
             random,
             holding: Holding::default(),
+            idle,
             failures: 0,
             gate: None,
             on_demand: false,
@@ -47,46 +50,61 @@ impl Ledger {
         }
     }
 
+    /// Starts with a token that was not logged in for.
+    pub(crate) fn seed(&mut self, token: AccessToken, now: Moment, schedule: &Schedule) {
+        let draw = self.draw();
+        self.holding = Holding::seeded(Lease::new(token, 1, now, schedule, draw));
+    }
+
+    /// A worker starts, since somebody wants the token.
+    pub(crate) fn start(&mut self, now: Moment) {
+        self.idle.use_at(self.is_due(now), now);
+    }
+
     /// The token that may be used although no worker watches it yet.
     pub(crate) fn usable(&self, now: Moment, demand: Demand) -> Option<&Arc<Lease>> {
-        self.holding
-            .lease
-            .as_ref()
-            .filter(|lease| !lease.is_over(now) && lease.generation > demand.rejected)
+        self.lease().filter(|lease| !lease.is_unusable(now) && lease.generation > demand.rejected)
+    }
+
+    pub(crate) fn lease(&self) -> Option<&Arc<Lease>> {
+        self.holding.lease.as_ref()
     }
 
     /// What to do at `now`.
     pub(crate) fn next(&self, now: Moment, demand: Demand) -> Step {
-        let due = self
-            .holding
-            .lease
-            .as_ref()
-            .and_then(|lease| lease.until_refresh(now));
         let heartbeat = self.heartbeat(now);
-        match self.reason(due, demand) {
-            None => Step::Sleep(due.into_iter().chain(heartbeat).min()),
-            Some(reason) => match self
-                .gate
-                .map(|gate| gate.saturating_duration_since(now.monotonic))
-            {
-                None | Some(Duration::ZERO) => Step::Login(reason),
-                pause => Step::Sleep(pause.into_iter().chain(heartbeat).min()),
-            },
+        let pause = self.gate.map_or(Duration::ZERO, |gate| gate.saturating_duration_since(now.monotonic));
+        match self.reason(now, demand) {
+            Some(reason) if pause.is_zero() => Step::Login(reason),
+            Some(_) => Step::Sleep(heartbeat.into_iter().chain([pause]).min()),
+            None => {
+                let due = self.due(now).filter(|due| !due.is_zero());
+                let park = self.idle.until_park(self.due(now), now);
+                Step::Sleep(heartbeat.into_iter().chain(due).chain(park).min())
+            }
         }
     }
 
-    /// Why a token is wanted now, if it is. `due`: how long until the one there is should be refreshed.
-    fn reason(&self, due: Option<Duration>, demand: Demand) -> Option<LoginReason> {
+    /// How long until the token should be refreshed.
+    fn due(&self, now: Moment) -> Option<Duration> {
+        self.lease().and_then(|lease| lease.until_refresh(now))
+    }
+
+    fn is_due(&self, now: Moment) -> bool {
+        self.due(now) == Some(Duration::ZERO)
+    }
+
+    /// Why a token is wanted now, if it is.
+    fn reason(&self, now: Moment, demand: Demand) -> Option<LoginReason> {
         let has_token = self.holding.lease.is_some();
         if demand.forces != self.served.forces {
             return Some(LoginReason::Forced);
         }
+        let idle = self.idle.is_idle(has_token, now);
         if has_token {
-            return due
-                .is_some_and(|due| due.is_zero())
-                .then_some(LoginReason::Expiring);
+            return (self.is_due(now) && !idle).then_some(LoginReason::Expiring);
         }
-        if self.on_demand && demand.wants == self.served.wants {
+        if (self.on_demand || idle) && demand.wants == self.served.wants {
             return None;
         }
         Some(match (&self.holding.rejected, self.holding.generation) {
@@ -113,12 +131,7 @@ impl Ledger {
     }
 
     /// Takes in how a login ended, and says when the next may start.
-    pub(crate) fn conclude(
-        &mut self,
-        shared: &Shared,
-        outcome: Result<AccessToken, LoginError>,
-        sent: Moment,
-    ) {
+    pub(crate) fn conclude(&mut self, shared: &Shared, outcome: Result<AccessToken, LoginError>, sent: Moment) {
         let now = shared.now();
         let schedule = &shared.settings.schedule;
         let outcome = outcome.and_then(|token| {
@@ -127,6 +140,7 @@ impl Ledger {
         });
         if let Some(lease) = &self.holding.lease {
             shared.publish(lease);
+            self.idle.published();
         }
         self.served = *shared.demand.borrow();
         let took = now.monotonic.saturating_duration_since(sent.monotonic);
@@ -152,18 +166,20 @@ impl Ledger {
             status.failures = self.failures;
             status.retry_at = self.gate.filter(|_| error.is_some());
             status.last_error = error;
-            self.describe(status, false);
+            self.describe(status, now, false);
         });
     }
 
-    fn describe(&self, status: &mut Status, logging_in: bool) {
+    fn describe(&self, status: &mut Status, now: Moment, logging_in: bool) {
         if status.state == State::ShutDown {
             return;
         }
         status.state = match (&self.holding.lease, logging_in) {
             (Some(_), true) => State::Refreshing,
+            (Some(lease), false) if lease.is_expired(now) => State::Stale,
             (Some(_), false) => State::Live,
             (None, false) if self.failures > 0 => State::Failing,
+            (None, false) if self.idle.is_idle(false, now) => State::Idle,
             (None, _) => State::LoggingIn,
         };
         if let Some(lease) = &self.holding.lease {
@@ -176,12 +192,17 @@ impl Ledger {
     /// Lets go of a token that is of no more use, and tells the outside how things stand.
     pub(crate) fn tidy(&mut self, shared: &Shared, demand: Demand, logging_in: bool) -> Moment {
         let now = shared.now();
+        self.idle.notice(demand.wants, self.is_due(now), now);
         if let Some(generation) = self.holding.let_go(now, demand) {
             shared.withdraw(generation);
         }
+        if self.idle.until_park(self.due(now), now) == Some(Duration::ZERO) {
+            shared.park();
+            self.idle.parked();
+        }
         shared.status.send_if_modified(|status| {
             let before = (status.state, status.issued);
-            self.describe(status, logging_in);
+            self.describe(status, now, logging_in);
             before != (status.state, status.issued)
         });
         now
@@ -190,8 +211,6 @@ impl Ledger {
 
 impl fmt::Debug for Ledger {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger")
-            .field("holding", &self.holding)
-            .finish_non_exhaustive()
+        f.debug_struct("Ledger").field("holding", &self.holding).finish_non_exhaustive()
     }
 }

@@ -7,6 +7,7 @@
 mod builder;
 mod current;
 mod holding;
+mod idle;
 mod lease;
 mod ledger;
 mod schedule;
@@ -17,18 +18,19 @@ mod worker;
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use arc_swap::Guard;
+use tokio::sync::watch;
 use tower_service::Service;
 
 pub(crate) use self::lease::Lease;
 use self::shared::Shared;
 pub use self::{
-    builder::{AuthRefresherBuilder, InvalidSetting},
+    builder::{AuthRefresherBuilder, InvalidSetting, NoTokenPolicy},
     status::{State, Status},
 };
 use crate::{AccessToken, BoxError, LoginError, LoginRequest};
 
-/// A wait for a token.
-pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<Arc<Lease>, LoginError>> + Send>>;
+/// A wait for a token; `None`: the call is to be sent without.
+pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<Option<Arc<Lease>>, LoginError>> + Send>>;
 
 /// The token of one identity, kept fresh: a handle that is cheap to clone. All clones share one token and one worker.
 ///
@@ -124,25 +126,15 @@ impl AuthRefresher {
     pub async fn refresh(&self) -> Result<Refreshed, LoginError> {
         let lease = self.shared.refresh().await?;
         let next_refresh = lease.until_refresh(self.shared.now());
-        Ok(Refreshed {
-            token: lease.token.clone(),
-            next_refresh,
-        })
+        Ok(Refreshed { token: lease.token.clone(), next_refresh })
     }
 
     /// Uses the current token no more, and logs in for another. Does nothing if there is no token.
     ///
     /// A login that is running already does not count: it was asked for before.
     pub fn invalidate(&self) {
-        let generation = self
-            .shared
-            .current
-            .load()
-            .as_ref()
-            .map(|lease| lease.generation);
-        if let Some(generation) = generation {
-            self.shared.reject(generation);
-        }
+        self.shared.invalidate();
+    }
     }
 
     /// The token in use, for the hot path. The guard must be gone before the next await.
@@ -154,7 +146,34 @@ impl AuthRefresher {
     /// Waits for a token, for a call that found none.
     pub(crate) fn wait(&self) -> TokenFuture {
         let shared = self.shared.clone();
-        Box::pin(async move { shared.token().await })
+        Box::pin(async move {
+            match shared.token().await {
+                Ok(lease) => Ok(Some(lease)),
+                Err(error) if shared.sends_unauthenticated(&error) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// A token that lives at least so long still; refreshes it first if the one in use does not.
+    ///
+    /// For what outlives a request: a connection, a stream, a tool that is handed the token.
+    ///
+    /// # Errors
+    ///
+    /// As [`refresh`](Self::refresh). A new token that lives too short all the same is no error: there is none better.
+    pub async fn token_valid_for(&self, remaining: Duration) -> Result<AccessToken, LoginError> {
+        let lease = self.shared.token().await?;
+        let lives_on = lease.until_expired(self.shared.now()).is_none_or(|left| left >= remaining);
+        if lives_on { Ok(lease.token.clone()) } else { Ok(self.refresh().await?.token) }
+    }
+
+    /// How things stand, now and after each change.
+    ///
+    /// A slow receiver misses snapshots, never the last one. Receivers do not keep the worker alive; when the last handle
+    /// is dropped they see the channel close.
+    pub fn subscribe(&self) -> watch::Receiver<Status> {
+        self.shared.status.subscribe()
     }
 
     /// How things stand.
@@ -172,9 +191,7 @@ impl AuthRefresher {
 
 impl fmt::Debug for AuthRefresher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthRefresher")
-            .field("status", &*self.shared.status.borrow())
-            .finish()
+        f.debug_struct("AuthRefresher").field("status", &*self.shared.status.borrow()).finish()
     }
 }
 

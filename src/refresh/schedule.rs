@@ -15,6 +15,8 @@ pub(crate) struct Schedule {
     pub(crate) jitter: bool,
     /// How long a token of unknown expiry is used.
     pub(crate) default_lifetime: Option<Duration>,
+    /// How long after its end a token may still be used.
+    pub(crate) serve_stale: Duration,
     /// The first and the longest pause after a failed login.
     pub(crate) backoff: (Duration, Duration),
 }
@@ -35,11 +37,7 @@ pub(crate) fn refresh_age(
         (None, None) => return None,
     };
     let spread = (lifetime.unwrap_or(due) / 10).min(MOST_JITTER).min(due);
-    let jitter = if schedule.jitter {
-        spread.mul_f64(draw)
-    } else {
-        Duration::ZERO
-    };
+    let jitter = if schedule.jitter { spread.mul_f64(draw) } else { Duration::ZERO };
     Some(due - jitter)
 }
 
@@ -47,12 +45,7 @@ pub(crate) fn refresh_age(
 ///
 /// It lies between the half and the whole of a step that doubles with each failure; the half of the first is the
 /// shortest pause there is.
-pub(crate) fn backoff(
-    schedule: &Schedule,
-    failures: u32,
-    retry_after: Option<Duration>,
-    draw: f64,
-) -> Duration {
+pub(crate) fn backoff(schedule: &Schedule, failures: u32, retry_after: Option<Duration>, draw: f64) -> Duration {
     let (shortest, longest) = schedule.backoff;
     let doubled = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
     let step = shortest.saturating_mul(doubled).min(longest).max(shortest);

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    builder::Settings,
+    builder::{NoTokenPolicy, Settings},
     current::Current,
     lease::{Lease, Moment},
     status::{State, Status},
@@ -47,7 +47,10 @@ pub(crate) struct Demand {
 #[derive(Debug)]
 enum Shelf {
     Resting(Box<Duty>),
-    Taken,
+    /// A worker has it. A token may lie here instead of in the cell, so that the next call is noticed.
+    Taken {
+        parked: Option<Arc<Lease>>,
+    },
     Closed,
 }
 
@@ -71,10 +74,7 @@ impl Shared {
     }
 
     pub(crate) fn now(&self) -> Moment {
-        Moment {
-            wall: self.settings.clock.now(),
-            monotonic: Instant::now(),
-        }
+        Moment::now(&*self.settings.clock)
     }
 
     /// Waits for a token, at most as long as a caller may.
@@ -84,9 +84,7 @@ impl Shared {
         }
         self.check_caller()?;
         let limit = self.settings.wait_timeout;
-        timeout(limit, self.wait_for_token())
-            .await
-            .unwrap_or_else(|_| Err(self.out_of_time(limit)))
+        timeout(limit, self.wait_for_token()).await.unwrap_or_else(|_| Err(self.out_of_time(limit)))
     }
 
     async fn wait_for_token(self: &Arc<Self>) -> Result<Arc<Lease>, LoginError> {
@@ -105,9 +103,7 @@ impl Shared {
                     return Err(LoginError::new(Kind::WorkerEnded, None));
                 }
                 let newly_failed = status.last_error.as_ref().filter(|_| status.ended != ended);
-                newly_failed
-                    .or_else(|| status.failing_at(Instant::now()))
-                    .cloned()
+                newly_failed.or_else(|| status.failing_at(Instant::now())).cloned()
             };
             self.ensure_worker()?;
             if let Some(lease) = &*self.current.load() {
@@ -126,16 +122,16 @@ impl Shared {
         }
     }
 
+    /// Whether a call that could get no token is to be sent all the same.
+    pub(crate) fn sends_unauthenticated(&self, error: &LoginError) -> bool {
+        self.settings.no_token == NoTokenPolicy::SendUnauthenticated && !error.is_shut_down()
+    }
+
     /// Waits for the end of a login that is running, or else of one that is started for this caller.
     pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Arc<Lease>, LoginError> {
         self.check_caller()?;
-        let limit = self
-            .settings
-            .login_timeout
-            .saturating_add(self.settings.wait_timeout);
-        timeout(limit, self.wait_for_login())
-            .await
-            .unwrap_or_else(|_| Err(self.out_of_time(limit)))
+        let limit = self.settings.login_timeout.saturating_add(self.settings.wait_timeout);
+        timeout(limit, self.wait_for_login()).await.unwrap_or_else(|_| Err(self.out_of_time(limit)))
     }
 
     async fn wait_for_login(self: &Arc<Self>) -> Result<Arc<Lease>, LoginError> {
@@ -145,13 +141,11 @@ impl Shared {
             if let Some(error) = status.failing_at(Instant::now()) {
                 return Err(error.clone());
             }
-            if !status.is_logging_in() {
-                self.demand.send_modify(|demand| demand.forces += 1);
-            }
             (status.ended, status.lost_workers)
         };
+        let mut asked = false;
         loop {
-            {
+            let running = {
                 let status = status.borrow_and_update();
                 if status.lost_workers - lost >= MOST_LOST_WORKERS {
                     return Err(LoginError::new(Kind::WorkerEnded, None));
@@ -164,6 +158,11 @@ impl Shared {
                         return Ok(lease.clone());
                     }
                 }
+                status.is_logging_in()
+            };
+            if !running && !asked {
+                self.demand.send_modify(|demand| demand.forces += 1);
+                asked = true;
             }
             self.ensure_worker()?;
             if status.changed().await.is_err() {
@@ -181,8 +180,7 @@ impl Shared {
     }
 
     fn out_of_time(&self, limit: Duration) -> LoginError {
-        let last = self.status.borrow().last_error.clone();
-        LoginError::new(Kind::WaitTimeout(limit), last.map(Into::into))
+        LoginError::timed_out(Kind::WaitTimeout(limit), self.status.borrow().last_error.as_ref())
     }
 
     /// Starts a worker on the caller's runtime unless there is one. A token that is still good is in the cell at once.
@@ -190,13 +188,19 @@ impl Shared {
         let now = self.now();
         let (duty, runtime) = {
             let mut shelf = self.shelf();
-            match &*shelf {
-                Shelf::Taken => return Ok(()),
+            match &mut *shelf {
+                Shelf::Taken { parked } => {
+                    if let Some(lease) = parked.take_if(|lease| !lease.is_unusable(now)) {
+                        self.current.store(Some(lease));
+                        self.demand.send_modify(|demand| demand.wants += 1);
+                    }
+                    return Ok(());
+                }
                 Shelf::Closed => return Err(LoginError::new(Kind::ShutDown, None)),
                 Shelf::Resting(_) => {}
             }
             let runtime = runtime()?;
-            let Shelf::Resting(duty) = mem::replace(&mut *shelf, Shelf::Taken) else {
+            let Shelf::Resting(duty) = mem::replace(&mut *shelf, Shelf::Taken { parked: None }) else {
                 return Ok(());
             };
             if let Some(lease) = duty.ledger.usable(now, *self.demand.borrow()) {
@@ -228,27 +232,60 @@ impl Shared {
 
     /// Puts a token in the cell, unless it has been rejected meanwhile.
     pub(crate) fn publish(&self, lease: &Arc<Lease>) {
-        let shelf = self.shelf();
-        if !matches!(*shelf, Shelf::Closed) && self.demand.borrow().rejected < lease.generation {
-            self.current.store(Some(lease.clone()));
+        if let Shelf::Taken { parked } = &mut *self.shelf() {
+            if self.demand.borrow().rejected < lease.generation {
+                self.current.store(Some(lease.clone()));
+                *parked = None;
+            }
         }
     }
 
-    /// Takes a token that has ended out of the cell.
+    /// Takes the token out of the cell and lays it where the next call will find it, and be noticed.
+    pub(crate) fn park(&self) {
+        if let Shelf::Taken { parked } = &mut *self.shelf() {
+            *parked = self.current.take();
+        }
+    }
+
+    /// Takes a token that may be used no more out of the cell.
     pub(crate) fn withdraw(&self, generation: u64) {
-        let _shelf = self.shelf();
-        self.current.clear_up_to(generation);
+        self.remove(&mut self.shelf(), generation);
     }
 
     /// A token of this generation is not accepted: it is used no more. Says nothing of newer ones.
     pub(crate) fn reject(&self, generation: u64) {
-        let _shelf = self.shelf();
+        let mut shelf = self.shelf();
         self.demand.send_if_modified(|demand| {
             let news = demand.rejected < generation;
             demand.rejected = demand.rejected.max(generation);
             news
         });
+        self.remove(&mut shelf, generation);
+    }
+
+    /// Rejects the token there is, wherever it lies.
+    pub(crate) fn invalidate(&self) {
+        let generation = {
+            let shelf = self.shelf();
+            let current = self.current.load();
+            let lease = match &*shelf {
+                _ if current.is_some() => current.as_ref(),
+                Shelf::Taken { parked } => parked.as_ref(),
+                Shelf::Resting(duty) => duty.ledger.lease(),
+                Shelf::Closed => None,
+            };
+            lease.map(|lease| lease.generation)
+        };
+        if let Some(generation) = generation {
+            self.reject(generation);
+        }
+    }
+
+    fn remove(&self, shelf: &mut Shelf, generation: u64) {
         self.current.clear_up_to(generation);
+        if let Shelf::Taken { parked } = shelf {
+            parked.take_if(|lease| lease.generation <= generation);
+        }
     }
 
     pub(crate) fn shut_down(&self) {
@@ -259,8 +296,7 @@ impl Shared {
             mem::replace(&mut *shelf, Shelf::Closed)
         };
         self.demand.send_modify(|demand| demand.shut_down = true);
-        self.status
-            .send_modify(|status| status.state = State::ShutDown);
+        self.status.send_modify(|status| status.state = State::ShutDown);
     }
 }
 

@@ -34,7 +34,8 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// Nothing: no request has come yet, or the runtime of the last one has ended. The next request starts it.
+    /// Nothing: no request has come yet, or none for [long](crate::AuthRefresherBuilder::pause_when_idle), or the
+    /// runtime of the last one has ended. The next request sets it going.
     Idle,
     /// A login is running; there is no token to use meanwhile.
     LoggingIn,
@@ -42,6 +43,8 @@ pub enum State {
     Live,
     /// There is a token, and a login is running that will bring the next.
     Refreshing,
+    /// There is a token that has expired, which is [used all the same](crate::NoTokenPolicy::ServeStale).
+    Stale,
     /// There is no token, since logins fail; the next is tried after a pause.
     Failing,
     /// [Shut down](crate::AuthRefresher::shutdown), for good.
@@ -69,8 +72,6 @@ impl Status {
 
     /// The failure to answer with at `now`, if the next login may not start yet.
     pub(crate) fn failing_at(&self, now: Instant) -> Option<&LoginError> {
-        self.last_error
-            .as_ref()
-            .filter(|_| self.retry_at.is_some_and(|retry_at| now < retry_at))
+        self.last_error.as_ref().filter(|_| self.retry_at.is_some_and(|retry_at| now < retry_at))
     }
 }

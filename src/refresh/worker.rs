@@ -34,9 +34,7 @@ tokio::task_local! {
 
 /// Whether the caller is the login service of this very refresher: it would wait for itself.
 pub(crate) fn is_logging_in_for(shared: &Arc<Shared>) -> bool {
-    LOGGING_IN_FOR
-        .try_with(|id| *id == identity(shared))
-        .unwrap_or(false)
+    LOGGING_IN_FOR.try_with(|id| *id == identity(shared)).unwrap_or(false)
 }
 
 fn identity(shared: &Arc<Shared>) -> usize {
@@ -51,9 +49,7 @@ pub(crate) struct Duty {
 
 impl fmt::Debug for Duty {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Duty")
-            .field("ledger", &self.ledger)
-            .finish_non_exhaustive()
+        f.debug_struct("Duty").field("ledger", &self.ledger).finish_non_exhaustive()
     }
 }
 
@@ -69,12 +65,9 @@ pub(crate) struct Worker {
 struct Done;
 
 impl Worker {
-    pub(crate) fn new(shared: &Arc<Shared>, duty: Box<Duty>) -> Self {
-        Self {
-            shared: Arc::downgrade(shared),
-            demand: shared.demand.subscribe(),
-            duty: Some(duty),
-        }
+    pub(crate) fn new(shared: &Arc<Shared>, mut duty: Box<Duty>) -> Self {
+        duty.ledger.start(shared.now());
+        Self { shared: Arc::downgrade(shared), demand: shared.demand.subscribe(), duty: Some(duty) }
     }
 
     pub(crate) async fn run(mut self) {
@@ -104,19 +97,11 @@ impl Worker {
 
     async fn login(&mut self, reason: LoginReason) -> Result<(), Done> {
         let Duty { login, ledger } = self.duty.as_deref_mut().ok_or(Done)?;
-        let request = LoginRequest {
-            attempt: ledger.attempt(),
-            ..LoginRequest::new(reason)
-        };
+        let request = LoginRequest { attempt: ledger.attempt(), ..LoginRequest::new(reason) };
         let (sent, limit, asked, id) = {
             let shared = self.shared.upgrade().ok_or(Done)?;
             let asked = *self.demand.borrow_and_update();
-            (
-                ledger.tidy(&shared, asked, true),
-                shared.settings.login_timeout,
-                asked,
-                identity(&shared),
-            )
+            (ledger.tidy(&shared, asked, true), shared.settings.login_timeout, asked, identity(&shared))
         };
         events::login_started(&request);
         let attempt = LOGGING_IN_FOR.scope(id, caught(login.login(request)));
@@ -133,9 +118,11 @@ impl Worker {
             let shared = self.shared.upgrade().ok_or(Done)?;
             now = ledger.tidy(&shared, asked, true);
         };
-        let outcome = outcome
-            .unwrap_or_else(|_elapsed| Err(LoginError::new(Kind::LoginTimeout(limit), None)));
         let shared = self.shared.upgrade().ok_or(Done)?;
+        let outcome = outcome.unwrap_or_else(|_elapsed| {
+            let last = shared.status.borrow().last_error.clone();
+            Err(LoginError::timed_out(Kind::LoginTimeout(limit), last.as_ref()))
+        });
         let demand = *self.demand.borrow_and_update();
         ledger.tidy(&shared, demand, true);
         if outcome.is_ok() && demand.rejected != asked.rejected {
@@ -158,9 +145,7 @@ impl Drop for Worker {
 }
 
 /// Turns a panic into an error.
-async fn caught(
-    login: impl Future<Output = Result<AccessToken, LoginError>>,
-) -> Result<AccessToken, LoginError> {
+async fn caught(login: impl Future<Output = Result<AccessToken, LoginError>>) -> Result<AccessToken, LoginError> {
     let mut login = pin!(login);
     poll_fn(|cx| {
         catch_unwind(AssertUnwindSafe(|| login.as_mut().poll(cx)))

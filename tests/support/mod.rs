@@ -15,8 +15,8 @@ use http::{Request, Response, header::AUTHORIZATION};
 use tokio::time::Instant;
 use tower::{Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
-    AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, AuthRefresherBuilder, BoxError,
-    Clock, Error, LoginRequest,
+    AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, AuthRefresherBuilder, BoxError, Clock, Error,
+    LoginRequest,
 };
 
 /// Counts logins, and how many run at once.
@@ -59,9 +59,7 @@ impl Logins {
     pub fn service<F, R>(
         &self,
         answer: F,
-    ) -> impl Service<LoginRequest, Response = AccessToken, Error = BoxError, Future: Send>
-    + Send
-    + 'static
+    ) -> impl Service<LoginRequest, Response = AccessToken, Error = BoxError, Future: Send> + Send + 'static
     where
         F: Fn(usize) -> R + Send + 'static,
         R: Future<Output = Result<AccessToken, BoxError>> + Send + 'static,
@@ -87,10 +85,7 @@ impl Logins {
         F: Fn(usize) -> R + Send + 'static,
         R: Future<Output = Result<AccessToken, BoxError>> + Send + 'static,
     {
-        AuthRefresher::builder(self.service(answer))
-            .jitter(false)
-            .random(|| 0)
-            .clock(TestClock::default())
+        AuthRefresher::builder(self.service(answer)).jitter(false).random(|| 0).clock(TestClock::default())
     }
 
     pub fn refresher<F, R>(&self, answer: F) -> AuthRefresher
@@ -125,11 +120,7 @@ pub struct TestClock {
 impl Default for TestClock {
     fn default() -> Self {
         let start = SystemTime::UNIX_EPOCH + secs(1_800_000_000);
-        Self {
-            start,
-            started: Arc::default(),
-            set: Arc::default(),
-        }
+        Self { start, started: Arc::default(), set: Arc::default() }
     }
 }
 
@@ -142,18 +133,10 @@ impl TestClock {
 
 impl Clock for TestClock {
     fn now(&self) -> SystemTime {
-        let started = *self
-            .started
-            .lock()
-            .unwrap()
-            .get_or_insert_with(Instant::now);
+        let started = *self.started.lock().unwrap().get_or_insert_with(Instant::now);
         let now = self.start + started.elapsed();
         let set = *self.set.lock().unwrap();
-        if set < 0 {
-            now - secs(set.unsigned_abs())
-        } else {
-            now + secs(set.unsigned_abs())
-        }
+        if set < 0 { now - secs(set.unsigned_abs()) } else { now + secs(set.unsigned_abs()) }
     }
 }
 
@@ -161,18 +144,13 @@ impl Clock for TestClock {
 pub fn client(
     refresher: &AuthRefresher,
 ) -> AuthRefresh<
-    impl Service<Request<()>, Response = Response<String>, Error = BoxError, Future: Send>
-    + Clone
-    + Send
-    + use<>,
+    impl Service<Request<()>, Response = Response<String>, Error = BoxError, Future: Send> + Clone + Send + use<>,
 > {
     let echo = service_fn(|request: Request<()>| async move {
         let header = request.headers().get(AUTHORIZATION).ok_or("no token")?;
         Ok::<_, BoxError>(Response::new(header.to_str()?.to_owned()))
     });
-    tower::ServiceBuilder::new()
-        .layer(AuthRefreshLayer::new(refresher.clone()))
-        .service(echo)
+    tower::ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher.clone())).service(echo)
 }
 
 pub fn request() -> Request<()> {
@@ -181,15 +159,10 @@ pub fn request() -> Request<()> {
 
 /// Sends one request; returns the `Authorization` header that arrived.
 pub async fn send(refresher: &AuthRefresher) -> Result<String, Error<BoxError>> {
-    client(refresher)
-        .oneshot(request())
-        .await
-        .map(Response::into_body)
+    client(refresher).oneshot(request()).await.map(Response::into_body)
 }
 
 /// The causes of an error, outermost first.
 pub fn chain(error: &dyn std::error::Error) -> Vec<String> {
-    std::iter::successors(Some(error), |error| error.source())
-        .map(ToString::to_string)
-        .collect()
+    std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
 }
