@@ -79,3 +79,76 @@ fn seconds(claim: &serde_json::Value) -> Option<Duration> {
     let seconds = claim.as_f64()?.floor();
     (0.0..=LAST_SECOND).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }
+
+#[cfg(all(test, feature = "jwt"))]
+mod tests {
+    use jsonwebtoken::{EncodingKey, Header, encode};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn at(seconds: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn jwt(claims: &Value) -> String {
+        encode(&Header::default(), claims, &EncodingKey::from_secret(b"key")).unwrap()
+    }
+
+    fn local(claims: &Value) -> Expiry {
+        Expiry::from_jwt(jwt(claims), None, at(NOW))
+    }
+
+    #[test]
+    fn exp_is_taken_by_the_local_clock() {
+        assert_eq!(local(&json!({"exp": NOW + 60})), Expiry::At(at(NOW + 60)));
+    }
+
+    #[test]
+    fn exp_is_taken_by_the_servers_clock_where_it_is_known() {
+        let jwt = jwt(&json!({"iat": NOW, "exp": NOW + 3600}));
+        let an_hour_behind = at(NOW - 3600);
+        assert_eq!(Expiry::from_jwt(&jwt, Some(at(NOW)), an_hour_behind), Expiry::In(Duration::from_secs(3600)));
+        assert_eq!(Expiry::from_jwt(&jwt, Some(at(NOW + 4000)), an_hour_behind), Expiry::In(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_token_that_looks_expired_by_the_local_clock_lives_as_long_as_it_was_issued_for() {
+        assert_eq!(local(&json!({"iat": NOW - 7200, "exp": NOW - 3600})), Expiry::In(Duration::from_secs(3600)));
+        assert_eq!(local(&json!({"iat": NOW - 3600, "exp": NOW})), Expiry::In(Duration::from_secs(3600)));
+        assert_eq!(local(&json!({"iat": NOW - 60, "exp": NOW - 60})), Expiry::At(at(NOW - 60)));
+        assert_eq!(local(&json!({"iat": NOW, "exp": NOW - 60})), Expiry::At(at(NOW - 60)));
+        assert_eq!(local(&json!({"exp": NOW - 60})), Expiry::At(at(NOW - 60)));
+    }
+
+    #[test]
+    fn numbers_that_make_sense_are_used_and_floats_floored() {
+        assert_eq!(local(&json!({"exp": 1_800_000_060.9})), Expiry::At(at(NOW + 60)));
+        assert_eq!(local(&json!({"exp": 253_402_300_799_u64})), Expiry::At(at(253_402_300_799)));
+        assert_eq!(local(&json!({"exp": 0})), Expiry::At(at(0)));
+    }
+
+    #[test]
+    fn anything_else_is_an_unknown_expiry() {
+        for exp in [
+            json!(null),
+            json!("1800000060"),
+            json!(true),
+            json!(-1),
+            json!(-0.5),
+            json!([NOW]),
+            json!(1_800_000_000_000_u64),
+            json!(253_402_300_800_u64),
+            json!(1e30),
+        ] {
+            assert_eq!(local(&json!({"exp": exp})), Expiry::Unknown, "{exp}");
+        }
+        assert_eq!(local(&json!({})), Expiry::Unknown);
+        assert_eq!(local(&json!([])), Expiry::Unknown);
+        for opaque in ["", "opaque", "a.b.c", "..", "a.eyJleHAiOjF9", "\u{fffd}.\u{fffd}.\u{fffd}"] {
+            assert_eq!(Expiry::from_jwt(opaque, None, at(NOW)), Expiry::Unknown, "{opaque}");
+        }
+    }
+}

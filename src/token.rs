@@ -157,3 +157,61 @@ impl fmt::Display for InvalidToken {
 }
 
 impl std::error::Error for InvalidToken {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_rendered_once_and_sensitive() {
+        for (token, header, secret) in [
+            (AccessToken::bearer("a.b-c_d~e+f/g=="), "Bearer a.b-c_d~e+f/g==", "a.b-c_d~e+f/g=="),
+            (AccessToken::bearer("1|abc:!"), "Bearer 1|abc:!", "1|abc:!"),
+            (AccessToken::raw("abc"), "abc", "abc"),
+            (AccessToken::raw("token a b"), "token a b", "token a b"),
+        ] {
+            let token = token.unwrap();
+            assert_eq!(token.header_value(), header);
+            assert_eq!(token.secret(), secret);
+            assert!(token.header_value().is_sensitive());
+            assert_eq!(token.expiry(), Expiry::Unknown);
+            assert_eq!(token.refresh_in(), None);
+        }
+    }
+
+    #[test]
+    fn what_no_header_may_hold_is_refused_and_not_told() {
+        for (secret, trouble) in [
+            (&b""[..], "the token is empty"),
+            (b"abc\n", "position 3"),
+            (b"abc\r\nX: y", "position 3"),
+            (b"abc\0", "position 3"),
+            (b"abc\x7f", "position 3"),
+            (b" abc", "position 0"),
+            (b"abc ", "position 3"),
+            (b"\tabc", "position 0"),
+            ("abc\u{e9}".as_bytes(), "position 3"),
+            (b"\xff", "position 0"),
+        ] {
+            for error in [AccessToken::bearer(secret).unwrap_err(), AccessToken::raw(secret).unwrap_err()] {
+                let told = format!("{error} {error:?}");
+                assert!(told.contains(trouble), "{told}");
+                assert!(!told.contains("abc"));
+            }
+        }
+        assert!(AccessToken::bearer("a b").is_err());
+        assert!(AccessToken::raw(" ").is_err());
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let token = AccessToken::bearer("s3cr3t").unwrap().with_expires_in(Duration::from_secs(60));
+        assert_eq!(format!("{token:?}"), "AccessToken { expiry: In(60s), .. }");
+    }
+
+    #[test]
+    fn the_issuers_hint_is_kept() {
+        let token = AccessToken::raw("abc").unwrap().with_refresh_in(Duration::from_secs(5));
+        assert_eq!(token.refresh_in(), Some(Duration::from_secs(5)));
+    }
+}

@@ -223,5 +223,5 @@ fn the_service_and_its_future_are_send_if_their_parts_are() {
             Ok::<_, Infallible>(Response::new(()))
         }
     });
-    let _ = AuthRefreshLayer::new(fixed("abc")).layer(inner).call(request());
+    drop(AuthRefreshLayer::new(fixed("abc")).layer(inner).call(request()));
 }

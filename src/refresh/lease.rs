@@ -94,3 +94,109 @@ impl Lease {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn schedule() -> Schedule {
+        Schedule {
+            lead: secs(300),
+            jitter: false,
+            default_lifetime: None,
+            serve_stale: Duration::ZERO,
+            backoff: (secs(1), secs(60)),
+        }
+    }
+
+    fn start() -> Moment {
+        Moment { wall: SystemTime::UNIX_EPOCH + secs(1_800_000_000), monotonic: Instant::now() }
+    }
+
+    fn lease(expiry: Expiry, sent: Moment) -> Lease {
+        Lease::new(AccessToken::bearer("abc").unwrap().with_expiry(expiry), 1, sent, &schedule(), 0.0)
+    }
+
+    /// Each clock by so many seconds later.
+    fn later(moment: Moment, wall: i64, monotonic: u64) -> Moment {
+        let distance = secs(wall.unsigned_abs());
+        let wall = if wall < 0 { moment.wall - distance } else { moment.wall + distance };
+        Moment { wall, monotonic: moment.monotonic + secs(monotonic) }
+    }
+
+    #[test]
+    fn the_clock_that_says_longer_is_right() {
+        let sent = start();
+        for (wall, monotonic, age) in [(10, 10, 10), (18_000, 0, 18_000), (0, 7, 7), (-3600, 7, 7), (7, 0, 7)] {
+            assert_eq!(sent.age(later(sent, wall, monotonic)), secs(age), "{wall} {monotonic}");
+        }
+        assert_eq!(later(sent, 0, 5).age(sent), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_token_ends_at_its_end_and_not_before() {
+        let sent = start();
+        for expiry in [Expiry::In(secs(3600)), Expiry::At(sent.wall + secs(3600))] {
+            let lease = lease(expiry, sent);
+            assert_eq!(lease.token.expiry(), Expiry::At(sent.wall + secs(3600)));
+            assert!(!lease.is_expired(later(sent, 3599, 3599)));
+            assert!(lease.is_expired(later(sent, 3600, 3600)));
+            assert!(lease.is_unusable(later(sent, 3600, 3600)));
+            assert_eq!(lease.until_refresh(later(sent, 3299, 3299)), Some(secs(1)));
+            assert_eq!(lease.until_refresh(later(sent, 3301, 3301)), Some(Duration::ZERO));
+        }
+    }
+
+    #[test]
+    fn a_token_that_may_be_used_on_is_unusable_later() {
+        let schedule = Schedule { serve_stale: secs(60), ..schedule() };
+        let token = AccessToken::bearer("abc").unwrap().with_expires_in(secs(100));
+        let sent = start();
+        let lease = Lease::new(token, 1, sent, &schedule, 0.0);
+        assert_eq!(lease.token.expiry(), Expiry::At(sent.wall + secs(100)), "the real expiry is not altered");
+        assert!(lease.is_expired(later(sent, 100, 100)));
+        assert!(!lease.is_unusable(later(sent, 159, 159)));
+        assert!(lease.is_unusable(later(sent, 160, 160)));
+    }
+
+    #[test]
+    fn no_expiry_overflows() {
+        let sent = start();
+        let soon = later(sent, 1, 1);
+        for expiry in [Expiry::In(Duration::MAX), Expiry::In(secs(u64::MAX)), Expiry::Never, Expiry::Unknown] {
+            let lease = lease(expiry, sent);
+            assert!(!lease.is_expired(soon), "{expiry:?}");
+        }
+        assert_eq!(lease(Expiry::In(Duration::MAX), sent).token.expiry(), Expiry::Never);
+        assert!(lease(Expiry::At(SystemTime::UNIX_EPOCH), sent).is_expired(sent));
+        assert!(lease(Expiry::In(Duration::ZERO), sent).is_expired(sent));
+    }
+
+    #[test]
+    fn an_unknown_expiry_lasts_for_the_default_lifetime() {
+        let schedule = Schedule { default_lifetime: Some(secs(900)), ..schedule() };
+        let sent = start();
+        let lease = Lease::new(AccessToken::bearer("abc").unwrap(), 1, sent, &schedule, 0.0);
+        assert_eq!(lease.until_expired(sent), Some(secs(900)));
+        assert_eq!(lease.token.expiry(), Expiry::Unknown);
+        let never = AccessToken::bearer("abc").unwrap().with_expiry(Expiry::Never);
+        assert_eq!(Lease::new(never, 1, sent, &schedule, 0.0).until_expired(sent), None);
+    }
+
+    #[test]
+    fn one_token_outlives_another_by_more_than_a_second() {
+        let sent = start();
+        let of = |secs_left| lease(Expiry::In(secs(secs_left)), sent);
+        assert!(of(102).outlives(&of(100), sent));
+        assert!(!of(101).outlives(&of(100), sent));
+        assert!(!of(99).outlives(&of(100), sent));
+        let never = lease(Expiry::Never, sent);
+        assert!(never.outlives(&of(100), sent));
+        assert!(!of(100).outlives(&never, sent));
+        assert!(!never.outlives(&never, sent));
+    }
+}

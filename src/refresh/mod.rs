@@ -1,8 +1,8 @@
 //! Keeps one identity's token fresh, in one cell. Knows nothing of HTTP requests.
 //!
-//! In reading order: [`lease`] and [`schedule`] (pure: when a token ends, when to log in), [`holding`] and [`ledger`]
-//! (what the worker knows and decides), [`worker`] (the task), [`current`] (the cell), [`shared`] (where callers and
-//! worker meet), [`builder`], and the handle below.
+//! In reading order: `lease` and `schedule` (pure: when a token ends, when to log in); `holding`, `idle` and `ledger` (what
+//! the worker knows and decides); `worker` (the task); `current` (the cell); `shared` and `wait` (where callers and worker
+//! meet); `status`, `builder`, and the handle below.
 
 mod builder;
 mod current;
@@ -13,6 +13,7 @@ mod ledger;
 mod schedule;
 mod shared;
 mod status;
+mod wait;
 mod worker;
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
@@ -134,7 +135,6 @@ impl AuthRefresher {
     /// A login that is running already does not count: it was asked for before.
     pub fn invalidate(&self) {
         self.shared.invalidate();
-    }
     }
 
     /// The token in use, for the hot path. The guard must be gone before the next await.

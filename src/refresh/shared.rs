@@ -3,21 +3,17 @@
 use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use tokio::{
-    runtime::Handle,
-    sync::watch,
-    time::{Instant, timeout},
-};
+use tokio::sync::watch;
 
 use super::{
-    builder::{NoTokenPolicy, Settings},
+    builder::Settings,
     current::Current,
     lease::{Lease, Moment},
     status::{State, Status},
-    worker::{self, Duty, Worker},
+    wait,
+    worker::{Duty, Worker},
 };
 use crate::{LoginError, login::Kind};
 
@@ -54,9 +50,6 @@ enum Shelf {
     Closed,
 }
 
-/// A caller gives up on workers when it has lost so many: its runtime is ending.
-const MOST_LOST_WORKERS: u64 = 3;
-
 impl Shared {
     pub(crate) fn new(duty: Duty, settings: Settings) -> Self {
         Self {
@@ -77,114 +70,8 @@ impl Shared {
         Moment::now(&*self.settings.clock)
     }
 
-    /// Waits for a token, at most as long as a caller may.
-    pub(crate) async fn token(self: &Arc<Self>) -> Result<Arc<Lease>, LoginError> {
-        if let Some(lease) = &*self.current.load() {
-            return Ok(lease.clone());
-        }
-        self.check_caller()?;
-        let limit = self.settings.wait_timeout;
-        timeout(limit, self.wait_for_token()).await.unwrap_or_else(|_| Err(self.out_of_time(limit)))
-    }
-
-    async fn wait_for_token(self: &Arc<Self>) -> Result<Arc<Lease>, LoginError> {
-        let mut status = self.status.subscribe();
-        let (ended, lost) = {
-            let status = status.borrow();
-            (status.ended, status.lost_workers)
-        };
-        let mut asked = false;
-        loop {
-            // The status first, then the cell: the worker writes them the other way round, so that no change between
-            // the two is missed.
-            let failure = {
-                let status = status.borrow_and_update();
-                if status.lost_workers - lost >= MOST_LOST_WORKERS {
-                    return Err(LoginError::new(Kind::WorkerEnded, None));
-                }
-                let newly_failed = status.last_error.as_ref().filter(|_| status.ended != ended);
-                newly_failed.or_else(|| status.failing_at(Instant::now())).cloned()
-            };
-            self.ensure_worker()?;
-            if let Some(lease) = &*self.current.load() {
-                return Ok(lease.clone());
-            }
-            if let Some(error) = failure {
-                return Err(error);
-            }
-            if !asked {
-                self.demand.send_modify(|demand| demand.wants += 1);
-                asked = true;
-            }
-            if status.changed().await.is_err() {
-                return Err(LoginError::new(Kind::ShutDown, None));
-            }
-        }
-    }
-
-    /// Whether a call that could get no token is to be sent all the same.
-    pub(crate) fn sends_unauthenticated(&self, error: &LoginError) -> bool {
-        self.settings.no_token == NoTokenPolicy::SendUnauthenticated && !error.is_shut_down()
-    }
-
-    /// Waits for the end of a login that is running, or else of one that is started for this caller.
-    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Arc<Lease>, LoginError> {
-        self.check_caller()?;
-        let limit = self.settings.login_timeout.saturating_add(self.settings.wait_timeout);
-        timeout(limit, self.wait_for_login()).await.unwrap_or_else(|_| Err(self.out_of_time(limit)))
-    }
-
-    async fn wait_for_login(self: &Arc<Self>) -> Result<Arc<Lease>, LoginError> {
-        let mut status = self.status.subscribe();
-        let (ended, lost) = {
-            let status = status.borrow();
-            if let Some(error) = status.failing_at(Instant::now()) {
-                return Err(error.clone());
-            }
-            (status.ended, status.lost_workers)
-        };
-        let mut asked = false;
-        loop {
-            let running = {
-                let status = status.borrow_and_update();
-                if status.lost_workers - lost >= MOST_LOST_WORKERS {
-                    return Err(LoginError::new(Kind::WorkerEnded, None));
-                }
-                if status.ended != ended {
-                    if let Some(error) = &status.last_error {
-                        return Err(error.clone());
-                    }
-                    if let Some(lease) = &*self.current.load() {
-                        return Ok(lease.clone());
-                    }
-                }
-                status.is_logging_in()
-            };
-            if !running && !asked {
-                self.demand.send_modify(|demand| demand.forces += 1);
-                asked = true;
-            }
-            self.ensure_worker()?;
-            if status.changed().await.is_err() {
-                return Err(LoginError::new(Kind::ShutDown, None));
-            }
-        }
-    }
-
-    /// Whether the caller can wait: on a runtime, and not for itself.
-    fn check_caller(self: &Arc<Self>) -> Result<(), LoginError> {
-        if worker::is_logging_in_for(self) {
-            return Err(LoginError::new(Kind::Reentrant, None));
-        }
-        runtime().map(drop)
-    }
-
-    fn out_of_time(&self, limit: Duration) -> LoginError {
-        LoginError::timed_out(Kind::WaitTimeout(limit), self.status.borrow().last_error.as_ref())
-    }
-
     /// Starts a worker on the caller's runtime unless there is one. A token that is still good is in the cell at once.
-    fn ensure_worker(self: &Arc<Self>) -> Result<(), LoginError> {
+    pub(super) fn ensure_worker(self: &Arc<Self>) -> Result<(), LoginError> {
         let now = self.now();
         let (duty, runtime) = {
             let mut shelf = self.shelf();
@@ -199,7 +86,7 @@ impl Shared {
                 Shelf::Closed => return Err(LoginError::new(Kind::ShutDown, None)),
                 Shelf::Resting(_) => {}
             }
-            let runtime = runtime()?;
+            let runtime = wait::runtime()?;
             let Shelf::Resting(duty) = mem::replace(&mut *shelf, Shelf::Taken { parked: None }) else {
                 return Ok(());
             };
@@ -232,11 +119,13 @@ impl Shared {
 
     /// Puts a token in the cell, unless it has been rejected meanwhile.
     pub(crate) fn publish(&self, lease: &Arc<Lease>) {
-        if let Shelf::Taken { parked } = &mut *self.shelf() {
-            if self.demand.borrow().rejected < lease.generation {
+        let mut shelf = self.shelf();
+        match &mut *shelf {
+            Shelf::Taken { parked } if self.demand.borrow().rejected < lease.generation => {
                 self.current.store(Some(lease.clone()));
                 *parked = None;
             }
+            _ => {}
         }
     }
 
@@ -298,8 +187,4 @@ impl Shared {
         self.demand.send_modify(|demand| demand.shut_down = true);
         self.status.send_modify(|status| status.state = State::ShutDown);
     }
-}
-
-fn runtime() -> Result<Handle, LoginError> {
-    Handle::try_current().map_err(|error| LoginError::new(Kind::NoRuntime, Some(error.into())))
 }
