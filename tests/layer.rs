@@ -1,6 +1,6 @@
 //! What the layer does to requests, and to the service beneath it.
 
-mod support;
+mod harness;
 
 use std::{
     convert::Infallible,
@@ -11,11 +11,11 @@ use std::{
     time::Duration,
 };
 
+use harness::{HOUR, Logins, request, secs, send, token};
 use http::{
     Request, Response,
     header::{AUTHORIZATION, HeaderValue},
 };
-use support::{HOUR, Logins, request, secs, send, token};
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep},
@@ -64,7 +64,7 @@ async fn a_token_goes_in_plain_text_only_where_allowed_and_the_request_is_not_se
 #[tokio::test(start_paused = true)]
 async fn readiness_does_not_wait_for_a_token_and_does_not_fail_without_one() {
     let refresher = Logins::default().refresher(|_| pending());
-    let mut client = support::client(&refresher);
+    let mut client = harness::client(&refresher);
     let start = Instant::now();
     client.ready().await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);

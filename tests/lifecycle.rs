@@ -1,10 +1,10 @@
 //! The life of a token, in paused time.
 
-mod support;
+mod harness;
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use support::{HOUR, Logins, chain, client, request, secs, send, token};
+use harness::{HOUR, Logins, chain, client, request, secs, send, token};
 use tokio::{
     sync::Barrier,
     task::JoinSet,

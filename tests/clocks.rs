@@ -1,0 +1,167 @@
+//! Clocks that stand still, jump, or are wrong; and expiries of every kind.
+
+mod harness;
+
+use std::time::{Duration, SystemTime};
+
+use harness::{HOUR, Logins, TestClock, secs, send, token};
+use jsonwebtoken::{EncodingKey, Header, encode};
+use tokio::time::sleep;
+use tower_auth_refresh::{AccessToken, BoxError, Clock, Expiry};
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_ended_while_the_machine_slept_is_gone_within_a_heartbeat() {
+    let (logins, clock) = (Logins::default(), TestClock::default());
+    let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+    // The monotonic clock stands still meanwhile.
+    clock.set(5 * 3600);
+    sleep(secs(15) + Duration::from_millis(1)).await;
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
+    assert_eq!(logins.started(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_does_not_prolong_a_token() {
+    let (logins, clock) = (Logins::default(), TestClock::default());
+    let refresher = logins
+        .builder(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } })
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    refresher.ready().await.unwrap();
+    clock.set(-3600);
+    sleep(HOUR - secs(1)).await;
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+    sleep(secs(2)).await;
+    assert!(send(&refresher).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_by_an_hour_in_mid_life_costs_one_login_at_most_and_no_request() {
+    for set in [3600, -3600] {
+        let (logins, clock) = (Logins::default(), TestClock::default());
+        let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
+        refresher.ready().await.unwrap();
+        sleep(secs(600)).await;
+        clock.set(set);
+        for _ in 0..60 {
+            send(&refresher).await.unwrap();
+            sleep(secs(1)).await;
+        }
+        assert!(logins.started() <= 2, "{set}: {}", logins.started());
+    }
+}
+
+/// The issuer's clock is the test clock's; `wrong` is the local one.
+fn jwt(n: usize, issuer: SystemTime, lifetime: u64) -> String {
+    let iat = issuer.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let claims = serde_json::json!({ "iat": iat, "exp": iat + lifetime, "n": n });
+    encode(&Header::default(), &claims, &EncodingKey::from_secret(b"key")).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_an_hour_off_at_login_neither_locks_out_nor_storms() {
+    for off in [3600, -3600] {
+        for server_time_is_known in [true, false] {
+            let (logins, issuer, local) = (Logins::default(), TestClock::default(), TestClock::default());
+            local.set(off);
+            let clocks = (issuer.clone(), local.clone());
+            let refresher = logins
+                .builder(move |n| {
+                    let (issuer, local) = (clocks.0.now(), clocks.1.now());
+                    let jwt = jwt(n, issuer, 1800);
+                    let server_time = server_time_is_known.then_some(issuer);
+                    async move {
+                        let expiry = Expiry::from_jwt(&jwt, server_time, local);
+                        Ok(AccessToken::raw(jwt)?.with_expiry(expiry))
+                    }
+                })
+                .clock(local.clone())
+                .build()
+                .unwrap();
+            for _ in 0..3600 {
+                send(&refresher).await.unwrap();
+                sleep(secs(1)).await;
+            }
+            // A slow clock without the server's time takes the token for longer-lived than it is: the 401 tells.
+            let expected = if off < 0 && !server_time_is_known { 1 } else { 3 };
+            assert_eq!(logins.started(), expected, "{off} {server_time_is_known}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lifetime_counts_from_when_the_login_was_sent() {
+    let logins = Logins::default();
+    let refresher = logins
+        .builder(|n| async move {
+            if n > 1 {
+                return Err("down".into());
+            }
+            sleep(secs(50)).await;
+            token(n, secs(60))
+        })
+        .login_timeout(secs(90))
+        .wait_timeout(secs(90))
+        .build()
+        .unwrap();
+    refresher.ready().await.unwrap();
+    sleep(secs(9)).await;
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+    sleep(secs(2)).await;
+    assert!(send(&refresher).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn odd_expiries_are_taken_for_what_they_are() {
+    let clock = TestClock::default();
+    let now = clock.now();
+    for (expiry, logins_in_a_day) in [
+        (Expiry::Never, 1),
+        (Expiry::Unknown, 1),
+        (Expiry::In(secs(u64::MAX)), 1),
+        (Expiry::In(Duration::MAX), 1),
+        (Expiry::At(now + Duration::from_secs(253_402_300_799 - 1_800_000_000)), 1),
+        // Each login brings the same end, which is soon past: a failure to make progress, with growing pauses.
+        (Expiry::At(now + secs(86_400)), 1),
+    ] {
+        let logins = Logins::default();
+        let refresher = logins
+            .builder(move |n| async move { Ok(AccessToken::bearer(format!("t{n}"))?.with_expiry(expiry)) })
+            .clock(clock.clone())
+            .build()
+            .unwrap();
+        for _ in 0..23 {
+            send(&refresher).await.unwrap();
+            sleep(HOUR).await;
+        }
+        clock.set(-23 * 3600);
+        assert_eq!(logins.started(), logins_in_a_day, "{expiry:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unknown_expiry_is_refreshed_by_the_default_lifetime() {
+    let logins = Logins::default();
+    let refresher = logins
+        .builder(|n| async move { Ok::<_, BoxError>(AccessToken::bearer(format!("t{n}"))?) })
+        .default_lifetime(HOUR)
+        .build()
+        .unwrap();
+    refresher.ready().await.unwrap();
+    sleep(HOUR).await;
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
+    assert_eq!(refresher.status().expiry, Some(Expiry::Unknown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_issuers_hint_says_when_to_refresh() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move { Ok(token(n, HOUR)?.with_refresh_in(secs(600))) });
+    refresher.ready().await.unwrap();
+    sleep(secs(599)).await;
+    assert_eq!(logins.started(), 1);
+    sleep(secs(2)).await;
+    assert_eq!(logins.started(), 2);
+}

@@ -1,0 +1,216 @@
+//! What people can see of a refresher, and steer.
+
+mod harness;
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use harness::{HOUR, Logins, TestClock, secs, send, token};
+use tokio::time::{Instant, sleep};
+use tower_auth_refresh::{Clock, Expiry, LoginReason, State};
+use tracing::{
+    Event, Instrument,
+    field::{Field, Visit},
+    subscriber::Subscriber,
+};
+use tracing_subscriber::{
+    layer::{Context, Layer, SubscriberExt},
+    registry::LookupSpan,
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_status_tells_how_things_stand() {
+    let (logins, clock) = (Logins::default(), TestClock::default());
+    let refresher = logins
+        .builder(|n| async move {
+            sleep(secs(1)).await;
+            if n == 2 { Err("down".into()) } else { token(n, HOUR) }
+        })
+        .clock(clock.clone())
+        .build()
+        .unwrap();
+    let status = refresher.status();
+    assert_eq!((status.state, status.generation, status.failures), (State::Idle, 0, 0));
+    assert_eq!((status.issued, status.expiry), (None, None));
+    assert!(status.last_error.is_none());
+
+    let issued = clock.now();
+    refresher.ready().await.unwrap();
+    let status = refresher.status();
+    assert_eq!((status.state, status.generation), (State::Live, 1));
+    assert_eq!((status.issued, status.expiry), (Some(issued), Some(Expiry::At(issued + HOUR))));
+
+    refresher.refresh().await.unwrap_err();
+    let status = refresher.status();
+    assert_eq!((status.state, status.generation, status.failures), (State::Live, 1, 1));
+    assert_eq!(status.last_error.unwrap().to_string(), "the login failed");
+
+    sleep(secs(2)).await;
+    refresher.refresh().await.unwrap();
+    let status = refresher.status();
+    assert_eq!((status.state, status.generation, status.failures), (State::Live, 2, 0));
+    assert!(status.last_error.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscriber_sees_each_state_and_the_end() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        sleep(secs(1)).await;
+        if n == 1 { token(n, secs(60)) } else { Err("down".into()) }
+    });
+    let mut status = refresher.subscribe();
+    let seen = tokio::spawn(async move {
+        let mut seen = vec![status.borrow_and_update().state];
+        while status.changed().await.is_ok() {
+            let state = status.borrow_and_update().state;
+            if seen.last() != Some(&state) {
+                seen.push(state);
+            }
+        }
+        seen
+    });
+    tokio::task::yield_now().await;
+    refresher.ready().await.unwrap();
+    sleep(secs(46)).await;
+    sleep(secs(16)).await;
+    refresher.shutdown();
+    drop(refresher);
+    let seen = seen.await.unwrap();
+    assert_eq!(seen[..4], [State::Idle, State::LoggingIn, State::Live, State::Refreshing]);
+    assert!(seen.contains(&State::Failing));
+    assert_eq!(seen.last(), Some(&State::ShutDown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_refresh_by_hand_says_why_and_respects_the_pause() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
+    refresher.ready().await.unwrap();
+    sleep(secs(1)).await;
+    for _ in 0..10 {
+        assert_eq!(refresher.refresh().await.unwrap_err().to_string(), "the login failed");
+    }
+    assert_eq!(logins.started(), 2);
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refreshes_by_hand_are_kept_apart() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move { token(n, HOUR) });
+    let start = Instant::now();
+    for _ in 0..10 {
+        refresher.refresh().await.unwrap();
+    }
+    assert_eq!(logins.started(), 10);
+    assert!(start.elapsed() >= secs(4), "half a second between any two");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_can_be_had_that_lives_long_enough() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move { token(n, HOUR) });
+    refresher.ready().await.unwrap();
+    sleep(HOUR - secs(900)).await;
+    assert_eq!(refresher.token_valid_for(secs(900)).await.unwrap().header_value(), "Bearer t1");
+    assert_eq!(refresher.token_valid_for(secs(901)).await.unwrap().header_value(), "Bearer t2");
+    assert_eq!(logins.requests()[1].reason, LoginReason::Forced);
+    // There is none better.
+    assert_eq!(refresher.token_valid_for(2 * HOUR).await.unwrap().header_value(), "Bearer t3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_can_be_read_for_other_uses_than_http() {
+    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    assert_eq!(refresher.token().await.unwrap().secret(), "t1");
+}
+
+/// Events of this crate, with their fields, and the span that each came in.
+#[derive(Clone, Default)]
+struct Recorder(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        if event.metadata().target() != "tower_auth_refresh" {
+            return;
+        }
+        let mut told = String::new();
+        event.record(&mut Fields(&mut told));
+        if let Some(span) = context.event_span(event) {
+            told += &format!(" in {}", span.name());
+        }
+        self.0.lock().unwrap().push(format!("{} {told}", event.metadata().level()));
+    }
+}
+
+struct Fields<'a>(&'a mut String);
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.0.insert_str(0, &format!("{value:?}")),
+            name => *self.0 += &format!(" {name}={value:?}"),
+        }
+    }
+    fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
+        *self.0 += &format!(" {}={}", field.name(), harness::chain(value).join(": "));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_events_of_a_tokens_life_are_told_in_order_and_in_no_callers_span() {
+    let recorder = Recorder::default();
+    let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
+
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        sleep(secs(1)).await;
+        match n {
+            1 | 4 => token(n, secs(60)),
+            _ => Err("down".into()),
+        }
+    });
+    send(&refresher).instrument(tracing::info_span!("request")).await.unwrap();
+    // A refresh after 45 s; failures at 46 and 47.5 s; a good login at 49.5 s.
+    sleep(secs(50)).await;
+    refresher.invalidate();
+    sleep(secs(1) + Duration::from_millis(100)).await;
+    let told = recorder.0.lock().unwrap().clone();
+    assert_eq!(
+        told,
+        [
+            "DEBUG login started reason=First attempt=1",
+            "INFO login succeeded generation=1 took=1s",
+            "DEBUG login started reason=Expiring attempt=1",
+            "WARN login failed error=the login failed: down failures=1 took=1s pause=500ms",
+            "DEBUG login started reason=Expiring attempt=2",
+            "WARN login failed error=the login failed: down failures=2 took=1s pause=1s",
+            "DEBUG login started reason=Expiring attempt=3",
+            "INFO login succeeded generation=2 took=1s",
+            "INFO the token is not accepted generation=2",
+            "DEBUG login started reason=Rejected { challenge: None } attempt=1",
+            "WARN login failed error=the login failed: down failures=1 took=1s pause=500ms",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_expires_is_told_once() {
+    let recorder = Recorder::default();
+    let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
+    let logins = Logins::default();
+    let refresher = logins
+        .builder(|n| async move { if n == 1 { token(n, secs(60)) } else { Err("down".into()) } })
+        .when_no_token(tower_auth_refresh::NoTokenPolicy::serve_stale(secs(600)))
+        .build()
+        .unwrap();
+    refresher.ready().await.unwrap();
+    sleep(HOUR).await;
+    let told = recorder.0.lock().unwrap().clone();
+    assert_eq!(told.iter().filter(|told| told.contains("has expired")).count(), 1);
+    assert!(told.contains(&"INFO the token has expired generation=1".to_owned()));
+}
