@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use super::{
+    lease::Moment,
     ledger::{Ledger, Step},
     shared::{Demand, Shared},
 };
@@ -53,21 +54,46 @@ impl fmt::Debug for Duty {
     }
 }
 
-/// A duty being done. It holds no handle: the last one's drop ends it.
+/// A duty being done.
 pub(crate) struct Worker {
-    shared: Weak<Shared>,
-    demand: watch::Receiver<Demand>,
+    line: Line,
     /// There until it is dropped.
     duty: Option<Box<Duty>>,
+}
+
+/// The worker's line to the handles. It holds none: the last one's drop ends the worker.
+struct Line {
+    shared: Weak<Shared>,
+    demand: watch::Receiver<Demand>,
 }
 
 /// The last handle is gone, or has shut the refresher down.
 struct Done;
 
+impl Line {
+    /// Looks at the clocks and at what has been asked for, and tells how things stand. What it returns must be gone before
+    /// the next await.
+    fn look(&mut self, ledger: &mut Ledger, logging_in: bool) -> Result<(Arc<Shared>, Demand, Moment), Done> {
+        let shared = self.shared.upgrade().ok_or(Done)?;
+        let demand = *self.demand.borrow_and_update();
+        if demand.shut_down {
+            return Err(Done);
+        }
+        let now = ledger.tidy(&shared, demand, logging_in);
+        Ok((shared, demand, now))
+    }
+
+    /// Waits until something has been asked for since the last look.
+    async fn asked(&mut self) -> Result<(), Done> {
+        self.demand.changed().await.map_err(|_| Done)
+    }
+}
+
 impl Worker {
     pub(crate) fn new(shared: &Arc<Shared>, mut duty: Box<Duty>) -> Self {
         duty.ledger.start(shared.now());
-        Self { shared: Arc::downgrade(shared), demand: shared.demand.subscribe(), duty: Some(duty) }
+        let line = Line { shared: Arc::downgrade(shared), demand: shared.demand.subscribe() };
+        Self { line, duty: Some(duty) }
     }
 
     pub(crate) async fn run(mut self) {
@@ -77,60 +103,49 @@ impl Worker {
     async fn step(&mut self) -> Result<(), Done> {
         let Duty { ledger, .. } = self.duty.as_deref_mut().ok_or(Done)?;
         let next = {
-            let shared = self.shared.upgrade().ok_or(Done)?;
-            let demand = *self.demand.borrow_and_update();
-            if demand.shut_down {
-                return Err(Done);
-            }
-            let now = ledger.tidy(&shared, demand, false);
+            let (_, demand, now) = self.line.look(ledger, false)?;
             ledger.next(now, demand)
         };
         match next {
             Step::Login(reason) => self.login(reason).await,
-            Step::Sleep(None) => self.demand.changed().await.map_err(|_| Done),
-            Step::Sleep(Some(limit)) => match timeout(limit, self.demand.changed()).await {
-                Ok(changed) => changed.map_err(|_| Done),
-                Err(_elapsed) => Ok(()),
-            },
+            Step::Sleep(None) => self.line.asked().await,
+            Step::Sleep(Some(limit)) => timeout(limit, self.line.asked()).await.unwrap_or(Ok(())),
         }
     }
 
     async fn login(&mut self, reason: LoginReason) -> Result<(), Done> {
         let Duty { login, ledger } = self.duty.as_deref_mut().ok_or(Done)?;
-        let request = LoginRequest { attempt: ledger.attempt(), ..LoginRequest::new(reason) };
-        let (sent, limit, asked, id) = {
-            let shared = self.shared.upgrade().ok_or(Done)?;
-            let asked = *self.demand.borrow_and_update();
-            (ledger.tidy(&shared, asked, true), shared.settings.login_timeout, asked, identity(&shared))
+        let (limit, id, asked, sent) = {
+            let (shared, asked, sent) = self.line.look(ledger, true)?;
+            (shared.settings.login_timeout, identity(&shared), asked, sent)
         };
+        let request = LoginRequest { attempt: ledger.attempt(), ..LoginRequest::new(reason) };
         events::login_started(&request);
         let attempt = LOGGING_IN_FOR.scope(id, caught(login.login(request)));
         let mut attempt = pin!(timeout(limit, attempt));
         let mut now = sent;
         let outcome = loop {
+            // The token in use may end, or be rejected, while its successor is being fetched.
             let heartbeat = ledger.heartbeat(now);
             select! {
                 biased;
-                _ = self.demand.wait_for(|demand| demand.shut_down) => return Err(Done),
+                asked = self.line.asked() => asked?,
                 outcome = &mut attempt => break outcome,
                 () = sleep(heartbeat.unwrap_or_default()), if heartbeat.is_some() => {}
             }
-            let shared = self.shared.upgrade().ok_or(Done)?;
-            now = ledger.tidy(&shared, asked, true);
+            (_, _, now) = self.line.look(ledger, true)?;
         };
-        let shared = self.shared.upgrade().ok_or(Done)?;
+        let (shared, demand, _) = self.line.look(ledger, true)?;
         let outcome = outcome.unwrap_or_else(|_elapsed| {
             let last = shared.status.borrow().last_error.clone();
             Err(LoginError::timed_out(Kind::LoginTimeout(limit), last.as_ref()))
         });
-        let demand = *self.demand.borrow_and_update();
-        ledger.tidy(&shared, demand, true);
         if outcome.is_ok() && demand.rejected != asked.rejected {
             // It was begun before the rejection: what it brought may be the very token that was rejected.
             events::superseded();
-            return Ok(());
+        } else {
+            ledger.conclude(&shared, outcome, sent);
         }
-        ledger.conclude(&shared, outcome, sent);
         Ok(())
     }
 }
@@ -138,7 +153,7 @@ impl Worker {
 /// A runtime that ends drops its workers wherever they are.
 impl Drop for Worker {
     fn drop(&mut self) {
-        if let (Some(duty), Some(shared)) = (self.duty.take(), self.shared.upgrade()) {
+        if let (Some(duty), Some(shared)) = (self.duty.take(), self.line.shared.upgrade()) {
             shared.put_back(duty);
         }
     }
