@@ -2,6 +2,7 @@
 //!
 //! Without the `tracing` feature these do nothing.
 
+#[cfg(feature = "jwt")]
 use std::time::Duration;
 
 macro_rules! event {
@@ -26,5 +27,13 @@ pub(crate) fn clock_disagrees(lifetime: Duration) {
         WARN,
         ?lifetime,
         "the new token looks expired: the local clock and the issuer's disagree; going by the lifetime"
+    );
+}
+
+#[cfg(feature = "http-client")]
+pub(crate) fn certificates_unchecked() {
+    event!(
+        WARN,
+        "the certificates of servers are not checked: whoever sits on the way can read and change what is sent"
     );
 }

@@ -17,10 +17,15 @@ mod events;
 mod expiry;
 mod login;
 mod token;
+#[cfg(any(feature = "arthur", feature = "http-client"))]
+mod transport;
 
 #[cfg(feature = "arthur")]
 #[cfg_attr(docsrs, doc(cfg(feature = "arthur")))]
 pub mod arthur;
+#[cfg(feature = "http-client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http-client")))]
+pub mod http_client;
 
 pub use authorize::UnsafeDestination;
 pub use clock::{Clock, SystemClock};
