@@ -17,8 +17,6 @@ mod events;
 mod expiry;
 mod login;
 mod token;
-#[cfg(any(feature = "arthur", feature = "http-client"))]
-mod transport;
 
 #[cfg(feature = "arthur")]
 #[cfg_attr(docsrs, doc(cfg(feature = "arthur")))]

@@ -3,3 +3,5 @@
 mod destination;
 
 pub use destination::UnsafeDestination;
+#[cfg(feature = "arthur")]
+pub(crate) use destination::is_loopback;

@@ -44,9 +44,9 @@ fn tls(verify: bool, roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig
         .with_no_client_auth())
 }
 
-/// A host's name has no address. hyper-util's own error says so in its text only.
+/// A host's name was not resolved: a cause of a failed request. (hyper-util's own error says so in its text only.)
 #[derive(Debug)]
-pub(crate) struct LookupError(io::Error);
+pub struct LookupError(io::Error);
 
 impl fmt::Display for LookupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -39,9 +39,8 @@ mod builder;
 mod certificates;
 mod connector;
 
-pub(crate) use connector::LookupError;
-
 pub use builder::{BuildError, HttpClientBuilder};
+pub use connector::LookupError;
 
 /// The body of a response.
 pub type ResponseBody = BoxBody<Bytes, BoxError>;

@@ -2,9 +2,16 @@
 
 use std::{error::Error, fmt, io, iter::successors};
 
+#[cfg(feature = "http-client")]
+use super::excerpt::excerpt;
+
 /// Why an exchange broke off.
+#[cfg_attr(
+    not(feature = "http-client"),
+    expect(dead_code, reason = "no TLS without it")
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(super) enum Fault {
     /// The host's name has no address.
     Lookup,
     Refused,
@@ -28,7 +35,7 @@ pub(crate) enum Fault {
 
 impl Fault {
     /// The innermost cause that is known says the most.
-    pub(crate) fn of(error: &(dyn Error + 'static)) -> Self {
+    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
         causes(error)
             .filter_map(Self::known)
             .last()
@@ -57,10 +64,11 @@ impl Fault {
     #[cfg(feature = "http-client")]
     fn known_to_client(cause: &(dyn Error + 'static)) -> Option<Self> {
         if let Some(error) = cause.downcast_ref::<rustls::Error>() {
+            let why = excerpt(error.to_string().as_bytes(), "");
             return Some(match error {
-                rustls::Error::InvalidCertificate(_) => Self::Certificate(error.to_string()),
+                rustls::Error::InvalidCertificate(_) => Self::Certificate(why),
                 rustls::Error::InvalidMessage(_) => Self::NotTls,
-                _ => Self::Tls(error.to_string()),
+                _ => Self::Tls(why),
             });
         }
         if let Some(error) = cause.downcast_ref::<hyper::Error>() {
@@ -79,15 +87,15 @@ impl Fault {
             .map(|_| Self::Connect)
     }
 
-    pub(crate) fn is_connect(&self) -> bool {
+    pub(super) fn is_connect(&self) -> bool {
         matches!(self, Self::Lookup | Self::Refused | Self::Connect)
     }
 
-    pub(crate) fn is_tls(&self) -> bool {
+    pub(super) fn is_tls(&self) -> bool {
         matches!(self, Self::Certificate(_) | Self::Tls(_))
     }
 
-    pub(crate) fn is_protocol(&self) -> bool {
+    pub(super) fn is_protocol(&self) -> bool {
         matches!(self, Self::NotTls | Self::NotHttp)
     }
 }
