@@ -17,8 +17,7 @@ pub(super) fn token(headers: &HeaderMap, now: SystemTime) -> Option<String> {
         .iter()
         // Bytes that are no UTF-8 become characters that no header may hold, and are refused as such later.
         .filter_map(|value| Cookie::parse(String::from_utf8_lossy(value.as_bytes())).ok())
-        .filter(|cookie| cookie.name() == NAME)
-        .last()
+        .rfind(|cookie| cookie.name() == NAME)
         .filter(|cookie| !has_expired(cookie, now))?;
     let token = strip_bearer(cookie.value_trimmed().trim()).trim();
     (!token.is_empty()).then(|| token.to_owned())
