@@ -11,7 +11,7 @@ const REDACTED: &str = "[redacted]";
 pub(super) fn excerpt(body: &[u8], secret: &str) -> String {
     let body = String::from_utf8_lossy(body);
     let secret: Vec<Vec<String>> = secret.chars().map(spellings).collect();
-    let mut rest = body.trim();
+    let mut rest = &*body;
     let mut shown = String::new();
     let mut length = 0;
     while let Some(next) = rest.chars().next() {
@@ -136,10 +136,7 @@ mod tests {
 
     #[test]
     fn what_is_no_secret_is_shown() {
-        assert_eq!(
-            excerpt(b" {\"error\":\"no\"}\r\n", SECRET),
-            "{\"error\":\"no\"}"
-        );
+        assert_eq!(excerpt(b"{\"error\":\"no\"}", SECRET), "{\"error\":\"no\"}");
         assert_eq!(excerpt("p\"a".as_bytes(), SECRET), "p\"a");
         assert_eq!(excerpt(b"anything", ""), "anything");
         assert_eq!(excerpt(b"", SECRET), "");
