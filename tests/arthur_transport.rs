@@ -3,6 +3,7 @@
 #![cfg(all(feature = "arthur", feature = "http-client"))]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+#[path = "support/arthur.rs"]
 mod support;
 
 use std::{

@@ -1,7 +1,8 @@
 //! Servers on the loopback that answer by a script, and clients for them.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
-#![allow(clippy::unwrap_used)]
+#![allow(unreachable_pub, reason = "a module of a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
 use std::{
     convert::Infallible,
