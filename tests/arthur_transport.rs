@@ -267,6 +267,52 @@ async fn a_connection_closed_early_is_told_apart() {
     }
 }
 
+#[tokio::test]
+async fn any_other_trouble_shows_its_innermost_cause_without_the_password() {
+    let http = service_fn(|_: Request<Full<Bytes>>| async {
+        let cause = std::io::Error::other(format!("the {PASSWORD} tube is blocked"));
+        Err::<Response<Full<Bytes>>, _>(std::io::Error::other(cause))
+    });
+    let api = ArthurApi::new(BaseUrl::parse("arthur.example").unwrap(), http);
+    let error = UserLogin::new(api)
+        .oneshot(credentials())
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .ends_with("the [redacted] tube is blocked"),
+        "{error}"
+    );
+    assert!(!error.is_connect() && !error.is_closed() && !error.is_timeout());
+}
+
+#[tokio::test]
+async fn an_http_2_connection_that_breaks_is_an_error_with_a_cause() {
+    let (certificate, acceptor) = self_signed("localhost");
+    let (addr, _task) = listen(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            // SETTINGS, and then GOAWAY with ENHANCE_YOUR_CALM (RFC 9113, section 7).
+            stream
+                .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
+                .await
+                .unwrap();
+            let goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
+            stream.write_all(&goaway).await.unwrap();
+            stream.flush().await.unwrap();
+            pending::<()>().await;
+        }
+    })
+    .await;
+    let client = HttpClient::builder().add_root_certificate(certificate);
+    let url = format!("https://localhost:{}", addr.port());
+    let error = failed_login(with(client, &url)).await;
+    assert!(error.to_string().contains("calm"), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
+}
+
 // Limits
 
 #[tokio::test]

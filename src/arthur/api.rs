@@ -116,19 +116,19 @@ impl<S: HttpService> ArthurApi<S> {
             .header(USER_AGENT, AGENT)
             .header(name, value);
         let exchange = async {
-            let body = body.map_err(|error| Kind::Broken(error.into()))?;
+            let body = body.map_err(|error| Kind::broken(error, secret))?;
             let request = request
                 .body(Full::new(body))
-                .map_err(|error| Kind::Broken(error.into()))?;
+                .map_err(|error| Kind::broken(error, secret))?;
             let sent = self.http.send(request, self.body_limit);
             let answer = timeout(self.timeout, sent)
                 .await
                 .map_err(|_| Kind::TimedOut(self.timeout))?
-                .map_err(Kind::Broken)?;
+                .map_err(|error| Kind::broken(error, secret))?;
             let (head, body) = answer.into_parts();
             let now = self.clock.now();
             if head.status.is_success() {
-                let body = body.map_err(|error| broken_body(error, self.body_limit))?;
+                let body = body.map_err(|error| broken_body(error, self.body_limit, secret))?;
                 Ok((head.headers, body, now))
             } else {
                 let body = body.unwrap_or_default();
@@ -147,11 +147,11 @@ impl<S: HttpService> ArthurApi<S> {
     }
 }
 
-fn broken_body(error: BoxError, limit: usize) -> Kind {
+fn broken_body(error: BoxError, limit: usize, secret: &str) -> Kind {
     if error.is::<LengthLimitError>() {
         Kind::TooLarge(limit)
     } else {
-        Kind::Broken(error)
+        Kind::broken(error, secret)
     }
 }
 

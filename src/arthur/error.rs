@@ -20,12 +20,14 @@ pub struct ArthurError(Box<Inner>);
 struct Inner {
     asked: String,
     kind: Kind,
-    fault: Option<Fault>,
 }
 
 pub(super) enum Kind {
     /// The exchange broke off, or could not begin.
-    Broken(BoxError),
+    Broken {
+        fault: Fault,
+        cause: BoxError,
+    },
     TimedOut(Duration),
     TooLarge(usize),
     /// The login was answered 401 or 403.
@@ -56,6 +58,12 @@ pub(super) struct Refusal {
 }
 
 impl Kind {
+    pub(super) fn broken(cause: impl Into<BoxError>, secret: &str) -> Self {
+        let cause = cause.into();
+        let fault = Fault::of(&*cause, secret);
+        Self::Broken { fault, cause }
+    }
+
     /// A redirect to the origin of `Location`; its path and query may hold secrets.
     pub(super) fn redirect(head: &Parts, base_url: &BaseUrl) -> Self {
         let origin = head.headers.get(LOCATION).and_then(|location| {
@@ -81,11 +89,7 @@ impl Kind {
 
 impl ArthurError {
     pub(super) fn new(asked: String, kind: Kind) -> Self {
-        let fault = match &kind {
-            Kind::Broken(error) => Some(Fault::of(&**error)),
-            _ => None,
-        };
-        Self(Box::new(Inner { asked, kind, fault }))
+        Self(Box::new(Inner { asked, kind }))
     }
 
     /// A login's answer of 401 or 403 is about the credentials.
@@ -112,7 +116,7 @@ impl ArthurError {
     }
 
     fn has_fault(&self, is: impl Fn(&Fault) -> bool) -> bool {
-        self.0.fault.as_ref().is_some_and(is)
+        matches!(&self.0.kind, Kind::Broken { fault, .. } if is(fault))
     }
 
     /// Whether the login was answered 401 or 403: trying again is no use.
@@ -201,10 +205,10 @@ impl ArthurError {
 
 impl fmt::Display for ArthurError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { asked, kind, fault } = &*self.0;
+        let Inner { asked, kind } = &*self.0;
         write!(f, "{asked}: ")?;
         match kind {
-            Kind::Broken(_) => fault.as_ref().unwrap_or(&Fault::Unknown).fmt(f),
+            Kind::Broken { fault, .. } => fault.fmt(f),
             Kind::TimedOut(limit) => write!(f, "no whole answer within {limit:?}"),
             Kind::TooLarge(limit) => write!(f, "the answer is larger than {limit} bytes"),
             Kind::WrongCredentials(refusal) => write!(f, "wrong credentials ({refusal})"),
@@ -261,7 +265,7 @@ impl fmt::Debug for ArthurError {
 impl std::error::Error for ArthurError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.kind {
-            Kind::Broken(error) => Some(&**error),
+            Kind::Broken { cause, .. } => Some(&**cause),
             Kind::InvalidToken(error) => Some(error),
             #[cfg(feature = "jwt-verify")]
             Kind::Signature(error) => Some(error),

@@ -2,7 +2,6 @@
 
 use std::{error::Error, fmt, io, iter::successors};
 
-#[cfg(feature = "http-client")]
 use super::excerpt::excerpt;
 
 /// Why an exchange broke off.
@@ -28,23 +27,25 @@ pub(super) enum Fault {
     /// Something that is not HTTP came where HTTP was to come.
     NotHttp,
     /// No connection came about, for some other reason.
-    Connect,
-    /// Nobody knows.
-    Unknown,
+    Connect(String),
+    /// Anything else.
+    Other(String),
 }
 
 impl Fault {
-    /// The innermost cause that is known says the most.
-    pub(super) fn of(error: &(dyn Error + 'static)) -> Self {
+    /// The innermost cause that is known says the most. Texts are shown without `secret`.
+    pub(super) fn of(error: &(dyn Error + 'static), secret: &str) -> Self {
+        let innermost = causes(error).last().unwrap_or(error);
+        let why = excerpt(innermost.to_string().as_bytes(), secret);
         causes(error)
-            .filter_map(Self::known)
+            .filter_map(|cause| Self::known(cause, &why))
             .last()
-            .unwrap_or(Self::Unknown)
+            .unwrap_or(Self::Other(why))
     }
 
-    fn known(cause: &(dyn Error + 'static)) -> Option<Self> {
+    fn known(cause: &(dyn Error + 'static), why: &str) -> Option<Self> {
         #[cfg(feature = "http-client")]
-        if let Some(fault) = Self::known_to_client(cause) {
+        if let Some(fault) = Self::known_to_client(cause, why) {
             return Some(fault);
         }
         match cause.downcast_ref::<io::Error>()?.kind() {
@@ -55,20 +56,19 @@ impl Fault {
             io::ErrorKind::UnexpectedEof => Some(Self::Closed),
             io::ErrorKind::TimedOut => Some(Self::TimedOut),
             io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
-                Some(Self::Connect)
+                Some(Self::Connect(why.to_owned()))
             }
             _ => None,
         }
     }
 
     #[cfg(feature = "http-client")]
-    fn known_to_client(cause: &(dyn Error + 'static)) -> Option<Self> {
+    fn known_to_client(cause: &(dyn Error + 'static), why: &str) -> Option<Self> {
         if let Some(error) = cause.downcast_ref::<rustls::Error>() {
-            let why = excerpt(error.to_string().as_bytes(), "");
             return Some(match error {
-                rustls::Error::InvalidCertificate(_) => Self::Certificate(why),
+                rustls::Error::InvalidCertificate(_) => Self::Certificate(why.to_owned()),
                 rustls::Error::InvalidMessage(_) => Self::NotTls,
-                _ => Self::Tls(why),
+                _ => Self::Tls(why.to_owned()),
             });
         }
         if let Some(error) = cause.downcast_ref::<hyper::Error>() {
@@ -84,11 +84,11 @@ impl Fault {
         cause
             .downcast_ref::<hyper_util::client::legacy::Error>()
             .filter(|error| error.is_connect())
-            .map(|_| Self::Connect)
+            .map(|_| Self::Connect(why.to_owned()))
     }
 
     pub(super) fn is_connect(&self) -> bool {
-        matches!(self, Self::Lookup | Self::Refused | Self::Connect)
+        matches!(self, Self::Lookup | Self::Refused | Self::Connect(_))
     }
 
     pub(super) fn is_tls(&self) -> bool {
@@ -132,8 +132,8 @@ impl fmt::Display for Fault {
             Self::Tls(why) => return write!(f, "TLS failed: {why}"),
             Self::NotTls => "the server does not speak TLS there; is it an http port?",
             Self::NotHttp => "what came is not HTTP; is it an https port?",
-            Self::Connect => "no connection could be made",
-            Self::Unknown => "the exchange failed",
+            Self::Connect(why) => return write!(f, "no connection could be made: {why}"),
+            Self::Other(why) => return write!(f, "the exchange failed: {why}"),
         })
     }
 }
