@@ -309,7 +309,7 @@ async fn an_http_2_connection_that_breaks_is_an_error_with_a_cause() {
     let client = HttpClient::builder().add_root_certificate(certificate);
     let url = format!("https://localhost:{}", addr.port());
     let error = failed_login(with(client, &url)).await;
-    assert!(error.to_string().contains("calm"), "{error}");
+    assert!(error.to_string().contains("excessive load"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
 }
 
