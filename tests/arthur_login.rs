@@ -445,6 +445,20 @@ mod signature {
         }
     }
 
+    #[tokio::test]
+    async fn a_token_that_names_another_algorithm_than_the_keys_is_a_failed_login() {
+        let of_512 = signed(Algorithm::HS512, "key");
+        let (message, _) = of_512.rsplit_once('.').unwrap();
+        let key = EncodingKey::from_secret(b"key");
+        let signature =
+            jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+        let token = format!("{message}.{signature}");
+        let error = login(token, VerificationKey::hs256("key"))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("another algorithm"), "{error}");
+    }
+
     #[test]
     fn a_key_does_not_show_itself() {
         assert!(!format!("{:?}", VerificationKey::hs256("k3y")).contains("k3y"));
