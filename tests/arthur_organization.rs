@@ -182,7 +182,32 @@ async fn on_403_and_with_several_organizations_the_error_lists_them() {
         .await
         .unwrap_err();
     assert_eq!(error.organizations(), ["x", "y\n"]);
-    assert!(error.to_string().contains(r#""x" "y\n""#), "{error}");
+    assert!(error.to_string().ends_with(r"x, y\n"), "{error}");
+}
+
+#[tokio::test]
+async fn neither_many_organizations_nor_one_that_is_the_token_spoil_the_error() {
+    let info = || {
+        let mut ids = vec![TOKEN.to_owned()];
+        ids.extend((0..1000).map(|id| id.to_string()));
+        let info = json!({
+            "organization_ids": ids, "issuer": "", "username": "", "first_name": "", "last_name": "",
+            "email": "", "roles": [],
+        });
+        Response::new(full(info.to_string()))
+    };
+    let server = Script::start(move |seen| match seen.path.as_str() {
+        "/api/v3/users/me" => status(403, ""),
+        _ => info(),
+    })
+    .await;
+    let error = GetCurrentOrg::new(api(&server.url()))
+        .oneshot(token())
+        .await
+        .unwrap_err();
+    assert_eq!(error.organizations().len(), 1001);
+    assert_hidden(&error, TOKEN);
+    assert!(error.to_string().ends_with("18, …"), "{error}");
 }
 
 #[tokio::test]

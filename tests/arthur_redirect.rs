@@ -144,3 +144,22 @@ async fn a_redirect_to_nowhere_or_elsewhere_than_http_is_an_error() {
     let error = failed_login(api(&server.url())).await;
     assert!(error.to_string().contains("nowhere"), "{error}");
 }
+
+#[tokio::test]
+async fn a_redirect_whose_host_is_the_token_is_named_without_it() {
+    let server = Script::start(|seen| {
+        let token = seen.headers["authorization"].to_str().unwrap();
+        redirect(302, &format!("https://{token}.example/"))
+    })
+    .await;
+    let token = AccessToken::raw("t0ken").unwrap();
+    let error = GetAuthInfo::new(api(&server.url()))
+        .oneshot(token)
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("https://[redacted].example"),
+        "{error}"
+    );
+    assert_hidden(&error, "t0ken");
+}

@@ -23,7 +23,10 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use rustls::pki_types::CertificateDer;
 use support::*;
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 use tower::{BoxError, ServiceExt, service_fn};
 use tower_auth_refresh::{
     arthur::{ArthurApi, ArthurError, BaseUrl, UserLogin},
@@ -311,6 +314,18 @@ async fn an_http_2_connection_that_breaks_is_an_error_with_a_cause() {
     let error = failed_login(with(client, &url)).await;
     assert!(error.to_string().contains("excessive load"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
+}
+
+#[tokio::test]
+async fn a_connection_closed_amid_the_tls_handshake_is_told_apart() {
+    let (addr, _task) = listen(|mut stream| async move {
+        // Read, so that it is closed and not reset.
+        let mut hello = [0; 16 << 10];
+        let _ = stream.read(&mut hello).await;
+    })
+    .await;
+    let error = failed_login(api(&format!("https://{addr}"))).await;
+    assert!(error.is_closed() && !error.is_tls(), "{error}");
 }
 
 // Limits

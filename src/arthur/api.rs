@@ -157,7 +157,7 @@ fn broken_body(error: BoxError, limit: usize, secret: &str) -> Kind {
 
 fn refused(head: &Parts, body: &[u8], now: SystemTime, base_url: &BaseUrl, secret: &str) -> Kind {
     if head.status.is_redirection() && head.status != StatusCode::NOT_MODIFIED {
-        return Kind::redirect(head, base_url);
+        return Kind::redirect(head, base_url, secret);
     }
     let now = date(&head.headers).unwrap_or(now);
     Kind::Refused(Refusal {

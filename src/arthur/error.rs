@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use http::{StatusCode, header::LOCATION, response::Parts};
 use url::Url;
 
-use super::{BaseUrl, fault::Fault};
+use super::{BaseUrl, excerpt::excerpt, fault::Fault};
 use crate::{BoxError, InvalidToken};
 
 /// How many organizations an error names.
@@ -47,7 +47,10 @@ pub(super) enum Kind {
     InvalidToken(InvalidToken),
     #[cfg(feature = "jwt-verify")]
     Signature(super::signature::Unverified),
-    SeveralOrganizations(Vec<String>),
+    SeveralOrganizations {
+        ids: Vec<String>,
+        shown: String,
+    },
 }
 
 /// What a server that refuses says.
@@ -64,19 +67,30 @@ impl Kind {
         Self::Broken { fault, cause }
     }
 
-    /// A redirect to the origin of `Location`; its path and query may hold secrets.
-    pub(super) fn redirect(head: &Parts, base_url: &BaseUrl) -> Self {
+    /// A redirect to the origin of `Location`. Its path and query may hold secrets, and its host could.
+    pub(super) fn redirect(head: &Parts, base_url: &BaseUrl, secret: &str) -> Self {
         let origin = head.headers.get(LOCATION).and_then(|location| {
             let target = Url::parse(base_url.as_str())
                 .ok()?
                 .join(location.to_str().ok()?)
                 .ok()?;
-            Some(target.origin().ascii_serialization())
+            let origin = target.origin().ascii_serialization();
+            Some(excerpt(origin.as_bytes(), secret))
         });
         Self::Redirect {
             status: head.status,
             origin,
         }
+    }
+
+    pub(super) fn several_organizations(ids: Vec<String>, secret: &str) -> Self {
+        let shown = ids.iter().take(LISTED);
+        let mut shown: Vec<String> = shown.map(|id| excerpt(id.as_bytes(), secret)).collect();
+        if ids.len() > LISTED {
+            shown.push("…".to_owned());
+        }
+        let shown = shown.join(", ");
+        Self::SeveralOrganizations { ids, shown }
     }
 
     pub(super) fn json(error: &serde_json::Error) -> Self {
@@ -197,7 +211,7 @@ impl ArthurError {
     /// The organizations, where the user has several and [`GetCurrentOrg`](super::GetCurrentOrg) cannot choose.
     pub fn organizations(&self) -> &[String] {
         match &self.0.kind {
-            Kind::SeveralOrganizations(ids) => ids,
+            Kind::SeveralOrganizations { ids, .. } => ids,
             _ => &[],
         }
     }
@@ -227,15 +241,8 @@ impl fmt::Display for ArthurError {
             }
             #[cfg(feature = "jwt-verify")]
             Kind::Signature(error) => write!(f, "the login answer's token is not genuine: {error}"),
-            Kind::SeveralOrganizations(ids) => {
-                f.write_str("the user has several organizations:")?;
-                for id in ids.iter().take(LISTED) {
-                    write!(f, " {id:?}")?;
-                }
-                match ids.len().saturating_sub(LISTED) {
-                    0 => Ok(()),
-                    more => write!(f, " and {more} more"),
-                }
+            Kind::SeveralOrganizations { shown, .. } => {
+                write!(f, "the user has several organizations: {shown}")
             }
         }
     }

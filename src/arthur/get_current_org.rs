@@ -59,6 +59,6 @@ async fn current_org<S: HttpService>(
     let mut ids = answer.json::<AuthenticationInfo>()?.organization_ids;
     match ids.len() {
         0 | 1 => Ok(ids.pop()),
-        _ => Err(answer.error(Kind::SeveralOrganizations(ids))),
+        _ => Err(answer.error(Kind::several_organizations(ids, token.secret()))),
     }
 }
