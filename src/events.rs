@@ -51,3 +51,11 @@ pub(crate) fn expired(generation: u64) {
 pub(crate) fn rejected(generation: u64) {
     event!(INFO, generation, "the token is not accepted");
 }
+
+#[cfg(feature = "http-client")]
+pub(crate) fn certificates_unchecked() {
+    event!(
+        WARN,
+        "the certificates of servers are not checked: whoever sits on the way can read and change what is sent"
+    );
+}

@@ -70,12 +70,16 @@ mod error;
 mod events;
 mod expiry;
 mod login;
+mod loopback;
 mod refresh;
 mod token;
 
 #[cfg(feature = "arthur")]
 #[cfg_attr(docsrs, doc(cfg(feature = "arthur")))]
 pub mod arthur;
+#[cfg(feature = "http-client")]
+#[cfg_attr(docsrs, doc(cfg(feature = "http-client")))]
+pub mod http_client;
 
 pub use authorize::{AuthRefresh, AuthRefreshLayer, ResponseFuture, UnsafeDestination};
 pub use clock::{Clock, SystemClock};

@@ -1,5 +1,6 @@
 //! Clocks that stand still, jump, or are wrong; and expiries of every kind.
 
+#[path = "support/lifecycle.rs"]
 mod harness;
 
 use std::time::{Duration, SystemTime};

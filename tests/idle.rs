@@ -1,5 +1,6 @@
 //! Refreshing in the background, pausing when nobody asks, or only ever when somebody does.
 
+#[path = "support/lifecycle.rs"]
 mod harness;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! What the layer does to requests, and to the service beneath it.
 
+#[path = "support/lifecycle.rs"]
 mod harness;
 
 use std::{

@@ -1,5 +1,6 @@
 //! The life of a token, in paused time.
 
+#[path = "support/lifecycle.rs"]
 mod harness;
 
 use std::{future::pending, sync::Arc, time::Duration};

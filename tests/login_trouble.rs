@@ -1,5 +1,6 @@
 //! Trouble with the login never becomes trouble with requests, and never more than a few logins.
 
+#[path = "support/lifecycle.rs"]
 mod harness;
 
 use std::{

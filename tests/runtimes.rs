@@ -1,5 +1,6 @@
 //! Runtimes, tasks, and callers that come and go.
 
+#[path = "support/lifecycle.rs"]
 mod harness;
 
 use std::{

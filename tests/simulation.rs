@@ -2,6 +2,7 @@
 //!
 //! A seed that fails is printed; `SIMULATION_SEED=<seed>` runs it alone, `SIMULATION_SEEDS=<n>` runs so many.
 
+#[path = "support/lifecycle.rs"]
 mod harness;
 
 use std::{

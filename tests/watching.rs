@@ -1,5 +1,6 @@
 //! What people can see of a refresher, and steer.
 
+#[path = "support/lifecycle.rs"]
 mod harness;
 
 use std::{

@@ -1,1 +1,73 @@
-//! The Arthur API.
+//! The helper endpoints of the Arthur API, each a tower service over any HTTP service.
+//!
+//! ```text
+//! BaseUrl ─┐
+//!          ├─▶ ArthurApi ─▶ UserLogin ─────────────────▶ ArthurLogin (+ Credentials): a login service
+//! HTTP ────┘           ├──▶ GetAuthInfo
+//! service              ├──▶ GetArthurInternalUserOrg
+//!                      └──▶ GetCurrentOrg
+//! ```
+//!
+//! [`ArthurApi`] says where the API is and how long and how large its answers may be. The HTTP service beneath is
+//! [`HttpClient`](crate::http_client::HttpClient), or any other that fits [`HttpService`]. It should not follow
+//! redirects to another origin: a login's body is a password. A redirect that reaches this module is an error.
+//!
+//! All services are always ready, since they make a clone of the HTTP service ready for each call. Dropping a future
+//! gives its exchange up. They must be polled on a tokio runtime with its timer enabled.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::{Request, Response, header::SET_COOKIE};
+//! use http_body_util::Full;
+//! use tower::{BoxError, ServiceExt, service_fn};
+//! use tower_auth_refresh::arthur::{ArthurApi, BaseUrl, Credentials, UserLogin};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let http = service_fn(|request: Request<Full<Bytes>>| async move {
+//!     assert_eq!(request.uri(), "https://arthur.example/api/v3/login");
+//!     Response::builder()
+//!         .header(SET_COOKIE, "Authorization=s3cr3t; HttpOnly; Secure")
+//!         .body(Full::<Bytes>::default())
+//! });
+//! let api = ArthurApi::new(BaseUrl::parse("arthur.example")?, http);
+//! let login = UserLogin::new(api).oneshot(Credentials::new("jo@example.com", "swordfish")).await?;
+//! assert_eq!(login.token.header_value(), "s3cr3t");
+//! # Ok(())
+//! # }
+//! ```
+
+mod api;
+mod base_url;
+mod cookie;
+mod credentials;
+mod error;
+mod excerpt;
+mod fault;
+mod future;
+mod get_arthur_internal_user_org;
+mod get_auth_info;
+mod get_current_org;
+mod http_service;
+mod login;
+mod models;
+mod server_time;
+#[cfg(feature = "jwt-verify")]
+mod signature;
+mod user_login;
+
+pub use api::ArthurApi;
+pub use base_url::{BaseUrl, InvalidBaseUrl};
+pub use credentials::Credentials;
+pub use error::ArthurError;
+pub use future::ResponseFuture;
+pub use get_arthur_internal_user_org::GetArthurInternalUserOrg;
+pub use get_auth_info::GetAuthInfo;
+pub use get_current_org::GetCurrentOrg;
+pub use http_service::HttpService;
+pub use login::ArthurLogin;
+pub use models::{AuthenticationInfo, User, UserContext, UserResponse};
+#[cfg(feature = "jwt-verify")]
+#[cfg_attr(docsrs, doc(cfg(feature = "jwt-verify")))]
+pub use signature::VerificationKey;
+pub use user_login::{LoggedIn, UserLogin};

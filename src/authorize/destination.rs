@@ -1,8 +1,10 @@
 //! Where a token may go.
 
-use std::{fmt, net::IpAddr};
+use std::fmt;
 
 use http::{Uri, uri::Scheme};
+
+use crate::loopback::is_loopback;
 
 /// The token was not sent, since its request would have carried it where others can read it.
 ///
@@ -33,16 +35,6 @@ impl Destinations {
             Some(_) => Err(UnsafeDestination::PlainText),
             None => Err(UnsafeDestination::Unknown),
         }
-    }
-}
-
-/// `localhost` and its subdomains are the loopback by RFC 6761, section 6.3.
-pub(crate) fn is_loopback(host: &str) -> bool {
-    let host = host.strip_suffix('.').unwrap_or(host);
-    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    match address.parse::<IpAddr>() {
-        Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => host.rsplit('.').next().is_some_and(|domain| domain.eq_ignore_ascii_case("localhost")),
     }
 }
 

@@ -1,0 +1,180 @@
+//! [`ArthurApi`]: the one place where an exchange happens, and its limits.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderValue, Method, Request, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+    response::Parts,
+};
+use http_body_util::{Full, LengthLimitError};
+use serde::de::DeserializeOwned;
+use tokio::time::timeout;
+
+use super::{
+    ArthurError, BaseUrl, HttpService,
+    error::{Kind, Refusal},
+    excerpt::excerpt,
+    server_time::{date, retry_after},
+};
+use crate::{AccessToken, BoxError, Clock, SystemClock};
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+const BODY_LIMIT: usize = 1 << 20;
+const AGENT: &str = concat!("tower-auth-refresh/", env!("CARGO_PKG_VERSION"));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// An Arthur API: where it is, the HTTP service to reach it by, and the limits of an exchange.
+#[derive(Clone)]
+pub struct ArthurApi<S> {
+    base_url: BaseUrl,
+    http: S,
+    timeout: Duration,
+    body_limit: usize,
+    clock: Arc<dyn Clock>,
+}
+
+impl<S> ArthurApi<S> {
+    /// An API behind an [`HttpService`].
+    pub fn new(base_url: BaseUrl, http: S) -> Self {
+        Self { base_url, http, timeout: TIMEOUT, body_limit: BODY_LIMIT, clock: Arc::new(SystemClock) }
+    }
+
+    /// How long one exchange may take as a whole: to wait for the HTTP service, to connect, to send, and to read the
+    /// answer to its end. 30 seconds unless said. ([`GetCurrentOrg`](super::GetCurrentOrg) may need two exchanges.)
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = limit;
+        self
+    }
+
+    /// How many bytes the body of an answer may have; 1 MiB unless said.
+    #[must_use]
+    pub fn body_limit(mut self, bytes: usize) -> Self {
+        self.body_limit = bytes;
+        self
+    }
+
+    /// The local wall clock, for answers that do not tell the server's.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Where the API is.
+    pub fn base_url(&self) -> &BaseUrl {
+        &self.base_url
+    }
+}
+
+impl<S: HttpService> ArthurApi<S> {
+    /// Posts JSON, which holds `secret`.
+    pub(super) async fn post(
+        self,
+        path: &str,
+        json: serde_json::Result<Bytes>,
+        secret: &str,
+    ) -> Result<Answer, ArthurError> {
+        let header = (CONTENT_TYPE, JSON);
+        self.exchange(Method::POST, path, header, json, secret).await
+    }
+
+    /// Gets `path` with the token.
+    pub(super) async fn get(self, path: &str, token: &AccessToken) -> Result<Answer, ArthurError> {
+        let header = (AUTHORIZATION, token.header_value().clone());
+        self.exchange(Method::GET, path, header, Ok(Bytes::new()), token.secret()).await
+    }
+
+    async fn exchange(
+        self,
+        method: Method,
+        path: &str,
+        (name, value): (http::HeaderName, HeaderValue),
+        body: serde_json::Result<Bytes>,
+        secret: &str,
+    ) -> Result<Answer, ArthurError> {
+        let url = format!("{}/api/v3{path}", self.base_url);
+        let asked = format!("{method} {url}");
+        let request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header(ACCEPT, JSON)
+            .header(USER_AGENT, AGENT)
+            .header(name, value);
+        let exchange = async {
+            let body = body.map_err(|error| Kind::broken(error, secret))?;
+            let request = request.body(Full::new(body)).map_err(|error| Kind::broken(error, secret))?;
+            let sent = self.http.send(request, self.body_limit);
+            let answer = timeout(self.timeout, sent)
+                .await
+                .map_err(|_| Kind::TimedOut(self.timeout))?
+                .map_err(|error| Kind::broken(error, secret))?;
+            let (head, body) = answer.into_parts();
+            let now = self.clock.now();
+            if head.status.is_success() {
+                let body = body.map_err(|error| broken_body(error, self.body_limit, secret))?;
+                Ok((head.headers, body, now))
+            } else {
+                let body = body.unwrap_or_default();
+                Err(refused(&head, &body, now, &self.base_url, secret))
+            }
+        };
+        match exchange.await {
+            Ok((headers, body, now)) => Ok(Answer { asked, headers, body, now }),
+            Err(kind) => Err(ArthurError::new(asked, kind)),
+        }
+    }
+}
+
+fn broken_body(error: BoxError, limit: usize, secret: &str) -> Kind {
+    if error.is::<LengthLimitError>() { Kind::TooLarge(limit) } else { Kind::broken(error, secret) }
+}
+
+fn refused(head: &Parts, body: &[u8], now: SystemTime, base_url: &BaseUrl, secret: &str) -> Kind {
+    if head.status.is_redirection() && head.status != StatusCode::NOT_MODIFIED {
+        return Kind::redirect(head, base_url, secret);
+    }
+    let now = date(&head.headers).unwrap_or(now);
+    Kind::Refused(Refusal {
+        status: head.status,
+        said: excerpt(body, secret),
+        retry_after: retry_after(&head.headers, now),
+    })
+}
+
+/// What a 2xx answer said.
+pub(super) struct Answer {
+    /// What was asked, for errors.
+    asked: String,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// The local time at which it came.
+    pub(super) now: SystemTime,
+}
+
+impl Answer {
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, ArthurError> {
+        serde_json::from_slice(&self.body).map_err(|error| self.error(Kind::json(&error)))
+    }
+
+    /// An error for what the answer said or lacked.
+    pub(super) fn error(&self, kind: Kind) -> ArthurError {
+        ArthurError::new(self.asked.clone(), kind)
+    }
+}
+
+impl<S> fmt::Debug for ArthurApi<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArthurApi")
+            .field("base_url", &self.base_url.as_str())
+            .field("timeout", &self.timeout)
+            .field("body_limit", &self.body_limit)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! [`BaseUrl`]: where the API is, checked before anything is sent there.
+
+use std::{fmt, str::FromStr};
+
+use http::Uri;
+use url::{ParseError, Url};
+
+use crate::loopback::is_loopback;
+
+/// Where an Arthur API is: a scheme, a host and perhaps a port.
+///
+/// `https` is assumed where there is no scheme (`localhost:8080` is a host and its port). A password goes there, so
+/// plain `http` is for the loopback only, unless it is [allowed](Self::allow_plain_text).
+///
+/// ```
+/// use tower_auth_refresh::arthur::BaseUrl;
+///
+/// assert_eq!(BaseUrl::parse("arthur.example")?.as_str(), "https://arthur.example");
+/// assert_eq!(BaseUrl::parse("HTTP://localhost:8080/")?.as_str(), "http://localhost:8080");
+/// assert!(BaseUrl::parse("http://arthur.example").is_err());
+/// assert!(BaseUrl::parse("https://arthur.example/api/v3").is_err());
+/// # Ok::<(), tower_auth_refresh::arthur::InvalidBaseUrl>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BaseUrl(String);
+
+impl BaseUrl {
+    /// Parses a base URL. One slash may end it.
+    ///
+    /// # Errors
+    ///
+    /// It is empty; has white space, a path, a query, a fragment or user information; its scheme is neither
+    /// `https` nor `http`; its host or port is none; or it is `http` to a host that is not the loopback.
+    pub fn parse(url: &str) -> Result<Self, InvalidBaseUrl> {
+        let url = check(url).map_err(InvalidBaseUrl)?;
+        let safe = url.scheme() == "https" || url.host_str().is_some_and(is_loopback);
+        if safe { Ok(Self::of(&url)) } else { Err(InvalidBaseUrl(Trouble::PlainText)) }
+    }
+
+    /// Parses a base URL that may be plain `http` to any host: whoever is on the way can read the password.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse), but for the last.
+    pub fn allow_plain_text(url: &str) -> Result<Self, InvalidBaseUrl> {
+        check(url).map(|url| Self::of(&url)).map_err(InvalidBaseUrl)
+    }
+
+    fn of(url: &Url) -> Self {
+        Self(url.origin().ascii_serialization())
+    }
+
+    /// The URL in its normal form, without a slash at its end: an origin (RFC 6454, section 6.2).
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn check(text: &str) -> Result<Url, Trouble> {
+    if text.is_empty() {
+        return Err(Trouble::Empty);
+    }
+    // The parser of the `url` crate mends much in the way of browsers. What it would mend is refused first.
+    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
+        return Err(Trouble::Character);
+    }
+    let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
+    if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
+        return Err(Trouble::Scheme);
+    }
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err(Trouble::UserInfo);
+    }
+    if authority.is_empty() {
+        return Err(Trouble::Host);
+    }
+    let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| match error {
+        ParseError::InvalidPort => Trouble::Port,
+        _ => Trouble::Host,
+    })?;
+    if url.path() != "/" {
+        return Err(Trouble::Path);
+    }
+    if url.query().is_some() {
+        return Err(Trouble::Query);
+    }
+    if url.fragment().is_some() {
+        return Err(Trouble::Fragment);
+    }
+    if url.port() == Some(0) {
+        return Err(Trouble::Port);
+    }
+    match url.as_str().parse::<Uri>() {
+        Ok(_) => Ok(url),
+        Err(_) => Err(Trouble::Host),
+    }
+}
+
+impl FromStr for BaseUrl {
+    type Err = InvalidBaseUrl;
+
+    fn from_str(url: &str) -> Result<Self, InvalidBaseUrl> {
+        Self::parse(url)
+    }
+}
+
+impl fmt::Display for BaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text is no [`BaseUrl`]. It names the trouble and does not repeat the text, which may hold a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidBaseUrl(Trouble);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    Empty,
+    Character,
+    Scheme,
+    UserInfo,
+    Host,
+    Port,
+    Path,
+    Query,
+    Fragment,
+    PlainText,
+}
+
+impl fmt::Display for InvalidBaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the base URL ")?;
+        f.write_str(match self.0 {
+            Trouble::Empty => "is empty",
+            Trouble::Character => "holds a space, a control character or a backslash",
+            Trouble::Scheme => "has a scheme other than https and http",
+            Trouble::UserInfo => "holds a user name or a password: give them as credentials",
+            Trouble::Host => "has no valid host",
+            Trouble::Port => "has a port that is no number from 1 to 65535",
+            Trouble::Path => "has a path: give the scheme, the host and the port only",
+            Trouble::Query => "has a query: give the scheme, the host and the port only",
+            Trouble::Fragment => "has a fragment: give the scheme, the host and the port only",
+            Trouble::PlainText => {
+                "is plain http to a host that is not the loopback, where others can read the password: use https, or \
+                 allow plain text"
+            }
+        })
+    }
+}
+
+impl std::error::Error for InvalidBaseUrl {}

@@ -1,0 +1,65 @@
+//! [`ArthurLogin`]: the login service that an [`AuthRefresher`](crate::AuthRefresher) wants.
+
+use std::{
+    fmt,
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use super::{ArthurError, Credentials, HttpService, LoggedIn, ResponseFuture, UserLogin};
+use crate::{AccessToken, LoginError, LoginRequest};
+
+/// A login service: [`UserLogin`] with the credentials it always uses.
+///
+/// # Errors
+///
+/// A [`LoginError`] whose source is the [`ArthurError`]. It is permanent for wrong credentials and transient for all
+/// else, and has the server's `Retry-After`.
+#[derive(Clone)]
+pub struct ArthurLogin<S> {
+    login: UserLogin<S>,
+    credentials: Credentials,
+}
+
+impl<S> ArthurLogin<S> {
+    /// Logs in with `credentials`.
+    pub fn new(login: UserLogin<S>, credentials: Credentials) -> Self {
+        Self { login, credentials }
+    }
+}
+
+impl<S: HttpService> Service<LoginRequest> for ArthurLogin<S> {
+    type Response = AccessToken;
+    type Error = LoginError;
+    type Future = ResponseFuture<AccessToken, LoginError>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), LoginError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: LoginRequest) -> Self::Future {
+        let login = self.login.call(self.credentials.clone());
+        ResponseFuture::new(async move {
+            let LoggedIn { token, .. } = login.await?;
+            Ok(token)
+        })
+    }
+}
+
+impl From<ArthurError> for LoginError {
+    fn from(error: ArthurError) -> Self {
+        let retry_after = error.retry_after();
+        let error = if error.is_wrong_credentials() { Self::permanent(error) } else { Self::transient(error) };
+        match retry_after {
+            Some(delay) => error.with_retry_after(delay),
+            None => error,
+        }
+    }
+}
+
+impl<S> fmt::Debug for ArthurLogin<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ArthurLogin").field("login", &self.login).field("credentials", &self.credentials).finish()
+    }
+}

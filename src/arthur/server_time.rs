@@ -1,0 +1,54 @@
+//! What the headers of an answer say about time.
+
+use std::time::{Duration, SystemTime};
+
+use http::{
+    HeaderMap,
+    header::{DATE, RETRY_AFTER},
+};
+
+/// The server's clock when it answered (RFC 9110, section 6.6.1).
+pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
+}
+
+/// How long the server wants to be left alone: seconds, or a date (RFC 9110, section 10.2.3).
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if value.is_empty() {
+        return None;
+    }
+    if value.bytes().all(|byte| byte.is_ascii_digit()) {
+        return value.parse().ok().map(Duration::from_secs);
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: &str = "Sun, 06 Nov 1994 12:00:00 GMT";
+
+    #[track_caller]
+    fn check(value: &'static str) -> Option<Duration> {
+        let headers = HeaderMap::from_iter([(RETRY_AFTER, http::HeaderValue::from_static(value))]);
+        retry_after(&headers, httpdate::parse_http_date(NOON).unwrap())
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(check("120"), Some(Duration::from_secs(120)));
+        assert_eq!(check("Sun, 06 Nov 1994 12:00:30 GMT"), Some(Duration::from_secs(30)));
+        assert_eq!(check(NOON), Some(Duration::ZERO));
+        assert_eq!(check("Sun, 06 Nov 1994 11:00:00 GMT"), Some(Duration::ZERO), "a date that has passed");
+    }
+
+    #[test]
+    fn a_senseless_retry_after_is_none() {
+        for value in ["", "soon", "-1", "+1", "1.5", "99999999999999999999999"] {
+            assert_eq!(check(value), None, "{value:?}");
+        }
+    }
+}

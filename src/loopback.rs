@@ -1,0 +1,13 @@
+//! Which hosts are this machine: what goes there crosses no network.
+
+use std::net::IpAddr;
+
+/// `localhost` and its subdomains are the loopback by RFC 6761, section 6.3.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    match address.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback(),
+        Err(_) => host.rsplit('.').next().is_some_and(|domain| domain.eq_ignore_ascii_case("localhost")),
+    }
+}

@@ -1,0 +1,237 @@
+//! Servers on the loopback that answer by a script, and clients for them.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(unreachable_pub, reason = "a module of a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
+use http_body_util::{BodyExt, Full, combinators::BoxBody};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    task::{AbortHandle, JoinSet},
+};
+use tokio_rustls::TlsAcceptor;
+use tower::ServiceExt;
+use tower_auth_refresh::{
+    arthur::{ArthurApi, ArthurError, BaseUrl, Credentials, LoggedIn, UserLogin},
+    http_client::HttpClient,
+};
+
+pub const LOGIN: &str = "jo@example.com";
+pub const PASSWORD: &str = "sw0rd\"fish\\é";
+
+pub type Body = BoxBody<Bytes, Infallible>;
+
+/// A request as the server saw it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub method: Method,
+    pub path: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub version: Version,
+}
+
+/// A server that answers by a script. It stops when it is dropped.
+pub struct Script {
+    pub addr: SocketAddr,
+    scheme: &'static str,
+    seen: Arc<Mutex<Vec<Seen>>>,
+    task: AbortHandle,
+}
+
+impl Script {
+    pub async fn start(answer: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static) -> Self {
+        Self::with(None, answer).await
+    }
+
+    pub async fn start_tls(
+        acceptor: TlsAcceptor,
+        answer: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static,
+    ) -> Self {
+        Self::with(Some(acceptor), answer).await
+    }
+
+    async fn with(
+        acceptor: Option<TlsAcceptor>,
+        answer: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static,
+    ) -> Self {
+        let scheme = if acceptor.is_some() { "https" } else { "http" };
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&seen);
+        let (addr, task) = listen(move |stream| {
+            let (log, answer, acceptor) = (Arc::clone(&log), answer.clone(), acceptor.clone());
+            async move {
+                match acceptor {
+                    None => serve(stream, log, answer).await,
+                    Some(acceptor) => {
+                        if let Ok(stream) = acceptor.accept(stream).await {
+                            serve(stream, log, answer).await;
+                        }
+                    }
+                }
+            }
+        })
+        .await;
+        Self { addr, scheme, seen, task }
+    }
+
+    pub fn url(&self) -> String {
+        format!("{}://localhost:{}", self.scheme, self.addr.port())
+    }
+
+    pub fn seen(&self) -> Vec<Seen> {
+        self.seen.lock().unwrap().clone()
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    log: Arc<Mutex<Vec<Seen>>>,
+    answer: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static,
+) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (log, answer) = (Arc::clone(&log), answer.clone());
+        async move {
+            let (head, body) = request.into_parts();
+            let seen = Seen {
+                method: head.method,
+                path: head.uri.path().to_owned(),
+                headers: head.headers,
+                body: body.collect().await?.to_bytes(),
+                version: head.version,
+            };
+            let response = answer(&seen);
+            log.lock().unwrap().push(seen);
+            Ok::<_, hyper::Error>(response)
+        }
+    });
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Scripts say the server's time themselves.
+    builder.http1().auto_date_header(false);
+    builder.http2().auto_date_header(false);
+    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// A listener whose connections are each handled by `handle`.
+pub async fn listen<F>(handle: impl Fn(TcpStream) -> F + Send + 'static) -> (SocketAddr, AbortHandle)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let addr = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        let mut connections = JoinSet::new();
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            connections.spawn(handle(stream));
+        }
+    });
+    (addr, task.abort_handle())
+}
+
+/// Reads a request that has a JSON body, to its last byte.
+pub async fn read_request(stream: &mut TcpStream) {
+    let mut read = Vec::new();
+    while !read.ends_with(b"}") {
+        let mut byte = [0];
+        if stream.read(&mut byte).await.unwrap() == 0 {
+            break;
+        }
+        read.push(byte[0]);
+    }
+}
+
+pub fn full(body: impl Into<Bytes>) -> Body {
+    Full::new(body.into()).boxed()
+}
+
+pub fn status(status: u16, body: &'static str) -> Response<Body> {
+    let mut response = Response::new(full(body));
+    *response.status_mut() = StatusCode::from_u16(status).unwrap();
+    response
+}
+
+/// An answer of 200 that sets these cookies.
+pub fn cookies(cookies: &[&str]) -> Response<Body> {
+    let mut response = status(200, "");
+    for cookie in cookies {
+        response.headers_mut().append("set-cookie", cookie.parse().unwrap());
+    }
+    response
+}
+
+pub fn client() -> HttpClient {
+    HttpClient::builder().build().unwrap()
+}
+
+pub fn api(url: &str) -> ArthurApi<HttpClient> {
+    ArthurApi::new(BaseUrl::parse(url).unwrap(), client())
+}
+
+pub fn credentials() -> Credentials {
+    Credentials::new(LOGIN, PASSWORD)
+}
+
+pub async fn log_in(api: ArthurApi<HttpClient>) -> Result<LoggedIn, ArthurError> {
+    UserLogin::new(api).oneshot(credentials()).await
+}
+
+/// The login's error, once everything that can be shown of it has been searched for the password.
+pub async fn failed_login(api: ArthurApi<HttpClient>) -> ArthurError {
+    let error = log_in(api).await.expect_err("the login must fail");
+    assert_hidden(&error, PASSWORD);
+    error
+}
+
+/// Neither the error nor a cause of it shows `secret`, in any form.
+#[track_caller]
+pub fn assert_hidden(error: &(dyn std::error::Error + 'static), secret: &str) {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        for shown in [error.to_string(), format!("{error:?}"), format!("{error:#?}")] {
+            let json = serde_json::to_string(secret).unwrap();
+            for form in [secret, json.trim_matches('"'), &format!("{secret:?}")] {
+                assert!(!shown.contains(form), "{shown} shows the secret");
+            }
+        }
+        next = error.source();
+    }
+}
+
+/// A self-signed certificate for `name`, and a TLS acceptor that shows it.
+pub fn self_signed(name: &str) -> (CertificateDer<'static>, TlsAcceptor) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let certificate = made.cert.der().clone();
+    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.clone()], key.into())
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    (certificate, TlsAcceptor::from(Arc::new(config)))
+}
