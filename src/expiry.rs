@@ -26,7 +26,8 @@ impl Expiry {
     /// Reads the `exp` claim of a JWT (RFC 7519, section 4.1.4) without checking its signature.
     ///
     /// `server_time` is the issuer's own clock where it is known (the `Date` header of its answer): what is left of
-    /// the token is then the difference of two readings of one clock. Without it `exp` is compared with `now`, the
+    /// the token is then the difference of two readings of one clock, less a second (of a life shorter than two, the
+    /// half), since the header leaves out fractions. Without it `exp` is compared with `now`, the
     /// local wall clock; a token that looks expired by that, although its `exp` is later than its `iat`, means that
     /// one of the clocks is wrong, and `exp - iat` is taken for what is left.
     ///
@@ -41,7 +42,7 @@ impl Expiry {
     /// let jwt = "eyJhbGciOiJIUzI1NiJ9.eyJpYXQiOjEwMDAsImV4cCI6NDYwMH0.c2ln";
     /// let server_time = UNIX_EPOCH + Duration::from_secs(1010);
     /// let now = UNIX_EPOCH + Duration::from_secs(1020);
-    /// assert_eq!(Expiry::from_jwt(jwt, Some(server_time), now), Expiry::In(Duration::from_secs(3590)));
+    /// assert_eq!(Expiry::from_jwt(jwt, Some(server_time), now), Expiry::In(Duration::from_secs(3589)));
     /// assert_eq!(Expiry::from_jwt("opaque", None, now), Expiry::Unknown);
     /// ```
     #[cfg(feature = "jwt")]
@@ -60,7 +61,8 @@ impl Expiry {
         };
         let end = SystemTime::UNIX_EPOCH + exp;
         if let Some(server_time) = server_time {
-            return Self::In(end.duration_since(server_time).unwrap_or_default());
+            let left = end.duration_since(server_time).unwrap_or_default();
+            return Self::In(left - Duration::from_secs(1).min(left / 2));
         }
         let lifetime = claims.get("iat").and_then(seconds).and_then(|iat| exp.checked_sub(iat));
         match lifetime {
@@ -110,7 +112,11 @@ mod tests {
     fn exp_is_taken_by_the_servers_clock_where_it_is_known() {
         let jwt = jwt(&json!({"iat": NOW, "exp": NOW + 3600}));
         let an_hour_behind = at(NOW - 3600);
-        assert_eq!(Expiry::from_jwt(&jwt, Some(at(NOW)), an_hour_behind), Expiry::In(Duration::from_secs(3600)));
+        assert_eq!(Expiry::from_jwt(&jwt, Some(at(NOW)), an_hour_behind), Expiry::In(Duration::from_secs(3599)));
+        assert_eq!(
+            Expiry::from_jwt(&jwt, Some(at(NOW + 3599)), an_hour_behind),
+            Expiry::In(Duration::from_millis(500))
+        );
         assert_eq!(Expiry::from_jwt(&jwt, Some(at(NOW + 4000)), an_hour_behind), Expiry::In(Duration::ZERO));
     }
 
