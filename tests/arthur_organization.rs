@@ -59,6 +59,27 @@ async fn the_token_is_sent_raw() {
     assert!(seen[0].body.is_empty());
 }
 
+#[test]
+fn neither_netrc_nor_proxy_variables_are_read() {
+    let home = env!("CARGO_TARGET_TMPDIR");
+    let netrc = format!("{home}/.netrc");
+    std::fs::write(&netrc, "default login netrc password netrc\n").unwrap();
+    // Nobody answers at port 1.
+    let proxy = "http://127.0.0.1:1";
+    let variables = [
+        ("HOME", home),
+        ("NETRC", &netrc),
+        ("http_proxy", proxy),
+        ("HTTP_PROXY", proxy),
+        ("https_proxy", proxy),
+        ("HTTPS_PROXY", proxy),
+        ("all_proxy", proxy),
+        ("ALL_PROXY", proxy),
+        ("no_proxy", ""),
+    ];
+    passes_with(&variables, "the_token_is_sent_raw");
+}
+
 #[tokio::test]
 async fn auth_info_takes_fields_null_or_absent_and_ignores_unknown_ones() {
     let info = auth_info(

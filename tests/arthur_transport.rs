@@ -103,6 +103,13 @@ async fn verify_ssl_false_is_honoured() {
 }
 
 #[test]
+fn verify_ssl_false_is_not_overridden_by_the_environment() {
+    let bundle = concat!(env!("CARGO_TARGET_TMPDIR"), "/no-bundle.pem");
+    let variables = ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
+    passes_with(&variables.map(|name| (name, bundle)), "verify_ssl_false_is_honoured");
+}
+
+#[test]
 fn a_root_certificate_that_is_none_is_an_error_at_construction() {
     let nonsense = CertificateDer::from(vec![1, 2, 3]);
     let error = HttpClient::builder().add_root_certificate(nonsense).build();
@@ -469,6 +476,21 @@ async fn a_connection_is_used_again() {
         log_in(api.clone()).await.unwrap();
     }
     assert_eq!(*connections.lock().unwrap(), 1);
+}
+
+#[test]
+fn a_client_outlives_the_runtime_of_its_first_login() {
+    let servers = tokio::runtime::Runtime::new().unwrap();
+    let (_, acceptor) = self_signed("localhost");
+    let plain = servers.block_on(Script::start(answer));
+    let tls = servers.block_on(Script::start_tls(acceptor, answer));
+    for url in [plain.url(), tls.url()] {
+        let api = with(HttpClient::builder().verify_ssl(false), &url);
+        for _ in 0..3 {
+            let short = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            short.block_on(log_in(api.clone())).unwrap();
+        }
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,29 @@ use crate::{AccessToken, LoginError, LoginRequest};
 
 /// A login service: [`UserLogin`] with the credentials it always uses.
 ///
+/// ```
+/// # use bytes::Bytes;
+/// # use http::{Request, Response, header::SET_COOKIE};
+/// # use http_body_util::Full;
+/// # use tower::{BoxError, service_fn};
+/// use tower_auth_refresh::{
+///     AuthRefresher,
+///     arthur::{ArthurApi, ArthurLogin, BaseUrl, Credentials, UserLogin},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let http = service_fn(|_: Request<Full<Bytes>>| async {
+/// #     Response::builder().header(SET_COOKIE, "Authorization=s3cr3t").body(Full::<Bytes>::default())
+/// # });
+/// let api = ArthurApi::new(BaseUrl::parse("arthur.example")?, http);
+/// let credentials = Credentials::new("jo@example.com", "swordfish");
+/// let refresher = AuthRefresher::new(ArthurLogin::new(UserLogin::new(api), credentials));
+/// assert_eq!(refresher.token().await?.header_value(), "s3cr3t");
+/// # Ok(())
+/// # }
+/// ```
+///
 /// # Errors
 ///
 /// A [`LoginError`] whose source is the [`ArthurError`]. It is permanent for wrong credentials and transient for all

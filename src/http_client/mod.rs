@@ -8,7 +8,8 @@
 //! * Redirects are followed within the origin only (RFC 6454, section 4) and 5 times at most, so that neither a password
 //!   nor a token goes elsewhere. Any other redirect is the answer.
 //! * `Authorization`, `Cookie` and `Set-Cookie` are marked [sensitive](http::HeaderValue::is_sensitive).
-//! * Nothing is read from the environment: no proxy variables, no `.netrc`.
+//! * Neither proxy variables nor `.netrc` are read. (On Linux, `SSL_CERT_FILE` and `SSL_CERT_DIR` say where the system's
+//!   trust roots are.)
 //!
 //! It sets no limit on the time an answer takes: whoever asks knows his deadline, and one is enough.
 //!

@@ -235,3 +235,15 @@ pub fn self_signed(name: &str) -> (CertificateDer<'static>, TlsAcceptor) {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     (certificate, TlsAcceptor::from(Arc::new(config)))
 }
+
+/// Runs a test of this very program once more, in an environment of its own.
+#[track_caller]
+pub fn passes_with(variables: &[(&str, &str)], test: &str) {
+    let run = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test])
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && said.contains("1 passed"), "{said}");
+}
