@@ -54,7 +54,7 @@
 //! # Features
 //!
 //! By default: `arthur` (the [Arthur API](arthur)), `http-client` (a [ready-made HTTP client](http_client) for logins), `jwt`
-//! ([`Expiry::from_jwt`]) and `tracing` (events of the token's life). Besides: `jwt-verify`, the check of a JWT's signature.
+//! ([`Expiry::from_jwt`]) and `tracing` (events of the token's life). Besides: `jwt-verify`, the check of the signature of the Arthur API's tokens.
 //! Without any, the layer and the refresher remain; they work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]

@@ -1,4 +1,5 @@
 //! Clocks that stand still, jump, or are wrong; and expiries of every kind.
+#![cfg(feature = "jwt")]
 
 #[path = "support/lifecycle.rs"]
 mod harness;

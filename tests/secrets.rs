@@ -1,4 +1,5 @@
 //! One password and its tokens, looked for in everything that the crate and the libraries beneath it tell.
+#![cfg(all(feature = "arthur", feature = "http-client"))]
 
 #[path = "../examples/server/mod.rs"]
 mod server;

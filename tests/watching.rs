@@ -1,4 +1,5 @@
 //! What people can see of a refresher, and steer.
+#![cfg(feature = "tracing")]
 
 #[path = "support/lifecycle.rs"]
 mod harness;
