@@ -43,6 +43,8 @@
 //!
 //! # What to rely on
 //!
+//! In short (at length, with the defaults: [`reliability`]):
+//!
 //! - With a token, a call costs one look into a shared cell, one clone of a header value and one insert: no lock, no
 //!   clock, no allocation (but for what `arc-swap` sets up at a thread's first look).
 //! - A token is refreshed before its end, in a task of its own. No request waits for that.
@@ -80,6 +82,8 @@ pub mod arthur;
 #[cfg(feature = "http-client")]
 #[cfg_attr(docsrs, doc(cfg(feature = "http-client")))]
 pub mod http_client;
+
+pub mod reliability;
 
 pub use authorize::{AuthRefresh, AuthRefreshLayer, ResponseFuture, UnsafeDestination};
 pub use clock::{Clock, SystemClock};
