@@ -91,7 +91,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), BoxError> {
-//! let minutes = |minutes| Duration::from_secs(minutes * 60);
+//! let minutes = |n: u64| Duration::from_secs(n * 60);
 //! let start = Instant::now();
 //! let login = service_fn(move |_: LoginRequest| async move {
 //!     match start.elapsed().as_secs() / 60 {
