@@ -59,3 +59,11 @@ pub(crate) fn certificates_unchecked() {
         "the certificates of servers are not checked: whoever sits on the way can read and change what is sent"
     );
 }
+
+pub(crate) fn rejection_ignored(generation: u64) {
+    event!(
+        DEBUG,
+        generation,
+        "the token is not accepted; it is too young, or that has been so too often, to log in for it"
+    );
+}

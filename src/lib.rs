@@ -85,7 +85,10 @@ pub mod http_client;
 
 pub mod reliability;
 
-pub use authorize::{AuthRefresh, AuthRefreshLayer, ResponseFuture, UnsafeDestination};
+pub use authorize::{
+    AuthRefresh, AuthRefreshLayer, ClassifyRejection, GrpcUnauthenticated, InvalidOrigin, MinTokenLife, NeverRejected,
+    NeverReplay, ReplayClone, ReplayPolicy, ResponseFuture, TokenInfo, Unauthorized, UnsafeDestination,
+};
 pub use clock::{Clock, SystemClock};
 pub use error::{BoxError, Error};
 pub use expiry::Expiry;

@@ -4,49 +4,61 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
-use http::Request;
+use http::{Request, Response};
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::{UnsafeDestination, waiting::Waiting};
-use crate::{Error, refresh::TokenFuture};
+use super::{ClassifyRejection, NeverReplay, ReplayPolicy, Unauthorized, UnsafeDestination, sent::Sent, slow::Slow};
+use crate::Error;
 
 /// The future of [`AuthRefresh`](crate::AuthRefresh).
 ///
 /// Dropping it drops the inner service's future; a login that it waits for goes on.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<S: Service<Request<B>>, B> {
+pub struct ResponseFuture<S, B, P = NeverReplay, C = Unauthorized>
+where
+    S: Service<Request<P::Body>>,
+    P: ReplayPolicy<B>,
+{
     #[pin]
-    state: State<S, B>,
+    state: State<S, B, P, C>,
 }
 
 #[pin_project(project = StateProj)]
-enum State<S: Service<Request<B>>, B> {
-    /// There was a token: the request is on its way.
+enum State<S, B, P, C>
+where
+    S: Service<Request<P::Body>>,
+    P: ReplayPolicy<B>,
+{
+    /// The request is on its way, with a token if there is `sent`.
     Called {
         #[pin]
         future: S::Future,
+        sent: Option<Sent<S, B, P, C>>,
     },
-    /// There was none. Boxed, since it is rare and large.
-    Waiting { waiting: Pin<Box<Waiting<S, B>>> },
+    /// Boxed, since it is rare and large.
+    Slow { slow: Pin<Box<Slow<S, B, P, C>>> },
     /// The token may not go there.
     Refused { why: UnsafeDestination },
 }
 
-impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
+impl<S, B, P, C> ResponseFuture<S, B, P, C>
+where
+    S: Service<Request<P::Body>>,
+    P: ReplayPolicy<B>,
+{
     #[inline]
-    pub(crate) fn called(future: S::Future) -> Self {
-        Self { state: State::Called { future } }
+    pub(crate) fn called(future: S::Future, sent: Option<Sent<S, B, P, C>>) -> Self {
+        Self { state: State::Called { future, sent } }
     }
 
     #[cold]
-    pub(crate) fn waiting(token: TokenFuture, inner: S, request: Request<B>) -> Self {
-        let waiting = Box::pin(Waiting::Token { token, inner, request });
-        Self { state: State::Waiting { waiting } }
+    pub(crate) fn slow(slow: Slow<S, B, P, C>) -> Self {
+        Self { state: State::Slow { slow: Box::pin(slow) } }
     }
 
     #[cold]
@@ -55,24 +67,43 @@ impl<S: Service<Request<B>>, B> ResponseFuture<S, B> {
     }
 }
 
-impl<S: Service<Request<B>>, B> Future for ResponseFuture<S, B> {
+impl<S, B, R, P, C> Future for ResponseFuture<S, B, P, C>
+where
+    S: Service<Request<P::Body>, Response = Response<R>> + Clone,
+    P: ReplayPolicy<B>,
+    C: ClassifyRejection + Clone,
+{
     type Output = Result<S::Response, Error<S::Error>>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProj::Called { future } => future.poll(cx).map_err(Error::Inner),
-            StateProj::Waiting { waiting } => waiting.as_mut().poll(cx),
-            StateProj::Refused { why } => Poll::Ready(Err(Error::Refused(*why))),
+        let mut state = self.project().state;
+        loop {
+            match state.as_mut().project() {
+                StateProj::Called { future, sent } => {
+                    let response = ready!(future.poll(cx)).map_err(Error::Inner)?;
+                    let Some(sent) = sent.take() else { return Poll::Ready(Ok(response)) };
+                    match Slow::after(sent.conclude(response)) {
+                        Ok(response) => return Poll::Ready(Ok(response)),
+                        Err(newer) => state.set(State::Slow { slow: Box::pin(newer) }),
+                    }
+                }
+                StateProj::Slow { slow } => return slow.as_mut().poll(cx),
+                StateProj::Refused { why } => return Poll::Ready(Err(Error::Refused(*why))),
+            }
         }
     }
 }
 
-impl<S: Service<Request<B>>, B> fmt::Debug for ResponseFuture<S, B> {
+impl<S, B, P, C> fmt::Debug for ResponseFuture<S, B, P, C>
+where
+    S: Service<Request<P::Body>>,
+    P: ReplayPolicy<B>,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::Called { .. } => "Called",
-            State::Waiting { .. } => "Waiting",
+            State::Slow { .. } => "Slow",
             State::Refused { .. } => "Refused",
         };
         f.debug_tuple("ResponseFuture").field(&format_args!("{state}")).finish()

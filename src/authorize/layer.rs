@@ -1,9 +1,10 @@
 //! [`AuthRefreshLayer`]: where the token goes.
 
+use http::HeaderName;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{AuthRefresh, destination::Destinations};
+use super::{AuthRefresh, InvalidOrigin, NeverReplay, Unauthorized, rules::Rules};
 use crate::{AccessToken, AuthRefresher, BoxError, LoginRequest};
 
 /// Puts the current token of an [`AuthRefresher`] on each request, in the `Authorization` header.
@@ -33,15 +34,15 @@ use crate::{AccessToken, AuthRefresher, BoxError, LoginRequest};
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct AuthRefreshLayer {
+pub struct AuthRefreshLayer<P = NeverReplay, C = Unauthorized> {
     refresher: AuthRefresher,
-    destinations: Destinations,
+    rules: Rules<P, C>,
 }
 
 impl AuthRefreshLayer {
     /// A layer that uses `refresher`'s token.
     pub fn new(refresher: AuthRefresher) -> Self {
-        Self { refresher, destinations: Destinations::default() }
+        Self { refresher, rules: Rules::default() }
     }
 
     /// The short form, for a refresher with the default settings.
@@ -53,6 +54,27 @@ impl AuthRefreshLayer {
     {
         Self::new(AuthRefresher::new(login))
     }
+}
+
+impl<P, C> AuthRefreshLayer<P, C> {
+    /// Whether, and how, a request whose token is rejected is sent once more with a newer one.
+    /// [Never](NeverReplay) by default; [`ReplayClone`](crate::ReplayClone) for bodies that can be cloned.
+    ///
+    /// The caller gets the second response. If no newer token comes, or the body cannot be sent again, he gets the first
+    /// one, untouched.
+    pub fn replay<Q>(self, policy: Q) -> AuthRefreshLayer<Q, C> {
+        AuthRefreshLayer { refresher: self.refresher, rules: self.rules.with_replay(policy) }
+    }
+
+    /// What tells that a token was rejected: [401](Unauthorized) by default;
+    /// [`GrpcUnauthenticated`](crate::GrpcUnauthenticated), [`NeverRejected`](crate::NeverRejected), or any function of
+    /// status and headers.
+    ///
+    /// A rejected token is used no more, and a login is under way at once. How often that may be is limited by
+    /// [`AuthRefresherBuilder::rejections`](crate::AuthRefresherBuilder::rejections).
+    pub fn reject_on<D>(self, classify: D) -> AuthRefreshLayer<P, D> {
+        AuthRefreshLayer { refresher: self.refresher, rules: self.rules.with_classify(classify) }
+    }
 
     /// Lets tokens go in plain text to any host, and to URIs without scheme or host. Not allowed by default.
     ///
@@ -60,15 +82,57 @@ impl AuthRefreshLayer {
     /// origin form (RFC 9112, section 3.2.1), as those below a connection pool do.
     #[must_use]
     pub fn allow_plain_text(mut self, allow: bool) -> Self {
-        self.destinations = Destinations { plain_text: allow };
+        self.rules.destinations.plain_text = allow;
+        self
+    }
+
+    /// Narrows the origins that tokens go to: from any, to those named by calls of this. An origin is a scheme, a host and
+    /// perhaps a port (RFC 6454), as in `https://api.example.com:8443`.
+    ///
+    /// # Errors
+    ///
+    /// This is no origin.
+    pub fn allow_origin(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
+        self.rules.destinations.allow(origin.parse()?);
+        Ok(self)
+    }
+
+    /// Whether requests to where tokens may not go are sent without one. By default they are not sent, and the call fails
+    /// with [`Error::Refused`](crate::Error::Refused).
+    #[must_use]
+    pub fn send_unauthenticated_elsewhere(mut self, on: bool) -> Self {
+        self.rules.destinations.pass_on = on;
+        self
+    }
+
+    /// Whether a request that has the header already keeps it, and is sent without a token. By default the token takes its
+    /// place.
+    #[must_use]
+    pub fn keep_existing(mut self, keep: bool) -> Self {
+        self.rules.keep_existing = keep;
+        self
+    }
+
+    /// The header that the token is put in. `Authorization` by default.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName) -> Self {
+        self.rules.header = name;
+        self
+    }
+
+    /// Whether responses tell which token was sent: a [`TokenInfo`](crate::TokenInfo) in their extensions. Not by default,
+    /// since it costs an allocation.
+    #[must_use]
+    pub fn token_info(mut self, on: bool) -> Self {
+        self.rules.tell = on;
         self
     }
 }
 
-impl<S> Layer<S> for AuthRefreshLayer {
-    type Service = AuthRefresh<S>;
+impl<S, P: Clone, C: Clone> Layer<S> for AuthRefreshLayer<P, C> {
+    type Service = AuthRefresh<S, P, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AuthRefresh::new(inner, self.refresher.clone(), self.destinations)
+        AuthRefresh::new(inner, self.refresher.clone(), self.rules.clone())
     }
 }

@@ -1,9 +1,25 @@
 //! Puts the current token on each request. Reads the cell, and knows nothing of logins.
+//!
+//! In reading order: `layer` and `rules` (what was asked for), `service` (the hot path), `sent` and `future` (until the
+//! response comes), `slow` (the calls that wait); `destination`, `rejection`, `replay` and `token_info` are one rule each.
 
 mod destination;
 mod future;
 mod layer;
+mod rejection;
+mod replay;
+mod rules;
+mod sent;
 mod service;
-mod waiting;
+mod slow;
+mod token_info;
 
-pub use self::{destination::UnsafeDestination, future::ResponseFuture, layer::AuthRefreshLayer, service::AuthRefresh};
+pub use self::{
+    destination::{InvalidOrigin, UnsafeDestination},
+    future::ResponseFuture,
+    layer::AuthRefreshLayer,
+    rejection::{ClassifyRejection, GrpcUnauthenticated, NeverRejected, Unauthorized},
+    replay::{NeverReplay, ReplayClone, ReplayPolicy},
+    service::AuthRefresh,
+    token_info::{MinTokenLife, TokenInfo},
+};

@@ -10,7 +10,8 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    AuthRefresher, idle::Idle, lease::Moment, ledger::Ledger, schedule::Schedule, shared::Shared, worker::Duty,
+    AuthRefresher, idle::Idle, lease::Moment, ledger::Ledger, rejections::RejectionLimit, schedule::Schedule,
+    shared::Shared, worker::Duty,
 };
 use crate::{AccessToken, BoxError, Clock, LoginRequest, SystemClock, login::Login};
 
@@ -24,6 +25,7 @@ pub(crate) struct Settings {
     pub(crate) login_timeout: Duration,
     pub(crate) wait_timeout: Duration,
     pub(crate) no_token: NoTokenPolicy,
+    pub(crate) rejections: RejectionLimit,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -40,6 +42,7 @@ impl Default for Settings {
             login_timeout: Duration::from_secs(30),
             wait_timeout: Duration::from_secs(10),
             no_token: NoTokenPolicy::Fail,
+            rejections: RejectionLimit { min_age: Duration::from_secs(1), burst: 6, per: Duration::from_secs(60) },
             clock: Arc::new(SystemClock),
         }
     }
@@ -168,6 +171,24 @@ impl AuthRefresherBuilder {
         self
     }
 
+    /// How old a token must be for a rejection to count. 1 second by default.
+    ///
+    /// A token that has just been issued may not be valid everywhere yet, and another would be no better.
+    pub fn min_rejection_age(mut self, age: Duration) -> Self {
+        self.settings.rejections.min_age = age;
+        self
+    }
+
+    /// How many rejections count in how long; each causes a login. 6 a minute by default.
+    ///
+    /// An API may answer 401 for reasons of its own. What exceeds the limit is passed on to the caller, and the token is used
+    /// on. With 0 no rejection counts.
+    pub fn rejections(mut self, most: u32, per: Duration) -> Self {
+        self.settings.rejections.burst = most;
+        self.settings.rejections.per = per;
+        self
+    }
+
     /// The wall clock. The system's by default.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
@@ -197,6 +218,7 @@ impl AuthRefresherBuilder {
         limit("wait_timeout", settings.wait_timeout)?;
         limit("backoff", shortest)?;
         limit("backoff", longest)?;
+        limit("rejections", settings.rejections.per)?;
         if shortest > longest {
             return Err(InvalidSetting { name: "backoff", trouble: "the shortest pause must not exceed the longest" });
         }

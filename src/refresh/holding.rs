@@ -19,10 +19,19 @@ pub(crate) struct Holding {
     pub(crate) lease: Option<Arc<Lease>>,
     /// How many different tokens there have been.
     pub(crate) generation: u64,
-    /// The value of the token that was rejected, until another has come: it may not come again.
-    pub(crate) rejected: Option<HeaderValue>,
+    /// The token that was rejected, until another has come.
+    pub(crate) rejected: Option<Rejected>,
     /// The generation whose end has been told.
     told_expired: u64,
+}
+
+/// What is known of a token that was rejected.
+#[derive(Debug)]
+pub(crate) struct Rejected {
+    /// Its value may not come again.
+    value: HeaderValue,
+    /// What the server said (`WWW-Authenticate`).
+    pub(crate) challenge: Option<HeaderValue>,
 }
 
 impl Holding {
@@ -32,7 +41,7 @@ impl Holding {
     }
 
     /// Lets go of a token that has been rejected or may be used no more; returns its generation.
-    pub(crate) fn let_go(&mut self, now: Moment, demand: Demand) -> Option<u64> {
+    pub(crate) fn let_go(&mut self, now: Moment, demand: &Demand) -> Option<u64> {
         let lease = self.lease.as_ref()?;
         let generation = lease.generation;
         if lease.is_expired(now) && self.told_expired != generation {
@@ -41,7 +50,8 @@ impl Holding {
         }
         if generation <= demand.rejected {
             events::rejected(generation);
-            self.rejected = Some(lease.token.header_value().clone());
+            let value = lease.token.header_value().clone();
+            self.rejected = Some(Rejected { value, challenge: demand.challenge.clone() });
         } else if !lease.is_unusable(now) {
             return None;
         }
@@ -60,7 +70,7 @@ impl Holding {
         draw: f64,
     ) -> Result<(), LoginError> {
         let same_token = || LoginError::new(Kind::SameToken, None);
-        if self.rejected.as_ref() == Some(token.header_value()) {
+        if self.rejected.as_ref().is_some_and(|rejected| rejected.value == token.header_value()) {
             return Err(same_token());
         }
         let held = self.lease.take_if(|held| held.token.header_value() == token.header_value());

@@ -25,8 +25,9 @@ pub(crate) struct Ledger {
     gate: Option<Instant>,
     /// The last login was refused for good: without a token, the next one waits until somebody wants it.
     on_demand: bool,
-    /// What had been asked for when the last login ended.
-    served: Demand,
+    /// How much had been asked for when the last login ended.
+    served_wants: u64,
+    served_forces: u64,
 }
 
 /// What to do next.
@@ -46,7 +47,8 @@ impl Ledger {
             failures: 0,
             gate: None,
             on_demand: false,
-            served: Demand::default(),
+            served_wants: 0,
+            served_forces: 0,
         }
     }
 
@@ -62,7 +64,7 @@ impl Ledger {
     }
 
     /// The token that may be used although no worker watches it yet.
-    pub(crate) fn usable(&self, now: Moment, demand: Demand) -> Option<&Arc<Lease>> {
+    pub(crate) fn usable(&self, now: Moment, demand: &Demand) -> Option<&Arc<Lease>> {
         self.lease().filter(|lease| !lease.is_unusable(now) && lease.generation > demand.rejected)
     }
 
@@ -71,7 +73,7 @@ impl Ledger {
     }
 
     /// What to do at `now`.
-    pub(crate) fn next(&self, now: Moment, demand: Demand) -> Step {
+    pub(crate) fn next(&self, now: Moment, demand: &Demand) -> Step {
         let heartbeat = self.heartbeat(now);
         let pause = self.gate.map_or(Duration::ZERO, |gate| gate.saturating_duration_since(now.monotonic));
         match self.reason(now, demand) {
@@ -95,20 +97,20 @@ impl Ledger {
     }
 
     /// Why a token is wanted now, if it is.
-    fn reason(&self, now: Moment, demand: Demand) -> Option<LoginReason> {
+    fn reason(&self, now: Moment, demand: &Demand) -> Option<LoginReason> {
         let has_token = self.holding.lease.is_some();
-        if demand.forces != self.served.forces {
+        if demand.forces != self.served_forces {
             return Some(LoginReason::Forced);
         }
         let idle = self.idle.is_idle(has_token, now);
         if has_token {
             return (self.is_due(now) && !idle).then_some(LoginReason::Expiring);
         }
-        if (self.on_demand || idle) && demand.wants == self.served.wants {
+        if (self.on_demand || idle) && demand.wants == self.served_wants {
             return None;
         }
         Some(match (&self.holding.rejected, self.holding.generation) {
-            (Some(_), _) => LoginReason::Rejected { challenge: None },
+            (Some(rejected), _) => LoginReason::Rejected { challenge: rejected.challenge.clone() },
             (None, 0) => LoginReason::First,
             (None, _) => LoginReason::Expiring,
         })
@@ -142,7 +144,10 @@ impl Ledger {
             shared.publish(lease);
             self.idle.published();
         }
-        self.served = *shared.demand.borrow();
+        {
+            let demand = shared.demand.borrow();
+            (self.served_wants, self.served_forces) = (demand.wants, demand.forces);
+        }
         let took = now.monotonic.saturating_duration_since(sent.monotonic);
         let pause = match &outcome {
             Ok(()) => {
@@ -190,7 +195,7 @@ impl Ledger {
     }
 
     /// Lets go of a token that is of no more use, and tells the outside how things stand.
-    pub(crate) fn tidy(&mut self, shared: &Shared, demand: Demand, logging_in: bool) -> Moment {
+    pub(crate) fn tidy(&mut self, shared: &Shared, demand: &Demand, logging_in: bool) -> Moment {
         let now = shared.now();
         self.idle.notice(demand.wants, self.is_due(now), now);
         if let Some(generation) = self.holding.let_go(now, demand) {

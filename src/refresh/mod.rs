@@ -10,6 +10,7 @@ mod holding;
 mod idle;
 mod lease;
 mod ledger;
+mod rejections;
 mod schedule;
 mod shared;
 mod status;
@@ -19,6 +20,7 @@ mod worker;
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use arc_swap::Guard;
+use http::HeaderValue;
 use tokio::sync::watch;
 use tower_service::Service;
 
@@ -143,15 +145,26 @@ impl AuthRefresher {
         self.shared.current.load()
     }
 
+    /// A server has rejected the token of this generation. Says whether there is a newer one, or will be.
+    pub(crate) fn reject(&self, generation: u64, challenge: Option<HeaderValue>) -> bool {
+        self.shared.reject(generation, challenge)
+    }
+
     /// Waits for a token, for a call that found none.
     pub(crate) fn wait(&self) -> TokenFuture {
         let shared = self.shared.clone();
         Box::pin(async move {
-            match shared.token().await {
-                Ok(lease) => Ok(Some(lease)),
-                Err(error) if shared.sends_unauthenticated(&error) => Ok(None),
-                Err(error) => Err(error),
-            }
+            let lease = shared.token().await;
+            shared.or_unauthenticated(lease)
+        })
+    }
+
+    /// Waits for a token that lives at least so long still.
+    pub(crate) fn wait_for(&self, remaining: Duration) -> TokenFuture {
+        let shared = self.shared.clone();
+        Box::pin(async move {
+            let lease = shared.token_valid_for(remaining).await;
+            shared.or_unauthenticated(lease)
         })
     }
 
@@ -163,9 +176,7 @@ impl AuthRefresher {
     ///
     /// As [`refresh`](Self::refresh). A new token that lives too short all the same is no error: there is none better.
     pub async fn token_valid_for(&self, remaining: Duration) -> Result<AccessToken, LoginError> {
-        let lease = self.shared.token().await?;
-        let lives_on = lease.until_expired(self.shared.now()).is_none_or(|left| left >= remaining);
-        if lives_on { Ok(lease.token.clone()) } else { Ok(self.refresh().await?.token) }
+        Ok(self.shared.token_valid_for(remaining).await?.token.clone())
     }
 
     /// How things stand, now and after each change.

@@ -5,17 +5,19 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use http::HeaderValue;
 use tokio::sync::watch;
 
 use super::{
     builder::Settings,
     current::Current,
     lease::{Lease, Moment},
+    rejections::Rejections,
     status::{State, Status},
     wait,
     worker::{Duty, Worker},
 };
-use crate::{LoginError, login::Kind};
+use crate::{LoginError, events, login::Kind};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -25,10 +27,11 @@ pub(crate) struct Shared {
     /// What the handles want. The worker sees it close when the last handle is dropped.
     pub(crate) demand: watch::Sender<Demand>,
     shelf: Mutex<Shelf>,
+    rejections: Mutex<Rejections>,
 }
 
 /// What handles have asked for so far. Counters, so that nothing asked for can be missed.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Demand {
     /// Calls that came and found no token.
     pub(crate) wants: u64,
@@ -36,6 +39,8 @@ pub(crate) struct Demand {
     pub(crate) forces: u64,
     /// The newest generation that has been rejected.
     pub(crate) rejected: u64,
+    /// What the server said of it (`WWW-Authenticate`).
+    pub(crate) challenge: Option<HeaderValue>,
     pub(crate) shut_down: bool,
 }
 
@@ -58,6 +63,7 @@ impl Shared {
             status: watch::Sender::new(Status::new()),
             demand: watch::Sender::new(Demand::default()),
             shelf: Mutex::new(Shelf::Resting(Box::new(duty))),
+            rejections: Mutex::default(),
         }
     }
 
@@ -90,7 +96,7 @@ impl Shared {
             let Shelf::Resting(duty) = mem::replace(&mut *shelf, Shelf::Taken { parked: None }) else {
                 return Ok(());
             };
-            if let Some(lease) = duty.ledger.usable(now, *self.demand.borrow()) {
+            if let Some(lease) = duty.ledger.usable(now, &self.demand.borrow()) {
                 self.current.store(Some(lease.clone()));
             }
             (duty, runtime)
@@ -141,33 +147,53 @@ impl Shared {
         self.remove(&mut self.shelf(), generation);
     }
 
-    /// A token of this generation is not accepted: it is used no more. Says nothing of newer ones.
-    pub(crate) fn reject(&self, generation: u64) {
+    /// A server has rejected a token of this generation. Says whether there is a newer one, or will be.
+    pub(crate) fn reject(&self, generation: u64, challenge: Option<HeaderValue>) -> bool {
+        let now = self.now();
         let mut shelf = self.shelf();
-        self.demand.send_if_modified(|demand| {
-            let news = demand.rejected < generation;
-            demand.rejected = demand.rejected.max(generation);
-            news
-        });
-        self.remove(&mut shelf, generation);
+        let Some((current, age)) = self.lying(&shelf).map(|lease| (lease.generation, lease.sent.age(now))) else {
+            return true;
+        };
+        if generation < current {
+            return true;
+        }
+        let counts = {
+            let mut rejections = self.rejections.lock().unwrap_or_else(PoisonError::into_inner);
+            rejections.allow(&self.settings.rejections, age, now.monotonic)
+        };
+        if counts {
+            self.drop_token(&mut shelf, generation, challenge);
+        } else {
+            events::rejection_ignored(generation);
+        }
+        counts
     }
 
-    /// Rejects the token there is, wherever it lies.
+    /// Rejects the token there is.
     pub(crate) fn invalidate(&self) {
-        let generation = {
-            let shelf = self.shelf();
-            let current = self.current.load();
-            let lease = match &*shelf {
-                _ if current.is_some() => current.as_ref(),
-                Shelf::Taken { parked } => parked.as_ref(),
-                Shelf::Resting(duty) => duty.ledger.lease(),
-                Shelf::Closed => None,
-            };
-            lease.map(|lease| lease.generation)
-        };
-        if let Some(generation) = generation {
-            self.reject(generation);
+        let mut shelf = self.shelf();
+        if let Some(generation) = self.lying(&shelf).map(|lease| lease.generation) {
+            self.drop_token(&mut shelf, generation, None);
         }
+    }
+
+    /// The token there is, wherever it lies.
+    fn lying(&self, shelf: &Shelf) -> Option<Arc<Lease>> {
+        let lease = match (&*self.current.load(), shelf) {
+            (Some(lease), _) => lease.clone(),
+            (None, Shelf::Taken { parked }) => parked.clone()?,
+            (None, Shelf::Resting(duty)) => duty.ledger.lease()?.clone(),
+            (None, Shelf::Closed) => return None,
+        };
+        (lease.generation > self.demand.borrow().rejected).then_some(lease)
+    }
+
+    fn drop_token(&self, shelf: &mut Shelf, generation: u64, challenge: Option<HeaderValue>) {
+        self.demand.send_modify(|demand| {
+            demand.rejected = demand.rejected.max(generation);
+            demand.challenge = challenge;
+        });
+        self.remove(shelf, generation);
     }
 
     fn remove(&self, shelf: &mut Shelf, generation: u64) {

@@ -36,9 +36,26 @@ impl Shared {
         self.wait(Wanted::NewToken, limit).await
     }
 
-    /// Whether a call that could get no token is to be sent all the same.
-    pub(crate) fn sends_unauthenticated(&self, error: &LoginError) -> bool {
-        self.settings.no_token == NoTokenPolicy::SendUnauthenticated && !error.is_shut_down()
+    /// The same, for a token that lives at least so long still, or is as new as can be had.
+    pub(crate) async fn token_valid_for(self: &Arc<Self>, remaining: Duration) -> Result<Arc<Lease>, LoginError> {
+        let lease = self.token().await?;
+        match lease.until_expired(self.now()) {
+            Some(left) if left < remaining => self.refresh().await,
+            _ => Ok(lease),
+        }
+    }
+
+    /// What becomes of a call that could get no token: `None`, it is sent all the same.
+    pub(crate) fn or_unauthenticated(
+        &self,
+        lease: Result<Arc<Lease>, LoginError>,
+    ) -> Result<Option<Arc<Lease>>, LoginError> {
+        match lease {
+            Ok(lease) => Ok(Some(lease)),
+            Err(error) if error.is_shut_down() => Err(error),
+            Err(_) if self.settings.no_token == NoTokenPolicy::SendUnauthenticated => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     async fn wait(self: &Arc<Self>, wanted: Wanted, limit: Duration) -> Result<Arc<Lease>, LoginError> {

@@ -75,11 +75,11 @@ impl Line {
     /// the next await.
     fn look(&mut self, ledger: &mut Ledger, logging_in: bool) -> Result<(Arc<Shared>, Demand, Moment), Done> {
         let shared = self.shared.upgrade().ok_or(Done)?;
-        let demand = *self.demand.borrow_and_update();
+        let demand = self.demand.borrow_and_update().clone();
         if demand.shut_down {
             return Err(Done);
         }
-        let now = ledger.tidy(&shared, demand, logging_in);
+        let now = ledger.tidy(&shared, &demand, logging_in);
         Ok((shared, demand, now))
     }
 
@@ -104,7 +104,7 @@ impl Worker {
         let Duty { ledger, .. } = self.duty.as_deref_mut().ok_or(Done)?;
         let next = {
             let (_, demand, now) = self.line.look(ledger, false)?;
-            ledger.next(now, demand)
+            ledger.next(now, &demand)
         };
         match next {
             Step::Login(reason) => self.login(reason).await,
