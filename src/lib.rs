@@ -89,6 +89,9 @@ pub use authorize::{
     AuthRefresh, AuthRefreshLayer, ClassifyRejection, GrpcUnauthenticated, InvalidOrigin, MinTokenLife, NeverRejected,
     NeverReplay, ReplayClone, ReplayPolicy, ResponseFuture, TokenInfo, Unauthorized, UnsafeDestination,
 };
+#[cfg(feature = "replay-buffered")]
+#[cfg_attr(docsrs, doc(cfg(feature = "replay-buffered")))]
+pub use authorize::{BufferedBody, ReplayBuffered};
 pub use clock::{Clock, SystemClock};
 pub use error::{BoxError, Error};
 pub use expiry::Expiry;

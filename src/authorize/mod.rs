@@ -3,6 +3,8 @@
 //! In reading order: `layer` and `rules` (what was asked for), `service` (the hot path), `sent` and `future` (until the
 //! response comes), `slow` (the calls that wait); `destination`, `rejection`, `replay` and `token_info` are one rule each.
 
+#[cfg(feature = "replay-buffered")]
+mod buffered;
 mod destination;
 mod future;
 mod layer;
@@ -14,6 +16,8 @@ mod service;
 mod slow;
 mod token_info;
 
+#[cfg(feature = "replay-buffered")]
+pub use self::buffered::{BufferedBody, ReplayBuffered};
 pub use self::{
     destination::{InvalidOrigin, UnsafeDestination},
     future::ResponseFuture,
