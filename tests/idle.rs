@@ -116,3 +116,29 @@ async fn an_idle_token_can_be_invalidated() {
     assert_eq!(logins.started(), 1, "nobody asks");
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
 }
+#[tokio::test(start_paused = true)]
+async fn the_time_counts_from_the_first_request_however_late_it_comes() {
+    let logins = Logins::default();
+    let refresher = refresher(&logins, Some(3 * HOUR));
+    sleep(24 * HOUR).await;
+    send(&refresher).await.unwrap();
+    sleep(24 * HOUR).await;
+    assert_eq!(logins.started(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn refreshes_pause_again_after_a_request_has_resumed_them() {
+    let logins = Logins::default();
+    let refresher = refresher(&logins, Some(secs(600)));
+    send(&refresher).await.unwrap();
+    for resumed in 1..4 {
+        // In the lead, so that the request has the token refreshed behind it.
+        sleep(HOUR - secs(100)).await;
+        assert_eq!(logins.started(), resumed);
+        send(&refresher).await.unwrap();
+        sleep(secs(2)).await;
+        assert_eq!(logins.started(), resumed + 1);
+    }
+    sleep(24 * HOUR).await;
+    assert_eq!(logins.started(), 4);
+}
