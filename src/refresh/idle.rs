@@ -34,14 +34,10 @@ impl Idle {
     pub(crate) fn notice(&mut self, wants: u64, due: bool, now: Moment) {
         if self.wants != wants {
             self.wants = wants;
-            self.use_at(due, now);
+            self.used = now.monotonic;
+            self.parked = false;
+            self.due_and_used |= due;
         }
-    }
-
-    pub(crate) fn use_at(&mut self, due: bool, now: Moment) {
-        self.used = now.monotonic;
-        self.parked = false;
-        self.due_and_used |= due;
     }
 
     /// The token has been laid beside the cell.

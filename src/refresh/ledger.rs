@@ -58,11 +58,6 @@ impl Ledger {
         self.holding = Holding::seeded(Lease::new(token, 1, now, schedule, draw));
     }
 
-    /// A worker starts, since somebody wants the token.
-    pub(crate) fn start(&mut self, now: Moment) {
-        self.idle.use_at(self.is_due(now), now);
-    }
-
     /// The token that may be used although no worker watches it yet.
     pub(crate) fn usable(&self, now: Moment, demand: &Demand) -> Option<&Arc<Lease>> {
         self.lease().filter(|lease| !lease.is_unusable(now) && lease.generation > demand.rejected)

@@ -84,8 +84,7 @@ impl Shared {
             match &mut *shelf {
                 Shelf::Taken { parked } => {
                     if let Some(lease) = parked.take_if(|lease| !lease.is_unusable(now)) {
-                        self.current.store(Some(lease));
-                        self.demand.send_modify(|demand| demand.wants += 1);
+                        self.found(lease);
                     }
                     return Ok(());
                 }
@@ -96,14 +95,21 @@ impl Shared {
             let Shelf::Resting(duty) = mem::replace(&mut *shelf, Shelf::Taken { parked: None }) else {
                 return Ok(());
             };
-            if let Some(lease) = duty.ledger.usable(now, &self.demand.borrow()) {
-                self.current.store(Some(lease.clone()));
+            let usable = duty.ledger.usable(now, &self.demand.borrow()).cloned();
+            if let Some(lease) = usable {
+                self.found(lease);
             }
             (duty, runtime)
         };
         // Outside the lock: a runtime that is ending drops the worker here and now, which puts the duty back.
         runtime.spawn(Worker::new(self, duty).run());
         Ok(())
+    }
+
+    /// A call has found a token beside the cell: it is a use, and the next calls will find it in the cell.
+    fn found(&self, lease: Arc<Lease>) {
+        self.current.store(Some(lease));
+        self.demand.send_modify(|demand| demand.wants += 1);
     }
 
     /// The worker's runtime has ended: the next caller starts another from where this one was.

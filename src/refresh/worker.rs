@@ -90,8 +90,7 @@ impl Line {
 }
 
 impl Worker {
-    pub(crate) fn new(shared: &Arc<Shared>, mut duty: Box<Duty>) -> Self {
-        duty.ledger.start(shared.now());
+    pub(crate) fn new(shared: &Arc<Shared>, duty: Box<Duty>) -> Self {
         let line = Line { shared: Arc::downgrade(shared), demand: shared.demand.subscribe() };
         Self { line, duty: Some(duty) }
     }
