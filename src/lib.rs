@@ -5,6 +5,7 @@
 //!                                                                       │ current │   one ArcSwap
 //!  request ─▶ AuthRefresh::call ◀───────────── header ───────────────── └─────────┘
 //!                 └─▶ inner service ─▶ ResponseFuture ─▶ response
+//!                                           └─ rejected? tell the worker, maybe replay once
 //! ```
 //!
 //! An [`AuthRefresher`] is one identity: it knows how to log in, and keeps the token. An [`AuthRefreshLayer`] puts that
@@ -50,19 +51,21 @@
 //! - A token is refreshed before its end, in a task of its own. No request waits for that.
 //! - One login at a time, however many wait for it; they share its success and its failure.
 //! - A failed login never displaces a token that is still good, and none is the last: the next comes after a pause.
+//! - A token that the server rejects is replaced at once, at a limited rate; the request can be
+//!   [sent once more](AuthRefreshLayer::replay).
 //! - The token goes to `https` and to the loopback only, unless told otherwise; no secret is in any `Debug` output,
 //!   error or event.
 //!
 //! # Features
 //!
 //! By default: `arthur` (the [Arthur API](arthur)), `http-client` (a [ready-made HTTP client](http_client) for logins), `jwt`
-//! ([`Expiry::from_jwt`]) and `tracing` (events of the token's life). Besides: `jwt-verify`, the check of the signature of the Arthur API's tokens.
+//! ([`Expiry::from_jwt`]), `replay-buffered` ([`ReplayBuffered`]) and `tracing` (events of the token's life). Besides: `jwt-verify`, the check of the signature of the Arthur API's tokens.
 //! Without any, the layer and the refresher remain; they work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]
 // The links to features that are off lead nowhere; with all of them on, every link is checked.
 #![cfg_attr(
-    not(all(feature = "arthur", feature = "http-client", feature = "jwt")),
+    not(all(feature = "arthur", feature = "http-client", feature = "jwt", feature = "replay-buffered")),
     allow(rustdoc::broken_intra_doc_links)
 )]
 

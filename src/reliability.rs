@@ -41,6 +41,26 @@
 //! | Two logins that succeed are kept apart. | by 0.5 s |
 //! | A login service that needs its own refresher's token gets an error at once, not a deadlock. | |
 //!
+//! # When a token is rejected
+//!
+//! | promise | default |
+//! | --- | --- |
+//! | A rejected token is used no more: the next request has a newer one. | on 401 |
+//! | The rejected request is sent once more with the newer token, if its whole body can be; once at most, never with the same token, never over credentials of the caller's own. | it is not |
+//! | A rejection counts against the token that was sent. If there is a newer one already it costs no login; however many requests had the same token rejected, there is one login. | |
+//! | If no newer token comes, the caller gets the rejection as it was. | |
+//! | The challenge (`WWW-Authenticate`) reaches the login service. | |
+//! | A token that is very young is not dropped for a rejection: it may not be valid everywhere yet. | younger than 1 s |
+//! | An API that rejects for reasons of its own causes no login storm. | 6 logins a minute at most |
+//!
+//! # Where tokens go
+//!
+//! | promise | default |
+//! | --- | --- |
+//! | To `https`, and in plain text to the loopback; elsewhere the request is refused, or goes out without a token. | refused |
+//! | To no origin but those allowed, if any are named: scheme, host and port, however they are written. | none is named |
+//! | Never beside another header of the same name: it takes its place, or gives way. | takes its place |
+//!
 //! # Clocks
 //!
 //! | promise | default |
@@ -133,4 +153,4 @@
 //! | login succeeded | info | `generation`, `took` |
 //! | login failed | warn | `error`, `failures`, `took`, `pause` |
 //! | the token has expired | info | `generation` |
-//! | the token is not accepted | info | `generation` |
+//! | the token is not accepted | info, or debug if nothing is done about it | `generation` |

@@ -9,10 +9,13 @@ use crate::{AccessToken, AuthRefresher, BoxError, LoginRequest};
 
 /// Puts the current token of an [`AuthRefresher`] on each request, in the `Authorization` header.
 ///
-/// A header of that name which the request has already is replaced. Services made by one layer, or by layers of clones of
-/// one refresher, share its token.
+/// Services made by one layer, or by layers of clones of one refresher, share its token. By default:
 ///
-/// Tokens go to `https`, and in plain text to the loopback only; see [`allow_plain_text`](Self::allow_plain_text).
+/// * A header of that name which the request has already is [replaced](Self::keep_existing).
+/// * Tokens go to `https`, and in plain text to the loopback [only](Self::allow_plain_text); which origins is
+///   [not limited](Self::allow_origin) otherwise.
+/// * A response of 401 means that the token [was rejected](Self::reject_on): the next request has a newer one. The rejected
+///   request is [not sent again](Self::replay).
 ///
 /// ```
 /// use http::{Request, Response, header::AUTHORIZATION};
@@ -33,6 +36,19 @@ use crate::{AccessToken, AuthRefresher, BoxError, LoginRequest};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # In a stack
+///
+/// It works above and below each of tower's layers; what differs is this:
+///
+/// | layer | above this one (outside) | below this one (inside) |
+/// | --- | --- | --- |
+/// | `Retry` | each try has the token of its time, and may be replayed once: **the usual place** | tries again with the same token; a rejection is replayed once for all tries |
+/// | `Timeout` | limits the whole call; a login that it waits for goes on without it | limits each sending, and not the wait for a token |
+/// | `Buffer`, `ConcurrencyLimit`, `LoadShed`, `RateLimit` | a call that waits for a token keeps its slot | a call that waits for a token has no slot, so that the login may use the same: **the usual place** |
+/// | `FollowRedirect` | each hop is checked, and gets a token if it may: **the usual place** | the client's own rules decide what becomes of the header; one of [another name](Self::header) is not known to them |
+/// | `Trace`, `SetSensitiveRequestHeaders` | do not see the token | see it, marked sensitive |
+/// | `Balance`, `ReadyCache` | choose among clients that have one each, or share one | choose among connections |
 #[derive(Clone, Debug)]
 pub struct AuthRefreshLayer<P = NeverReplay, C = Unauthorized> {
     refresher: AuthRefresher,
