@@ -27,9 +27,9 @@ impl Expiry {
     ///
     /// `server_time` is the issuer's own clock where it is known (the `Date` header of its answer): what is left of
     /// the token is then the difference of two readings of one clock, less a second (of a life shorter than two, the
-    /// half), since the header leaves out fractions. Without it `exp` is compared with `now`, the
-    /// local wall clock; a token that looks expired by that, although its `exp` is later than its `iat`, means that
-    /// one of the clocks is wrong, and `exp - iat` is taken for what is left.
+    /// half), since the header leaves out fractions; and never more than `exp - iat`. Without it `exp` is compared with
+    /// `now`, the local wall clock. A token that looks expired, although its `exp` is later than its `iat`, means that one
+    /// of the clocks is wrong, and `exp - iat` is taken for what is left.
     ///
     /// Fractions of a second are dropped. [`Expiry::Unknown`] if this is no JWT, or `exp` is missing or is no
     /// number of seconds between the years 1970 and 9999.
@@ -60,18 +60,16 @@ impl Expiry {
             return Self::Unknown;
         };
         let end = SystemTime::UNIX_EPOCH + exp;
-        if let Some(server_time) = server_time {
-            let left = end.duration_since(server_time).unwrap_or_default();
-            return Self::In(left - Duration::from_secs(1).min(left / 2));
-        }
         let lifetime = claims.get("iat").and_then(seconds).and_then(|iat| exp.checked_sub(iat));
-        match lifetime {
-            Some(lifetime) if end <= now && !lifetime.is_zero() => {
-                crate::events::clock_disagrees(lifetime);
-                Self::In(lifetime)
-            }
-            _ => Self::At(end),
+        if let Some(lifetime) = lifetime.filter(|lifetime| !lifetime.is_zero() && end <= server_time.unwrap_or(now)) {
+            crate::events::clock_disagrees(lifetime);
+            return Self::In(lifetime);
         }
+        let Some(server_time) = server_time else {
+            return Self::At(end);
+        };
+        let left = end.duration_since(server_time).unwrap_or_default().min(lifetime.unwrap_or(Duration::MAX));
+        Self::In(left - Duration::from_secs(1).min(left / 2))
     }
 }
 
@@ -117,7 +115,17 @@ mod tests {
             Expiry::from_jwt(&jwt, Some(at(NOW + 3599)), an_hour_behind),
             Expiry::In(Duration::from_millis(500))
         );
-        assert_eq!(Expiry::from_jwt(&jwt, Some(at(NOW + 4000)), an_hour_behind), Expiry::In(Duration::ZERO));
+        let no_iat = self::jwt(&json!({"exp": NOW}));
+        assert_eq!(Expiry::from_jwt(&no_iat, Some(at(NOW + 4000)), an_hour_behind), Expiry::In(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_servers_clock_that_is_wrong_neither_locks_out_nor_lasts_for_ever() {
+        let jwt = jwt(&json!({"iat": NOW, "exp": NOW + 3600}));
+        for (server_time, left) in [(NOW + 86_400, 3600), (NOW + 3600, 3600), (NOW - 60, 3599), (0, 3599)] {
+            let expiry = Expiry::from_jwt(&jwt, Some(at(server_time)), at(NOW));
+            assert_eq!(expiry, Expiry::In(Duration::from_secs(left)), "{server_time}");
+        }
     }
 
     #[test]

@@ -2,12 +2,13 @@
 
 use std::net::IpAddr;
 
-/// `localhost` and its subdomains are the loopback by RFC 6761, section 6.3.
+/// A loopback address, or `localhost`. Its subdomains are the loopback too by RFC 6761, section 6.3, but many a resolver
+/// asks the network for them.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let host = host.strip_suffix('.').unwrap_or(host);
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match address.parse::<IpAddr>() {
         Ok(address) => address.to_canonical().is_loopback(),
-        Err(_) => host.rsplit('.').next().is_some_and(|domain| domain.eq_ignore_ascii_case("localhost")),
+        Err(_) => host.eq_ignore_ascii_case("localhost"),
     }
 }

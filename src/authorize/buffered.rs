@@ -103,7 +103,7 @@ enum Kept {
 
 impl<B> BufferedBody<B> {
     fn view(&self, replay: u32) -> Self {
-        Self { recording: self.recording.clone(), replay, next: 0, left: self.left.clone() }
+        Self { recording: self.recording.clone(), replay, next: 0, left: self.left }
     }
 
     /// Nothing of ours panics under this lock. The body might; it is lost then, and said to be.
@@ -202,7 +202,7 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.left.clone()
+        self.left
     }
 }
 

@@ -161,7 +161,7 @@ mod tests {
             "http://[::ffff:127.0.0.1]/",
             "http://localhost/",
             "http://LOCALHOST:80/",
-            "http://api.localhost./",
+            "http://localhost./",
         ] {
             assert_eq!(check(uri), Ok(()), "{uri}");
         }
@@ -174,6 +174,7 @@ mod tests {
             "http://127.0.0.1.example.com/",
             "http://localhost.example.com/",
             "http://notlocalhost/",
+            "http://api.localhost/",
             "http://127.0.0.1@example.com/",
             "http://localhost:80@example.com/",
             "http://[::2]/",

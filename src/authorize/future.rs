@@ -11,7 +11,11 @@ use http::{Request, Response};
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::{ClassifyRejection, NeverReplay, ReplayPolicy, Unauthorized, UnsafeDestination, sent::Sent, slow::Slow};
+use super::{
+    ClassifyRejection, NeverReplay, ReplayPolicy, Unauthorized, UnsafeDestination,
+    sent::{Outcome, Sent},
+    slow::Slow,
+};
 use crate::Error;
 
 /// The future of [`AuthRefresh`](crate::AuthRefresh).
@@ -83,9 +87,12 @@ where
                 StateProj::Called { future, sent } => {
                     let response = ready!(future.poll(cx)).map_err(Error::Inner)?;
                     let Some(sent) = sent.take() else { return Poll::Ready(Ok(response)) };
-                    match Slow::after(sent.conclude(response)) {
-                        Ok(response) => return Poll::Ready(Ok(response)),
-                        Err(newer) => state.set(State::Slow { slow: Box::pin(newer) }),
+                    match sent.conclude(response) {
+                        Outcome::Final(response) => return Poll::Ready(Ok(response)),
+                        Outcome::Replay { token, original, rejected, kept } => {
+                            let slow = Box::pin(Slow::Newer { token, original, rejected, kept });
+                            state.set(State::Slow { slow });
+                        }
                     }
                 }
                 StateProj::Slow { slow } => return slow.as_mut().poll(cx),

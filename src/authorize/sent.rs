@@ -35,6 +35,13 @@ pub(crate) enum Outcome<S, B, P: ReplayPolicy<B>, C, T> {
     Replay { token: TokenFuture, original: T, rejected: Sent<S, B, P, C>, kept: Box<Kept<S, B, P>> },
 }
 
+/// A request to be sent once more.
+pub(crate) struct Again<S, B, P: ReplayPolicy<B>, C> {
+    pub(crate) inner: S,
+    pub(crate) request: Request<P::Body>,
+    pub(crate) sent: Sent<S, B, P, C>,
+}
+
 /// Puts the token on the request, and keeps what a replay will need.
 #[inline]
 pub(crate) fn authorize<S: Clone, B, P: ReplayPolicy<B>, C: Clone>(
@@ -98,7 +105,7 @@ impl<S, B, P: ReplayPolicy<B>> Kept<S, B, P> {
         self,
         lease: &Lease,
         rejected: Sent<S, B, P, C>,
-    ) -> Option<(S, Request<P::Body>, Sent<S, B, P, C>)> {
+    ) -> Option<Again<S, B, P, C>> {
         let Self { inner, mut head, body, header } = self;
         let newer: &HeaderValue = lease.token.header_value();
         let old = mem::replace(head.headers.get_mut(&header)?, newer.clone());
@@ -106,6 +113,6 @@ impl<S, B, P: ReplayPolicy<B>> Kept<S, B, P> {
             return None;
         }
         let body = P::again(body)?;
-        Some((inner, Request::from_parts(head, body), rejected.again(lease)))
+        Some(Again { inner, request: Request::from_parts(head, body), sent: rejected.again(lease) })
     }
 }

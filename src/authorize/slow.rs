@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::{
     ClassifyRejection, ReplayPolicy,
     rules::Rules,
-    sent::{Kept, Outcome, Sent, authorize},
+    sent::{Again, Kept, Outcome, Sent, authorize},
 };
 use crate::{AuthRefresher, Error, refresh::TokenFuture};
 
@@ -45,14 +45,6 @@ where
     P: ReplayPolicy<B>,
     C: ClassifyRejection + Clone,
 {
-    /// Where a rejection leads.
-    pub(crate) fn after(outcome: Outcome<S, B, P, C, Response<R>>) -> Result<Response<R>, Self> {
-        match outcome {
-            Outcome::Final(response) => Ok(response),
-            Outcome::Replay { token, original, rejected, kept } => Err(Self::Newer { token, original, rejected, kept }),
-        }
-    }
-
     pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, Error<S::Error>>> {
         loop {
             let next = match self.as_mut().project() {
@@ -79,9 +71,11 @@ where
                 SlowProj::Called { future, sent } => {
                     let response = ready!(future.poll(cx)).map_err(Error::Inner)?;
                     let Some(sent) = sent.take() else { return Poll::Ready(Ok(response)) };
-                    match Self::after(sent.conclude(response)) {
-                        Ok(response) => return Poll::Ready(Ok(response)),
-                        Err(newer) => newer,
+                    match sent.conclude(response) {
+                        Outcome::Final(response) => return Poll::Ready(Ok(response)),
+                        Outcome::Replay { token, original, rejected, kept } => {
+                            Self::Newer { token, original, rejected, kept }
+                        }
                     }
                 }
                 SlowProj::Newer { token, .. } => {
@@ -89,7 +83,7 @@ where
                     let SlowOwned::Newer { original, rejected, kept, .. } = self.as_mut().take() else { continue };
                     let replay = newer.ok().flatten().and_then(|lease| kept.replay(&lease, rejected));
                     match replay {
-                        Some((inner, request, sent)) => Self::Ready { inner, request, sent: Some(sent) },
+                        Some(Again { inner, request, sent }) => Self::Ready { inner, request, sent: Some(sent) },
                         None => return Poll::Ready(Ok(original)),
                     }
                 }
