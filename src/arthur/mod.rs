@@ -39,6 +39,7 @@
 
 mod api;
 mod base_url;
+mod cause;
 mod cookie;
 mod credentials;
 mod error;
