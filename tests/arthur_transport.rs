@@ -116,6 +116,27 @@ fn a_root_certificate_that_is_none_is_an_error_at_construction() {
     assert!(error.is_err());
 }
 
+#[tokio::test]
+async fn a_client_is_built_without_trust_roots() {
+    let server = Script::start(answer).await;
+    log_in(api(&server.url())).await.unwrap();
+
+    let (_, acceptor) = self_signed("localhost");
+    let tls = Script::start_tls(acceptor, answer).await;
+    let error = failed_login(api(&tls.url())).await;
+    assert!(error.is_tls(), "{error}");
+    let why = if std::env::var_os("NO_ROOTS").is_some() { "has no trust roots" } else { "UnknownIssuer" };
+    assert!(error.to_string().contains(why), "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_system_without_trust_roots_has_plain_http_and_certificate_errors() {
+    let none = concat!(env!("CARGO_TARGET_TMPDIR"), "/no-roots");
+    let variables = ["SSL_CERT_FILE", "SSL_CERT_DIR", "NO_ROOTS"];
+    passes_with(&variables.map(|name| (name, none)), "a_client_is_built_without_trust_roots");
+}
+
 /// What is logged, by level and text.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
