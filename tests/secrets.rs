@@ -168,25 +168,33 @@ async fn a_hostile_server_gets_no_secret_told() {
     let json = serde_json::to_string(PASSWORD).unwrap();
     let bytes = PASSWORD.as_bytes().escape_ascii();
 
-    // One breaks the connection with it, and one refuses with it.
-    let (_, acceptor) = support::self_signed("localhost");
-    let breaks = support::GoAway::start(acceptor, &format!("{PASSWORD} {json} {TOKEN}")).await;
-    let body = format!("b\"{bytes}\" {json:?} {PASSWORD:?} {TOKEN}");
-    let refuses = support::Script::start(move |_| {
-        let mut response = http::Response::new(support::full(body.clone()));
-        *response.status_mut() = StatusCode::BAD_REQUEST;
-        response
-    })
-    .await;
-    for url in [breaks.url(), refuses.url()] {
-        let http = HttpClient::builder().verify_ssl(false).build().unwrap();
-        let api = ArthurApi::new(BaseUrl::parse(&url).unwrap(), http);
-        let credentials = Credentials::new("jo@example.com", PASSWORD);
-        let refresher = AuthRefresher::new(ArthurLogin::new(UserLogin::new(api.clone()), credentials));
-        told.error(&refresher.token().await.unwrap_err());
-        told.debug(&refresher.status());
-        let token = AccessToken::raw(TOKEN).unwrap();
-        told.error(&GetAuthInfo::new(api).oneshot(token).await.unwrap_err());
+    // Each repeats what it was sent: a login has the password, and the other requests have the token.
+    for (is_login, said) in [
+        (true, format!("{PASSWORD} {json}")),
+        (true, format!("b\"{bytes}\" {json:?} {PASSWORD:?}")),
+        (false, format!("{TOKEN} {TOKEN:?}")),
+    ] {
+        let (_, acceptor) = support::self_signed("localhost");
+        let breaks = support::GoAway::start(acceptor, &said).await;
+        let refuses = support::Script::start(move |_| {
+            let mut response = http::Response::new(support::full(said.clone()));
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            response
+        })
+        .await;
+        for url in [breaks.url(), refuses.url()] {
+            let http = HttpClient::builder().verify_ssl(false).build().unwrap();
+            let api = ArthurApi::new(BaseUrl::parse(&url).unwrap(), http);
+            if is_login {
+                let credentials = Credentials::new("jo@example.com", PASSWORD);
+                let refresher = AuthRefresher::new(ArthurLogin::new(UserLogin::new(api), credentials));
+                told.error(&refresher.token().await.unwrap_err());
+                told.debug(&refresher.status());
+            } else {
+                let token = AccessToken::raw(TOKEN).unwrap();
+                told.error(&GetAuthInfo::new(api).oneshot(token).await.unwrap_err());
+            }
+        }
     }
 
     let told = String::from_utf8_lossy(&told.0.lock().unwrap()).into_owned();
