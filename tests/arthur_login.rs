@@ -359,6 +359,8 @@ mod signature {
         let token = signed(Algorithm::HS256, "key");
         let login = login(token.clone(), VerificationKey::hs256("key")).await.unwrap();
         assert_eq!(login.token.secret(), token);
+        let token = signed(Algorithm::HS384, "key");
+        super::signature::login(token, VerificationKey::hs384("key")).await.unwrap();
         let token = signed(Algorithm::HS512, "key");
         super::signature::login(token, VerificationKey::hs512("key")).await.unwrap();
     }
@@ -373,6 +375,7 @@ mod signature {
             signed(Algorithm::HS512, "key"),
             format!("{head}AAAA{}", &tail[4..]),
             head.to_owned(),
+            good.get(..good.len() - 4).unwrap().to_owned(),
             format!("{good}."),
             unsigned.to_owned(),
             "opaque".to_owned(),

@@ -130,6 +130,16 @@ async fn during_an_outage_logins_are_told_when_to_come_back() {
 }
 
 #[tokio::test]
+async fn an_outage_that_makes_no_sense_is_refused() {
+    let server = Server::start(Config { ttl: Duration::MAX, ..Config::default() }).unwrap();
+    for seconds in ["18446744073709551615", "-1", ""] {
+        let (response, _) = send(&server, "POST", &format!("/control/outage?seconds={seconds}"), None).await;
+        assert_eq!(response.status(), 400, "{seconds}");
+    }
+    login(&server).oneshot(credentials()).await.unwrap();
+}
+
+#[tokio::test]
 async fn wrong_credentials_are_refused() {
     let server = Server::start(Config::default()).unwrap();
     let wrong = Credentials::new(Config::default().login, "guess");

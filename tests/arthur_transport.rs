@@ -116,6 +116,27 @@ fn a_root_certificate_that_is_none_is_an_error_at_construction() {
     assert!(error.is_err());
 }
 
+#[tokio::test]
+async fn a_client_is_built_without_trust_roots() {
+    let server = Script::start(answer).await;
+    log_in(api(&server.url())).await.unwrap();
+
+    let (_, acceptor) = self_signed("localhost");
+    let tls = Script::start_tls(acceptor, answer).await;
+    let error = failed_login(api(&tls.url())).await;
+    assert!(error.is_tls(), "{error}");
+    let why = if std::env::var_os("NO_ROOTS").is_some() { "has no trust roots" } else { "UnknownIssuer" };
+    assert!(error.to_string().contains(why), "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_system_without_trust_roots_has_plain_http_and_certificate_errors() {
+    let none = concat!(env!("CARGO_TARGET_TMPDIR"), "/no-roots");
+    let variables = ["SSL_CERT_FILE", "SSL_CERT_DIR", "NO_ROOTS"];
+    passes_with(&variables.map(|name| (name, none)), "a_client_is_built_without_trust_roots");
+}
+
 /// What is logged, by level and text.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<Vec<u8>>>);
@@ -236,7 +257,7 @@ async fn a_refused_connection_is_a_connect_error() {
 async fn a_name_that_is_not_resolved_is_a_dns_error() {
     // Too long for a label, so that no resolver has to be asked.
     let url = format!("http://{}.invalid", "a".repeat(64));
-    let base_url = BaseUrl::allow_plain_text(&url).unwrap();
+    let base_url = BaseUrl::parse_allowing_plain_text(&url).unwrap();
     let error = failed_login(ArthurApi::new(base_url, client())).await;
     assert!(error.is_dns() && error.is_connect(), "{error}");
     assert!(error.to_string().contains("DNS"), "{error}");
@@ -275,30 +296,28 @@ async fn any_other_trouble_shows_its_innermost_cause_without_the_password() {
     let api = ArthurApi::new(BaseUrl::parse("arthur.example").unwrap(), http);
     let error = UserLogin::new(api).oneshot(credentials()).await.unwrap_err();
     assert!(error.to_string().ends_with("the [redacted] tube is blocked"), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
+    assert_hidden(&error, PASSWORD);
     assert!(!error.is_connect() && !error.is_closed() && !error.is_timeout());
 }
 
 #[tokio::test]
-async fn an_http_2_connection_that_breaks_is_an_error_with_a_cause() {
+async fn an_http_2_connection_that_breaks_is_an_error_with_a_cause_and_without_a_secret() {
+    const TOKEN: &str = "t0ken-of-the-test";
     let (certificate, acceptor) = self_signed("localhost");
-    let (addr, _task) = listen(move |stream| {
-        let acceptor = acceptor.clone();
-        async move {
-            let mut stream = acceptor.accept(stream).await.unwrap();
-            // SETTINGS, and then GOAWAY with ENHANCE_YOUR_CALM (RFC 9113, section 7).
-            stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
-            let goaway = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11];
-            stream.write_all(&goaway).await.unwrap();
-            stream.flush().await.unwrap();
-            pending::<()>().await;
-        }
-    })
-    .await;
-    let client = HttpClient::builder().add_root_certificate(certificate);
-    let url = format!("https://localhost:{}", addr.port());
-    let error = failed_login(with(client, &url)).await;
+    let said = format!("{PASSWORD} {} {TOKEN}", serde_json::to_string(PASSWORD).unwrap());
+    let server = GoAway::start(acceptor, &said).await;
+    let api = with(HttpClient::builder().add_root_certificate(certificate), &server.url());
+    let error = failed_login(api.clone()).await;
     assert!(error.to_string().contains("excessive load"), "{error}");
+    assert!(error.to_string().contains("[redacted]"), "the data is shown: {error}");
     assert!(std::error::Error::source(&error).is_some());
+    assert!(!error.to_string().contains("fish"), "{error}");
+
+    let token = tower_auth_refresh::AccessToken::raw(TOKEN).unwrap();
+    let error = tower_auth_refresh::arthur::GetAuthInfo::new(api).oneshot(token).await.unwrap_err();
+    assert!(error.to_string().contains("excessive load"), "{error}");
+    assert_hidden(&error, TOKEN);
 }
 
 #[tokio::test]
@@ -326,6 +345,68 @@ async fn a_server_that_hangs_meets_the_deadline() {
     let error = failed_login(api).await;
     assert!(error.is_timeout(), "{error}");
     assert!(error.to_string().contains("100ms"), "{error}");
+}
+
+#[tokio::test]
+async fn a_refusal_whose_body_hangs_is_still_that_refusal() {
+    for (code, wrong) in [(401, true), (403, true), (429, false), (500, false)] {
+        let (addr, _task) = listen(move |mut stream| async move {
+            read_request(&mut stream).await;
+            let head = format!("HTTP/1.1 {code} No\r\nRetry-After: 7\r\nContent-Length: 100\r\n\r\nfirst");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            pending::<()>().await;
+        })
+        .await;
+        let start = std::time::Instant::now();
+        let error = failed_login(api(&format!("http://{addr}")).timeout(Duration::from_millis(100))).await;
+        assert!(start.elapsed() < Duration::from_secs(5));
+        assert_eq!(error.status().map(|status| status.as_u16()), Some(code), "{error}");
+        assert_eq!(error.is_wrong_credentials(), wrong);
+        assert!(!error.is_timeout());
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
+    }
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_large_is_told_apart_from_what_is_not_http() {
+    for head in ["X: y\r\n".repeat(200), format!("X: {}\r\n", "y".repeat(1_000_000))] {
+        let error = raw(move |mut stream| {
+            let head = head.clone();
+            async move {
+                let answer = format!("HTTP/1.1 200 OK\r\n{head}Content-Length: 0\r\n\r\n");
+                let _ = stream.write_all(answer.as_bytes()).await;
+                pending::<()>().await;
+            }
+        })
+        .await;
+        assert!(error.is_too_large() && !error.is_protocol(), "{error}");
+        assert!(error.to_string().contains("the answer's head is too large"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_short_password_does_not_garble_what_is_made_here() {
+    let (_, acceptor) = self_signed("localhost");
+    let server = Script::start_tls(acceptor, answer).await;
+    let login = UserLogin::new(api(&server.url()));
+    let error = login.oneshot(tower_auth_refresh::arthur::Credentials::new(LOGIN, "e")).await.unwrap_err();
+    assert!(error.to_string().contains("invalid peer certificate: UnknownIssuer"), "{error}");
+
+    // The names in a certificate are the server's words.
+    let (certificate, acceptor) = self_signed("password.example");
+    let server = Script::start_tls(acceptor, answer).await;
+    let login = UserLogin::new(with(HttpClient::builder().add_root_certificate(certificate), &server.url()));
+    let error = login.oneshot(tower_auth_refresh::arthur::Credentials::new(LOGIN, "password")).await.unwrap_err();
+    assert!(error.to_string().contains("[redacted].example"), "{error}");
+    assert_hidden(&error, "password");
+}
+
+#[tokio::test]
+async fn what_holds_a_secret_is_marked_sensitive_by_the_client() {
+    let server = Script::start(answer).await;
+    let request = Request::get(server.url()).body(Full::default()).unwrap();
+    let response = client().oneshot(request).await.unwrap();
+    assert!(response.headers()["set-cookie"].is_sensitive());
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 
 #[path = "../examples/server/mod.rs"]
 mod server;
+#[path = "support/arthur.rs"]
+mod support;
 
 use std::{
     fmt::{Debug, Display, Write as _},
@@ -145,6 +147,60 @@ async fn no_secret_is_told_anywhere() {
     assert!(told.contains("hyper"), "the libraries' too");
     assert_eq!(tokens.len(), 4);
     for secret in tokens.iter().map(String::as_str).chain(["sentinel-p", "8f3a"]) {
+        if let Some(line) = told.lines().find(|line| line.contains(secret)) {
+            panic!("a secret was told: {line}");
+        }
+    }
+}
+
+/// The crate's own events only: what the libraries beneath it trace of a server's words is theirs.
+fn own_events(told: &Told) -> tracing::subscriber::DefaultGuard {
+    let own = tracing_subscriber::filter::Targets::new().with_target("tower_auth_refresh", LevelFilter::TRACE);
+    let layer = tracing_subscriber::fmt::layer().with_writer(told.clone());
+    tracing::subscriber::set_default(tracing_subscriber::registry().with(own).with(layer))
+}
+
+#[tokio::test]
+async fn a_hostile_server_gets_no_secret_told() {
+    const TOKEN: &str = "sentinel-t0ken-8f3a";
+    let told = Told::default();
+    let _default = own_events(&told);
+    let json = serde_json::to_string(PASSWORD).unwrap();
+    let bytes = PASSWORD.as_bytes().escape_ascii();
+
+    // Each repeats what it was sent: a login has the password, and the other requests have the token.
+    for (is_login, said) in [
+        (true, format!("{PASSWORD} {json}")),
+        (true, format!("b\"{bytes}\" {json:?} {PASSWORD:?}")),
+        (false, format!("{TOKEN} {TOKEN:?}")),
+    ] {
+        let (_, acceptor) = support::self_signed("localhost");
+        let breaks = support::GoAway::start(acceptor, &said).await;
+        let refuses = support::Script::start(move |_| {
+            let mut response = http::Response::new(support::full(said.clone()));
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            response
+        })
+        .await;
+        for url in [breaks.url(), refuses.url()] {
+            let http = HttpClient::builder().verify_ssl(false).build().unwrap();
+            let api = ArthurApi::new(BaseUrl::parse(&url).unwrap(), http);
+            if is_login {
+                let credentials = Credentials::new("jo@example.com", PASSWORD);
+                let refresher = AuthRefresher::new(ArthurLogin::new(UserLogin::new(api), credentials));
+                told.error(&refresher.token().await.unwrap_err());
+                told.debug(&refresher.status());
+            } else {
+                let token = AccessToken::raw(TOKEN).unwrap();
+                told.error(&GetAuthInfo::new(api).oneshot(token).await.unwrap_err());
+            }
+        }
+    }
+
+    let told = String::from_utf8_lossy(&told.0.lock().unwrap()).into_owned();
+    assert!(told.contains("login failed") && told.contains("excessive load"), "{told}");
+    assert!(told.contains("[redacted]"), "the servers' words are shown: {told}");
+    for secret in ["sentinel-", "8f3a", "ssword"] {
         if let Some(line) = told.lines().find(|line| line.contains(secret)) {
             panic!("a secret was told: {line}");
         }

@@ -9,9 +9,11 @@ use hyper::{
     http::{self, response},
 };
 use serde_json::{Value, json};
-use std::time::Duration;
 
-use super::tokens::{NoToken, Tokens};
+use super::{
+    config::seconds,
+    tokens::{NoToken, Tokens},
+};
 
 const BODY_LIMIT: usize = 64 << 10;
 const ORGANIZATION: &str = "00000000-0000-0000-0000-000000000001";
@@ -82,13 +84,13 @@ async fn login(body: Incoming, tokens: &Tokens) -> Answer {
 }
 
 fn outage(query: Option<&str>, tokens: &Tokens) -> Answer {
-    let seconds = query.and_then(|query| query.strip_prefix("seconds=")).and_then(|seconds| seconds.parse().ok());
-    match seconds {
-        Some(seconds) => {
-            tokens.outage(Duration::from_secs(seconds));
-            send(Response::builder(), &json!({ "outage": seconds }))
+    let lasting = query.and_then(|query| query.strip_prefix("seconds=")).and_then(seconds);
+    match lasting {
+        Some(lasting) => {
+            tokens.outage(lasting);
+            send(Response::builder(), &json!({ "outage": lasting.as_secs() }))
         }
-        None => error(StatusCode::BAD_REQUEST, "say ?seconds=N"),
+        None => error(StatusCode::BAD_REQUEST, "say ?seconds=N, a year at most"),
     }
 }
 

@@ -4,7 +4,7 @@
 //! cargo run --example arthur_server -- --port 3000 --ttl 8 --login jo --password swordfish
 //! ```
 //!
-//! It prints `LISTENING <port>` first. Its tokens live for `ttl` seconds. Then, from another shell:
+//! It prints `LISTENING <port>` first. Its tokens live for `ttl` seconds, a year at most. Then, from another shell:
 //!
 //! ```sh
 //! curl -i localhost:3000/api/v3/login -d '{"login":"jo","password":"swordfish"}'   # Set-Cookie: Authorization=<token>
@@ -42,36 +42,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 mod api;
+pub mod config;
 mod tokens;
 
+pub use config::Config;
 use tokens::Tokens;
-
-/// How a [`Server`] behaves.
-#[derive(Clone)]
-pub struct Config {
-    /// The port, or 0 for any that is free.
-    pub port: u16,
-    /// How long a token lives, in whole seconds.
-    pub ttl: Duration,
-    /// Who may log in.
-    pub login: String,
-    /// The password for it.
-    pub password: String,
-    /// Whether to speak TLS, with a self-signed certificate for `localhost` and `127.0.0.1`.
-    pub tls: bool,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            port: 0,
-            ttl: Duration::from_secs(8),
-            login: "jo@example.com".into(),
-            password: "swordfish".into(),
-            tls: false,
-        }
-    }
-}
 
 /// A running server.
 pub struct Server {
@@ -155,6 +130,8 @@ async fn accept(listener: tokio::net::TcpListener, acceptor: Option<TlsAcceptor>
     let mut connections = JoinSet::new();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
+            // Such as too many open files, which lasts until others are closed.
+            tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let (acceptor, tokens) = (acceptor.clone(), Arc::clone(&tokens));

@@ -8,7 +8,7 @@ use std::{
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use serde_json::{Value, json};
 
-use super::Config;
+use super::config::{Config, LONGEST};
 
 const KEY: &[u8] = b"a key for examples and tests only";
 
@@ -35,7 +35,8 @@ pub(super) enum NoToken {
 }
 
 impl Tokens {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(mut config: Config) -> Self {
+        config.ttl = config.ttl.min(LONGEST);
         Self { config, state: Mutex::default() }
     }
 
@@ -57,7 +58,7 @@ impl Tokens {
     }
 
     pub(super) fn outage(&self, lasting: Duration) {
-        self.state().outage_until = Instant::now().checked_add(lasting);
+        self.state().outage_until = Instant::now().checked_add(lasting.min(LONGEST));
     }
 
     pub(super) fn login(&self) -> &str {

@@ -14,12 +14,12 @@ use http::{
 };
 use http_body_util::{Full, LengthLimitError};
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
 
 use super::{
     ArthurError, BaseUrl, HttpService,
     error::{Kind, Refusal},
     excerpt::excerpt,
+    http_service::DeadlinePassed,
     server_time::{date, retry_after},
 };
 use crate::{AccessToken, BoxError, Clock, SystemClock};
@@ -46,7 +46,9 @@ impl<S> ArthurApi<S> {
     }
 
     /// How long one exchange may take as a whole: to wait for the HTTP service, to connect, to send, and to read the
-    /// answer to its end. 30 seconds unless said. ([`GetCurrentOrg`](super::GetCurrentOrg) may need two exchanges.)
+    /// answer to its end. 30 seconds unless said. Where the head of the answer has come by then and says no, that is the
+    /// error, and not the time; make this shorter than the refresher's
+    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so that it is heard. ([`GetCurrentOrg`](super::GetCurrentOrg) may need two exchanges.)
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
@@ -110,17 +112,19 @@ impl<S: HttpService> ArthurApi<S> {
         let exchange = async {
             let body = body.map_err(|error| Kind::broken(error, secret))?;
             let request = request.body(Full::new(body)).map_err(|error| Kind::broken(error, secret))?;
-            let sent = self.http.send(request, self.body_limit);
-            let answer = timeout(self.timeout, sent)
-                .await
-                .map_err(|_| Kind::TimedOut(self.timeout))?
-                .map_err(|error| Kind::broken(error, secret))?;
+            let broken = |error: BoxError| match () {
+                () if error.is::<DeadlinePassed>() => Kind::TimedOut(self.timeout),
+                () if error.is::<LengthLimitError>() => Kind::TooLarge(self.body_limit),
+                () => Kind::broken(error, secret),
+            };
+            let answer = self.http.send(request, self.body_limit, self.timeout).await.map_err(broken)?;
             let (head, body) = answer.into_parts();
             let now = self.clock.now();
             if head.status.is_success() {
-                let body = body.map_err(|error| broken_body(error, self.body_limit, secret))?;
+                let body = body.map_err(broken)?;
                 Ok((head.headers, body, now))
             } else {
+                // The status counts, though the body did not come whole or in time.
                 let body = body.unwrap_or_default();
                 Err(refused(&head, &body, now, &self.base_url, secret))
             }
@@ -130,10 +134,6 @@ impl<S: HttpService> ArthurApi<S> {
             Err(kind) => Err(ArthurError::new(asked, kind)),
         }
     }
-}
-
-fn broken_body(error: BoxError, limit: usize, secret: &str) -> Kind {
-    if error.is::<LengthLimitError>() { Kind::TooLarge(limit) } else { Kind::broken(error, secret) }
 }
 
 fn refused(head: &Parts, body: &[u8], now: SystemTime, base_url: &BaseUrl, secret: &str) -> Kind {

@@ -10,7 +10,7 @@ use crate::loopback::is_loopback;
 /// Where an Arthur API is: a scheme, a host and perhaps a port.
 ///
 /// `https` is assumed where there is no scheme (`localhost:8080` is a host and its port). A password goes there, so
-/// plain `http` is for the loopback only, unless it is [allowed](Self::allow_plain_text).
+/// plain `http` is for the loopback only, unless it is [allowed](Self::parse_allowing_plain_text).
 ///
 /// ```
 /// use tower_auth_refresh::arthur::BaseUrl;
@@ -30,7 +30,9 @@ impl BaseUrl {
     /// # Errors
     ///
     /// It is empty; has white space, a path, a query, a fragment or user information; its scheme is neither
-    /// `https` nor `http`; its host or port is none; or it is `http` to a host that is not the loopback.
+    /// `https` nor `http`; its host or port is none; or it is `http` to a host that is not the loopback. A host must
+    /// be written plainly: without `%`, IPv4 addresses as four decimal numbers, and beyond ASCII letters and digits
+    /// only.
     pub fn parse(url: &str) -> Result<Self, InvalidBaseUrl> {
         let url = check(url).map_err(InvalidBaseUrl)?;
         let safe = url.scheme() == "https" || url.host_str().is_some_and(is_loopback);
@@ -42,7 +44,7 @@ impl BaseUrl {
     /// # Errors
     ///
     /// As [`parse`](Self::parse), but for the last.
-    pub fn allow_plain_text(url: &str) -> Result<Self, InvalidBaseUrl> {
+    pub fn parse_allowing_plain_text(url: &str) -> Result<Self, InvalidBaseUrl> {
         check(url).map(|url| Self::of(&url)).map_err(InvalidBaseUrl)
     }
 
@@ -68,25 +70,22 @@ fn check(text: &str) -> Result<Url, Trouble> {
     if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
         return Err(Trouble::Scheme);
     }
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if authority.contains('@') {
-        return Err(Trouble::UserInfo);
+    let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    check_authority(authority)?;
+    match after.strip_prefix('/').unwrap_or(after).chars().next() {
+        None => {}
+        Some('?') => return Err(Trouble::Query),
+        Some('#') => return Err(Trouble::Fragment),
+        Some(_) => return Err(Trouble::Path),
     }
-    if authority.is_empty() {
-        return Err(Trouble::Host);
-    }
-    let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| match error {
+    let url = Url::parse(&format!("{scheme}://{authority}")).map_err(|error| match error {
+        // `mailto:jo` and `localhost:http` look alike.
+        ParseError::InvalidPort if !text.contains("://") => Trouble::SchemeOrPort,
         ParseError::InvalidPort => Trouble::Port,
         _ => Trouble::Host,
     })?;
-    if url.path() != "/" {
-        return Err(Trouble::Path);
-    }
-    if url.query().is_some() {
-        return Err(Trouble::Query);
-    }
-    if url.fragment().is_some() {
-        return Err(Trouble::Fragment);
+    if !is_written_out(authority, &url) {
+        return Err(Trouble::Host);
     }
     if url.port() == Some(0) {
         return Err(Trouble::Port);
@@ -95,6 +94,29 @@ fn check(text: &str) -> Result<Url, Trouble> {
         Ok(_) => Ok(url),
         Err(_) => Err(Trouble::Host),
     }
+}
+
+fn check_authority(authority: &str) -> Result<(), Trouble> {
+    if authority.contains('@') {
+        return Err(Trouble::UserInfo);
+    }
+    // `https:x` has lost its slashes.
+    let host = authority.split(':').next().unwrap_or_default();
+    if authority.is_empty() || host.eq_ignore_ascii_case("https") || host.eq_ignore_ascii_case("http") {
+        return Err(Trouble::Host);
+    }
+    // Letters and digits are seen; what else there is beyond ASCII may be invisible.
+    if authority.contains(|c: char| c == '%' || !c.is_ascii() && !c.is_alphanumeric()) {
+        return Err(Trouble::Host);
+    }
+    Ok(())
+}
+
+/// Whether the parser found the host as it was written, and did not read `127.1` or `0x7f000001` as `127.0.0.1`.
+fn is_written_out(authority: &str, url: &Url) -> bool {
+    let own_form = !authority.is_ascii() || authority.starts_with('[');
+    let written = authority.split(':').next();
+    own_form || url.host_str().zip(written).is_some_and(|(host, written)| host.eq_ignore_ascii_case(written))
 }
 
 impl FromStr for BaseUrl {
@@ -123,6 +145,7 @@ enum Trouble {
     UserInfo,
     Host,
     Port,
+    SchemeOrPort,
     Path,
     Query,
     Fragment,
@@ -139,6 +162,9 @@ impl fmt::Display for InvalidBaseUrl {
             Trouble::UserInfo => "holds a user name or a password: give them as credentials",
             Trouble::Host => "has no valid host",
             Trouble::Port => "has a port that is no number from 1 to 65535",
+            Trouble::SchemeOrPort => {
+                "has a scheme other than https and http, or a port that is no number from 1 to 65535"
+            }
             Trouble::Path => "has a path: give the scheme, the host and the port only",
             Trouble::Query => "has a query: give the scheme, the host and the port only",
             Trouble::Fragment => "has a fragment: give the scheme, the host and the port only",

@@ -19,7 +19,7 @@ pub(super) fn token(headers: &HeaderMap, now: SystemTime) -> Option<String> {
         .filter_map(|value| Cookie::parse(String::from_utf8_lossy(value.as_bytes())).ok())
         .rfind(|cookie| cookie.name() == NAME)
         .filter(|cookie| !has_expired(cookie, now))?;
-    let token = strip_bearer(cookie.value_trimmed().trim()).trim();
+    let token = unquoted(strip_bearer(cookie.value_trimmed().trim()).trim());
     (!token.is_empty()).then(|| token.to_owned())
 }
 
@@ -30,6 +30,11 @@ fn has_expired(cookie: &Cookie<'_>, now: SystemTime) -> bool {
     }
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
     cookie.expires_datetime().is_some_and(|end| i128::from(end.unix_timestamp()) <= i128::from(now.as_secs()))
+}
+
+/// `Bearer "…"` has quotes within, that are not the cookie's own.
+fn unquoted(value: &str) -> &str {
+    value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value).trim()
 }
 
 fn strip_bearer(value: &str) -> &str {
@@ -73,6 +78,8 @@ mod tests {
             "Authorization=\" a.b.c \"",
             "Authorization=Bearer a.b.c",
             "Authorization=\"bEARER   a.b.c\"; HttpOnly",
+            "Authorization=Bearer \"a.b.c\"; HttpOnly",
+            "Authorization=\"Bearer \" a.b.c \"\"",
         ] {
             assert_eq!(found(&[cookie]).as_deref(), Some("a.b.c"), "{cookie}");
         }
@@ -100,6 +107,7 @@ mod tests {
             "Authorization=\"\"",
             "Authorization=Bearer",
             "Authorization=Bearer ",
+            "Authorization=Bearer \"\"",
             "Authorization=a.b.c; Max-Age=0",
             "Authorization=a.b.c; Max-Age=-1",
             "Authorization=a.b.c; Expires=Thu, 01 Jan 1970 00:00:00 GMT",

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use http::{StatusCode, header::LOCATION, response::Parts};
 use url::Url;
 
-use super::{BaseUrl, excerpt::excerpt, fault::Fault};
+use super::{BaseUrl, cause::Cause, excerpt::excerpt, fault::Fault};
 use crate::{BoxError, InvalidToken};
 
 /// How many organizations an error names.
@@ -13,8 +13,20 @@ const LISTED: usize = 20;
 
 /// Why an exchange with the Arthur API failed.
 ///
-/// `Display` says what was asked and what went wrong, and never holds a password or a token, even where the server
-/// repeats them. Of an answer's body it shows 200 characters at most, and printable ones only.
+/// It says what was asked and what went wrong. It holds neither the password nor the token that was sent. Of what a
+/// server or the HTTP service says (an answer's body, the text of a cause), 200 characters are shown at most, and
+/// printable ones only; where these repeat the secret, they show `[redacted]` instead:
+///
+/// * as it is, in upper or lower case, and as JSON, URLs and HTML write it,
+/// * with byte or character escapes as programming languages have them (`\xc3\xa9`, `\303\251`, `\u{e9}`, …),
+/// * and any of these escaped again. Every JWT is hidden too.
+///
+/// An encoding of the secret as a whole (base64, a hash) or a part of it is not known. A secret that is short or a common
+/// word is hidden wherever the word occurs, and garbles a text. Texts that are known to be made here, such as why a
+/// certificate is not accepted, are spared that.
+///
+/// Its [source](std::error::Error::source) is a chain of such texts and not the errors of the HTTP service themselves,
+/// which may hold what was sent; ask the predicates below.
 pub struct ArthurError(Box<Inner>);
 
 struct Inner {
@@ -26,7 +38,7 @@ pub(super) enum Kind {
     /// The exchange broke off, or could not begin.
     Broken {
         fault: Fault,
-        cause: BoxError,
+        cause: Option<Box<Cause>>,
     },
     TimedOut(Duration),
     TooLarge(usize),
@@ -63,8 +75,7 @@ pub(super) struct Refusal {
 impl Kind {
     pub(super) fn broken(cause: impl Into<BoxError>, secret: &str) -> Self {
         let cause = cause.into();
-        let fault = Fault::of(&*cause, secret);
-        Self::Broken { fault, cause }
+        Self::Broken { fault: Fault::of(&*cause, secret), cause: Cause::of(&*cause, secret) }
     }
 
     /// A redirect to the origin of `Location`. Its path and query may hold secrets, and its host could.
@@ -173,9 +184,10 @@ impl ArthurError {
         matches!(self.0.kind, Kind::Redirect { .. })
     }
 
-    /// Whether the body was larger than the [limit](super::ArthurApi::body_limit).
+    /// Whether the answer was too large: its body for the [limit](super::ArthurApi::body_limit), or its head for the
+    /// HTTP client.
     pub fn is_too_large(&self) -> bool {
-        matches!(self.0.kind, Kind::TooLarge(_))
+        matches!(self.0.kind, Kind::TooLarge(_)) || self.has_fault(|fault| *fault == Fault::HeadTooLarge)
     }
 
     /// Whether the login's answer had no token.
@@ -254,7 +266,7 @@ impl fmt::Debug for ArthurError {
 impl std::error::Error for ArthurError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.kind {
-            Kind::Broken { cause, .. } => Some(&**cause),
+            Kind::Broken { cause, .. } => cause.as_deref().map(|cause| cause as _),
             Kind::InvalidToken(error) => Some(error),
             #[cfg(feature = "jwt-verify")]
             Kind::Signature(error) => Some(error),

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 const LIMIT: usize = 200;
 const REDACTED: &str = "[redacted]";
+/// How many backslashes may stand for one: three rounds of escaping, each of which doubles them.
+const BACKSLASHES: usize = 8;
 
 /// The first 200 characters of a body, printable, and without `secret` should the server repeat it.
 ///
-/// The secret is also known as JSON, URLs and HTML write it. Any JWT is hidden too: it begins with the base64 of `{"`.
+/// The secret is also known as JSON, URLs, HTML and the byte and character strings of programming languages write it,
+/// and where such a text was escaped again. Any JWT is hidden too: it begins with the base64 of `{"`.
 pub(super) fn excerpt(body: &[u8], secret: &str) -> String {
     let body = String::from_utf8_lossy(body);
     let secret: Vec<Vec<String>> = secret.chars().map(spellings).collect();
@@ -36,40 +39,67 @@ fn after_secret<'a>(text: &'a str, secret: &[Vec<String>]) -> Option<&'a str> {
     // A backslash may be one character or half of one, so that all the places are kept that the text may be read to.
     let mut read_to = BTreeSet::from([0]);
     for spellings in secret {
-        read_to = read_to
-            .iter()
-            .flat_map(|start| {
-                spellings.iter().filter_map(move |spelling| {
-                    let end = start + spelling.len();
-                    let found = text.get(*start..end)?;
-                    found.eq_ignore_ascii_case(spelling).then_some(end)
-                })
-            })
-            .collect();
+        read_to = spellings.iter().flat_map(|spelling| ends(text, &read_to, spelling)).collect();
+        if read_to.is_empty() {
+            return None;
+        }
     }
     let end = read_to.last().filter(|end| **end > 0)?;
     text.get(*end..)
 }
 
-/// How a character may be written.
+/// Where `spelling` may end that begins at one of `starts`.
+fn ends(text: &str, starts: &BTreeSet<usize>, spelling: &str) -> BTreeSet<usize> {
+    spelling.chars().fold(starts.clone(), |starts, c| {
+        let mut ends = BTreeSet::new();
+        for start in starts {
+            let rest = text.get(start..).unwrap_or_default();
+            if c == '\\' {
+                let run = rest.bytes().take(BACKSLASHES).take_while(|byte| *byte == b'\\').count();
+                ends.extend((1..=run).map(|length| start + length));
+            } else if let Some(found) = rest.chars().next().filter(|found| found.eq_ignore_ascii_case(&c)) {
+                ends.insert(start + found.len_utf8());
+            }
+        }
+        ends
+    })
+}
+
+/// How a character may be written. A backslash stands for several too, as where a text was escaped again.
 fn spellings(c: char) -> Vec<String> {
-    let json = serde_json::to_string(&c).unwrap_or_default();
-    let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"'));
-    let utf16 = c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect();
-    let url = c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02x}")).collect();
-    let mut all = vec![c.to_string(), json.unwrap_or_default().to_owned(), utf16, url];
-    all.extend([format!("&#{};", u32::from(c)), format!("&#x{:x};", u32::from(c))]);
-    let special = match c {
-        ' ' => "+",
-        '/' => "\\/",
-        '&' => "&amp;",
-        '<' => "&lt;",
-        '>' => "&gt;",
-        '"' => "&quot;",
-        '\'' => "&apos;",
-        _ => return all,
+    let code = u32::from(c);
+    let each_byte = |write: fn(u8) -> String| c.encode_utf8(&mut [0; 4]).bytes().map(write).collect::<String>();
+    let mut all = vec![
+        c.to_string(),
+        c.encode_utf16(&mut [0; 2]).iter().map(|unit| format!("\\u{unit:04x}")).collect(),
+        format!("\\u{{{code:x}}}"),
+        format!("\\U{code:08x}"),
+        format!("\\x{code:02x}"),
+        each_byte(|byte| format!("\\x{byte:02x}")),
+        each_byte(|byte| format!("\\{byte:03o}")),
+        each_byte(|byte| format!("%{byte:02x}")),
+        format!("&#{code};"),
+        format!("&#x{code:x};"),
+    ];
+    let special: &[&str] = match c {
+        ' ' => &["+"],
+        '/' => &["\\/"],
+        '&' => &["&amp;"],
+        '<' => &["&lt;"],
+        '>' => &["&gt;"],
+        '"' => &["\\\"", "&quot;"],
+        '\'' => &["\\'", "&apos;"],
+        '\n' => &["\\n"],
+        '\r' => &["\\r"],
+        '\t' => &["\\t"],
+        '\u{8}' => &["\\b"],
+        '\u{c}' => &["\\f"],
+        '\0' => &["\\0"],
+        // What is left of a character whose bytes were no UTF-8.
+        _ if !c.is_ascii() => &["\u{fffd}"],
+        _ => &[],
     };
-    all.push(special.to_owned());
+    all.extend(special.iter().map(|special| (*special).to_owned()));
     all
 }
 
@@ -108,6 +138,42 @@ mod tests {
             let body = format!("<{spelling}><{spelling}>");
             assert_eq!(excerpt(body.as_bytes(), SECRET), "<[redacted]><[redacted]>", "{spelling}");
         }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_as_byte_and_character_strings_write_it() {
+        let bytes = SECRET.as_bytes();
+        for spelling in [
+            bytes.escape_ascii().to_string(),
+            format!("{:?}", bytes::Bytes::from_static(bytes)).trim_matches(['b', '"']).to_owned(),
+            bytes.iter().map(|byte| format!("\\x{byte:02X}")).collect(),
+            bytes.iter().map(|byte| format!("\\{byte:03o}")).collect(),
+            SECRET.escape_default().to_string(),
+            SECRET.escape_unicode().to_string(),
+            r#"p"a\\\\\xdf\'&/ \U0001f600"#.to_owned(),
+        ] {
+            let body = format!("<{spelling}><{spelling}>");
+            assert_eq!(excerpt(body.as_bytes(), SECRET), "<[redacted]><[redacted]>", "{spelling}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_hidden_where_it_was_escaped_again() {
+        let mut spelling = SECRET.to_owned();
+        for _ in 0..3 {
+            let json = serde_json::to_string(&spelling).unwrap();
+            let shown = excerpt(json.as_bytes(), SECRET);
+            assert!(!shown.contains('a') || shown == "\"[redacted]\"", "{json}: {shown}");
+            let bytes = format!("{:?}", bytes::Bytes::from(spelling));
+            assert_eq!(excerpt(bytes.as_bytes(), SECRET), "b\"[redacted]\"", "{bytes}");
+            spelling = json.strip_prefix('"').unwrap().strip_suffix('"').unwrap().to_owned();
+        }
+    }
+
+    #[test]
+    fn many_backslashes_do_not_take_for_ever() {
+        let body = "\\".repeat(1_000_000);
+        assert!(excerpt(body.as_bytes(), &"\\".repeat(16)).starts_with(REDACTED));
     }
 
     #[test]

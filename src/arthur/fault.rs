@@ -1,8 +1,8 @@
 //! [`Fault`]: what went wrong below HTTP, told from an error's chain of causes.
 
-use std::{error::Error, fmt, io, iter::successors};
+use std::{error::Error, fmt, io};
 
-use super::excerpt::excerpt;
+use super::cause::{causes, shown};
 
 /// Why an exchange broke off.
 #[cfg_attr(not(feature = "http-client"), expect(dead_code, reason = "no TLS without it"))]
@@ -23,6 +23,8 @@ pub(super) enum Fault {
     NotTls,
     /// Something that is not HTTP came where HTTP was to come.
     NotHttp,
+    /// The head of the answer is larger than hyper takes.
+    HeadTooLarge,
     /// No connection came about, for some other reason.
     Connect(String),
     /// Anything else.
@@ -33,7 +35,7 @@ impl Fault {
     /// The innermost cause that is known says the most. Texts are shown without `secret`.
     pub(super) fn of(error: &(dyn Error + 'static), secret: &str) -> Self {
         let innermost = causes(error).last().unwrap_or(error);
-        let why = excerpt(innermost.to_string().as_bytes(), secret);
+        let why = shown(innermost, secret);
         causes(error).filter_map(|cause| Self::known(cause, &why)).last().unwrap_or(Self::Other(why))
     }
 
@@ -65,6 +67,8 @@ impl Fault {
         }
         if let Some(error) = cause.downcast_ref::<hyper::Error>() {
             return match error {
+                // Also one that is no HTTP, as hyper sees it, and so it is asked first.
+                _ if error.is_parse_too_large() => Some(Self::HeadTooLarge),
                 _ if error.is_parse() => Some(Self::NotHttp),
                 _ if error.is_incomplete_message() => Some(Self::Closed),
                 _ => None,
@@ -92,16 +96,6 @@ impl Fault {
     }
 }
 
-/// An error and its causes. An `io::Error` passes for the error it wraps, so that `source` alone would skip that one.
-fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    successors(Some(error), |&error: &&'a (dyn Error + 'static)| {
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(wrapped) => Some(wrapped as _),
-            None => error.source(),
-        }
-    })
-}
-
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -120,6 +114,7 @@ impl fmt::Display for Fault {
             Self::Tls(why) => return write!(f, "TLS failed: {why}"),
             Self::NotTls => "the server does not speak TLS there; is it an http port?",
             Self::NotHttp => "what came is not HTTP; is it an https port?",
+            Self::HeadTooLarge => "the answer's head is too large",
             Self::Connect(why) => return write!(f, "no connection could be made: {why}"),
             Self::Other(why) => return write!(f, "the exchange failed: {why}"),
         })

@@ -37,8 +37,39 @@
 //! # }
 //! ```
 
+//!
+//! The whole, from the credentials to a client whose requests have the token:
+//!
+#![cfg_attr(feature = "http-client", doc = "```no_run")]
+#![cfg_attr(not(feature = "http-client"), doc = "```ignore")]
+//! use bytes::Bytes;
+//! use http::Request;
+//! use http_body_util::Full;
+//! use tower::{BoxError, ServiceBuilder, ServiceExt};
+//! use tower_auth_refresh::{
+//!     AuthRefreshLayer, AuthRefresher,
+//!     arthur::{ArthurApi, ArthurLogin, BaseUrl, Credentials, UserLogin},
+//!     http_client::HttpClient,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! let http = HttpClient::builder().build()?;
+//! let api = ArthurApi::new(BaseUrl::parse("arthur.example")?, http.clone());
+//! let credentials = Credentials::new("jo@example.com", std::env::var("ARTHUR_PASSWORD")?);
+//! let refresher = AuthRefresher::new(ArthurLogin::new(UserLogin::new(api), credentials));
+//!
+//! // The same client, or any other: its requests wait for the first token, and then for none.
+//! let client = ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher)).service(http);
+//! let request = Request::get("https://arthur.example/api/v3/users/me").body(Full::<Bytes>::default())?;
+//! println!("{}", client.oneshot(request).await?.status());
+//! # Ok(())
+//! # }
+//! ```
+
 mod api;
 mod base_url;
+mod cause;
 mod cookie;
 mod credentials;
 mod error;

@@ -19,7 +19,8 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
         return None;
     }
     if value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return value.parse().ok().map(Duration::from_secs);
+        // Only a number that is too large for it is none.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or_default())
@@ -46,8 +47,13 @@ mod tests {
     }
 
     #[test]
+    fn a_retry_after_that_is_too_large_is_the_largest() {
+        assert_eq!(check("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
+    }
+
+    #[test]
     fn a_senseless_retry_after_is_none() {
-        for value in ["", "soon", "-1", "+1", "1.5", "99999999999999999999999"] {
+        for value in ["", "soon", "-1", "+1", "1.5"] {
             assert_eq!(check(value), None, "{value:?}");
         }
     }

@@ -19,6 +19,8 @@ use crate::{AccessToken, Expiry};
 /// token is sent as it is, without `Bearer`. Its [`Expiry`] is read [from its claims](Expiry::from_jwt); a token that
 /// is no JWT has an unknown one.
 ///
+/// Only the final answer counts: where the HTTP service follows a redirect, a cookie that the redirect sets is not seen.
+///
 /// # Errors
 ///
 /// [Wrong credentials](ArthurError::is_wrong_credentials) (401 and 403), an answer [without a

@@ -45,7 +45,8 @@ impl HttpClientBuilder {
     /// Whether a server must show a certificate that is valid for its name; `true` unless said.
     ///
     /// With `false`, anybody on the way can pose as the server and read passwords and tokens. It is for tests;
-    /// [adding the server's root certificate](Self::add_root_certificate) does the same safely. A warning is logged when the client is built.
+    /// [adding the server's root certificate](Self::add_root_certificate) does the same safely. A warning is logged when
+    /// the client is built.
     pub fn verify_ssl(mut self, verify: bool) -> Self {
         self.verify_ssl = verify;
         self
@@ -63,11 +64,12 @@ impl HttpClientBuilder {
         self
     }
 
-    /// Builds the client. This reads the system's trust roots, which may read files.
+    /// Builds the client. This reads the system's trust roots, which may read files. Where there are none and none were
+    /// added, a warning is logged, and every `https` request fails for its certificate; plain `http` needs none.
     ///
     /// # Errors
     ///
-    /// There are no trust roots at all, or one that was added is not a certificate.
+    /// A root that was added is not a certificate, or the system's roots cannot be used.
     pub fn build(self) -> Result<HttpClient, BuildError> {
         let connector = connector::https(self.verify_ssl, self.roots, self.connect_timeout).map_err(BuildError)?;
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);

@@ -1,34 +1,74 @@
 //! Who a server must prove to be.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use rustls::{
-    DigitallySignedStruct, Error, SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use rustls_platform_verifier::Verifier;
 
-/// Trusts the system's roots and `roots`.
+/// Trusts the system's roots and `roots`. Where there are none at all, nobody is trusted: that is known only once TLS is
+/// spoken, so that plain HTTP on the loopback needs no roots.
 pub(super) fn checked(
     roots: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-    let verifier = Verifier::new_with_extra_roots(roots, Arc::clone(provider))?;
-    Ok(Arc::new(verifier))
+    let none_added = roots.is_empty();
+    match Verifier::new_with_extra_roots(roots, Arc::clone(provider)) {
+        Ok(verifier) => Ok(Arc::new(verifier)),
+        // So says the verifier that the system has none, of which there is no error of its own.
+        Err(Error::General(_)) if none_added => {
+            #[cfg(feature = "tracing")]
+            tracing::warn!(target: "tower_auth_refresh", "{}: https will fail", NoRoots);
+            Ok(Arc::new(CheckedBy { provider: Arc::clone(provider), trusts: nobody }))
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Trusts anybody.
 pub(super) fn unchecked(provider: &Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
-    Arc::new(Unchecked(Arc::clone(provider)))
+    Arc::new(CheckedBy { provider: Arc::clone(provider), trusts: anybody })
 }
 
-/// Takes any certificate, and still holds the server to it: the handshake must be signed with its key.
-#[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
+fn anybody() -> Result<ServerCertVerified, Error> {
+    Ok(ServerCertVerified::assertion())
+}
 
-impl ServerCertVerifier for Unchecked {
+fn nobody() -> Result<ServerCertVerified, Error> {
+    Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(NoRoots)))))
+}
+
+/// There is nobody to vouch for a certificate.
+struct NoRoots;
+
+impl fmt::Display for NoRoots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the system has no trust roots and none were added")
+    }
+}
+
+// rustls shows this one.
+impl fmt::Debug for NoRoots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for NoRoots {}
+
+/// Takes any certificate or none, whatever it holds. It still holds the server to the one that it takes: the handshake
+/// must be signed with its key.
+#[derive(Debug)]
+struct CheckedBy {
+    provider: Arc<CryptoProvider>,
+    trusts: fn() -> Result<ServerCertVerified, Error>,
+}
+
+impl ServerCertVerifier for CheckedBy {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
@@ -37,7 +77,7 @@ impl ServerCertVerifier for Unchecked {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+        (self.trusts)()
     }
 
     fn verify_tls12_signature(
@@ -46,7 +86,7 @@ impl ServerCertVerifier for Unchecked {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -55,10 +95,10 @@ impl ServerCertVerifier for Unchecked {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

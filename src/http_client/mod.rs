@@ -6,7 +6,8 @@
 //! * HTTP/1.1 and HTTP/2 (by ALPN), kept-alive connections, and a limit on the time to connect (10 seconds).
 //! * TLS with the system's trust roots and those [added](HttpClientBuilder::add_root_certificate).
 //! * Redirects are followed within the origin only (RFC 6454, section 4) and 5 times at most, so that neither a password
-//!   nor a token goes elsewhere. Any other redirect is the answer.
+//!   nor a token goes elsewhere. Any other redirect is the answer. The client follows by itself, so a layer above it
+//!   sees one request: what that layer added, such as a token, is sent again within the origin and nowhere else.
 //! * `Authorization`, `Cookie` and `Set-Cookie` are marked [sensitive](http::HeaderValue::is_sensitive).
 //! * Neither proxy variables nor `.netrc` are read. (On Linux, `SSL_CERT_FILE` and `SSL_CERT_DIR` say where the system's
 //!   trust roots are.)

@@ -21,7 +21,7 @@ use hyper_util::{
 };
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     task::{AbortHandle, JoinSet},
 };
@@ -151,6 +151,43 @@ where
     (addr, task.abort_handle())
 }
 
+/// A server that answers every HTTP/2 connection with GOAWAY. It stops when it is dropped.
+pub struct GoAway {
+    addr: SocketAddr,
+    task: AbortHandle,
+}
+
+impl GoAway {
+    /// `said` is the frame's debug data.
+    pub async fn start(acceptor: TlsAcceptor, said: &str) -> Self {
+        // SETTINGS, and then GOAWAY with ENHANCE_YOUR_CALM (RFC 9113, section 7).
+        let mut frames = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
+        frames.extend([0, 0, u8::try_from(8 + said.len()).unwrap(), 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11]);
+        frames.extend(said.as_bytes());
+        let (addr, task) = listen(move |stream| {
+            let (acceptor, frames) = (acceptor.clone(), frames.clone());
+            async move {
+                let mut stream = acceptor.accept(stream).await.unwrap();
+                stream.write_all(&frames).await.unwrap();
+                stream.flush().await.unwrap();
+                std::future::pending::<()>().await;
+            }
+        })
+        .await;
+        Self { addr, task }
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.addr.port())
+    }
+}
+
+impl Drop for GoAway {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
 /// Reads a request that has a JSON body, to its last byte.
 pub async fn read_request(stream: &mut TcpStream) {
     let mut read = Vec::new();
@@ -212,7 +249,8 @@ pub fn assert_hidden(error: &(dyn std::error::Error + 'static), secret: &str) {
     while let Some(error) = next {
         for shown in [error.to_string(), format!("{error:?}"), format!("{error:#?}")] {
             let json = serde_json::to_string(secret).unwrap();
-            for form in [secret, json.trim_matches('"'), &format!("{secret:?}")] {
+            let bytes = secret.as_bytes().escape_ascii().to_string();
+            for form in [secret, json.trim_matches('"'), &format!("{secret:?}"), &bytes] {
                 assert!(!shown.contains(form), "{shown} shows the secret");
             }
         }
