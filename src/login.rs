@@ -22,8 +22,10 @@
 //! ```
 
 use std::{
+    error::Error,
     fmt,
     future::{Future, poll_fn},
+    iter::successors,
     pin::Pin,
     sync::Arc,
     time::Duration,
@@ -68,6 +70,9 @@ pub enum LoginReason {
     /// Somebody [asked for it](crate::AuthRefresher::refresh).
     Forced,
 }
+
+/// No error of ours has a longer chain of causes added to it.
+const MOST_CAUSES: usize = 16;
 
 /// Why there is no token.
 ///
@@ -132,35 +137,29 @@ impl LoginError {
         Self(Arc::new(Inner { kind, retry_after: None, source }))
     }
 
-    /// Time ran out; `last` is why there was no token before. Of a row of timeouts only the cause before them is kept.
+    /// Time ran out; `last` is why there was no token before. Of a row of timeouts only the cause before them is kept, and
+    /// of a chain that has grown too long, nothing: causes must not pile up while the trouble lasts.
     pub(crate) fn timed_out(kind: Kind, last: Option<&Self>) -> Self {
         let cause = match last {
-            Some(last) if matches!((kind, last.0.kind), (Kind::LoginTimeout(_), Kind::LoginTimeout(_))) => {
-                last.0.source.as_ref().and_then(|source| source.downcast_ref::<Self>())
-            }
+            Some(last) if last.is_timeout() => last.0.source.as_ref().and_then(|source| source.downcast_ref::<Self>()),
             last => last,
         };
+        let cause = cause.filter(|cause| chain(*cause).nth(MOST_CAUSES).is_none());
         Self::new(kind, cause.map(|cause| cause.clone().into()))
     }
 
-    /// The `LoginError` in `error` or among its sources; else a transient one caused by `error`.
+    /// What the `LoginError` in `error`, or among its sources, says of trying again; else `error` is transient. What kind
+    /// of trouble another refresher had is its own affair.
     pub(crate) fn from_service(error: BoxError) -> Self {
         let error = match error.downcast::<Self>() {
-            Ok(login) => return *login,
+            Ok(login) if matches!(login.0.kind, Kind::Transient | Kind::Permanent) => return *login,
+            Ok(other) => other as BoxError,
             Err(other) => other,
         };
-        let mut source = error.source();
-        while let Some(cause) = source {
-            if let Some(login) = cause.downcast_ref::<Self>() {
-                return Self(Arc::new(Inner {
-                    kind: login.0.kind,
-                    retry_after: login.0.retry_after,
-                    source: Some(error),
-                }));
-            }
-            source = cause.source();
-        }
-        Self::transient(error)
+        let said = chain(&*error).find_map(|error| error.downcast_ref::<Self>());
+        let kind = if said.is_some_and(Self::is_permanent) { Kind::Permanent } else { Kind::Transient };
+        let retry_after = said.and_then(Self::retry_after);
+        Self(Arc::new(Inner { kind, retry_after, source: Some(error) }))
     }
 
     /// Whether trying again is no use until somebody mends something.
@@ -215,10 +214,15 @@ impl fmt::Debug for LoginError {
     }
 }
 
-impl std::error::Error for LoginError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl Error for LoginError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
     }
+}
+
+/// An error and its causes.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |error| (*error).source())
 }
 
 /// A login under way.

@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | A token is refreshed before its end, in a task of its own. | 5 minutes before; of a short life, when three quarters are over |
 //! | The refresh comes a random while earlier than that, never later, so that many processes do not log in together. | by at most a tenth of the lifetime and 30 s |
-//! | An issuer's own hint of [when to refresh](crate::AccessToken::with_refresh_in) is followed. | where it is before the end |
+//! | An issuer's own hint of [when to refresh](crate::AccessToken::with_refresh_in) is followed. | where it is before the end, and from half of the lifetime on |
 //! | No request waits for a refresh. It is sent with the token in use, whatever the login is doing. | |
 //! | A failed refresh does not displace the token. It serves until its own end. | |
 //! | A lifetime counts from when the login was *sent*. | |
@@ -33,10 +33,11 @@
 //! | No failure is final. The first login that works heals everything. | |
 //! | The pause after a failure doubles with each in a row, with jitter; all callers share it. | from 0.5 s to 60 s |
 //! | The issuer's [`Retry-After`](crate::LoginError::with_retry_after) prolongs the pause. | to 5 min at most |
-//! | A [permanent](crate::LoginError::permanent) failure is not repeated unless a call asks, and then once for each pause. | |
+//! | A [permanent](crate::LoginError::permanent) failure is not repeated while there is a token; then only if a call asks, and once for each pause. | |
 //! | A login that hangs is given up. | after 30 s |
 //! | A login that panics has failed, no more. | |
 //! | A token that has expired on arrival, and one that is the same as before without a longer life, is a failed login: it does not come again without a pause. | |
+//! | A rejected token that the issuer brings again is not used; if it insists, it is, since it has no other. | |
 //! | A login that was begun before the token was [invalidated](crate::AuthRefresher::invalidate) does not count: what it brings is not used. | |
 //! | Two logins that succeed are kept apart. | by 0.5 s |
 //! | A login service that needs its own refresher's token gets an error at once, not a deadlock. | |

@@ -160,9 +160,9 @@ async fn an_unknown_expiry_is_refreshed_by_the_default_lifetime() {
 #[tokio::test(start_paused = true)]
 async fn the_issuers_hint_says_when_to_refresh() {
     let logins = Logins::default();
-    let refresher = logins.refresher(|n| async move { Ok(token(n, HOUR)?.with_refresh_in(secs(600))) });
+    let refresher = logins.refresher(|n| async move { Ok(token(n, HOUR)?.with_refresh_in(secs(2400))) });
     refresher.ready().await.unwrap();
-    sleep(secs(599)).await;
+    sleep(secs(2399)).await;
     assert_eq!(logins.started(), 1);
     sleep(secs(2)).await;
     assert_eq!(logins.started(), 2);

@@ -106,6 +106,30 @@ async fn with_a_pause_of_zero_a_token_is_refreshed_on_demand_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_login_may_use_the_token_that_lies_idle() {
+    let own = std::sync::Arc::new(std::sync::OnceLock::<AuthRefresher>::new());
+    let handle = own.clone();
+    let logins = Logins::default();
+    let refresher = logins
+        .builder(move |n| {
+            let handle = handle.clone();
+            async move {
+                if n > 1 {
+                    handle.get().unwrap().token().await?;
+                }
+                token(n, HOUR)
+            }
+        })
+        .pause_when_idle(HOUR)
+        .build()
+        .unwrap();
+    own.set(refresher.clone()).unwrap();
+    send(&refresher).await.unwrap();
+    sleep(HOUR - secs(200)).await;
+    assert_eq!((logins.started(), refresher.status().failures), (2, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_idle_token_can_be_invalidated() {
     let logins = Logins::default();
     let refresher = refresher(&logins, Some(secs(600)));

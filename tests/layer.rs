@@ -171,7 +171,9 @@ async fn a_login_that_needs_its_own_token_fails_at_once() {
     handle.set(refresher.clone()).unwrap();
     let start = Instant::now();
     let error = send(&refresher).await.unwrap_err();
-    assert_eq!(error.to_string(), "the login service needs the very token it is asked for");
+    let Error::Login(error) = error else { panic!("{error:?}") };
+    let own = "the login service needs the very token it is asked for";
+    assert_eq!(harness::chain(&error), ["the login failed", own]);
     assert_eq!(start.elapsed(), Duration::ZERO);
     assert!(caught.load(std::sync::atomic::Ordering::SeqCst));
 }

@@ -197,6 +197,117 @@ async fn a_permanent_error_costs_one_login_for_each_pause_and_only_if_somebody_a
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_permanent_error_is_not_repeated_while_there_is_a_token() {
+    let logins = Logins::default();
+    let day = 24 * HOUR;
+    let mended = Instant::now() + 4 * day + HOUR;
+    let refresher = logins
+        .builder(move |n| async move {
+            if n == 1 || Instant::now() >= mended {
+                token(n, 4 * day)
+            } else {
+                Err(LoginError::permanent("wrong password").into())
+            }
+        })
+        .refresh_before_expiry(12 * HOUR)
+        .build()
+        .unwrap();
+    refresher.ready().await.unwrap();
+    sleep(4 * day - secs(1)).await;
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+    assert_eq!(logins.started(), 2);
+
+    // At the token's end the first call asks once more.
+    sleep(secs(2)).await;
+    assert!(send(&refresher).await.is_err());
+    assert_eq!(logins.started(), 3);
+    sleep_until(mended).await;
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t4");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_issuers_hint_cannot_cause_a_storm() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move { Ok(token(n, HOUR)?.with_refresh_in(Duration::ZERO)) });
+    refresher.ready().await.unwrap();
+    sleep(24 * HOUR - secs(1)).await;
+    assert_eq!(logins.started(), 48);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_through_its_own_client_by_a_detour_is_bounded_in_time_and_in_causes() {
+    // In a task of its own, where nobody can tell that the login waits for itself.
+    let own = Arc::new(std::sync::OnceLock::<AuthRefresher>::new());
+    let handle = own.clone();
+    let refresher = Logins::default().refresher(move |_| {
+        let handle = handle.clone();
+        async move { tokio::spawn(async move { handle.get().unwrap().token().await.map_err(Into::into) }).await? }
+    });
+    own.set(refresher.clone()).unwrap();
+    for _ in 0..200 {
+        let start = Instant::now();
+        let error = refresher.token().await.unwrap_err();
+        assert!(start.elapsed() <= secs(11));
+        assert!(chain(&error).len() <= 20, "{} causes", chain(&error).len());
+        sleep(secs(60)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_error_may_do_as_it_likes_when_it_is_dropped() {
+    struct Curious(Arc<std::sync::OnceLock<AuthRefresher>>);
+    impl std::fmt::Debug for Curious {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("Curious")
+        }
+    }
+    impl std::fmt::Display for Curious {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("curious")
+        }
+    }
+    impl std::error::Error for Curious {}
+    impl Drop for Curious {
+        fn drop(&mut self) {
+            let _ = self.0.get().map(AuthRefresher::status);
+        }
+    }
+    let own = Arc::new(std::sync::OnceLock::new());
+    let handle = own.clone();
+    let refresher = Logins::default().refresher(move |n| {
+        let error = Curious(handle.clone());
+        async move { if n < 3 { Err(error.into()) } else { token(n, HOUR) } }
+    });
+    own.set(refresher.clone()).unwrap();
+    refresher.ready().await.unwrap_err();
+    sleep(secs(10)).await;
+    refresher.ready().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_may_use_another_refreshers_token() {
+    let other = Logins::default().refresher(|_| async { token(7, HOUR) });
+    let refresher = Logins::default().refresher(move |_| {
+        let other = other.clone();
+        async move { Ok(other.token().await?) }
+    });
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t7");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_refreshers_shutdown_is_not_this_ones() {
+    let other = Logins::default().refresher(|_| async { token(7, HOUR) });
+    other.shutdown();
+    let refresher = Logins::default().refresher(move |_| {
+        let other = other.clone();
+        async move { Ok(other.token().await?) }
+    });
+    let error = refresher.token().await.unwrap_err();
+    assert!(!error.is_shut_down() && !error.is_permanent());
+    assert_eq!(chain(&error), ["the login failed", "the refresher has been shut down"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_permanent_error_is_known_through_other_layers() {
     #[derive(Debug)]
     struct Wrapped(LoginError);

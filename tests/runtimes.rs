@@ -183,6 +183,52 @@ fn a_caller_on_another_runtime_takes_over_when_the_workers_runtime_ends() {
     assert_eq!(second.block_on(call).unwrap().into_body(), "Bearer t2");
 }
 
+#[test]
+fn logins_that_are_dropped_with_their_runtimes_are_kept_apart_too() {
+    let logins = Logins::default();
+    let refresher = logins.builder(|_| std::future::pending()).backoff(secs(3600), secs(3600)).build().unwrap();
+    for _ in 0..10 {
+        let runtime = current_thread();
+        runtime.block_on(async {
+            let mut call = tokio_test::task::spawn(send(&refresher));
+            for _ in 0..10 {
+                assert!(call.poll().is_pending());
+                yield_now().await;
+            }
+        });
+    }
+    assert_eq!(logins.started(), 1);
+}
+
+/// A clock that cannot be read on the worker's task.
+#[derive(Debug)]
+struct Forbidden;
+
+impl tower_auth_refresh::Clock for Forbidden {
+    fn now(&self) -> std::time::SystemTime {
+        assert!(tokio::task::try_id().is_none(), "read by the worker");
+        std::time::SystemTime::now()
+    }
+}
+
+#[test]
+fn a_caller_gives_up_on_workers_that_cannot_live() {
+    let refresher = Logins::default().builder(|n| async move { token(n, HOUR) }).clock(Forbidden).build().unwrap();
+    for _ in 0..2 {
+        let error = current_thread().block_on(refresher.token()).unwrap_err();
+        assert_eq!(error.to_string(), "the task that logs in was ended by its runtime");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn between_two_logins_the_state_says_that_one_is_about_to_start() {
+    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    refresher.ready().await.unwrap();
+    refresher.invalidate();
+    sleep(Duration::from_millis(100)).await;
+    assert_eq!(refresher.status().state, State::LoggingIn);
+}
+
 #[tokio::test(start_paused = true)]
 async fn handles_that_only_watch_do_not_keep_the_worker() {
     let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });

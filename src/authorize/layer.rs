@@ -78,6 +78,7 @@ impl<P, C> AuthRefreshLayer<P, C> {
     ///
     /// The caller gets the second response. If no newer token comes, or the body cannot be sent again, he gets the first
     /// one, untouched.
+    #[must_use]
     pub fn replay<Q>(self, policy: Q) -> AuthRefreshLayer<Q, C> {
         AuthRefreshLayer { refresher: self.refresher, rules: self.rules.with_replay(policy) }
     }
@@ -88,6 +89,7 @@ impl<P, C> AuthRefreshLayer<P, C> {
     ///
     /// A rejected token is used no more, and a login is under way at once. How often that may be is limited by
     /// [`AuthRefresherBuilder::rejections`](crate::AuthRefresherBuilder::rejections).
+    #[must_use]
     pub fn reject_on<D>(self, classify: D) -> AuthRefreshLayer<P, D> {
         AuthRefreshLayer { refresher: self.refresher, rules: self.rules.with_classify(classify) }
     }

@@ -25,8 +25,8 @@ impl TokenInfo {
 
 /// How long a request's token must live still: an extension of the request.
 ///
-/// If the token in use ends sooner it is refreshed first, and the request waits for that. A new token that lives too short
-/// all the same is used, since there is none better.
+/// If the token in use ends sooner it is refreshed first, and the request waits for that. A token that lives too short all
+/// the same is used if there is none better: the issuer's live no longer, or the refresh fails.
 ///
 /// ```
 /// use std::time::Duration;

@@ -28,8 +28,9 @@ pub(crate) struct Holding {
 /// What is known of a token that was rejected.
 #[derive(Debug)]
 pub(crate) struct Rejected {
-    /// Its value may not come again.
     value: HeaderValue,
+    /// It has been brought again since.
+    came_again: bool,
     /// What the server said (`WWW-Authenticate`).
     pub(crate) challenge: Option<HeaderValue>,
 }
@@ -51,7 +52,7 @@ impl Holding {
         if generation <= demand.rejected {
             events::rejected(generation);
             let value = lease.token.header_value().clone();
-            self.rejected = Some(Rejected { value, challenge: demand.challenge.clone() });
+            self.rejected = Some(Rejected { value, came_again: false, challenge: demand.challenge.clone() });
         } else if !lease.is_unusable(now) {
             return None;
         }
@@ -70,8 +71,13 @@ impl Holding {
         draw: f64,
     ) -> Result<(), LoginError> {
         let same_token = || LoginError::new(Kind::SameToken, None);
-        if self.rejected.as_ref().is_some_and(|rejected| rejected.value == token.header_value()) {
-            return Err(same_token());
+        // A rejected token may come again once by a race. An issuer that insists has no other: then it is better than none.
+        let mut insists = false;
+        if let Some(rejected) = self.rejected.as_mut().filter(|rejected| rejected.value == token.header_value()) {
+            insists = std::mem::replace(&mut rejected.came_again, true);
+            if !insists {
+                return Err(same_token());
+            }
         }
         let held = self.lease.take_if(|held| held.token.header_value() == token.header_value());
         let generation = if held.is_some() { self.generation } else { self.generation + 1 };
@@ -81,7 +87,7 @@ impl Holding {
             return Err(LoginError::new(Kind::ExpiredOnArrival, None));
         }
         // The issuer may know better than before how long the same token has left; but it is no new one.
-        let progress = held.is_none_or(|held| lease.outlives(&held, now));
+        let progress = !insists && held.is_none_or(|held| lease.outlives(&held, now));
         self.lease = Some(Arc::new(lease));
         self.generation = generation;
         self.rejected = None;

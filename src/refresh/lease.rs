@@ -85,6 +85,11 @@ impl Lease {
         age.map(|age| age.saturating_sub(self.sent.age(now)))
     }
 
+    /// Whether another token would hardly live longer.
+    pub(crate) fn is_young(&self, now: Moment) -> bool {
+        self.lifetime.is_some_and(|lifetime| self.sent.age(now) < lifetime / 4)
+    }
+
     /// Whether it ends later than `other`, by more than a rounded-off second.
     pub(crate) fn outlives(&self, other: &Lease, now: Moment) -> bool {
         match (self.until_expired(now), other.until_expired(now)) {

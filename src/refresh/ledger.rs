@@ -1,6 +1,6 @@
 //! All that a worker knows, and what follows from it: what to do next, and what the outside is told.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 
@@ -23,7 +23,7 @@ pub(crate) struct Ledger {
     failures: u32,
     /// No login starts before.
     gate: Option<Instant>,
-    /// The last login was refused for good: without a token, the next one waits until somebody wants it.
+    /// The last login was refused for good: the next one waits until there is no token and somebody wants one.
     on_demand: bool,
     /// How much had been asked for when the last login ended.
     served_wants: u64,
@@ -99,7 +99,8 @@ impl Ledger {
         }
         let idle = self.idle.is_idle(has_token, now);
         if has_token {
-            return (self.is_due(now) && !idle).then_some(LoginReason::Expiring);
+            // A refusal for good is not repeated while there is a token: accounts are locked for less.
+            return (self.is_due(now) && !idle && !self.on_demand).then_some(LoginReason::Expiring);
         }
         if (self.on_demand || idle) && demand.wants == self.served_wants {
             return None;
@@ -114,6 +115,11 @@ impl Ledger {
     /// The attempt's number, were a login to start now.
     pub(crate) fn attempt(&self) -> u32 {
         self.failures.saturating_add(1)
+    }
+
+    /// A login starts. Should it be dropped with its runtime, the next one comes no sooner than after any other.
+    pub(crate) fn begin(&mut self, schedule: &Schedule, now: Moment) {
+        self.gate = now.monotonic.checked_add(schedule.backoff.0);
     }
 
     /// How long the clocks may go unread.
@@ -159,13 +165,14 @@ impl Ledger {
             }
         };
         self.gate = now.monotonic.checked_add(pause);
-        let error = outcome.err();
+        let mut error = outcome.err();
         self.on_demand = error.as_ref().is_some_and(LoginError::is_permanent);
         shared.status.send_modify(|status| {
             status.ended += 1;
             status.failures = self.failures;
             status.retry_at = self.gate.filter(|_| error.is_some());
-            status.last_error = error;
+            // The old error goes out, lest somebody's `Drop` run under this lock.
+            mem::swap(&mut status.last_error, &mut error);
             self.describe(status, now, false);
         });
     }

@@ -40,12 +40,21 @@ pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<Option<Arc<Leas
 /// Nothing happens before the first use. From then on a task on the runtime of that use logs in, publishes the token,
 /// sleeps until it is to be refreshed, and so on; it ends, and a running login with it, when the last handle is
 /// dropped. If the runtime ends sooner the next use starts where the task was, on its own runtime; a token that is
-/// still good is used on. The runtime needs its time driver
-/// ([`enable_time`](tokio::runtime::Builder::enable_time)), and a current-thread runtime drives the task only while it
-/// is itself driven.
+/// still good is used on.
+///
+/// A current-thread runtime drives the task only while it is itself driven. One that is kept and driven no more leaves the
+/// token to those who use it elsewhere beyond its end, and them without the next one: drop it, or give the refresher a first
+/// use on a runtime that goes on.
 ///
 /// A refresh never gets in the way: the token in use serves until it expires, and a failed refresh is repeated with
 /// growing pauses. No failure is final.
+///
+/// A login service that keeps a handle of its own refresher keeps it alive; [`shutdown`](Self::shutdown) ends it then.
+///
+/// # Panics
+///
+/// A call that has to wait panics, as all of tokio's timers do, on a runtime without its time driver
+/// ([`enable_time`](tokio::runtime::Builder::enable_time)).
 ///
 /// ```
 /// use std::time::Duration;
@@ -132,9 +141,8 @@ impl AuthRefresher {
         Ok(Refreshed { token: lease.token.clone(), next_refresh })
     }
 
-    /// Uses the current token no more, and logs in for another. Does nothing if there is no token.
-    ///
-    /// A login that is running already does not count: it was asked for before.
+    /// Uses the current token no more, and logs in for another. A refresh that is running already does not count: it was
+    /// begun before. Does nothing if there is no token.
     pub fn invalidate(&self) {
         self.shared.invalidate();
     }
@@ -168,13 +176,15 @@ impl AuthRefresher {
         })
     }
 
-    /// A token that lives at least so long still; refreshes it first if the one in use does not.
+    /// A token that lives at least so long still; refreshes it first if the one in use does not, and is no longer young (has
+    /// used a quarter of its life).
     ///
     /// For what outlives a request: a connection, a stream, a tool that is handed the token.
     ///
     /// # Errors
     ///
-    /// As [`refresh`](Self::refresh). A new token that lives too short all the same is no error: there is none better.
+    /// As [`refresh`](Self::refresh), but only if there is no token at all: one that lives too short is no error if there is
+    /// none better.
     pub async fn token_valid_for(&self, remaining: Duration) -> Result<AccessToken, LoginError> {
         Ok(self.shared.token_valid_for(remaining).await?.token.clone())
     }
@@ -202,7 +212,7 @@ impl AuthRefresher {
 
 impl fmt::Debug for AuthRefresher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthRefresher").field("status", &*self.shared.status.borrow()).finish()
+        f.debug_struct("AuthRefresher").field("status", &self.status()).finish()
     }
 }
 

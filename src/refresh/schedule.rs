@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Jitter is never more than this.
 const MOST_JITTER: Duration = Duration::from_secs(30);
+/// An issuer's hint is at least this, for a token whose lifetime is not known.
+const LEAST_HINT: Duration = Duration::from_secs(60);
 /// However long the issuer asks to be left alone, it is asked again after this.
 const MOST_RETRY_AFTER: Duration = Duration::from_secs(300);
 
@@ -23,7 +25,8 @@ pub(crate) struct Schedule {
 
 /// At what age a token is to be refreshed; `None` if never.
 ///
-/// The lead is at most a quarter of the lifetime. Jitter makes it earlier only, by at most a tenth of the lifetime.
+/// The lead is at most a quarter of the lifetime. An issuer's hint is followed from half of the lifetime on, so that it
+/// cannot cause a storm. Jitter makes it earlier only, by at most a tenth.
 pub(crate) fn refresh_age(
     schedule: &Schedule,
     lifetime: Option<Duration>,
@@ -31,12 +34,12 @@ pub(crate) fn refresh_age(
     draw: f64,
 ) -> Option<Duration> {
     let due = match (lifetime, hint) {
-        (Some(lifetime), Some(hint)) if hint < lifetime => hint,
+        (Some(lifetime), Some(hint)) if hint < lifetime => hint.max(lifetime / 2),
         (Some(lifetime), _) => lifetime - schedule.lead.min(lifetime / 4),
-        (None, Some(hint)) => hint,
+        (None, Some(hint)) => hint.max(LEAST_HINT),
         (None, None) => return None,
     };
-    let spread = (lifetime.unwrap_or(due) / 10).min(MOST_JITTER).min(due);
+    let spread = (hint.map_or(lifetime, |_| None).unwrap_or(due) / 10).min(MOST_JITTER);
     let jitter = if schedule.jitter { spread.mul_f64(draw) } else { Duration::ZERO };
     Some(due - jitter)
 }
@@ -93,6 +96,9 @@ mod tests {
         assert_eq!(refresh(Some(secs(3600)), secs(3599)), Some(secs(3599)));
         assert_eq!(refresh(Some(secs(3600)), secs(3600)), Some(secs(3300)));
         assert_eq!(refresh(None, secs(1800)), Some(secs(1800)));
+        assert_eq!(refresh(Some(secs(3600)), secs(0)), Some(secs(1800)), "it cannot cause a storm");
+        assert_eq!(refresh(Some(secs(3600)), secs(1799)), Some(secs(1800)));
+        assert_eq!(refresh(None, secs(0)), Some(secs(60)));
     }
 
     #[test]
@@ -151,6 +157,8 @@ mod tests {
             let schedule = Schedule { lead, jitter, ..schedule() };
             let refresh = refresh_age(&schedule, Some(lifetime), hint, draw).unwrap();
             prop_assert!(refresh <= lifetime);
+            // With a hint a half may be used, less a tenth of that.
+            prop_assert!(refresh >= lifetime.mul_f64(0.449));
             if hint.is_none() {
                 // A quarter for the lead and a tenth for jitter at most: never less than 65 hundredths are used.
                 prop_assert!(refresh >= lifetime.mul_f64(0.649));

@@ -83,9 +83,7 @@ impl Shared {
             let mut shelf = self.shelf();
             match &mut *shelf {
                 Shelf::Taken { parked } => {
-                    if let Some(lease) = parked.take_if(|lease| !lease.is_unusable(now)) {
-                        self.found(lease);
-                    }
+                    self.unpark(parked, now);
                     return Ok(());
                 }
                 Shelf::Closed => return Err(LoginError::new(Kind::ShutDown, None)),
@@ -106,6 +104,24 @@ impl Shared {
         Ok(())
     }
 
+    /// The token there is, if a worker watches it.
+    pub(super) fn usable(&self) -> Option<Arc<Lease>> {
+        if let Some(lease) = &*self.current.load() {
+            return Some(lease.clone());
+        }
+        let now = self.now();
+        if let Shelf::Taken { parked } = &mut *self.shelf() {
+            self.unpark(parked, now);
+        }
+        self.current.load().clone()
+    }
+
+    fn unpark(&self, parked: &mut Option<Arc<Lease>>, now: Moment) {
+        if let Some(lease) = parked.take_if(|lease| !lease.is_unusable(now)) {
+            self.found(lease);
+        }
+    }
+
     /// A call has found a token beside the cell: it is a use, and the next calls will find it in the cell.
     fn found(&self, lease: Arc<Lease>) {
         self.current.store(Some(lease));
@@ -114,15 +130,15 @@ impl Shared {
 
     /// The worker's runtime has ended: the next caller starts another from where this one was.
     pub(crate) fn put_back(&self, duty: Box<Duty>) {
-        {
-            let mut shelf = self.shelf();
-            if matches!(*shelf, Shelf::Closed) {
-                return;
-            }
-            // Nobody watches the token's end now, so it may not stay where requests would take it.
-            self.current.store(None);
-            *shelf = Shelf::Resting(duty);
+        let mut shelf = self.shelf();
+        if matches!(*shelf, Shelf::Closed) {
+            // The login service is somebody else's code, so it is dropped outside the lock.
+            drop(shelf);
+            return;
         }
+        // Nobody watches the token's end now, so it may not stay where requests would take it.
+        self.current.store(None);
+        *shelf = Shelf::Resting(duty);
         self.status.send_modify(|status| {
             status.state = State::Idle;
             status.lost_workers += 1;
@@ -169,7 +185,9 @@ impl Shared {
         };
         if counts {
             self.drop_token(&mut shelf, generation, challenge);
-        } else {
+        }
+        drop(shelf);
+        if !counts {
             events::rejection_ignored(generation);
         }
         counts
@@ -214,9 +232,9 @@ impl Shared {
         let _resting = {
             let mut shelf = self.shelf();
             self.current.store(None);
+            self.demand.send_modify(|demand| demand.shut_down = true);
+            self.status.send_modify(|status| status.state = State::ShutDown);
             mem::replace(&mut *shelf, Shelf::Closed)
         };
-        self.demand.send_modify(|demand| demand.shut_down = true);
-        self.status.send_modify(|status| status.state = State::ShutDown);
     }
 }

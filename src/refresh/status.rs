@@ -37,7 +37,7 @@ pub enum State {
     /// Nothing: no request has come yet, or none for [long](crate::AuthRefresherBuilder::pause_when_idle), or the
     /// runtime of the last one has ended. The next request sets it going.
     Idle,
-    /// A login is running; there is no token to use meanwhile.
+    /// A login is running or about to start; there is no token to use meanwhile.
     LoggingIn,
     /// There is a token.
     Live,
@@ -64,10 +64,6 @@ impl Status {
             retry_at: None,
             lost_workers: 0,
         }
-    }
-
-    pub(crate) fn is_logging_in(&self) -> bool {
-        matches!(self.state, State::LoggingIn | State::Refreshing)
     }
 
     /// The failure to answer with at `now`, if the next login may not start yet.

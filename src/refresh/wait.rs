@@ -24,24 +24,30 @@ enum Wanted {
 impl Shared {
     /// Waits for a token, at most as long as a caller may.
     pub(crate) async fn token(self: &Arc<Self>) -> Result<Arc<Lease>, LoginError> {
-        if let Some(lease) = &*self.current.load() {
-            return Ok(lease.clone());
+        match self.usable() {
+            Some(lease) => Ok(lease),
+            None => self.wait(Wanted::Token, self.settings.wait_timeout).await,
         }
-        self.wait(Wanted::Token, self.settings.wait_timeout).await
     }
 
-    /// Waits for the end of a login that is running, or else of one that is started for this caller.
+    /// Waits for the end of a login that is running, or else of one that is started for this caller: the worker takes what
+    /// was asked for while it logged in as done.
     pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Arc<Lease>, LoginError> {
         let limit = self.settings.login_timeout.saturating_add(self.settings.wait_timeout);
         self.wait(Wanted::NewToken, limit).await
     }
 
-    /// The same, for a token that lives at least so long still, or is as new as can be had.
+    /// The same, for a token that lives at least so long still, or else as long as can be had.
     pub(crate) async fn token_valid_for(self: &Arc<Self>, remaining: Duration) -> Result<Arc<Lease>, LoginError> {
         let lease = self.token().await?;
-        match lease.until_expired(self.now()) {
-            Some(left) if left < remaining => self.refresh().await,
-            _ => Ok(lease),
+        let now = self.now();
+        let lives_on = lease.until_expired(now).is_none_or(|left| left >= remaining);
+        if lives_on || lease.is_young(now) {
+            return Ok(lease);
+        }
+        match self.refresh().await {
+            Ok(newer) => Ok(newer),
+            Err(error) => self.usable().ok_or(error),
         }
     }
 
@@ -78,14 +84,14 @@ impl Shared {
         loop {
             // The status first, then the cell: the worker writes them the other way round, so that no change between
             // the two is missed.
-            let (ended, running, failure) = {
+            let (ended, failure) = {
                 let status = status.borrow_and_update();
                 if status.lost_workers - lost_before >= MOST_LOST_WORKERS {
                     return Err(LoginError::new(Kind::WorkerEnded, None));
                 }
                 let ended = status.ended != ended_before;
                 let failure = if ended { status.last_error.as_ref() } else { status.failing_at(Instant::now()) };
-                (ended, status.is_logging_in(), failure.cloned())
+                (ended, failure.cloned())
             };
             self.ensure_worker()?;
             let may_take = wanted == Wanted::Token || (ended && failure.is_none());
@@ -95,8 +101,7 @@ impl Shared {
             if let Some(error) = failure {
                 return Err(error);
             }
-            let joins = running && wanted == Wanted::NewToken;
-            if !asked && !joins {
+            if !asked {
                 self.demand.send_modify(|demand| match wanted {
                     Wanted::Token => demand.wants += 1,
                     Wanted::NewToken => demand.forces += 1,

@@ -116,6 +116,7 @@ impl Worker {
         let Duty { login, ledger } = self.duty.as_deref_mut().ok_or(Done)?;
         let (limit, id, asked, sent) = {
             let (shared, asked, sent) = self.line.look(ledger, true)?;
+            ledger.begin(&shared.settings.schedule, sent);
             (shared.settings.login_timeout, identity(&shared), asked, sent)
         };
         let request = LoginRequest { attempt: ledger.attempt(), ..LoginRequest::new(reason) };
@@ -128,8 +129,8 @@ impl Worker {
             let heartbeat = ledger.heartbeat(now);
             select! {
                 biased;
-                asked = self.line.asked() => asked?,
                 outcome = &mut attempt => break outcome,
+                asked = self.line.asked() => asked?,
                 () = sleep(heartbeat.unwrap_or_default()), if heartbeat.is_some() => {}
             }
             (_, _, now) = self.line.look(ledger, true)?;
