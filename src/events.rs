@@ -28,6 +28,11 @@ pub(crate) fn clock_disagrees(lifetime: Duration) {
     );
 }
 
+#[cfg(feature = "http-client")]
+pub(crate) fn no_trust_roots() {
+    event!(WARN, "the system has no trust roots, and none were added: https will fail");
+}
+
 pub(crate) fn login_started(request: &LoginRequest) {
     event!(DEBUG, reason = ?request.reason, attempt = request.attempt, "login started");
 }

@@ -48,7 +48,8 @@ impl<S> ArthurApi<S> {
     /// How long one exchange may take as a whole: to wait for the HTTP service, to connect, to send, and to read the
     /// answer to its end. 30 seconds unless said. Where the head of the answer has come by then and says no, that is the
     /// error, and not the time; make this shorter than the refresher's
-    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so that it is heard. ([`GetCurrentOrg`](super::GetCurrentOrg) may need two exchanges.)
+    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so that it is heard.
+    /// ([`GetCurrentOrg`](super::GetCurrentOrg) may need two exchanges.)
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
