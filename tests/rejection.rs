@@ -138,6 +138,35 @@ async fn a_late_rejection_of_an_old_token_costs_no_login_and_is_replayed_with_th
 }
 
 #[tokio::test(start_paused = true)]
+async fn late_rejections_do_not_use_up_the_rate() {
+    let logins = Logins::default();
+    let refresher = logins.builder(|n| async move { token(n, HOUR) }).rejections(1, HOUR).build().unwrap();
+    refresher.ready().await.unwrap();
+    let accepted = Arc::new(Mutex::new("Bearer t2"));
+    let now_accepted = accepted.clone();
+    let inner = service_fn(move |request: Request<()>| {
+        let good = request.headers()[AUTHORIZATION] == *now_accepted.lock().unwrap();
+        async move {
+            sleep(secs(2)).await;
+            Ok::<_, Infallible>(status(if good { 200 } else { 401 }))
+        }
+    });
+    let client = AuthRefreshLayer::new(refresher.clone()).layer(inner);
+    let late: Vec<_> = (0..5).map(|_| tokio::spawn(client.clone().oneshot(request()))).collect();
+    tokio::task::yield_now().await;
+    refresher.refresh().await.unwrap();
+    for call in late {
+        assert_eq!(call.await.unwrap().unwrap().status(), 401);
+    }
+    assert_eq!(logins.started(), 2);
+
+    *accepted.lock().unwrap() = "Bearer t3";
+    assert_eq!(client.clone().oneshot(request()).await.unwrap().status(), 401);
+    assert_eq!(client.oneshot(request()).await.unwrap().status(), 200);
+    assert_eq!(logins.started(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_endpoint_that_always_rejects_sees_two_requests_a_call_and_logins_stay_within_the_rate() {
     let logins = Logins::default();
     let refresher = refresher(&logins);

@@ -12,7 +12,8 @@ use std::{
 
 use harness::{HOUR, Logins, TestClock, secs, send, token};
 use tokio::time::{Instant, sleep};
-use tower_auth_refresh::{Clock, Expiry, LoginReason, State};
+use tower::Service;
+use tower_auth_refresh::{AuthRefreshLayer, BoxError, Clock, Expiry, LoginReason, State};
 use tracing::{
     Event, Instrument,
     field::{Field, Visit},
@@ -222,6 +223,24 @@ async fn the_events_of_a_tokens_life_are_told_in_order_and_in_no_callers_span() 
             "WARN login failed error=the login failed: down failures=1 took=1s pause=500ms",
         ]
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rejection_about_which_nothing_is_done_is_told() {
+    let recorder = Recorder::default();
+    let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
+    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let rejecting = tower::service_fn(|_: http::Request<()>| {
+        std::future::ready(http::Response::builder().status(401).body(()).map_err(BoxError::from))
+    });
+    let mut client = tower::Layer::layer(&AuthRefreshLayer::new(refresher), rejecting);
+    for (told, wait) in [("is too young", 2), ("the token is not accepted generation=1", 0)] {
+        client.call(harness::request()).await.unwrap();
+        tokio::task::yield_now().await;
+        let last = recorder.0.lock().unwrap().iter().rfind(|event| event.contains("not accepted")).cloned().unwrap();
+        assert!(last.contains(told), "{last}");
+        sleep(secs(wait)).await;
+    }
 }
 
 #[tokio::test(start_paused = true)]
