@@ -64,7 +64,7 @@ pub enum LoginReason {
     /// The one in use was rejected, or [invalidated](crate::AuthRefresher::invalidate).
     #[non_exhaustive]
     Rejected {
-        /// The rejection's `WWW-Authenticate` header, where there was one (RFC 9110, section 11.6.1).
+        /// The rejection's `WWW-Authenticate` header, where there was one (RFC 9110, section 11.6.1); several as one.
         challenge: Option<HeaderValue>,
     },
     /// Somebody [asked for it](crate::AuthRefresher::refresh).

@@ -71,7 +71,11 @@ proptest! {
                 prop_assert!(is_the_allowed_origin(&uri), "sent to {uri}");
                 prop_assert_eq!(sent.into_body(), ["Bearer abc"]);
             }
-            Err(error) => prop_assert!(matches!(error, Error::Refused(_)), "{}", error),
+            Err(error) => {
+                prop_assert!(matches!(error, Error::Refused(_)), "{}", error);
+                let plainly_allowed = text.starts_with("https://api.example.com/");
+                prop_assert!(!plainly_allowed, "{uri} was refused");
+            }
         }
     }
 

@@ -216,7 +216,12 @@ async fn the_limits_can_be_set_and_switched_off() {
 #[tokio::test(start_paused = true)]
 async fn a_token_that_is_not_valid_at_once_causes_no_storm_and_succeeds_later() {
     let logins = Logins::default();
-    let refresher = refresher(&logins);
+    // However long the login took: what counts is how long the token has been there.
+    let refresher = logins.refresher(|n| async move {
+        sleep(secs(2)).await;
+        token(n, HOUR)
+    });
+    refresher.ready().await.unwrap();
     let start = Instant::now();
     let api = api(move |_, _| status(if start.elapsed() < Duration::from_millis(900) { 401 } else { 200 }));
     let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api);
@@ -284,13 +289,18 @@ async fn the_challenge_reaches_the_login() {
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
     let api = api(|n, _| match n {
-        1 => Response::builder().status(401).header(WWW_AUTHENTICATE, CHALLENGE).body("").unwrap(),
+        1 => Response::builder()
+            .status(401)
+            .header(WWW_AUTHENTICATE, "Basic realm=\"x\"")
+            .header(WWW_AUTHENTICATE, CHALLENGE)
+            .body("")
+            .unwrap(),
         _ => status(200),
     });
     let mut client = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(api);
     assert_eq!(client.call(request()).await.unwrap().status(), 200);
     let LoginReason::Rejected { challenge, .. } = &logins.requests()[1].reason else { panic!("not rejected") };
-    assert_eq!(challenge.as_ref().unwrap(), CHALLENGE);
+    assert_eq!(challenge.as_ref().unwrap(), &format!("Basic realm=\"x\", {CHALLENGE}"));
 
     // It is of that rejection alone.
     refresher.invalidate();

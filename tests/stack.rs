@@ -160,6 +160,15 @@ async fn above_each_layer() {
     })
     .await;
     holds("trace", |auth, inner| ServiceBuilder::new().layer(auth).layer(trace()).service(inner)).await;
+    holds("rate limit", |auth, inner| {
+        ServiceBuilder::new().layer(auth).buffer(1).rate_limit(1, secs(1)).service(inner)
+    })
+    .await;
+    holds("balance", |auth, inner| {
+        let load = PendingRequests::new(inner, CompleteOnResponse::default());
+        ServiceBuilder::new().layer(auth).buffer(1).service(Balance::new(tower::discover::ServiceList::new([load])))
+    })
+    .await;
 }
 
 #[tokio::test(start_paused = true)]

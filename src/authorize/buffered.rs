@@ -4,7 +4,7 @@ use std::{
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Buf, Bytes};
@@ -43,6 +43,8 @@ impl Default for ReplayBuffered {
     }
 }
 
+impl super::replay::Sealed for ReplayBuffered {}
+
 impl<B> ReplayPolicy<B> for ReplayBuffered
 where
     B: Body,
@@ -58,6 +60,7 @@ where
             sent: Vec::new(),
             room: Some(self.limit),
             replays: 0,
+            waiting: None,
         };
         let body = BufferedBody { recording: Arc::new(Mutex::new(recording)), replay: 0, next: 0, left: whole };
         let kept = body.view(0);
@@ -65,12 +68,16 @@ where
     }
 
     fn again(kept: Self::Kept) -> Option<Self::Body> {
-        let replay = {
+        let (replay, waiting) = {
             let mut recording = kept.lock();
             recording.room?;
             recording.replays += 1;
-            recording.replays
+            (recording.replays, recording.waiting.take())
         };
+        // The first sending is to learn that it is over, or its connection would wait for the rest of the body.
+        if let Some(first) = waiting {
+            first.wake();
+        }
         Some(kept.view(replay))
     }
 }
@@ -92,6 +99,8 @@ struct Recording<B> {
     /// How many bytes the buffer still takes; `None`: more have been sent, and nothing is kept any more.
     room: Option<usize>,
     replays: u32,
+    /// Who waits for more of the body.
+    waiting: Option<Waker>,
 }
 
 /// A frame that can be sent again.
@@ -106,7 +115,7 @@ impl<B> BufferedBody<B> {
         Self { recording: self.recording.clone(), replay, next: 0, left: self.left }
     }
 
-    /// Nothing of ours panics under this lock. The body might; it is lost then, and said to be.
+    /// Nothing of ours panics under this lock. A body that did is asked again, as it would be without us.
     fn lock(&self) -> MutexGuard<'_, Recording<B>> {
         self.recording.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -116,7 +125,9 @@ impl<B: Body> Recording<B> {
     /// Reads on, and keeps what comes as long as there is room.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Kept, B::Error>>> {
         let Some(rest) = &mut self.rest else { return Poll::Ready(None) };
-        let frame = match ready!(rest.as_mut().poll_frame(cx)) {
+        let polled = rest.as_mut().poll_frame(cx);
+        self.waiting = polled.is_pending().then(|| cx.waker().clone());
+        let frame = match ready!(polled) {
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {
                 self.forget();
@@ -198,7 +209,7 @@ where
 
     fn is_end_stream(&self) -> bool {
         let recording = self.lock();
-        recording.rest.is_none() && self.next >= recording.sent.len()
+        recording.rest.as_ref().is_none_or(|rest| rest.is_end_stream()) && self.next >= recording.sent.len()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -308,6 +319,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_first_sending_is_woken_when_the_second_begins() {
+        let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, BoxError>>());
+        let (body, kept) = ReplayBuffered::new().keep(body);
+        let mut first = tokio_test::task::spawn(body.collect());
+        assert!(first.poll().is_pending());
+        let second =
+            <ReplayBuffered as ReplayPolicy<StreamBody<stream::Pending<Result<Frame<Bytes>, BoxError>>>>>::again(
+                kept.unwrap(),
+            );
+        assert!(second.is_some() && first.is_woken());
+        assert!(matches!(first.poll(), Poll::Ready(Err(_))));
+    }
+
+    #[tokio::test]
     async fn the_size_is_told_as_the_body_told_it() {
         let full = Full::<Bytes>::from("12345").map_err(|error: Infallible| match error {});
         let (mut body, kept) = ReplayBuffered::new().keep(full);
@@ -315,6 +340,7 @@ mod tests {
         assert!(!body.is_end_stream());
         body.frame().await.unwrap().unwrap();
         assert_eq!(body.size_hint().exact(), Some(0));
+        assert!(body.is_end_stream());
         let again = kept.unwrap();
         assert_eq!(again.size_hint().exact(), Some(5));
         assert!(!again.is_end_stream());

@@ -4,7 +4,7 @@ use http::HeaderName;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{AuthRefresh, InvalidOrigin, NeverReplay, Unauthorized, rules::Rules};
+use super::{AuthRefresh, ClassifyRejection, InvalidOrigin, NeverReplay, Unauthorized, rules::Rules};
 use crate::{AccessToken, AuthRefresher, BoxError, LoginRequest};
 
 /// Puts the current token of an [`AuthRefresher`] on each request, in the `Authorization` header.
@@ -39,16 +39,17 @@ use crate::{AccessToken, AuthRefresher, BoxError, LoginRequest};
 ///
 /// # In a stack
 ///
-/// It works above and below each of tower's layers; what differs is this:
+/// It works above and below tower's layers; what differs is this. What is below must be `Clone`: above a `RateLimit` or a
+/// `Balance`, which are not, put a `Buffer` between.
 ///
 /// | layer | above this one (outside) | below this one (inside) |
 /// | --- | --- | --- |
 /// | `Retry` | each try has the token of its time, and may be replayed once: **the usual place** | tries again with the same token; a rejection is replayed once for all tries |
 /// | `Timeout` | limits the whole call; a login that it waits for goes on without it | limits each sending, and not the wait for a token |
-/// | `Buffer`, `ConcurrencyLimit`, `LoadShed`, `RateLimit` | a call that waits for a token keeps its slot | a call that waits for a token has no slot, so that the login may use the same: **the usual place** |
+/// | `Buffer`, `ConcurrencyLimit`, `LoadShed` | a call that waits for a token keeps its slot | a call that waits for a token has no slot, so that the login may use the same: **the usual place** |
 /// | `FollowRedirect` | each hop is checked, and gets a token if it may: **the usual place** | the client's own rules decide what becomes of the header; one of [another name](Self::header) is not known to them |
-/// | `Trace`, `SetSensitiveRequestHeaders` | do not see the token | see it, marked sensitive |
-/// | `Balance`, `ReadyCache` | choose among clients that have one each, or share one | choose among connections |
+/// | `Trace` | do not see the token | see it, marked sensitive |
+/// | `Balance`, `ReadyCache` | choose among clients that share a token | choose among connections, below a `Buffer` |
 #[derive(Clone, Debug)]
 pub struct AuthRefreshLayer<P = NeverReplay, C = Unauthorized> {
     refresher: AuthRefresher,
@@ -76,8 +77,9 @@ impl<P, C> AuthRefreshLayer<P, C> {
     /// Whether, and how, a request whose token is rejected is sent once more with a newer one.
     /// [Never](NeverReplay) by default; [`ReplayClone`](crate::ReplayClone) for bodies that can be cloned.
     ///
-    /// The caller gets the second response. If no newer token comes, or the body cannot be sent again, he gets the first
-    /// one, untouched.
+    /// The call waits for the newer token with the rejection in hand. If none comes, or the body cannot be sent again, the
+    /// caller gets that, untouched. Once the request is on its way again, what comes of that is the call's outcome, be it
+    /// an error. Of two such layers, one above the other, each replays once.
     #[must_use]
     pub fn replay<Q>(self, policy: Q) -> AuthRefreshLayer<Q, C> {
         AuthRefreshLayer { refresher: self.refresher, rules: self.rules.with_replay(policy) }
@@ -90,7 +92,7 @@ impl<P, C> AuthRefreshLayer<P, C> {
     /// A rejected token is used no more, and a login is under way at once. How often that may be is limited by
     /// [`AuthRefresherBuilder::rejections`](crate::AuthRefresherBuilder::rejections).
     #[must_use]
-    pub fn reject_on<D>(self, classify: D) -> AuthRefreshLayer<P, D> {
+    pub fn reject_on<D: ClassifyRejection>(self, classify: D) -> AuthRefreshLayer<P, D> {
         AuthRefreshLayer { refresher: self.refresher, rules: self.rules.with_classify(classify) }
     }
 

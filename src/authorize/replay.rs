@@ -2,11 +2,20 @@
 
 use std::convert::Infallible;
 
+/// Leaves the trait below free to grow.
+#[allow(unreachable_pub, reason = "a bound of a public trait")]
+pub trait Sealed {}
+
+impl Sealed for NeverReplay {}
+impl Sealed for ReplayClone {}
+
 /// Says what of a request's body is kept while the request is on its way, so that it can be sent once more with a newer
 /// token if the first is rejected.
 ///
 /// A request is replayed once at most, never with the same token, and only if its whole body can be sent again.
-pub trait ReplayPolicy<B> {
+///
+/// The policies are those of this crate; the trait cannot be implemented elsewhere.
+pub trait ReplayPolicy<B>: Sealed {
     /// The body that the inner service is sent.
     type Body;
     /// What is kept meanwhile.

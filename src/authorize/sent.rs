@@ -2,9 +2,9 @@
 
 use std::mem;
 
-use http::{HeaderName, HeaderValue, Request, Response, header::WWW_AUTHENTICATE, request::Parts};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::WWW_AUTHENTICATE, request::Parts};
 
-use super::{ClassifyRejection, ReplayPolicy, TokenInfo, rules::Rules};
+use super::{ClassifyRejection, MinTokenLife, ReplayPolicy, TokenInfo, rules::Rules};
 use crate::{
     AuthRefresher,
     refresh::{Lease, TokenFuture},
@@ -82,11 +82,14 @@ impl<S, B, P: ReplayPolicy<B>, C: ClassifyRejection> Sent<S, B, P, C> {
 
     #[cold]
     fn rejected<R>(mut self, response: Response<R>) -> Outcome<S, B, P, C, Response<R>> {
-        let challenge = response.headers().get(WWW_AUTHENTICATE).cloned();
-        let newer = self.refresher.reject(self.generation, challenge);
+        let newer = self.refresher.reject(self.generation, challenge(response.headers()));
         match self.kept.take() {
             Some(kept) if newer => {
-                Outcome::Replay { token: self.refresher.wait(), original: response, rejected: self, kept }
+                let token = match kept.head.extensions.get() {
+                    Some(MinTokenLife(life)) => self.refresher.wait_for(*life),
+                    None => self.refresher.wait(),
+                };
+                Outcome::Replay { token, original: response, rejected: self, kept }
             }
             _ => Outcome::Final(response),
         }
@@ -97,6 +100,12 @@ impl<S, B, P: ReplayPolicy<B>, C: ClassifyRejection> Sent<S, B, P, C> {
         let tell = self.tell.is_some().then(|| Box::new(TokenInfo::of(lease)));
         Self { generation: lease.generation, kept: None, tell, ..self }
     }
+}
+
+/// All challenges of a response: a list field may be several, and means the same as one (RFC 9110, section 5.3).
+fn challenge(headers: &HeaderMap) -> Option<HeaderValue> {
+    let all: Vec<&[u8]> = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes).collect();
+    if all.is_empty() { None } else { HeaderValue::from_bytes(&all.join(&b", "[..])).ok() }
 }
 
 impl<S, B, P: ReplayPolicy<B>> Kept<S, B, P> {

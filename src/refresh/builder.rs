@@ -171,7 +171,7 @@ impl AuthRefresherBuilder {
         self
     }
 
-    /// How old a token must be for a rejection to count. 1 second by default.
+    /// How long a token must have been in use for a rejection to count. 1 second by default.
     ///
     /// A token that has just been issued may not be valid everywhere yet, and another would be no better.
     pub fn min_rejection_age(mut self, age: Duration) -> Self {
@@ -179,7 +179,8 @@ impl AuthRefresherBuilder {
         self
     }
 
-    /// How many rejections count in how long; each causes a login. 6 a minute by default.
+    /// How many rejections count in how long; each causes a login. 6 a minute by default: as many at once, and then one in
+    /// each share of the time (10 seconds).
     ///
     /// An API may answer 401 for reasons of its own. What exceeds the limit is passed on to the caller, and the token is used
     /// on. With 0 no rejection counts.

@@ -81,7 +81,7 @@ impl Holding {
         }
         let held = self.lease.take_if(|held| held.token.header_value() == token.header_value());
         let generation = if held.is_some() { self.generation } else { self.generation + 1 };
-        let lease = Lease::new(token, generation, sent, schedule, draw);
+        let lease = Lease::new(token, generation, sent, schedule, draw).received_at(now);
         if lease.is_expired(now) {
             self.lease = self.lease.take().or(held);
             return Err(LoginError::new(Kind::ExpiredOnArrival, None));

@@ -33,6 +33,8 @@ pub(crate) struct Lease {
     pub(crate) token: AccessToken,
     pub(crate) generation: u64,
     pub(crate) sent: Moment,
+    /// When the token came.
+    received: Moment,
     /// `None`: no end is known.
     lifetime: Option<Duration>,
     refresh: Option<Duration>,
@@ -54,7 +56,25 @@ impl Lease {
             (Expiry::In(_), Some(lifetime)) => sent.wall.checked_add(lifetime).map_or(Expiry::Never, Expiry::At),
             (as_said, _) => as_said,
         };
-        Self { token: token.with_expiry(expiry), generation, sent, lifetime, refresh, grace: schedule.serve_stale }
+        Self {
+            token: token.with_expiry(expiry),
+            generation,
+            sent,
+            received: sent,
+            lifetime,
+            refresh,
+            grace: schedule.serve_stale,
+        }
+    }
+
+    /// The same, come at `now`.
+    pub(crate) fn received_at(self, now: Moment) -> Self {
+        Self { received: now, ..self }
+    }
+
+    /// How long the token has been in use.
+    pub(crate) fn time_in_use(&self, now: Moment) -> Duration {
+        self.received.age(now)
     }
 
     /// Whether the token's life has ended.

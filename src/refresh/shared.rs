@@ -173,7 +173,7 @@ impl Shared {
     pub(crate) fn reject(&self, generation: u64, challenge: Option<HeaderValue>) -> bool {
         let now = self.now();
         let mut shelf = self.shelf();
-        let Some((current, age)) = self.lying(&shelf).map(|lease| (lease.generation, lease.sent.age(now))) else {
+        let Some((current, age)) = self.lying(&shelf).map(|lease| (lease.generation, lease.time_in_use(now))) else {
             return true;
         };
         if generation < current {
