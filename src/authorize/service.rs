@@ -15,9 +15,9 @@ use crate::{AuthRefresher, Error, refresh::TokenFuture};
 
 /// Puts the current token on each request; made by an [`AuthRefreshLayer`](crate::AuthRefreshLayer).
 ///
-/// With a token, a call costs one look into the shared cell, one clone of the header value and one insert. Without
-/// one, the call waits for a login, and holds none of the inner service's capacity meanwhile; that is why the inner
-/// service must be `Clone`.
+/// With a token, a call costs one look into the shared cell, one clone of the header value, one insert, and one clone of
+/// the handle, by which a rejection is told. Without one, the call waits for a login, and holds none of the inner
+/// service's capacity meanwhile; that is why the inner service must be `Clone`.
 ///
 /// Readiness is the inner service's alone: it never fails for want of a token.
 #[derive(Clone, Debug)]

@@ -122,20 +122,10 @@ impl Lease {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::schedule::tests::schedule, *};
 
     const fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
-    }
-
-    fn schedule() -> Schedule {
-        Schedule {
-            lead: secs(300),
-            jitter: false,
-            default_lifetime: None,
-            serve_stale: Duration::ZERO,
-            backoff: (secs(1), secs(60)),
-        }
     }
 
     fn start() -> Moment {

@@ -56,6 +56,8 @@ pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<Option<Arc<Leas
 /// A call that has to wait panics, as all of tokio's timers do, on a runtime without its time driver
 /// ([`enable_time`](tokio::runtime::Builder::enable_time)).
 ///
+/// # Example
+///
 /// ```
 /// use std::time::Duration;
 /// use tower::service_fn;

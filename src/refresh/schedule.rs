@@ -58,7 +58,7 @@ pub(crate) fn backoff(schedule: &Schedule, failures: u32, retry_after: Option<Du
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
@@ -67,7 +67,7 @@ mod tests {
         Duration::from_secs(secs)
     }
 
-    fn schedule() -> Schedule {
+    pub(crate) fn schedule() -> Schedule {
         Schedule {
             lead: secs(300),
             jitter: true,
