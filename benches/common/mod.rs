@@ -1,0 +1,109 @@
+//! What every bench sends, to whom, and how cases are timed side by side.
+#![allow(dead_code, unreachable_pub, reason = "each bench uses a part")]
+
+pub mod timing;
+
+use std::{
+    convert::Infallible,
+    future::{Future, Ready, ready},
+    hint::black_box,
+    pin::pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
+
+use http::{HeaderValue, Request, Response, Uri, header::AUTHORIZATION};
+use tokio::runtime::Runtime;
+use tower::{Service, service_fn};
+use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, Expiry, LoginRequest};
+
+/// As long as a JWT with a few claims.
+pub fn secret() -> String {
+    "x".repeat(900)
+}
+
+/// Makes requests whose header map has room, so that its growth is in nobody's account.
+#[derive(Clone, Debug)]
+pub struct Requests {
+    uri: Uri,
+}
+
+impl Requests {
+    pub fn new() -> Self {
+        Self { uri: Uri::from_static("https://api.example.com/things/1") }
+    }
+
+    #[inline]
+    pub fn next(&self) -> Request<()> {
+        let mut request = Request::new(());
+        *request.uri_mut() = self.uri.clone();
+        request.headers_mut().reserve(8);
+        request
+    }
+}
+
+/// An inner service in memory: it answers at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Inner;
+
+impl<B> Service<Request<B>> for Inner {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    #[inline]
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        black_box(&request);
+        ready(Ok(Response::new(())))
+    }
+}
+
+/// One call from readiness to response, polled once.
+#[inline]
+pub fn call<S: Service<Request<()>>>(service: &mut S, request: Request<()>) {
+    let mut context = Context::from_waker(Waker::noop());
+    assert!(matches!(service.poll_ready(&mut context), Poll::Ready(Ok(()))));
+    let future = pin!(service.call(request));
+    let outcome = black_box(future.poll(&mut context));
+    assert!(matches!(outcome, Poll::Ready(Ok(_))));
+}
+
+/// What everybody would write who has a token that never changes.
+#[derive(Clone, Debug)]
+pub struct HandWritten<S> {
+    pub inner: S,
+    pub value: HeaderValue,
+}
+
+impl<S: Service<Request<()>>> Service<Request<()>> for HandWritten<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    #[inline]
+    fn call(&mut self, mut request: Request<()>) -> S::Future {
+        request.headers_mut().insert(AUTHORIZATION, self.value.clone());
+        self.inner.call(request)
+    }
+}
+
+/// A refresher that has its token, and a runtime for its worker.
+pub fn refresher() -> (Runtime, AuthRefresher) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let secret: Arc<str> = secret().into();
+    let refresher = AuthRefresher::new(service_fn(move |_: LoginRequest| {
+        ready(AccessToken::bearer(&*secret).map(|token| token.with_expiry(Expiry::Never)).map_err(BoxError::from))
+    }));
+    runtime.block_on(refresher.ready()).unwrap();
+    (runtime, refresher)
+}

@@ -1,0 +1,48 @@
+//! Makes so many calls of one case, to be counted by `callgrind`; see `instructions.sh`.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::{env, hint::black_box};
+
+use common::{HandWritten, Inner, Requests, call, refresher, secret};
+use http::{HeaderValue, Request, Response};
+use tower::{Layer, Service};
+use tower_auth_refresh::{AuthRefreshLayer, NeverRejected, ReplayClone};
+use tower_http::auth::AddAuthorizationLayer;
+
+/// What all cases have in common beside the layer, kept out of the way of the optimizer.
+#[inline(never)]
+fn run<S>(mut service: S, calls: u32)
+where
+    S: Service<Request<()>, Response = Response<()>>,
+{
+    let requests = Requests::new();
+    for _ in 0..calls {
+        call(black_box(&mut service), requests.next());
+    }
+}
+
+fn main() {
+    let mut arguments = env::args().skip(1);
+    let (Some(case), Some(calls)) = (arguments.next(), arguments.next().and_then(|calls| calls.parse().ok())) else {
+        // `cargo bench` and `cargo test --benches` start it without.
+        return println!("instructions: run `benches/instructions.sh`");
+    };
+    let (_runtime, refresher) = refresher();
+    let layer = AuthRefreshLayer::new(refresher);
+    match case.as_str() {
+        "bare" => run(Inner, calls),
+        "hand-written" => run(HandWritten { inner: Inner, value: header() }, calls),
+        "add-authorization" => run(AddAuthorizationLayer::bearer(&secret()).layer(Inner), calls),
+        "ours" => run(layer.layer(Inner), calls),
+        "ours, no rejections" => run(layer.reject_on(NeverRejected).layer(Inner), calls),
+        "ours, replay" => run(layer.replay(ReplayClone).layer(Inner), calls),
+        "ours, origins" => run(layer.allow_origin("https://api.example.com").unwrap().layer(Inner), calls),
+        _ => panic!("no such case"),
+    }
+}
+
+fn header() -> HeaderValue {
+    HeaderValue::try_from(format!("Bearer {}", secret())).unwrap()
+}
