@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use http::HeaderMap;
+use http::{HeaderMap, Request};
 use http_body::{Body, Frame, SizeHint};
 
 use super::ReplayPolicy;
@@ -51,9 +51,16 @@ where
     B::Error: Into<BoxError>,
 {
     type Body = BufferedBody<B>;
-    type Kept = BufferedBody<B>;
+    type Kept = Request<BufferedBody<B>>;
 
-    fn keep(&self, body: B) -> (Self::Body, Option<Self::Kept>) {
+    fn keep(&self, request: Request<B>) -> (Request<Self::Body>, Option<Self::Kept>) {
+        let (head, body) = request.into_parts();
+        let body = self.pass_on(body);
+        let kept = Request::from_parts(head.clone(), body.view(0));
+        (Request::from_parts(head, body), Some(kept))
+    }
+
+    fn pass_on(&self, body: B) -> Self::Body {
         let whole = body.size_hint();
         let recording = Recording {
             rest: (!body.is_end_stream()).then(|| Box::pin(body)),
@@ -62,14 +69,12 @@ where
             replays: 0,
             waiting: None,
         };
-        let body = BufferedBody { recording: Arc::new(Mutex::new(recording)), replay: 0, next: 0, left: whole };
-        let kept = body.view(0);
-        (body, Some(kept))
+        BufferedBody { recording: Arc::new(Mutex::new(recording)), replay: 0, next: 0, left: whole }
     }
 
-    fn again(kept: Self::Kept) -> Option<Self::Body> {
+    fn again(kept: Self::Kept) -> Option<Request<Self::Body>> {
         let (replay, waiting) = {
-            let mut recording = kept.lock();
+            let mut recording = kept.body().lock();
             recording.room?;
             recording.replays += 1;
             (recording.replays, recording.waiting.take())
@@ -78,7 +83,7 @@ where
         if let Some(first) = waiting {
             first.wake();
         }
-        Some(kept.view(replay))
+        Some(kept.map(|body| body.view(replay)))
     }
 }
 
@@ -253,12 +258,16 @@ mod tests {
     }
 
     fn keep(chunks: Chunks, limit: usize) -> (BufferedBody<Stream>, BufferedBody<Stream>) {
-        let (body, kept) = ReplayBuffered::new().limit(limit).keep(StreamBody::new(stream::iter(chunks)));
-        (body, kept.unwrap())
+        keep_by(ReplayBuffered::new().limit(limit), StreamBody::new(stream::iter(chunks)))
     }
 
-    fn again(kept: BufferedBody<Stream>) -> Option<BufferedBody<Stream>> {
-        <ReplayBuffered as ReplayPolicy<Stream>>::again(kept)
+    fn keep_by<B: Body<Error: Into<BoxError>>>(policy: ReplayBuffered, body: B) -> (BufferedBody<B>, BufferedBody<B>) {
+        let (request, kept) = policy.keep(Request::new(body));
+        (request.into_body(), kept.unwrap().into_body())
+    }
+
+    fn again<B: Body<Error: Into<BoxError>>>(kept: BufferedBody<B>) -> Option<BufferedBody<B>> {
+        <ReplayBuffered as ReplayPolicy<B>>::again(Request::new(kept)).map(Request::into_body)
     }
 
     async fn read(body: BufferedBody<Stream>) -> Result<(String, Option<HeaderMap>), String> {
@@ -321,13 +330,10 @@ mod tests {
     #[tokio::test]
     async fn the_first_sending_is_woken_when_the_second_begins() {
         let body = StreamBody::new(stream::pending::<Result<Frame<Bytes>, BoxError>>());
-        let (body, kept) = ReplayBuffered::new().keep(body);
+        let (body, kept) = keep_by(ReplayBuffered::new(), body);
         let mut first = tokio_test::task::spawn(body.collect());
         assert!(first.poll().is_pending());
-        let second =
-            <ReplayBuffered as ReplayPolicy<StreamBody<stream::Pending<Result<Frame<Bytes>, BoxError>>>>>::again(
-                kept.unwrap(),
-            );
+        let second = again(kept);
         assert!(second.is_some() && first.is_woken());
         assert!(matches!(first.poll(), Poll::Ready(Err(_))));
     }
@@ -335,17 +341,16 @@ mod tests {
     #[tokio::test]
     async fn the_size_is_told_as_the_body_told_it() {
         let full = Full::<Bytes>::from("12345").map_err(|error: Infallible| match error {});
-        let (mut body, kept) = ReplayBuffered::new().keep(full);
+        let (mut body, again) = keep_by(ReplayBuffered::new(), full);
         assert_eq!(body.size_hint().exact(), Some(5));
         assert!(!body.is_end_stream());
         body.frame().await.unwrap().unwrap();
         assert_eq!(body.size_hint().exact(), Some(0));
         assert!(body.is_end_stream());
-        let again = kept.unwrap();
         assert_eq!(again.size_hint().exact(), Some(5));
         assert!(!again.is_end_stream());
 
-        let empty = ReplayBuffered::new().keep(http_body_util::Empty::<Bytes>::new()).0;
+        let empty = keep_by(ReplayBuffered::new(), http_body_util::Empty::<Bytes>::new()).0;
         assert!(empty.is_end_stream());
         let mut context = Context::from_waker(Waker::noop());
         assert!(matches!(Box::pin(empty).as_mut().poll_frame(&mut context), Poll::Ready(None)));

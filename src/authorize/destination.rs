@@ -36,7 +36,6 @@ pub(crate) struct Destinations {
 }
 
 impl Destinations {
-    #[inline]
     pub(crate) fn check(&self, uri: &Uri) -> Result<(), UnsafeDestination> {
         match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => {}
@@ -49,6 +48,10 @@ impl Destinations {
             Some(origins) => allowed(origins, uri),
             None => Ok(()),
         }
+    }
+
+    pub(crate) fn is_narrowed(&self) -> bool {
+        self.origins.is_some()
     }
 
     pub(crate) fn allow(&mut self, origin: Origin) {
@@ -75,6 +78,9 @@ pub(crate) struct Origin {
 impl Origin {
     /// Letter case, a default port left out, user information and a dot at the host's end make no difference.
     fn is_of(&self, scheme: &Scheme, authority: &Authority) -> bool {
+        if self.scheme == *scheme && self.authority.as_str() == authority.as_str() {
+            return true;
+        }
         let port = |authority: &Authority| authority.port_u16().or_else(|| default_port(scheme));
         self.scheme == *scheme
             && host(&self.authority).eq_ignore_ascii_case(host(authority))

@@ -4,19 +4,15 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use http::{Request, Response};
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::{
-    ClassifyRejection, NeverReplay, ReplayPolicy, Unauthorized, UnsafeDestination,
-    sent::{Outcome, Sent},
-    slow::Slow,
-};
-use crate::Error;
+use super::{ClassifyRejection, NeverReplay, ReplayPolicy, Unauthorized, sent::tell_rejection, slow::Slow};
+use crate::{Error, refresh::Mark};
 
 /// The future of [`AuthRefresh`](crate::AuthRefresh).
 ///
@@ -38,16 +34,15 @@ where
     S: Service<Request<P::Body>>,
     P: ReplayPolicy<B>,
 {
-    /// The request is on its way, with a token if there is `sent`.
+    /// The request is on its way with the token of this mark.
     Called {
         #[pin]
         future: S::Future,
-        sent: Option<Sent<S, B, P, C>>,
+        mark: Mark,
+        classify: C,
     },
     /// Boxed, since it is rare and large.
     Slow { slow: Pin<Box<Slow<S, B, P, C>>> },
-    /// The token may not go there.
-    Refused { why: UnsafeDestination },
 }
 
 impl<S, B, P, C> ResponseFuture<S, B, P, C>
@@ -56,18 +51,12 @@ where
     P: ReplayPolicy<B>,
 {
     #[inline]
-    pub(crate) fn called(future: S::Future, sent: Option<Sent<S, B, P, C>>) -> Self {
-        Self { state: State::Called { future, sent } }
+    pub(crate) fn called(future: S::Future, mark: Mark, classify: C) -> Self {
+        Self { state: State::Called { future, mark, classify } }
     }
 
-    #[cold]
     pub(crate) fn slow(slow: Slow<S, B, P, C>) -> Self {
         Self { state: State::Slow { slow: Box::pin(slow) } }
-    }
-
-    #[cold]
-    pub(crate) fn refused(why: UnsafeDestination) -> Self {
-        Self { state: State::Refused { why } }
     }
 }
 
@@ -81,23 +70,15 @@ where
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut state = self.project().state;
-        loop {
-            match state.as_mut().project() {
-                StateProj::Called { future, sent } => {
-                    let response = ready!(future.poll(cx)).map_err(Error::Inner)?;
-                    let Some(sent) = sent.take() else { return Poll::Ready(Ok(response)) };
-                    match sent.conclude(response) {
-                        Outcome::Final(response) => return Poll::Ready(Ok(response)),
-                        Outcome::Replay { token, original, rejected, kept } => {
-                            let slow = Box::pin(Slow::Newer { token, original, rejected, kept });
-                            state.set(State::Slow { slow });
-                        }
-                    }
+        match self.project().state.project() {
+            StateProj::Called { future, mark, classify } => {
+                let polled = future.poll(cx);
+                if let Poll::Ready(Ok(response)) = &polled {
+                    tell_rejection(*mark, classify, response);
                 }
-                StateProj::Slow { slow } => return slow.as_mut().poll(cx),
-                StateProj::Refused { why } => return Poll::Ready(Err(Error::Refused(*why))),
+                polled.map_err(Error::Inner)
             }
+            StateProj::Slow { slow } => slow.as_mut().poll(cx),
         }
     }
 }
@@ -111,7 +92,6 @@ where
         let state = match self.state {
             State::Called { .. } => "Called",
             State::Slow { .. } => "Slow",
-            State::Refused { .. } => "Refused",
         };
         f.debug_tuple("ResponseFuture").field(&format_args!("{state}")).finish()
     }

@@ -102,7 +102,7 @@ impl<P, C> AuthRefreshLayer<P, C> {
     /// origin form (RFC 9112, section 3.2.1), as those below a connection pool do.
     #[must_use]
     pub fn allow_plain_text(mut self, allow: bool) -> Self {
-        self.rules.destinations.plain_text = allow;
+        self.rules.placement.destinations.plain_text = allow;
         self
     }
 
@@ -113,7 +113,7 @@ impl<P, C> AuthRefreshLayer<P, C> {
     ///
     /// This is no origin.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
-        self.rules.destinations.allow(origin.parse()?);
+        self.rules.placement.destinations.allow(origin.parse()?);
         Ok(self)
     }
 
@@ -121,7 +121,7 @@ impl<P, C> AuthRefreshLayer<P, C> {
     /// with [`Error::Refused`](crate::Error::Refused).
     #[must_use]
     pub fn send_unauthenticated_elsewhere(mut self, on: bool) -> Self {
-        self.rules.destinations.pass_on = on;
+        self.rules.placement.destinations.pass_on = on;
         self
     }
 
@@ -129,14 +129,14 @@ impl<P, C> AuthRefreshLayer<P, C> {
     /// place.
     #[must_use]
     pub fn keep_existing(mut self, keep: bool) -> Self {
-        self.rules.keep_existing = keep;
+        self.rules.placement.keep_existing = keep;
         self
     }
 
     /// The header that the token is put in. `Authorization` by default.
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
-        self.rules.header = name;
+        self.rules.placement.set_header(name);
         self
     }
 

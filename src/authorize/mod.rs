@@ -1,13 +1,15 @@
 //! Puts the current token on each request. Reads the cell, and knows nothing of logins.
 //!
-//! In reading order: `layer` and `rules` (what was asked for), `service` (the hot path), `sent` and `future` (until the
+//! In reading order: `layer`, `rules` and `placement` (what was asked for), `service` (the hot path), `sent` and `future` (until the
 //! response comes), `slow` (the calls that wait); `destination`, `rejection`, `replay` and `token_info` are one rule each.
 
 #[cfg(feature = "replay-buffered")]
 mod buffered;
 mod destination;
 mod future;
+mod held;
 mod layer;
+mod placement;
 mod rejection;
 mod replay;
 mod rules;

@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 
+use http::Request;
+
 /// Leaves the trait below free to grow.
 #[allow(unreachable_pub, reason = "a bound of a public trait")]
 pub trait Sealed {}
@@ -9,8 +11,8 @@ pub trait Sealed {}
 impl Sealed for NeverReplay {}
 impl Sealed for ReplayClone {}
 
-/// Says what of a request's body is kept while the request is on its way, so that it can be sent once more with a newer
-/// token if the first is rejected.
+/// Says what of a request is kept while it is on its way, so that it can be sent once more with a newer token if the first
+/// is rejected.
 ///
 /// A request is replayed once at most, never with the same token, and only if its whole body can be sent again.
 ///
@@ -21,11 +23,14 @@ pub trait ReplayPolicy<B>: Sealed {
     /// What is kept meanwhile.
     type Kept;
 
-    /// Takes the body apart. `None`: this one cannot be sent again.
-    fn keep(&self, body: B) -> (Self::Body, Option<Self::Kept>);
+    /// Takes the request apart. `None`: this one cannot be sent again.
+    fn keep(&self, request: Request<B>) -> (Request<Self::Body>, Option<Self::Kept>);
 
-    /// The body once more, if all of it is still there.
-    fn again(kept: Self::Kept) -> Option<Self::Body>;
+    /// The body as the inner service is sent it, of a request that is not kept.
+    fn pass_on(&self, body: B) -> Self::Body;
+
+    /// The request once more, if all of its body is still there.
+    fn again(kept: Self::Kept) -> Option<Request<Self::Body>>;
 }
 
 /// Never replay: the caller gets the rejection. The next request has the newer token. The default.
@@ -37,12 +42,17 @@ impl<B> ReplayPolicy<B> for NeverReplay {
     type Kept = Infallible;
 
     #[inline]
-    fn keep(&self, body: B) -> (B, Option<Infallible>) {
-        (body, None)
+    fn keep(&self, request: Request<B>) -> (Request<B>, Option<Infallible>) {
+        (request, None)
     }
 
     #[inline]
-    fn again(kept: Infallible) -> Option<B> {
+    fn pass_on(&self, body: B) -> B {
+        body
+    }
+
+    #[inline]
+    fn again(kept: Infallible) -> Option<Request<B>> {
         match kept {}
     }
 }
@@ -53,15 +63,20 @@ pub struct ReplayClone;
 
 impl<B: Clone> ReplayPolicy<B> for ReplayClone {
     type Body = B;
-    type Kept = B;
+    type Kept = Request<B>;
 
     #[inline]
-    fn keep(&self, body: B) -> (B, Option<B>) {
-        (body.clone(), Some(body))
+    fn keep(&self, request: Request<B>) -> (Request<B>, Option<Request<B>>) {
+        (request.clone(), Some(request))
     }
 
     #[inline]
-    fn again(kept: B) -> Option<B> {
+    fn pass_on(&self, body: B) -> B {
+        body
+    }
+
+    #[inline]
+    fn again(kept: Request<B>) -> Option<Request<B>> {
         Some(kept)
     }
 }

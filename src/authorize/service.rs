@@ -2,16 +2,18 @@
 
 use std::task::{Context, Poll};
 
-use http::{Request, Response};
+use http::{Request, Response, uri::Scheme};
 use tower_service::Service;
 
 use super::{
     ClassifyRejection, MinTokenLife, NeverReplay, ReplayPolicy, ResponseFuture, Unauthorized,
-    rules::{Rules, Verdict},
-    sent::authorize,
+    held::Held,
+    placement::{Verdict, min_life},
+    rules::Rules,
+    sent::Sent,
     slow::Slow,
 };
-use crate::{AuthRefresher, Error, refresh::TokenFuture};
+use crate::{AuthRefresher, Error, refresh::Mark};
 
 /// Puts the current token on each request; made by an [`AuthRefreshLayer`](crate::AuthRefreshLayer).
 ///
@@ -25,11 +27,15 @@ pub struct AuthRefresh<S, P = NeverReplay, C = Unauthorized> {
     inner: S,
     refresher: AuthRefresher,
     rules: Rules<P, C>,
+    /// Whether `https` is all that a request must have.
+    simple: bool,
+    held: Held,
 }
 
 impl<S, P, C> AuthRefresh<S, P, C> {
     pub(crate) fn new(inner: S, refresher: AuthRefresher, rules: Rules<P, C>) -> Self {
-        Self { inner, refresher, rules }
+        let simple = !rules.tell && rules.placement.is_simple();
+        Self { inner, refresher, rules, simple, held: Held::default() }
     }
 
     /// The inner service.
@@ -64,49 +70,73 @@ where
     }
 
     #[inline]
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.rules.judge(request.uri(), request.headers()) {
-            Verdict::Authorize => {}
-            Verdict::PassOn => {
-                let request = request.map(|body| self.rules.replay.keep(body).0);
-                return ResponseFuture::called(self.inner.call(request), None);
-            }
-            Verdict::Refuse(why) => {
-                self.give_slot_back();
-                return ResponseFuture::refused(why);
-            }
-        }
-        if let Some(MinTokenLife(life)) = request.extensions().get() {
-            let token = self.refresher.wait_for(*life);
-            return self.wait(token, request);
-        }
-        match &*self.refresher.current() {
-            Some(lease) => {
-                let (request, sent) = authorize(request, lease, &self.refresher, &self.rules, &self.inner);
-                ResponseFuture::called(self.inner.call(request), Some(sent))
-            }
-            None => self.wait(self.refresher.wait(), request),
-        }
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let Some(mark) = self.authorize(&mut request) else { return self.otherwise(request) };
+        let (request, kept) = self.rules.replay.keep(request);
+        let Some(kept) = kept else {
+            return ResponseFuture::called(self.inner.call(request), mark, self.rules.classify.clone());
+        };
+        let sent = Sent::keeping(kept, &request, mark, &self.refresher, &self.rules, &self.inner);
+        ResponseFuture::slow(Slow::Called { future: self.inner.call(request), sent: Some(sent) })
     }
 }
 
-impl<S, P: Clone, C: Clone> AuthRefresh<S, P, C> {
-    #[cold]
-    fn wait<B>(&mut self, token: TokenFuture, request: Request<B>) -> ResponseFuture<S, B, P, C>
+impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
+    /// Puts the token on the request, if nothing is out of the ordinary and there is one.
+    #[inline]
+    fn authorize<B>(&mut self, request: &mut Request<B>) -> Option<Mark> {
+        let ordinary = (self.simple && request.uri().scheme() == Some(&Scheme::HTTPS)) || self.is_ordinary(request);
+        if !ordinary || (!request.extensions().is_empty() && min_life(request.extensions()).is_some()) {
+            return None;
+        }
+        let placement = &self.rules.placement;
+        match self.held.current(&self.refresher) {
+            Some((mark, token)) => {
+                placement.put(request.headers_mut(), token);
+                Some(mark)
+            }
+            None => self.held.take_from_cell(&self.refresher, placement, request.headers_mut()),
+        }
+    }
+
+    fn is_ordinary<B>(&self, request: &Request<B>) -> bool {
+        !self.rules.tell && self.rules.placement.is_for(request.uri(), request.headers())
+    }
+
+    /// The calls out of the ordinary: those that get no token, wait for one, or tell of it.
+    fn otherwise<B>(&mut self, request: Request<B>) -> ResponseFuture<S, B, P, C>
     where
-        S: Service<Request<P::Body>> + Clone,
+        S: Service<Request<P::Body>>,
         P: ReplayPolicy<B>,
     {
+        match self.rules.placement.judge(request.uri(), request.headers()) {
+            Verdict::Authorize => {}
+            Verdict::PassOn => {
+                let request = request.map(|body| self.rules.replay.pass_on(body));
+                return ResponseFuture::slow(Slow::Called { future: self.inner.call(request), sent: None });
+            }
+            Verdict::Refuse(why) => {
+                self.give_slot_back();
+                return ResponseFuture::slow(Slow::Refused { why });
+            }
+        }
+        let token = match min_life(request.extensions()) {
+            Some(MinTokenLife(life)) => self.refresher.wait_for(life),
+            None => {
+                if let Some(lease) = &*self.refresher.current() {
+                    let (request, sent) = Sent::new(request, lease, &self.refresher, &self.rules, &self.inner);
+                    return ResponseFuture::slow(Slow::Called { future: self.inner.call(request), sent: Some(sent) });
+                }
+                self.refresher.wait()
+            }
+        };
         self.give_slot_back();
         let (refresher, rules, inner) = (self.refresher.clone(), self.rules.clone(), self.inner.clone());
         ResponseFuture::slow(Slow::Token { token, refresher, rules, inner, request })
     }
 
     /// A clone is not ready: what the ready one had reserved goes back, so that the login may have it.
-    fn give_slot_back(&mut self)
-    where
-        S: Clone,
-    {
+    fn give_slot_back(&mut self) {
         self.inner = self.inner.clone();
     }
 }

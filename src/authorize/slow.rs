@@ -1,4 +1,4 @@
-//! The calls that have to wait: for a first token, or for a newer one than was rejected.
+//! The calls out of the ordinary: they wait for a token, for a newer one than was rejected, or remember more.
 
 use std::{
     pin::Pin,
@@ -10,9 +10,9 @@ use pin_project::pin_project;
 use tower_service::Service;
 
 use super::{
-    ClassifyRejection, ReplayPolicy,
+    ClassifyRejection, ReplayPolicy, UnsafeDestination,
     rules::Rules,
-    sent::{Again, Kept, Outcome, Sent, authorize},
+    sent::{Again, Outcome, Sent},
 };
 use crate::{AuthRefresher, Error, refresh::TokenFuture};
 
@@ -27,14 +27,16 @@ where
     Token { token: TokenFuture, refresher: AuthRefresher, rules: Rules<P, C>, inner: S, request: Request<B> },
     /// For the inner service to be ready. `sent` is there if a token is on the request.
     Ready { inner: S, request: Request<P::Body>, sent: Option<Sent<S, B, P, C>> },
-    /// For the response.
+    /// For the response. `sent` is there if a token is on the request.
     Called {
         #[pin]
         future: S::Future,
         sent: Option<Sent<S, B, P, C>>,
     },
     /// For a newer token, with the rejection at hand should none come.
-    Newer { token: TokenFuture, original: S::Response, rejected: Sent<S, B, P, C>, kept: Box<Kept<S, B, P>> },
+    Newer { token: TokenFuture, original: S::Response, rejected: Sent<S, B, P, C> },
+    /// For nothing: the token may not go there.
+    Refused { why: UnsafeDestination },
     /// For nothing any more: it has been answered, or a step was left by a panic.
     Done,
 }
@@ -55,11 +57,11 @@ where
                     };
                     match lease {
                         Some(lease) => {
-                            let (request, sent) = authorize(request, &lease, &refresher, &rules, &inner);
+                            let (request, sent) = Sent::new(request, &lease, &refresher, &rules, &inner);
                             Self::Ready { inner, request, sent: Some(sent) }
                         }
                         None => {
-                            Self::Ready { inner, request: request.map(|body| rules.replay.keep(body).0), sent: None }
+                            Self::Ready { inner, request: request.map(|body| rules.replay.pass_on(body)), sent: None }
                         }
                     }
                 }
@@ -73,20 +75,19 @@ where
                     let Some(sent) = sent.take() else { return Poll::Ready(Ok(response)) };
                     match sent.conclude(response) {
                         Outcome::Final(response) => return Poll::Ready(Ok(response)),
-                        Outcome::Replay { token, original, rejected, kept } => {
-                            Self::Newer { token, original, rejected, kept }
-                        }
+                        Outcome::Replay { token, original, rejected } => Self::Newer { token, original, rejected },
                     }
                 }
                 SlowProj::Newer { token, .. } => {
                     let newer = ready!(token.as_mut().poll(cx));
-                    let SlowOwned::Newer { original, rejected, kept, .. } = self.as_mut().take() else { continue };
-                    let replay = newer.ok().flatten().and_then(|lease| kept.replay(&lease, rejected));
+                    let SlowOwned::Newer { original, rejected, .. } = self.as_mut().take() else { continue };
+                    let replay = newer.ok().flatten().and_then(|lease| rejected.replay(&lease));
                     match replay {
                         Some(Again { inner, request, sent }) => Self::Ready { inner, request, sent: Some(sent) },
                         None => return Poll::Ready(Ok(original)),
                     }
                 }
+                SlowProj::Refused { why } => return Poll::Ready(Err(Error::Refused(*why))),
                 SlowProj::Done => return Poll::Pending,
             };
             self.set(next);

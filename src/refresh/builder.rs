@@ -239,7 +239,7 @@ impl AuthRefresherBuilder {
             ledger.seed(token, Moment::now(&*settings.clock), &settings.schedule);
         }
         let duty = Duty { login: self.login, ledger };
-        AuthRefresher { shared: Arc::new(Shared::new(duty, settings)) }
+        AuthRefresher { shared: Shared::new(duty, settings) }
     }
 }
 

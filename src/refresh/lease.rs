@@ -4,7 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 
-use super::schedule::{self, Schedule};
+use super::{
+    copies::Copies,
+    schedule::{self, Schedule},
+};
 use crate::{AccessToken, Clock, Expiry};
 
 /// One moment on both clocks.
@@ -31,6 +34,8 @@ impl Moment {
 #[derive(Debug)]
 pub(crate) struct Lease {
     pub(crate) token: AccessToken,
+    /// The token's header value, for requests.
+    pub(crate) header: Copies,
     pub(crate) generation: u64,
     pub(crate) sent: Moment,
     /// When the token came.
@@ -57,6 +62,7 @@ impl Lease {
             (as_said, _) => as_said,
         };
         Self {
+            header: Copies::of(token.header_value()),
             token: token.with_expiry(expiry),
             generation,
             sent,

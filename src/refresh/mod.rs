@@ -5,11 +5,13 @@
 //! meet); `status`, `builder`, and the handle below.
 
 mod builder;
+mod copies;
 mod current;
 mod holding;
 mod idle;
 mod lease;
 mod ledger;
+mod mark;
 mod rejections;
 mod schedule;
 mod shared;
@@ -20,16 +22,15 @@ mod worker;
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use arc_swap::Guard;
-use http::HeaderValue;
 use tokio::sync::watch;
 use tower_service::Service;
 
-pub(crate) use self::lease::Lease;
 use self::shared::Shared;
 pub use self::{
     builder::{AuthRefresherBuilder, InvalidSetting, NoTokenPolicy},
     status::{State, Status},
 };
+pub(crate) use self::{lease::Lease, mark::Mark};
 use crate::{AccessToken, BoxError, LoginError, LoginRequest};
 
 /// A wait for a token; `None`: the call is to be sent without.
@@ -155,9 +156,16 @@ impl AuthRefresher {
         self.shared.current.load()
     }
 
-    /// A server has rejected the token of this generation. Says whether there is a newer one, or will be.
-    pub(crate) fn reject(&self, generation: u64, challenge: Option<HeaderValue>) -> bool {
-        self.shared.reject(generation, challenge)
+    /// What a call that carries this token remembers.
+    #[inline]
+    pub(crate) fn mark(&self, lease: &Lease) -> Mark {
+        self.shared.current.mark_of(lease.generation)
+    }
+
+    /// Whether the token of this mark is in use still.
+    #[inline]
+    pub(crate) fn is_current(&self, mark: Mark) -> bool {
+        self.shared.current.is(mark)
     }
 
     /// Waits for a token, for a call that found none.

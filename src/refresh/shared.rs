@@ -12,6 +12,7 @@ use super::{
     builder::Settings,
     current::Current,
     lease::{Lease, Moment},
+    mark::Mark,
     rejections::Rejections,
     status::{State, Status},
     wait,
@@ -56,15 +57,15 @@ enum Shelf {
 }
 
 impl Shared {
-    pub(crate) fn new(duty: Duty, settings: Settings) -> Self {
-        Self {
-            current: Current::default(),
+    pub(crate) fn new(duty: Duty, settings: Settings) -> Arc<Self> {
+        Arc::new_cyclic(|shared| Self {
+            current: Current::new(shared.clone()),
             settings,
             status: watch::Sender::new(Status::new()),
             demand: watch::Sender::new(Demand::default()),
             shelf: Mutex::new(Shelf::Resting(Box::new(duty))),
             rejections: Mutex::default(),
-        }
+        })
     }
 
     /// Nothing panics under this lock, so a poisoned one is as good as any.
@@ -124,7 +125,7 @@ impl Shared {
 
     /// A call has found a token beside the cell: it is a use, and the next calls will find it in the cell.
     fn found(&self, lease: Arc<Lease>) {
-        self.current.store(Some(lease));
+        self.current.store(lease);
         self.demand.send_modify(|demand| demand.wants += 1);
     }
 
@@ -137,7 +138,7 @@ impl Shared {
             return;
         }
         // Nobody watches the token's end now, so it may not stay where requests would take it.
-        self.current.store(None);
+        self.current.take();
         *shelf = Shelf::Resting(duty);
         self.status.send_modify(|status| {
             status.state = State::Idle;
@@ -150,7 +151,7 @@ impl Shared {
         let mut shelf = self.shelf();
         match &mut *shelf {
             Shelf::Taken { parked } if self.demand.borrow().rejected < lease.generation => {
-                self.current.store(Some(lease.clone()));
+                self.current.store(lease.clone());
                 *parked = None;
             }
             _ => {}
@@ -169,14 +170,14 @@ impl Shared {
         self.remove(&mut self.shelf(), generation);
     }
 
-    /// A server has rejected a token of this generation. Says whether there is a newer one, or will be.
-    pub(crate) fn reject(&self, generation: u64, challenge: Option<HeaderValue>) -> bool {
+    /// A server has rejected the token of this mark. Says whether there is a newer one, or will be.
+    pub(crate) fn reject(&self, rejected: Mark, challenge: Option<HeaderValue>) -> bool {
         let now = self.now();
         let mut shelf = self.shelf();
-        let Some((current, age)) = self.lying(&shelf).map(|lease| (lease.generation, lease.time_in_use(now))) else {
+        let Some((generation, age)) = self.lying(&shelf).map(|lease| (lease.generation, lease.time_in_use(now))) else {
             return true;
         };
-        if generation < current {
+        if self.current.mark_of(generation) != rejected {
             return true;
         }
         let counts = {
@@ -231,7 +232,7 @@ impl Shared {
         // What is dropped is somebody else's code, so it is dropped outside the lock.
         let _resting = {
             let mut shelf = self.shelf();
-            self.current.store(None);
+            self.current.take();
             self.demand.send_modify(|demand| demand.shut_down = true);
             self.status.send_modify(|status| status.state = State::ShutDown);
             mem::replace(&mut *shelf, Shelf::Closed)

@@ -1,0 +1,56 @@
+//! The header value that a service holds on to, so that the next call need not take it out of the cell.
+
+use http::{HeaderMap, HeaderValue};
+
+use super::placement::Placement;
+use crate::{AuthRefresher, refresh::Mark};
+
+/// What one service keeps of the token it used last. Whether that is in use still is one look at the cell's mark.
+#[derive(Debug, Default)]
+pub(crate) enum Held {
+    /// No token has been used.
+    #[default]
+    Nothing,
+    /// One token has been used once. Many a service is cloned for one call: for those it would not pay.
+    Once,
+    Value {
+        mark: Mark,
+        value: HeaderValue,
+    },
+}
+
+impl Held {
+    /// What is held, if it is in use still.
+    #[inline]
+    pub(crate) fn current(&self, refresher: &AuthRefresher) -> Option<(Mark, &HeaderValue)> {
+        match self {
+            Self::Value { mark, value } if refresher.is_current(*mark) => Some((*mark, value)),
+            _ => None,
+        }
+    }
+
+    /// Puts the token that is in the cell on a request, and takes note of it.
+    pub(crate) fn take_from_cell(
+        &mut self,
+        refresher: &AuthRefresher,
+        placement: &Placement,
+        headers: &mut HeaderMap,
+    ) -> Option<Mark> {
+        let current = refresher.current();
+        let lease = current.as_ref()?;
+        let (mark, value) = (refresher.mark(lease), lease.header.mine());
+        placement.put(headers, value);
+        *self = match self {
+            Self::Nothing => Self::Once,
+            Self::Once | Self::Value { .. } => Self::Value { mark, value: value.clone() },
+        };
+        Some(mark)
+    }
+}
+
+/// A clone starts with nothing: copying what is held would cost it more than a look into the cell.
+impl Clone for Held {
+    fn clone(&self) -> Self {
+        Self::Nothing
+    }
+}

@@ -1,0 +1,84 @@
+//! What a call on its way remembers of its token: one number.
+//!
+//! A response may tell of a rejection long after its request was sent. A counted reference in each call would be what all
+//! threads fight over, so a call remembers a number, and only a rejection looks it up.
+
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    num::NonZeroU64,
+    sync::{Mutex, MutexGuard, PoisonError, Weak},
+};
+
+use http::HeaderValue;
+
+use super::shared::Shared;
+
+/// A token of a refresher: the refresher's number, and its token's generation (the lower half of it, which is enough to
+/// tell a token from those that requests on their way may carry).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Mark(NonZeroU64);
+
+impl Mark {
+    /// A server has rejected this token. Says whether there is a newer one, or will be: not if the last handle is gone.
+    pub(crate) fn reject(self, challenge: Option<HeaderValue>) -> bool {
+        let shared = registry().entries.get(&self.refresher()).and_then(Weak::upgrade);
+        shared.is_some_and(|shared| shared.reject(self, challenge))
+    }
+
+    #[inline]
+    pub(crate) fn get(self) -> u64 {
+        self.0.get()
+    }
+
+    fn refresher(self) -> u32 {
+        (self.0.get() >> 32) as u32
+    }
+}
+
+/// The refreshers that have a handle. Keeps none of them alive.
+struct Registry {
+    entries: BTreeMap<u32, Weak<Shared>>,
+    last: u32,
+}
+
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry { entries: BTreeMap::new(), last: 0 });
+
+/// Nothing panics under this lock, and nobody else's code runs under it.
+fn registry() -> MutexGuard<'static, Registry> {
+    REGISTRY.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps a refresher's number, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    /// The number, in the upper half.
+    upper: NonZeroU64,
+}
+
+impl Registration {
+    pub(crate) fn new(shared: Weak<Shared>) -> Self {
+        let mut registry = registry();
+        loop {
+            // A number comes again only after all the others.
+            registry.last = registry.last.wrapping_add(1);
+            let number = registry.last;
+            if let (Some(upper), Entry::Vacant(entry)) =
+                (NonZeroU64::new(u64::from(number) << 32), registry.entries.entry(number))
+            {
+                entry.insert(shared);
+                return Self { upper };
+            }
+        }
+    }
+
+    #[inline]
+    pub(crate) fn mark(&self, generation: u64) -> Mark {
+        Mark(self.upper | u64::from(generation as u32))
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        registry().entries.remove(&self.mark(0).refresher());
+    }
+}
