@@ -1,0 +1,28 @@
+//! Measures the peers, prints a table and draws `overhead.svg`.
+
+mod chart;
+mod instructions;
+mod machine;
+mod measure;
+mod table;
+mod versions;
+
+use std::{env, error::Error, path::Path};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => {
+            let results = measure::all();
+            print!("{results}");
+            chart::draw(&results, &Path::new(env!("CARGO_MANIFEST_DIR")).join("overhead.svg"))
+        }
+        ["names"] => {
+            peers::peers::ALL.iter().for_each(|entry| println!("{}", entry.name));
+            Ok(())
+        }
+        ["instructions", name, calls] => Ok(instructions::make(name, calls.parse()?, false)),
+        ["instructions", name, calls, "bare"] => Ok(instructions::make(name, calls.parse()?, true)),
+        _ => Err("usage: peers [names | instructions <name> <calls> [bare]]".into()),
+    }
+}
