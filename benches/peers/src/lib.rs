@@ -8,8 +8,10 @@
 
 pub mod calls;
 #[path = "../../common/mod.rs"]
-pub mod common;
+mod common;
 pub mod endpoint;
 pub mod issuer;
 pub mod keys;
 pub mod peers;
+
+pub use common::timing;

@@ -15,14 +15,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         [] => {
             let results = measure::all();
             print!("{results}");
-            chart::draw(&results, &Path::new(env!("CARGO_MANIFEST_DIR")).join("overhead.svg"))
+            chart::draw(&results, &Path::new(env!("CARGO_MANIFEST_DIR")).join("overhead.svg"))?;
         }
-        ["names"] => {
-            peers::peers::ALL.iter().for_each(|entry| println!("{}", entry.name));
-            Ok(())
-        }
-        ["instructions", name, calls] => Ok(instructions::make(name, calls.parse()?, false)),
-        ["instructions", name, calls, "bare"] => Ok(instructions::make(name, calls.parse()?, true)),
-        _ => Err("usage: peers [names | instructions <name> <calls> [bare]]".into()),
+        ["names"] => peers::peers::ALL.iter().for_each(|entry| println!("{}", entry.name)),
+        ["instructions", name, calls] => instructions::make(name, calls.parse()?, false),
+        ["instructions", name, calls, "bare"] => instructions::make(name, calls.parse()?, true),
+        _ => return Err("usage: peers [names | instructions <name> <calls> [bare]]".into()),
     }
+    Ok(())
 }

@@ -3,8 +3,8 @@
 use std::{env, process::Command};
 
 use peers::{
-    common::timing::{Case, interleave},
     peers::{ALL, Running, Surroundings, bare},
+    timing::{Case, interleave},
 };
 
 const ROUNDS: usize = 301;

@@ -13,7 +13,7 @@ use crate::{
 pub(super) struct HandWritten(HeaderValue);
 
 impl Peer for HandWritten {
-    const NAME: &'static str = "hand-written, static token";
+    const NAME: &'static str = "http, static token by hand";
     const PACKAGE: &'static str = "http";
 
     fn start(_: &Surroundings) -> Self {
