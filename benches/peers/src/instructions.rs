@@ -8,7 +8,9 @@ use peers::{
 /// Of the peer, or of its bare call.
 pub fn make(name: &str, calls: u32, of_bare: bool) {
     let entry = ALL.iter().find(|entry| entry.name == name).expect("no such peer");
-    let peer = (entry.start)(&Surroundings::start());
+    // They last as long as the calls: a peer whose background work has ended may have no token.
+    let surroundings = Surroundings::start();
+    let peer = (entry.start)(&surroundings);
     counted_calls(if of_bare { peer.own_bare().unwrap_or_else(bare) } else { peer.calls() }, calls);
 }
 
