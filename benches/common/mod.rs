@@ -71,7 +71,7 @@ impl<B> Service<Request<B>> for Inner {
 
 /// One call from readiness to response, polled once.
 #[inline]
-pub fn call<S: Service<Request<()>>>(service: &mut S, request: Request<()>) {
+pub fn call<B, S: Service<Request<B>>>(service: &mut S, request: Request<B>) {
     let mut context = Context::from_waker(Waker::noop());
     assert!(matches!(service.poll_ready(&mut context), Poll::Ready(Ok(()))));
     let future = pin!(service.call(request));

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Instructions that each peer adds to a call: counted by callgrind at two numbers of calls, and subtracted, so that what
+# is made once is not in it. Only the loop of calls is counted, not how a peer came by its token. Needs valgrind.
+set -euo pipefail
+shopt -s inherit_errexit # so that a run that fails ends the script, rather than counts
+cd "$(dirname "$0")"
+
+peers=$(cargo build --quiet --release --bin peers --message-format=json |
+  sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
+
+counted() { # name, calls, and "bare" for the peer's bare call
+  valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect='*counted_calls*' \
+    "$peers" instructions "$@" 2>&1 | sed -n 's/.*Collected : \([0-9]*\).*/\1/p'
+}
+per_call() { # name, and "bare" for the peer's bare call
+  local name=$1 more less
+  shift
+  more=$(counted "$name" 3000 "$@")
+  less=$(counted "$name" 1000 "$@")
+  echo $(((more - less) / 2000))
+}
+
+printf '%-38s %6s\n' "added to a bare call" "count"
+"$peers" names | while read -r name; do
+  with=$(per_call "$name")
+  bare=$(per_call "$name" bare)
+  printf '%-38s %6d\n' "$name" $((with - bare))
+done

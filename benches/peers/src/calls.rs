@@ -1,0 +1,41 @@
+//! Loops of calls. What is called is kept apart from the loop, as it is in a program that does more than call.
+
+use std::{
+    hint::black_box,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use http::Request;
+use tower::Service;
+
+use crate::common::{Requests, call};
+
+/// Makes so many calls.
+pub type Calls = Box<dyn FnMut(u32) + Send>;
+
+/// Calls a service that answers when polled once.
+pub fn through<B, S>(mut service: S) -> Calls
+where
+    B: Default + 'static,
+    S: Service<Request<B>> + Send + 'static,
+{
+    let requests = Requests::new();
+    Box::new(move |times| {
+        for _ in 0..times {
+            call(black_box(&mut service), requests.next().map(|()| B::default()));
+        }
+    })
+}
+
+/// Runs the lines that a user of a crate writes around a call, ready as well when polled once.
+pub fn by(mut lines: impl AsyncFnMut(Request<()>) + Send + 'static) -> Calls {
+    let requests = Requests::new();
+    Box::new(move |times| {
+        for _ in 0..times {
+            let future = pin!(black_box(&mut lines)(requests.next()));
+            let outcome = future.poll(&mut Context::from_waker(Waker::noop()));
+            assert_eq!(outcome, Poll::Ready(()), "nothing is waited for with the token at hand");
+        }
+    })
+}

@@ -1,0 +1,54 @@
+//! Where the calls go: the same inner service for all.
+
+use std::{
+    convert::Infallible,
+    future::Ready,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll},
+};
+
+use http::{Request, Response, header::AUTHORIZATION};
+use tower::Service;
+
+use crate::common::{Inner, secret};
+
+static CARRIED: AtomicU32 = AtomicU32::new(0);
+static EXPECTED: LazyLock<String> = LazyLock::new(|| format!("Bearer {}", secret()));
+
+/// [`Inner`]; when `CHECKED`, it also counts the requests that carry the token.
+#[derive(Clone, Copy, Debug)]
+pub struct Endpoint<const CHECKED: bool>;
+
+impl<const CHECKED: bool, B> Service<Request<B>> for Endpoint<CHECKED> {
+    type Response = Response<()>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<()>, Infallible>>;
+
+    #[inline]
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Service::<Request<B>>::poll_ready(&mut Inner, cx)
+    }
+
+    #[inline]
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        if CHECKED && let Some(value) = request.headers().get(AUTHORIZATION) {
+            count(value.as_bytes());
+        }
+        Inner.call(request)
+    }
+}
+
+/// Counts a request with this `Authorization` header, for a peer whose requests are not of the crate `http`.
+pub fn count(authorization: &[u8]) {
+    if authorization == EXPECTED.as_bytes() {
+        CARRIED.fetch_add(1, Relaxed);
+    }
+}
+
+/// How many requests carried the token so far.
+pub fn carried() -> u32 {
+    CARRIED.load(Relaxed)
+}

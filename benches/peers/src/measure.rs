@@ -1,0 +1,114 @@
+//! Times all peers in turns.
+
+use std::{env, process::Command};
+
+use peers::{
+    peers::{ALL, Running, Surroundings, bare},
+    timing::{Case, interleave},
+};
+
+const ROUNDS: usize = 301;
+const CALLS: u32 = 2_000;
+
+const THREADS: usize = 2;
+const THREADED_ROUNDS: usize = 41;
+/// Many, since threads take a while to start.
+const THREADED_CALLS: u32 = 20_000;
+
+/// What a peer adds to a call.
+#[derive(Debug)]
+pub struct Row {
+    pub name: &'static str,
+    pub package: &'static str,
+    /// Nanoseconds, by one thread.
+    pub added: f64,
+    /// Nanoseconds of its bare call, if it has one of its own.
+    pub own_bare: Option<f64>,
+    pub allocations: String,
+    /// Millions of calls in a second, by two threads together.
+    pub rate: f64,
+}
+
+#[derive(Debug)]
+pub struct Results {
+    /// The least added first.
+    pub rows: Vec<Row>,
+    /// Nanoseconds of a call of the inner service alone.
+    pub bare: f64,
+    pub bare_rate: f64,
+}
+
+/// # Panics
+///
+/// If a peer does not put the token on.
+pub fn all() -> Results {
+    let surroundings = Surroundings::start();
+    let running: Vec<_> = ALL.iter().map(|entry| (entry.start)(&surroundings)).collect();
+    for (entry, peer) in ALL.iter().zip(&running) {
+        assert!(peer.carries_token(), "{} does not put the token on", entry.name);
+    }
+    let times = times(&running);
+    let rates = rates(&running);
+    let allocations = allocations();
+    let rows = ALL.iter().zip(&running).enumerate().map(|(i, (entry, _))| {
+        let (with, own_bare) = times.peers[i];
+        Row {
+            name: entry.name,
+            package: entry.package,
+            added: with - own_bare.unwrap_or(times.bare),
+            own_bare,
+            allocations: allocations[i].clone(),
+            rate: rates[i + 1],
+        }
+    });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_by(|a, b| a.added.total_cmp(&b.added));
+    Results { rows, bare: times.bare, bare_rate: rates[0] }
+}
+
+struct Times {
+    bare: f64,
+    /// With the peer, and its own bare call.
+    peers: Vec<(f64, Option<f64>)>,
+}
+
+fn times(running: &[Box<dyn Running>]) -> Times {
+    let mut cases = vec![Case::new("bare", bare())];
+    let mut places = Vec::new();
+    for peer in running {
+        cases.push(Case::new("with", peer.calls()));
+        let with = cases.len() - 1;
+        let own_bare = peer.own_bare().map(|calls| {
+            cases.push(Case::new("own bare", calls));
+            cases.len() - 1
+        });
+        places.push((with, own_bare));
+    }
+    interleave(&mut cases, ROUNDS, CALLS);
+    let median = |place: usize| cases[place].median();
+    let peers = places.into_iter().map(|(with, own_bare)| (median(with), own_bare.map(median))).collect();
+    Times { bare: median(0), peers }
+}
+
+/// The bare call's first.
+fn rates(running: &[Box<dyn Running>]) -> Vec<f64> {
+    let mut cases = vec![Case::threaded("bare", THREADS, bare)];
+    cases.extend(running.iter().map(|peer| Case::threaded("with", THREADS, || peer.calls())));
+    interleave(&mut cases, THREADED_ROUNDS, THREADED_CALLS);
+    cases.iter().map(|case| THREADS as f64 * 1e3 / case.median()).collect()
+}
+
+/// Counted by another program, since counting slows down every allocation.
+fn allocations() -> Vec<String> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["run", "--quiet", "--release", "--bin", "allocations"])
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let counts = String::from_utf8(output.stdout).expect("counts are printed");
+    let counts: Vec<_> = counts.lines().map(String::from).collect();
+    assert_eq!(counts.len(), ALL.len());
+    counts
+}
