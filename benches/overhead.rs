@@ -1,0 +1,218 @@
+//! What the layer adds to a call, beside a token that never changes, in one table: `cargo bench --bench overhead`.
+//!
+//! All cases are timed in turns, so that ratios within one run can be trusted where nanoseconds cannot.
+
+#[path = "common/mod.rs"]
+mod common;
+
+use std::{
+    future::{Future, pending, ready},
+    hint::black_box,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Waker},
+    time::{Duration, Instant},
+};
+
+use common::{
+    HandWritten, Inner, Requests, call, refresher, secret,
+    timing::{Case, interleave, median},
+};
+use http::{HeaderValue, Request, Response};
+use tokio::{runtime::Runtime, sync::Notify, task::JoinSet};
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower_auth_refresh::{AccessToken, AuthRefreshLayer, AuthRefresher, LoginRequest, NeverRejected, ReplayClone};
+use tower_http::auth::AddAuthorizationLayer;
+
+fn main() {
+    // `cargo test --benches` only wants to know that it runs.
+    let quick = !std::env::args().any(|argument| argument == "--bench");
+    let (rounds, calls) = if quick { (1, 100) } else { (51, 20_000) };
+    one_thread(rounds, calls);
+    threads(if quick { 1 } else { 21 }, if quick { 100 } else { 200_000 });
+    cold_start(if quick { &[10] } else { &[1_000, 10_000] });
+    refresh_under_load(if quick { 100 } else { 200_000 });
+}
+
+/// One service that lives long, called so many times.
+fn long_lived<S>(mut service: S) -> impl FnMut(u32)
+where
+    S: Service<Request<()>, Response = Response<()>>,
+{
+    let requests = Requests::new();
+    move |calls| {
+        for _ in 0..calls {
+            call(black_box(&mut service), requests.next());
+        }
+    }
+}
+
+/// A clone of the service for each call.
+fn cloned<S>(service: &S) -> impl FnMut(u32)
+where
+    S: Service<Request<()>, Response = Response<()>> + Clone,
+{
+    let requests = Requests::new();
+    move |calls| {
+        for _ in 0..calls {
+            call(&mut black_box(service).clone(), requests.next());
+        }
+    }
+}
+
+fn one_thread(rounds: usize, calls: u32) {
+    let (_runtime, refresher) = refresher();
+    let layer = AuthRefreshLayer::new(refresher);
+    let fixed = AddAuthorizationLayer::bearer(&secret()).layer(Inner);
+    let value = HeaderValue::try_from(format!("Bearer {}", secret())).unwrap();
+    let ours = layer.layer(Inner);
+    let no_rejections = layer.clone().reject_on(NeverRejected);
+    let replay = layer.clone().replay(ReplayClone);
+    let origins = layer.clone().allow_origin("https://api.example.com").unwrap();
+    let mut cases = vec![
+        Case::new("bare", long_lived(Inner)),
+        Case::new("AddAuthorizationLayer", long_lived(fixed.clone())),
+        Case::new("hand-written insert", long_lived(HandWritten { inner: Inner, value })),
+        Case::new("ours", long_lived(ours.clone())),
+        Case::new("ours, no rejections", long_lived(no_rejections.layer(Inner))),
+        Case::new("ours, origins", long_lived(origins.layer(Inner))),
+        Case::new("ours, replay", long_lived(replay.layer(Inner))),
+        Case::new("ours, no token yet", no_token_yet()),
+        Case::new("AddAuthorizationLayer, a clone a call", cloned(&fixed)),
+        Case::new("ours, a clone a call", cloned(&ours)),
+    ];
+    interleave(&mut cases, rounds, calls);
+    let bare = cases[0].median();
+    let fixed = cases[1].median() - bare;
+    println!("One thread: nanoseconds added to a call of {bare:.0} ns\n");
+    println!("| {:<38} | added ns | ratio |\n| {:-<38} | -------: | ----: |", "", "");
+    for case in &cases[1..] {
+        let added = case.median() - bare;
+        println!("| {:<38} | {added:8.1} | {:5.2} |", case.name, added / fixed);
+    }
+}
+
+/// Calls that find no token: each begins to wait, and is dropped.
+fn no_token_yet() -> impl FnMut(u32) {
+    let runtime = Runtime::new().unwrap();
+    let refresher = AuthRefresher::new(service_fn(|_: LoginRequest| pending::<Result<AccessToken, BoxError>>()));
+    let mut service = AuthRefreshLayer::new(refresher).layer(Inner);
+    let requests = Requests::new();
+    move |calls| {
+        let _entered = runtime.enter();
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..calls {
+            let future = pin!(service.call(requests.next()));
+            assert!(black_box(future.poll(&mut context)).is_pending());
+        }
+    }
+}
+
+fn threads(rounds: usize, calls: u32) {
+    let (_runtime, refresher) = refresher();
+    let ours = AuthRefreshLayer::new(refresher).layer(Inner);
+    let fixed = AddAuthorizationLayer::bearer(&secret()).layer(Inner);
+    println!("\nMillion calls a second, of all threads\n");
+    println!("| threads | | AddAuthorizationLayer | ours | ratio |\n| --: | --- | --: | --: | --: |");
+    for threads in [1, 2, 4] {
+        let mut cases = [
+            Case::threaded("fixed", threads, || long_lived(fixed.clone())),
+            Case::threaded("ours", threads, || long_lived(ours.clone())),
+            // Shared by reference: what each thread clones is the one service.
+            Case::threaded("fixed, cloned", threads, || cloned(&fixed)),
+            Case::threaded("ours, cloned", threads, || cloned(&ours)),
+        ];
+        interleave(&mut cases, rounds, calls);
+        let rate = |case: &Case<'_>| threads as f64 * 1e3 / case.median();
+        for (what, [fixed, ours]) in
+            [("one service lives long", [&cases[0], &cases[1]]), ("a clone a call", [&cases[2], &cases[3]])]
+        {
+            let (fixed, ours) = (rate(fixed), rate(ours));
+            println!("| {threads} | {what} | {fixed:.2} | {ours:.2} | {:.2} |", ours / fixed);
+        }
+    }
+}
+
+/// So many requests wait for the first token: how long from its coming until all are answered.
+fn cold_start(sizes: &[usize]) {
+    println!(
+        "\nCold start\n\n| requests that wait | logins | from the token to the last answer | each |\n| --: | --: | --: | --: |"
+    );
+    for &size in sizes {
+        let (logins, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
+        let (counted, opened) = (logins.clone(), gate.clone());
+        let refresher = AuthRefresher::new(service_fn(move |_: LoginRequest| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let opened = opened.clone();
+            async move {
+                opened.notified().await;
+                AccessToken::bearer(secret())
+            }
+        }));
+        let client = AuthRefreshLayer::new(refresher).layer(Inner);
+        let took = Runtime::new().unwrap().block_on(async {
+            let mut answers = JoinSet::new();
+            for _ in 0..size {
+                let client = client.clone();
+                answers.spawn(async move { client.oneshot(Requests::new().next()).await.unwrap() });
+            }
+            while logins.load(Ordering::Relaxed) == 0 {
+                tokio::task::yield_now().await;
+            }
+            let start = Instant::now();
+            gate.notify_one();
+            while answers.join_next().await.is_some() {}
+            start.elapsed()
+        });
+        let each = took / u32::try_from(size).unwrap_or(u32::MAX);
+        println!("| {size} | {} | {took:.1?} | {each:.0?} |", logins.load(Ordering::Relaxed));
+    }
+}
+
+/// The slowest calls with a refresh every other batch, and without.
+fn refresh_under_load(calls: u32) {
+    let runtime = Runtime::new().unwrap();
+    let logins = AtomicUsize::new(0);
+    let refresher = AuthRefresher::new(service_fn(move |_: LoginRequest| {
+        let nth = logins.fetch_add(1, Ordering::Relaxed);
+        ready(AccessToken::bearer(format!("{}{nth}", secret())).map_err(BoxError::from))
+    }));
+    runtime.block_on(refresher.ready()).unwrap();
+    let mut client = AuthRefreshLayer::new(refresher.clone()).layer(Inner);
+    let requests = Requests::new();
+    let (mut quiet, mut refreshed) = (Vec::new(), Vec::new());
+    for batch in 0..20 {
+        let refresh = (batch % 2 == 1).then(|| {
+            let refresher = refresher.clone();
+            runtime.spawn(async move { refresher.refresh().await.map(drop) })
+        });
+        let slowest = (0..calls / 20)
+            .map(|_| {
+                let request = requests.next();
+                let start = Instant::now();
+                call(&mut client, request);
+                start.elapsed()
+            })
+            .max();
+        match refresh {
+            Some(done) => {
+                runtime.block_on(done).unwrap().unwrap();
+                refreshed.push(micros(slowest));
+            }
+            None => quiet.push(micros(slowest)),
+        }
+    }
+    println!(
+        "\nThe slowest call of {} in a batch, median of 10 batches: {:.1} us, with a refresh meanwhile {:.1} us",
+        calls / 20,
+        median(quiet),
+        median(refreshed)
+    );
+}
+
+fn micros(time: Option<Duration>) -> f64 {
+    time.unwrap_or_default().as_secs_f64() * 1e6
+}
