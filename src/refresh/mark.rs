@@ -82,3 +82,22 @@ impl Drop for Registration {
         registry().entries.remove(&self.mark(0).refresher());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refresher_is_known_while_its_registration_lasts_and_its_tokens_are_told_apart() {
+        let one = Registration::new(Weak::new());
+        let other = Registration::new(Weak::new());
+        assert_ne!(one.mark(1), one.mark(2));
+        assert_ne!(one.mark(1), other.mark(1));
+        assert_eq!(one.mark(1 << 32).get(), one.mark(0).get(), "generations go on beyond what a mark can tell");
+        let number = one.mark(7).refresher();
+        assert!(registry().entries.contains_key(&number));
+        drop(one);
+        assert!(!registry().entries.contains_key(&number));
+        assert!(!other.mark(1).reject(None), "the last handle is gone");
+    }
+}
