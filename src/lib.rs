@@ -46,8 +46,9 @@
 //!
 //! In short (at length, with the defaults: [`reliability`]):
 //!
-//! - With a token, a call costs one look into a shared cell, one insert, and one clone each of a header value and a
-//!   handle (for a later rejection): no lock, no clock, no allocation (but for what `arc-swap` sets up at a thread's first look).
+//! - With a token, a call costs one look at a shared cell, one clone of a header value and one insert, hardly more than a
+//!   header that never changes: no lock, no clock, no allocation (but for what `arc-swap` sets up at a thread's first look),
+//!   and no count of references that threads would fight over.
 //! - A token is refreshed before its end, in a task of its own. No request waits for that.
 //! - One login at a time, however many wait for it; they share its success and its failure.
 //! - A failed login never displaces a token that is still good, and none is the last: the next comes after a pause.

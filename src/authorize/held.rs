@@ -37,7 +37,10 @@ impl Held {
         headers: &mut HeaderMap,
     ) -> Option<Mark> {
         let current = refresher.current();
-        let lease = current.as_ref()?;
+        let Some(lease) = &*current else {
+            *self = Self::Nothing;
+            return None;
+        };
         let (mark, value) = (refresher.mark(lease), lease.header.mine());
         placement.put(headers, value);
         *self = match self {
