@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use http::{Request, Response, uri::Scheme};
+use http::{Request, Response};
 use tower_service::Service;
 
 use super::{
@@ -86,7 +86,7 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
     /// Puts the token on the request, if nothing is out of the ordinary and there is one.
     #[inline]
     fn authorize<B>(&mut self, request: &mut Request<B>) -> Option<Mark> {
-        let ordinary = (self.simple && request.uri().scheme() == Some(&Scheme::HTTPS)) || self.is_ordinary(request);
+        let ordinary = (self.simple && request.uri().scheme_str() == Some("https")) || self.is_ordinary(request);
         if !ordinary || (!request.extensions().is_empty() && min_life(request.extensions()).is_some()) {
             return None;
         }
