@@ -51,7 +51,7 @@
 //! | A rejection counts against the token that was sent. If there is a newer one already it costs no login; however many requests had the same token rejected, there is one login. | |
 //! | If no newer token comes, the caller gets the rejection as it was. | |
 //! | The challenge (`WWW-Authenticate`) reaches the login service. | |
-//! | A token that is very young is not dropped for a rejection: it may not be valid everywhere yet. | younger than 1 s |
+//! | A token that is very young is not dropped for a rejection: it may not be valid everywhere yet. | younger than 1 s, or than an eighth of its life |
 //! | An API that rejects for reasons of its own causes no login storm. | 6 logins a minute at most |
 //!
 //! # Where tokens go

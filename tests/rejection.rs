@@ -110,6 +110,19 @@ async fn without_replay_the_caller_gets_the_rejection_and_the_next_request_the_f
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_token_of_a_short_life_is_replaced_when_an_eighth_of_it_is_over() {
+    for (age, replaced) in [(200, false), (300, true)] {
+        let logins = Logins::default();
+        let refresher = logins.refresher(|n| ready(token(n, secs(2))));
+        refresher.ready().await.unwrap();
+        sleep(Duration::from_millis(age)).await;
+        let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api(only("Bearer t2")));
+        let status = client.oneshot(request()).await.unwrap().status();
+        assert_eq!(status == 200, replaced, "rejected after {age} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_late_rejection_of_an_old_token_costs_no_login_and_is_replayed_with_the_newer_one() {
     let logins = Logins::default();
     let refresher = refresher(&logins);

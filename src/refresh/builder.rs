@@ -171,7 +171,8 @@ impl AuthRefresherBuilder {
         self
     }
 
-    /// How long a token must have been in use for a rejection to count. 1 second by default.
+    /// How long a token must have been in use for a rejection to count: 1 second by default, and never more than an eighth
+    /// of its lifetime.
     ///
     /// A token that has just been issued may not be valid everywhere yet, and another would be no better.
     pub fn min_rejection_age(mut self, age: Duration) -> Self {

@@ -83,6 +83,11 @@ impl Lease {
         self.received.age(now)
     }
 
+    /// From what age a rejection of it counts: `min_age`, but of a short life no more than an eighth.
+    pub(crate) fn min_rejection_age(&self, min_age: Duration) -> Duration {
+        self.lifetime.map_or(min_age, |lifetime| min_age.min(lifetime / 8))
+    }
+
     /// Whether the token's life has ended.
     pub(crate) fn is_expired(&self, now: Moment) -> bool {
         self.until_expired(now) == Some(Duration::ZERO)
@@ -206,6 +211,14 @@ mod tests {
         assert_eq!(lease.token.expiry(), Expiry::Unknown);
         let never = AccessToken::bearer("abc").unwrap().with_expiry(Expiry::Never);
         assert_eq!(Lease::new(never, 1, sent, &schedule, 0.0).until_expired(sent), None);
+    }
+
+    #[test]
+    fn a_short_life_is_not_spent_too_young_to_be_rejected() {
+        let of = |expiry| lease(expiry, start()).min_rejection_age(secs(1));
+        assert_eq!(of(Expiry::In(secs(3600))), secs(1));
+        assert_eq!(of(Expiry::In(secs(2))), Duration::from_millis(250));
+        assert_eq!(of(Expiry::Never), secs(1));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::{
     current::Current,
     lease::{Lease, Moment},
     mark::Mark,
-    rejections::Rejections,
+    rejections::{RejectionLimit, Rejections},
     status::{State, Status},
     wait,
     worker::{Duty, Worker},
@@ -174,15 +174,16 @@ impl Shared {
     pub(crate) fn reject(&self, rejected: Mark, challenge: Option<HeaderValue>) -> bool {
         let now = self.now();
         let mut shelf = self.shelf();
-        let Some((generation, age)) = self.lying(&shelf).map(|lease| (lease.generation, lease.time_in_use(now))) else {
-            return true;
-        };
+        let Some(lease) = self.lying(&shelf) else { return true };
+        let generation = lease.generation;
         if self.current.mark_of(generation) != rejected {
             return true;
         }
         let counts = {
             let mut rejections = self.rejections.lock().unwrap_or_else(PoisonError::into_inner);
-            rejections.allow(&self.settings.rejections, age, now.monotonic)
+            let settings = self.settings.rejections;
+            let limit = RejectionLimit { min_age: lease.min_rejection_age(settings.min_age), ..settings };
+            rejections.allow(&limit, lease.time_in_use(now), now.monotonic)
         };
         if counts {
             self.drop_token(&mut shelf, generation, challenge);

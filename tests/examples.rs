@@ -1,0 +1,21 @@
+//! The examples end well.
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "they are programs of their own")]
+
+use std::time::Duration;
+
+#[path = "../examples/custom_login.rs"]
+mod custom_login;
+#[path = "../examples/hyper_client.rs"]
+mod hyper_client;
+
+#[tokio::test]
+async fn a_login_of_ones_own_is_tried_again_and_its_failure_told() {
+    custom_login::run(Duration::from_secs(1)).await.unwrap();
+}
+
+#[tokio::test]
+async fn hypers_client_gets_through_refreshes_and_a_revocation() {
+    let outcome = hyper_client::run(Duration::from_secs(3)).await.unwrap();
+    assert_eq!(outcome.failed, 0, "{outcome:?}");
+    assert!(outcome.requests > 0 && outcome.logins >= 3, "{outcome:?}");
+}
