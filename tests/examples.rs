@@ -1,5 +1,5 @@
 //! The examples end well.
-#![allow(dead_code, missing_docs, unreachable_pub, reason = "they are programs of their own")]
+#![allow(clippy::duplicate_mod, dead_code, missing_docs, unreachable_pub, reason = "they are programs of their own")]
 
 use std::time::Duration;
 
@@ -7,6 +7,10 @@ use std::time::Duration;
 mod custom_login;
 #[path = "../examples/hyper_client.rs"]
 mod hyper_client;
+#[path = "../examples/reqwest_client.rs"]
+mod reqwest_client;
+#[path = "../examples/tonic_client.rs"]
+mod tonic_client;
 
 #[tokio::test]
 async fn a_login_of_ones_own_is_tried_again_and_its_failure_told() {
@@ -18,4 +22,18 @@ async fn hypers_client_gets_through_refreshes_and_a_revocation() {
     let outcome = hyper_client::run(Duration::from_secs(3)).await.unwrap();
     assert_eq!(outcome.failed, 0, "{outcome:?}");
     assert!(outcome.requests > 0 && outcome.logins >= 3, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn reqwests_client_gets_through_refreshes_and_a_revocation_and_an_upload_comes_back() {
+    let outcome = reqwest_client::run(Duration::from_secs(3)).await.unwrap();
+    assert_eq!(outcome.failed, 0, "{outcome:?}");
+    assert!(outcome.requests > 0 && outcome.logins >= 3 && outcome.upload_came_back, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_tonic_channel_gets_through_refreshes_and_a_revocation_and_its_stream_goes_on() {
+    let outcome = tonic_client::run(Duration::from_secs(3)).await.unwrap();
+    assert_eq!(outcome.failed, 0, "{outcome:?}");
+    assert!(outcome.calls > 0 && outcome.logins >= 3 && outcome.messages > 1, "{outcome:?}");
 }
