@@ -9,9 +9,7 @@
 //! `FollowRedirect` above the layer asks for a token at each hop.
 
 use std::{
-    convert::Infallible,
     future::Future,
-    net::SocketAddr,
     pin::Pin,
     process::ExitCode,
     task::{Context, Poll},
@@ -19,14 +17,13 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header::AUTHORIZATION};
-use http_body_util::{BodyExt, Either, Empty};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use http::{Request, Response, StatusCode};
+use http_body_util::BodyExt;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, ReplayClone};
 
+#[path = "echo/mod.rs"]
+mod echo;
 #[path = "issuer/mod.rs"]
 mod issuer;
 
@@ -81,7 +78,7 @@ pub struct Outcome {
 /// Sends a request every 50 ms, for so long, and then 10 MiB. In the middle all tokens are taken back.
 pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
     let issuer = Issuer::new(Duration::from_secs(2));
-    let url = format!("http://{}/", serve(issuer.clone()).await?);
+    let url = format!("http://{}/", echo::serve(issuer.clone()).await?);
 
     let refresher = AuthRefresher::new(issuer.login());
     let reqwest = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
@@ -116,25 +113,4 @@ pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
     let upload: Bytes = (0..10 << 20).map(|nth: u32| nth.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
     outcome.upload_came_back = send(upload.clone()).await? == (StatusCode::OK, upload);
     Ok(outcome)
-}
-
-/// Sends back what it is sent, if the token is valid.
-async fn serve(issuer: Issuer) -> Result<SocketAddr, BoxError> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
-    let addr = listener.local_addr()?;
-    let answer = move |request: Request<Incoming>| {
-        let valid = request.headers().get(AUTHORIZATION).is_some_and(|header| issuer.accepts(header.as_bytes()));
-        let mut response = Response::new(Either::Right(Empty::<Bytes>::new()));
-        match valid {
-            true => *response.body_mut() = Either::Left(request.into_body()),
-            false => *response.status_mut() = StatusCode::UNAUTHORIZED,
-        }
-        async { Ok::<_, Infallible>(response) }
-    };
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer.clone())));
-        }
-    });
-    Ok(addr)
 }

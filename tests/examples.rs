@@ -9,6 +9,8 @@ mod custom_login;
 mod hyper_client;
 #[path = "../examples/reqwest_client.rs"]
 mod reqwest_client;
+#[path = "../examples/reverse_proxy/main.rs"]
+mod reverse_proxy;
 #[path = "../examples/tonic_client.rs"]
 mod tonic_client;
 
@@ -36,4 +38,11 @@ async fn a_tonic_channel_gets_through_refreshes_and_a_revocation_and_its_stream_
     let outcome = tonic_client::run(Duration::from_secs(3)).await.unwrap();
     assert_eq!(outcome.failed, 0, "{outcome:?}");
     assert!(outcome.calls > 0 && outcome.logins >= 3 && outcome.messages > 1, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_proxy_puts_the_token_on_what_it_forwards_and_ends_with_its_last_answer() {
+    let outcome = reverse_proxy::show(Duration::from_secs(3)).await.unwrap();
+    assert_eq!(outcome.failed, 0, "{outcome:?}");
+    assert!(outcome.requests > 0 && outcome.logins >= 2 && outcome.upload_came_back, "{outcome:?}");
 }

@@ -1,0 +1,33 @@
+//! A server that sends back what it is sent, if the token is valid.
+
+use std::{convert::Infallible, io, net::SocketAddr};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header::AUTHORIZATION};
+use http_body_util::{Either, Empty};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+
+use super::issuer::Issuer;
+
+/// Serves on the loopback for as long as the runtime lives.
+pub(crate) async fn serve(issuer: Issuer) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let addr = listener.local_addr()?;
+    let answer = move |request: Request<Incoming>| {
+        let valid = request.headers().get(AUTHORIZATION).is_some_and(|header| issuer.accepts(header.as_bytes()));
+        let mut response = Response::new(Either::Right(Empty::<Bytes>::new()));
+        match valid {
+            true => *response.body_mut() = Either::Left(request.into_body()),
+            false => *response.status_mut() = StatusCode::UNAUTHORIZED,
+        }
+        async { Ok::<_, Infallible>(response) }
+    };
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer.clone())));
+        }
+    });
+    Ok(addr)
+}
