@@ -4,7 +4,7 @@
 //! cargo run --example hyper_client
 //! ```
 //!
-//! In the middle the server takes back all tokens. The request that finds out is sent once more, with a newer one.
+//! Meanwhile the server takes back all tokens. The request that finds out is sent once more, with a newer one.
 
 use std::{
     process::ExitCode,
@@ -81,9 +81,10 @@ pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
         ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone)).service(hyper);
 
     let (start, mut outcome) = (Instant::now(), Outcome { requests: 0, failed: 0, logins: 0 });
-    let mut revoked = false;
+    let (mut newest, mut revoked) = (start, false);
     while start.elapsed() < lasting {
-        if !revoked && start.elapsed() > lasting / 2 {
+        // Not a token that is quite new: it might not be valid everywhere yet, and its rejection would not count.
+        if !revoked && start.elapsed() > lasting / 3 && newest.elapsed() > Duration::from_millis(500) {
             revoked = true;
             server.revoke();
             println!("{:4.1}s  the server has taken back all tokens", start.elapsed().as_secs_f32());
@@ -98,6 +99,7 @@ pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
         response.into_body().collect().await?;
         if server.logins() > outcome.logins {
             outcome.logins = server.logins();
+            newest = Instant::now();
             let generation = refresher.status().generation;
             println!("{:4.1}s  token #{generation}", start.elapsed().as_secs_f32());
         }
