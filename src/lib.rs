@@ -60,13 +60,20 @@
 //! # Features
 //!
 //! By default: `arthur` (the [Arthur API](arthur)), `http-client` (a [ready-made HTTP client](http_client) for logins), `jwt`
-//! ([`Expiry::from_jwt`]), `replay-buffered` ([`ReplayBuffered`]) and `tracing` (events of the token's life). Besides: `jwt-verify`, the check of the signature of the Arthur API's tokens.
+//! ([`Expiry::from_jwt`]), `replay-buffered` ([`ReplayBuffered`]) and `tracing` (events of the token's life). Besides: `jwt-verify`, the check of the signature of the Arthur API's tokens,
+//! and `test-util`: a [kit](test_util) for tests.
 //! Without any, the layer and the refresher remain; they work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]
 // The links to features that are off lead nowhere; with all of them on, every link is checked.
 #![cfg_attr(
-    not(all(feature = "arthur", feature = "http-client", feature = "jwt", feature = "replay-buffered")),
+    not(all(
+        feature = "arthur",
+        feature = "http-client",
+        feature = "jwt",
+        feature = "replay-buffered",
+        feature = "test-util"
+    )),
     allow(rustdoc::broken_intra_doc_links)
 )]
 
@@ -88,6 +95,9 @@ pub mod arthur;
 pub mod http_client;
 
 pub mod reliability;
+#[cfg(feature = "test-util")]
+#[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
+pub mod test_util;
 
 pub use authorize::{
     AuthRefresh, AuthRefreshLayer, ClassifyRejection, GrpcUnauthenticated, InvalidOrigin, MinTokenLife, NeverRejected,
