@@ -60,8 +60,8 @@
 //! # Features
 //!
 //! By default: `arthur` (the [Arthur API](arthur)), `http-client` (a [ready-made HTTP client](http_client) for logins), `jwt`
-//! ([`Expiry::from_jwt`]), `replay-buffered` ([`ReplayBuffered`]) and `tracing` (events of the token's life). Besides: `jwt-verify`, the check of the signature of the Arthur API's tokens,
-//! and `test-util`: a [kit](test_util) for tests.
+//! ([`Expiry::from_jwt`]), `replay-buffered` ([`ReplayBuffered`]) and `tracing` (events of the token's life). Besides: `jwt-verify`, the check of the signature of the Arthur API's tokens;
+//! `metrics`, counts and times of the token's life ([`observability`]); and `test-util`: a [kit](test_util) for tests.
 //! Without any, the layer and the refresher remain; they work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]
@@ -94,6 +94,7 @@ pub mod arthur;
 #[cfg_attr(docsrs, doc(cfg(feature = "http-client")))]
 pub mod http_client;
 
+pub mod observability;
 pub mod reliability;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]

@@ -145,13 +145,5 @@
 //! # Watching
 //!
 //! [`AuthRefresher::status`](crate::AuthRefresher::status) is a snapshot,
-//! [`AuthRefresher::subscribe`](crate::AuthRefresher::subscribe) a watch of it. With the `tracing` feature these events have the
-//! target `tower_auth_refresh`:
-//!
-//! | event | level | fields |
-//! | --- | --- | --- |
-//! | login started | debug | `reason`, `attempt` |
-//! | login succeeded | info | `generation`, `took` |
-//! | login failed | warn | `error`, `failures`, `took`, `pause` |
-//! | the token has expired | info | `generation` |
-//! | the token is not accepted | info, or debug if nothing is done about it | `generation` |
+//! [`AuthRefresher::subscribe`](crate::AuthRefresher::subscribe) a watch of it. For metrics, events and spans see
+//! [`observability`](crate::observability).

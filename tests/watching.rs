@@ -17,6 +17,7 @@ use tower_auth_refresh::{AuthRefreshLayer, BoxError, Clock, Expiry, LoginReason,
 use tracing::{
     Event, Instrument,
     field::{Field, Visit},
+    span::{Attributes, Id, Record},
     subscriber::Subscriber,
 };
 use tracing_subscriber::{
@@ -189,7 +190,7 @@ impl Visit for Fields<'_> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_events_of_a_tokens_life_are_told_in_order_and_in_no_callers_span() {
+async fn the_events_of_a_tokens_life_are_told_in_order_and_in_no_callers_span_but_the_logins_own() {
     let recorder = Recorder::default();
     let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
 
@@ -210,17 +211,57 @@ async fn the_events_of_a_tokens_life_are_told_in_order_and_in_no_callers_span() 
     assert_eq!(
         told,
         [
-            "DEBUG login started reason=First attempt=1",
-            "INFO login succeeded generation=1 took=1s",
-            "DEBUG login started reason=Expiring attempt=1",
-            "WARN login failed error=the login failed: down failures=1 took=1s pause=500ms",
-            "DEBUG login started reason=Expiring attempt=2",
-            "WARN login failed error=the login failed: down failures=2 took=1s pause=1s",
-            "DEBUG login started reason=Expiring attempt=3",
-            "INFO login succeeded generation=2 took=1s",
+            "DEBUG login started reason=First attempt=1 in login",
+            "INFO login succeeded generation=1 took=1s in login",
+            "DEBUG login started reason=Expiring attempt=1 in login",
+            "WARN login failed error=the login failed: down failures=1 took=1s pause=500ms in login",
+            "DEBUG login started reason=Expiring attempt=2 in login",
+            "WARN login failed error=the login failed: down failures=2 took=1s pause=1s in login",
+            "DEBUG login started reason=Expiring attempt=3 in login",
+            "INFO login succeeded generation=2 took=1s in login",
             "INFO the token is not accepted generation=2",
-            "DEBUG login started reason=Rejected { challenge: None } attempt=1",
-            "WARN login failed error=the login failed: down failures=1 took=1s pause=500ms",
+            "DEBUG login started reason=Rejected { challenge: None } attempt=1 in login",
+            "WARN login failed error=the login failed: down failures=1 took=1s pause=500ms in login",
+        ]
+    );
+}
+
+/// Spans of logins as they are made, and what is recorded on them later.
+#[derive(Clone, Default)]
+struct Spans(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
+    fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
+        if attributes.metadata().name() == "login" {
+            let mut told = format!("login root={}", attributes.is_root());
+            attributes.record(&mut Fields(&mut told));
+            self.0.lock().unwrap().push(told);
+        }
+    }
+    fn on_record(&self, _: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        let mut told = String::new();
+        values.record(&mut Fields(&mut told));
+        self.0.lock().unwrap().push(told);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_login_is_a_span_without_parent_that_tells_its_reason_its_attempt_and_its_outcome() {
+    let spans = Spans::default();
+    let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
+    let logins = Logins::default();
+    let builder = logins.builder(|n| async move { if n == 1 { Err("down".into()) } else { token(n, HOUR) } });
+    let refresher = builder.name("billing").build().unwrap();
+    send(&refresher).instrument(tracing::info_span!("request")).await.unwrap_err();
+    sleep(secs(1)).await;
+    send(&refresher).instrument(tracing::info_span!("request")).await.unwrap();
+    assert_eq!(
+        *spans.0.lock().unwrap(),
+        [
+            r#"login root=true reason="first" attempt=1 refresher="billing""#,
+            r#" outcome="failure_transient""#,
+            r#"login root=true reason="first" attempt=2 refresher="billing""#,
+            r#" outcome="success""#,
         ]
     );
 }

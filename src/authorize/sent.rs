@@ -120,6 +120,7 @@ impl<S, B, P: ReplayPolicy<B>, C: ClassifyRejection> Sent<S, B, P, C> {
         }
         let mut request = P::again(request)?;
         *request.headers_mut().get_mut(&header)? = newer.clone();
+        refresher.events().replayed();
         // This is the last time: nothing is kept.
         let tell = self.tell.map(|_| TokenInfo::of(lease));
         Some(Again { inner, request, sent: Sent { mark: refresher.mark(lease), tell, kept: None, ..self } })

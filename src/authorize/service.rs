@@ -117,6 +117,7 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
                 return ResponseFuture::slow(Slow::Called { future: self.inner.call(request), sent: None });
             }
             Verdict::Refuse(why) => {
+                self.refresher.events().refused(why);
                 self.give_slot_back();
                 return ResponseFuture::slow(Slow::Refused { why });
             }

@@ -50,8 +50,11 @@ where
     pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, Error<S::Error>>> {
         loop {
             let next = match self.as_mut().project() {
-                SlowProj::Token { token, .. } => {
-                    let lease = ready!(token.as_mut().poll(cx)).map_err(Error::Login)?;
+                SlowProj::Token { token, refresher, .. } => {
+                    let lease = ready!(token.as_mut().poll(cx)).map_err(|error| {
+                        refresher.events().without_token(&error);
+                        Error::Login(error)
+                    })?;
                     let SlowOwned::Token { refresher, rules, inner, request, .. } = self.as_mut().take() else {
                         continue;
                     };

@@ -13,7 +13,7 @@ use super::{
     AuthRefresher, idle::Idle, lease::Moment, ledger::Ledger, rejections::RejectionLimit, schedule::Schedule,
     shared::Shared, worker::Duty,
 };
-use crate::{AccessToken, BoxError, Clock, LoginRequest, SystemClock, login::Login};
+use crate::{AccessToken, BoxError, Clock, LoginRequest, SystemClock, events::Events, login::Login};
 
 /// The longest that any setting may be: no deadline of ours overflows.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -27,6 +27,7 @@ pub(crate) struct Settings {
     pub(crate) no_token: NoTokenPolicy,
     pub(crate) rejections: RejectionLimit,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) events: Events,
 }
 
 impl Default for Settings {
@@ -44,6 +45,7 @@ impl Default for Settings {
             no_token: NoTokenPolicy::Fail,
             rejections: RejectionLimit { min_age: Duration::from_secs(1), burst: 6, per: Duration::from_secs(60) },
             clock: Arc::new(SystemClock),
+            events: Events::default(),
         }
     }
 }
@@ -98,6 +100,15 @@ impl AuthRefresherBuilder {
             pause_when_idle: None,
             settings: Settings::default(),
         }
+    }
+
+    /// A name for this refresher, such as that of the API it is for. None by default.
+    ///
+    /// What is told of a refresher has its name: the label `refresher` of its [metrics](crate::observability) (`default`
+    /// without a name), and the field `refresher` of its events and spans. Give each one a name if there are several.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.settings.events = Events::named(name.into().into());
+        self
     }
 
     /// A token to start with, so that the first request need not wait for a login. Its lifetime counts from

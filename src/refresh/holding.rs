@@ -9,7 +9,7 @@ use super::{
     schedule::Schedule,
     shared::Demand,
 };
-use crate::{AccessToken, LoginError, events, login::Kind};
+use crate::{AccessToken, LoginError, events::Events, login::Kind};
 
 /// A machine may sleep, or its clock be set, between any two looks at the clocks.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -42,15 +42,15 @@ impl Holding {
     }
 
     /// Lets go of a token that has been rejected or may be used no more; returns its generation.
-    pub(crate) fn let_go(&mut self, now: Moment, demand: &Demand) -> Option<u64> {
+    pub(crate) fn let_go(&mut self, now: Moment, demand: &Demand, events: &Events) -> Option<u64> {
         let lease = self.lease.as_ref()?;
         let generation = lease.generation;
         if lease.is_expired(now) && self.told_expired != generation {
             self.told_expired = generation;
-            events::expired(generation);
+            events.expired(generation);
         }
         if generation <= demand.rejected {
-            events::rejected(generation);
+            events.rejected(generation);
             let value = lease.token.header_value().clone();
             self.rejected = Some(Rejected { value, came_again: false, challenge: demand.challenge.clone() });
         } else if !lease.is_unusable(now) {

@@ -78,6 +78,11 @@ impl Lease {
         Self { received: now, ..self }
     }
 
+    /// When the token ends, by the wall clock; `None` if it has no known end.
+    pub(crate) fn end(&self) -> Option<SystemTime> {
+        self.sent.wall.checked_add(self.lifetime?)
+    }
+
     /// How long the token has been in use.
     pub(crate) fn time_in_use(&self, now: Moment) -> Duration {
         self.received.age(now)

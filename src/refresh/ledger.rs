@@ -12,7 +12,7 @@ use super::{
     shared::{Demand, Shared},
     status::{State, Status},
 };
-use crate::{AccessToken, LoginError, LoginReason, events};
+use crate::{AccessToken, LoginError, LoginReason, events::LoginSpan};
 
 /// It outlives the runtime of any one worker.
 pub(crate) struct Ledger {
@@ -134,7 +134,13 @@ impl Ledger {
     }
 
     /// Takes in how a login ended, and says when the next may start.
-    pub(crate) fn conclude(&mut self, shared: &Shared, outcome: Result<AccessToken, LoginError>, sent: Moment) {
+    pub(crate) fn conclude(
+        &mut self,
+        shared: &Shared,
+        outcome: Result<AccessToken, LoginError>,
+        sent: Moment,
+        span: &mut LoginSpan,
+    ) {
         let now = shared.now();
         let schedule = &shared.settings.schedule;
         let outcome = outcome.and_then(|token| {
@@ -143,6 +149,7 @@ impl Ledger {
         });
         if let Some(lease) = &self.holding.lease {
             shared.publish(lease);
+            shared.settings.events.token_in_use(lease.end());
             self.idle.published();
         }
         {
@@ -152,7 +159,7 @@ impl Ledger {
         let took = now.monotonic.saturating_duration_since(sent.monotonic);
         let pause = match &outcome {
             Ok(()) => {
-                events::login_succeeded(self.holding.generation, took);
+                span.succeeded(self.holding.generation, took);
                 self.failures = 0;
                 schedule.backoff.0
             }
@@ -160,7 +167,7 @@ impl Ledger {
                 self.failures = self.failures.saturating_add(1);
                 let draw = self.draw();
                 let pause = schedule::backoff(schedule, self.failures, error.retry_after(), draw);
-                events::login_failed(error, self.failures, took, pause);
+                span.failed(error, self.failures, took, pause);
                 pause
             }
         };
@@ -200,8 +207,11 @@ impl Ledger {
     pub(crate) fn tidy(&mut self, shared: &Shared, demand: &Demand, logging_in: bool) -> Moment {
         let now = shared.now();
         self.idle.notice(demand.wants, self.is_due(now), now);
-        if let Some(generation) = self.holding.let_go(now, demand) {
+        if let Some(generation) = self.holding.let_go(now, demand, &shared.settings.events) {
             shared.withdraw(generation);
+            if self.idle.is_idle(false, now) {
+                shared.settings.events.token_let_go_idle();
+            }
         }
         if self.idle.until_park(self.due(now), now) == Some(Duration::ZERO) {
             shared.park();

@@ -31,7 +31,7 @@ pub use self::{
     status::{State, Status},
 };
 pub(crate) use self::{lease::Lease, mark::Mark};
-use crate::{AccessToken, BoxError, LoginError, LoginRequest};
+use crate::{AccessToken, BoxError, LoginError, LoginRequest, events::Events};
 
 /// A wait for a token; `None`: the call is to be sent without.
 pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<Option<Arc<Lease>>, LoginError>> + Send>>;
@@ -106,6 +106,16 @@ impl AuthRefresher {
         L::Future: Send,
     {
         AuthRefresherBuilder::new(login)
+    }
+
+    /// Its [name](AuthRefresherBuilder::name), if it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.events().name()
+    }
+
+    #[inline]
+    pub(crate) fn events(&self) -> &Events {
+        &self.shared.settings.events
     }
 
     /// Waits until there is a token, so that a program can fail at start-up rather than at its first request.

@@ -18,7 +18,7 @@ use super::{
     wait,
     worker::{Duty, Worker},
 };
-use crate::{LoginError, events, login::Kind};
+use crate::{LoginError, events::Rejection, login::Kind};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -172,12 +172,18 @@ impl Shared {
 
     /// A server has rejected the token of this mark. Says whether there is a newer one, or will be.
     pub(crate) fn reject(&self, rejected: Mark, challenge: Option<HeaderValue>) -> bool {
+        let (generation, effect) = self.take_rejection(rejected, challenge);
+        self.settings.events.rejection(generation, effect);
+        effect != Rejection::Ignored
+    }
+
+    fn take_rejection(&self, rejected: Mark, challenge: Option<HeaderValue>) -> (Option<u64>, Rejection) {
         let now = self.now();
         let mut shelf = self.shelf();
-        let Some(lease) = self.lying(&shelf) else { return true };
+        let Some(lease) = self.lying(&shelf) else { return (None, Rejection::Newer) };
         let generation = lease.generation;
         if self.current.mark_of(generation) != rejected {
-            return true;
+            return (Some(generation), Rejection::Newer);
         }
         let counts = {
             let mut rejections = self.rejections.lock().unwrap_or_else(PoisonError::into_inner);
@@ -188,11 +194,7 @@ impl Shared {
         if counts {
             self.drop_token(&mut shelf, generation, challenge);
         }
-        drop(shelf);
-        if !counts {
-            events::rejection_ignored(generation);
-        }
-        counts
+        (Some(generation), if counts { Rejection::Login } else { Rejection::Ignored })
     }
 
     /// Rejects the token there is.

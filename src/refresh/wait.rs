@@ -69,6 +69,7 @@ impl Shared {
             return Err(LoginError::new(Kind::Reentrant, None));
         }
         runtime()?;
+        let _waiting = self.settings.events.waiting();
         timeout(limit, self.watch(wanted)).await.unwrap_or_else(|_elapsed| {
             Err(LoginError::timed_out(Kind::WaitTimeout(limit), self.status.borrow().last_error.as_ref()))
         })

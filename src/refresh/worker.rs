@@ -24,7 +24,8 @@ use super::{
     shared::{Demand, Shared},
 };
 use crate::{
-    AccessToken, LoginError, LoginReason, LoginRequest, events,
+    AccessToken, LoginError, LoginReason, LoginRequest,
+    events::Events,
     login::{Kind, Login},
 };
 
@@ -57,6 +58,7 @@ impl fmt::Debug for Duty {
 /// A duty being done.
 pub(crate) struct Worker {
     line: Line,
+    events: Events,
     /// There until it is dropped.
     duty: Option<Box<Duty>>,
 }
@@ -92,10 +94,13 @@ impl Line {
 impl Worker {
     pub(crate) fn new(shared: &Arc<Shared>, duty: Box<Duty>) -> Self {
         let line = Line { shared: Arc::downgrade(shared), demand: shared.demand.subscribe() };
-        Self { line, duty: Some(duty) }
+        Self { line, events: shared.settings.events.clone(), duty: Some(duty) }
     }
 
     pub(crate) async fn run(mut self) {
+        if let Some(duty) = &self.duty {
+            self.events.worker_started(duty.ledger.lease().map(|lease| lease.end()));
+        }
         while let Ok(()) = self.step().await {}
     }
 
@@ -120,8 +125,8 @@ impl Worker {
             (shared.settings.login_timeout, identity(&shared), asked, sent)
         };
         let request = LoginRequest { attempt: ledger.attempt(), ..LoginRequest::new(reason) };
-        events::login_started(&request);
-        let attempt = LOGGING_IN_FOR.scope(id, caught(login.login(request)));
+        let mut span = self.events.login_started(&request, sent.monotonic);
+        let attempt = span.instrument(LOGGING_IN_FOR.scope(id, caught(login.login(request))));
         let mut attempt = pin!(timeout(limit, attempt));
         let mut now = sent;
         let outcome = loop {
@@ -142,9 +147,9 @@ impl Worker {
         });
         if outcome.is_ok() && demand.rejected != asked.rejected {
             // It was begun before the rejection: what it brought may be the very token that was rejected.
-            events::superseded();
+            span.superseded();
         } else {
-            ledger.conclude(&shared, outcome, sent);
+            ledger.conclude(&shared, outcome, sent, &mut span);
         }
         Ok(())
     }
@@ -153,6 +158,7 @@ impl Worker {
 /// A runtime that ends drops its workers wherever they are.
 impl Drop for Worker {
     fn drop(&mut self) {
+        self.events.worker_ended();
         if let (Some(duty), Some(shared)) = (self.duty.take(), self.line.shared.upgrade()) {
             shared.put_back(duty);
         }
