@@ -176,10 +176,13 @@ fn cold_start(sizes: &[usize]) {
 fn refresh_under_load(calls: u32) {
     let runtime = Runtime::new().unwrap();
     let logins = AtomicUsize::new(0);
-    let refresher = AuthRefresher::new(service_fn(move |_: LoginRequest| {
+    let login = service_fn(move |_: LoginRequest| {
         let nth = logins.fetch_add(1, Ordering::Relaxed);
         ready(AccessToken::bearer(format!("{}{nth}", secret())).map_err(BoxError::from))
-    }));
+    });
+    // Refreshes follow each other without a pause.
+    let pause = Duration::from_micros(1);
+    let refresher = AuthRefresher::builder(login).backoff(pause, pause).build().unwrap();
     runtime.block_on(refresher.ready()).unwrap();
     let mut client = AuthRefreshLayer::new(refresher.clone()).layer(Inner);
     let requests = Requests::new();

@@ -34,11 +34,11 @@ where
     S: Service<Request<P::Body>>,
     P: ReplayPolicy<B>,
 {
-    /// The request is on its way with the token of this mark.
+    /// The request is on its way, with the token of this mark if it has one.
     Called {
         #[pin]
         future: S::Future,
-        mark: Mark,
+        mark: Option<Mark>,
         classify: C,
     },
     /// Boxed, since it is rare and large.
@@ -51,7 +51,7 @@ where
     P: ReplayPolicy<B>,
 {
     #[inline]
-    pub(crate) fn called(future: S::Future, mark: Mark, classify: C) -> Self {
+    pub(crate) fn called(future: S::Future, mark: Option<Mark>, classify: C) -> Self {
         Self { state: State::Called { future, mark, classify } }
     }
 
@@ -73,7 +73,7 @@ where
         match self.project().state.project() {
             StateProj::Called { future, mark, classify } => {
                 let polled = future.poll(cx);
-                if let Poll::Ready(Ok(response)) = &polled {
+                if let (Poll::Ready(Ok(response)), Some(mark)) = (&polled, mark) {
                     tell_rejection(*mark, classify, response);
                 }
                 polled.map_err(Error::Inner)

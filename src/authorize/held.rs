@@ -29,6 +29,13 @@ impl Held {
         }
     }
 
+    /// Holds on to no secret that is in use no more.
+    pub(crate) fn let_go_of_old(&mut self, refresher: &AuthRefresher) {
+        if self.current(refresher).is_none() {
+            *self = Self::Nothing;
+        }
+    }
+
     /// Puts the token that is in the cell on a request, and takes note of it.
     pub(crate) fn take_from_cell(
         &mut self,

@@ -89,7 +89,8 @@ impl<P, C> AuthRefreshLayer<P, C> {
     /// [`GrpcUnauthenticated`](crate::GrpcUnauthenticated), [`NeverRejected`](crate::NeverRejected), or any function of
     /// status and headers.
     ///
-    /// A rejected token is used no more, and a login is under way at once. How often that may be is limited by
+    /// A rejected token is used no more, and a login is under way at once (unless the last handle of the refresher is gone:
+    /// a call on its way keeps none, but for one that may be [replayed](Self::replay)). How often that may be is limited by
     /// [`AuthRefresherBuilder::rejections`](crate::AuthRefresherBuilder::rejections).
     #[must_use]
     pub fn reject_on<D: ClassifyRejection>(self, classify: D) -> AuthRefreshLayer<P, D> {

@@ -75,7 +75,7 @@ where
         let Some(mark) = self.authorize(&mut request) else { return self.otherwise(request) };
         let (request, kept) = self.rules.replay.keep(request);
         let Some(kept) = kept else {
-            return ResponseFuture::called(self.inner.call(request), mark, self.rules.classify.clone());
+            return ResponseFuture::called(self.inner.call(request), Some(mark), self.rules.classify.clone());
         };
         let sent = Sent::keeping(kept, &request, mark, &self.refresher, &self.rules, &self.inner);
         ResponseFuture::slow(Slow::Called { future: self.inner.call(request), sent: Some(sent) })
@@ -110,11 +110,12 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
         S: Service<Request<P::Body>>,
         P: ReplayPolicy<B>,
     {
+        self.held.let_go_of_old(&self.refresher);
         match self.rules.placement.judge(request.uri(), request.headers()) {
             Verdict::Authorize => {}
             Verdict::PassOn => {
                 let request = request.map(|body| self.rules.replay.pass_on(body));
-                return ResponseFuture::slow(Slow::Called { future: self.inner.call(request), sent: None });
+                return ResponseFuture::called(self.inner.call(request), None, self.rules.classify.clone());
             }
             Verdict::Refuse(why) => {
                 self.refresher.events().refused(why);

@@ -20,6 +20,8 @@ use super::{
 #[repr(align(128))]
 pub(crate) struct Current {
     cell: ArcSwapOption<Lease>,
+    /// Always changed before the cell, so that who has seen the new token in the cell sees the old one sent by nobody.
+    ///
     /// The mark of what is in the cell, or zero: whoever holds on to a token sees by one look whether it is in use still.
     mark: AtomicU64,
     registration: Registration,
@@ -50,8 +52,8 @@ impl Current {
 
     pub(crate) fn store(&self, lease: Arc<Lease>) {
         let mark = self.mark_of(lease.generation);
-        self.cell.store(Some(lease));
         self.mark.store(mark.get(), Ordering::Release);
+        self.cell.store(Some(lease));
     }
 
     pub(crate) fn take(&self) -> Option<Arc<Lease>> {
