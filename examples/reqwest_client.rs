@@ -13,7 +13,7 @@ use std::{
     pin::Pin,
     process::ExitCode,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -26,8 +26,11 @@ use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, ReplayClone};
 mod echo;
 #[path = "issuer/mod.rs"]
 mod issuer;
+#[path = "trial/mod.rs"]
+mod trial;
 
 use issuer::Issuer;
+use trial::Outcome;
 
 /// `reqwest::Client` as a service of `http`'s requests and responses.
 #[derive(Clone, Debug)]
@@ -50,33 +53,11 @@ impl<B: Into<reqwest::Body>> Service<Request<B>> for Reqwest {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Duration::from_secs(10)).await {
-        Ok(outcome) => {
-            println!("{outcome:?}");
-            if outcome.failed == 0 && outcome.upload_came_back { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    trial::told(run(Duration::from_secs(10)).await)
 }
 
-/// How it went.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Sent, and answered with something.
-    pub requests: u32,
-    /// Answered with something else than success.
-    pub failed: u32,
-    /// Tokens that were needed.
-    pub logins: u32,
-    /// Whether 10 MiB came back as they were sent.
-    pub upload_came_back: bool,
-}
-
-/// Sends a request every 50 ms, for so long, and then 10 MiB. Meanwhile all tokens are taken back.
-pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
+/// Sends requests for so long, and then 10 MiB: do they come back as they were sent?
+pub async fn run(lasting: Duration) -> Result<(Outcome, bool), BoxError> {
     let issuer = Issuer::new(Duration::from_secs(2));
     let url = format!("http://{}/", echo::serve(issuer.clone()).await?);
 
@@ -90,29 +71,8 @@ pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
         let status = response.status();
         Ok::<_, BoxError>((status, response.into_body().collect().await?.to_bytes()))
     };
-    let (start, mut newest, mut revoked) = (Instant::now(), Instant::now(), false);
-    let mut outcome = Outcome { requests: 0, failed: 0, logins: 0, upload_came_back: false };
-    while start.elapsed() < lasting {
-        // Not a token that is quite new: it might not be valid everywhere yet, and its rejection would not count.
-        if !revoked && start.elapsed() > lasting / 3 && newest.elapsed() > Duration::from_millis(500) {
-            revoked = true;
-            issuer.revoke();
-            println!("{:4.1}s  the server has taken back all tokens", start.elapsed().as_secs_f32());
-        }
-        let (status, _) = send(Bytes::from_static(b"hello")).await?;
-        outcome.requests += 1;
-        if status != StatusCode::OK {
-            outcome.failed += 1;
-            println!("{:4.1}s  {status}", start.elapsed().as_secs_f32());
-        }
-        if issuer.count() > outcome.logins {
-            outcome.logins = issuer.count();
-            newest = Instant::now();
-            println!("{:4.1}s  token t{}", start.elapsed().as_secs_f32(), outcome.logins);
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let upload: Bytes = (0..10 << 20).map(|nth: u32| nth.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
-    outcome.upload_came_back = send(upload.clone()).await? == (StatusCode::OK, upload);
-    Ok(outcome)
+    let request = async || trial::success(send(Bytes::from_static(b"hello")).await?.0);
+    let outcome = trial::run(lasting, || issuer.count(), || issuer.revoke(), request).await;
+    let upload = echo::upload();
+    Ok((outcome, send(upload.clone()).await? == (StatusCode::OK, upload)))
 }

@@ -14,7 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use http::Request;
@@ -31,38 +31,22 @@ use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, BufferedBody, GrpcUnau
 
 #[path = "issuer/mod.rs"]
 mod issuer;
+#[path = "trial/mod.rs"]
+mod trial;
 
 use issuer::Issuer;
+use trial::Outcome;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Duration::from_secs(10)).await {
-        Ok(outcome) => {
-            println!("{outcome:?}");
-            if outcome.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-        }
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    trial::told(run(Duration::from_secs(10)).await.map(|(outcome, messages)| {
+        println!("messages={messages}");
+        (outcome, messages > 1)
+    }))
 }
 
-/// How it went.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Unary calls.
-    pub calls: u32,
-    /// Those that were answered with an error.
-    pub failed: u32,
-    /// What came by the stream, which was opened once.
-    pub messages: u32,
-    /// Tokens that were needed.
-    pub logins: u32,
-}
-
-/// Calls every 50 ms, for so long, and holds a stream meanwhile.
-pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
+/// Makes unary calls for so long, and holds a stream meanwhile that is opened once: how many messages came by it?
+pub async fn run(lasting: Duration) -> Result<(Outcome, u32), BoxError> {
     let issuer = Issuer::new(Duration::from_secs(2));
     let origin = format!("http://{}", serve(issuer.clone()).await?);
 
@@ -85,32 +69,12 @@ pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
         }
     });
 
-    let (start, mut newest, mut revoked) = (Instant::now(), Instant::now(), false);
-    let mut outcome = Outcome { calls: 0, failed: 0, messages: 0, logins: 0 };
-    while start.elapsed() < lasting {
-        // Not a token that is quite new: it might not be valid everywhere yet, and its rejection would not count.
-        if !revoked && start.elapsed() > lasting / 3 && newest.elapsed() > Duration::from_millis(500) {
-            revoked = true;
-            issuer.revoke();
-            println!("{:4.1}s  the server has taken back all tokens", start.elapsed().as_secs_f32());
-        }
-        outcome.calls += 1;
-        if let Err(status) = client.check(HealthCheckRequest::default()).await {
-            outcome.failed += 1;
-            println!("{:4.1}s  {status}", start.elapsed().as_secs_f32());
-        }
-        if issuer.count() > outcome.logins {
-            outcome.logins = issuer.count();
-            newest = Instant::now();
-            println!("{:4.1}s  token t{}", start.elapsed().as_secs_f32(), outcome.logins);
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let request = async || Ok(client.check(HealthCheckRequest::default()).await.map(drop)?);
+    let outcome = trial::run(lasting, || issuer.count(), || issuer.revoke(), request).await;
     if reading.is_finished() {
         return Err("the stream has ended".into());
     }
-    outcome.messages = messages.load(Relaxed);
-    Ok(outcome)
+    Ok((outcome, messages.load(Relaxed)))
 }
 
 /// A health service that lets in only who has a valid token, and changes its mind every 100 ms.

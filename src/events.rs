@@ -51,6 +51,14 @@ pub(crate) fn no_trust_roots() {
     event!(WARN, "the system has no trust roots, and none were added: https will fail");
 }
 
+#[cfg(feature = "http-client")]
+pub(crate) fn certificates_unchecked() {
+    event!(
+        WARN,
+        "the certificates of servers are not checked: whoever sits on the way can read and change what is sent"
+    );
+}
+
 /// What one refresher tells, under its name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Events {
@@ -288,12 +296,4 @@ fn reason(reason: &LoginReason) -> &'static str {
         LoginReason::Rejected { .. } => "rejected",
         LoginReason::Forced => "forced",
     }
-}
-
-#[cfg(feature = "http-client")]
-pub(crate) fn certificates_unchecked() {
-    event!(
-        WARN,
-        "the certificates of servers are not checked: whoever sits on the way can read and change what is sent"
-    );
 }

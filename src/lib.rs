@@ -48,7 +48,7 @@
 //!
 //! - With a token, a call costs one look at a shared cell, one clone of a header value and one insert, hardly more than a
 //!   header that never changes: no lock, no clock, no allocation (but for what `arc-swap` sets up at a thread's first look),
-//!   and no count of references that threads would fight over.
+//!   and for a service that lives long no count of references that all threads would fight over.
 //! - A token is refreshed before its end, in a task of its own. No request waits for that.
 //! - One login at a time, however many wait for it; they share its success and its failure.
 //! - A failed login never displaces a token that is still good, and none is the last: the next comes after a pause.
@@ -60,8 +60,9 @@
 //! # Features
 //!
 //! By default: `arthur` (the [Arthur API](arthur)), `http-client` (a [ready-made HTTP client](http_client) for logins), `jwt`
-//! ([`Expiry::from_jwt`]), `replay-buffered` ([`ReplayBuffered`]) and `tracing` (events of the token's life). Besides: `jwt-verify`, the check of the signature of the Arthur API's tokens;
-//! `metrics`, counts and times of the token's life ([`observability`]); and `test-util`: a [kit](test_util) for tests.
+//! ([`Expiry::from_jwt`]), `replay-buffered` ([`ReplayBuffered`]) and `tracing` (events of the token's life). Besides:
+//! `jwt-verify`, the check of the signature of the Arthur API's tokens; `metrics`, counts and times of the token's life
+//! ([`observability`]); and `test-util`, a [kit](test_util) for tests.
 //! Without any, the layer and the refresher remain; they work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]

@@ -31,3 +31,8 @@ pub(crate) async fn serve(issuer: Issuer) -> io::Result<SocketAddr> {
     });
     Ok(addr)
 }
+
+/// 10 MiB of this and that, to be sent there and back.
+pub(crate) fn upload() -> Bytes {
+    (0..10 << 20).map(|nth: u32| nth.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect()
+}

@@ -19,7 +19,7 @@ pub(crate) struct Issuer {
 
 #[derive(Debug, Default)]
 struct Issued {
-    count: u32,
+    count: u64,
     /// When each ends.
     valid: HashMap<String, Instant>,
 }
@@ -52,7 +52,7 @@ impl Issuer {
     }
 
     /// How many tokens there have been.
-    pub(crate) fn count(&self) -> u32 {
+    pub(crate) fn count(&self) -> u64 {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner).count
     }
 

@@ -9,15 +9,10 @@
 //! Ctrl-C ends it, when the answers that are on their way have been sent. Without arguments it shows itself, for ten seconds,
 //! with an upstream of its own whose tokens live for two.
 
-use std::{
-    env,
-    net::SocketAddr,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{env, net::SocketAddr, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
-use http::{Request, StatusCode, Uri};
+use http::{Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use tokio::{net::TcpListener, sync::oneshot};
@@ -33,25 +28,23 @@ mod echo;
 #[path = "../issuer/mod.rs"]
 mod issuer;
 mod proxy;
+#[path = "../trial/mod.rs"]
+mod trial;
 
 use issuer::Issuer;
 use proxy::{Proxy, told_to_stop};
+use trial::Outcome;
 
 const USAGE: &str =
     "usage: reverse_proxy [--listen ADDRESS --upstream URL --arthur URL --login LOGIN --password PASSWORD]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let outcome = match env::args().len() {
-        1 => show(Duration::from_secs(10)).await.map(|outcome| {
-            println!("{outcome:?}");
-            outcome.failed == 0 && outcome.upload_came_back
-        }),
-        _ => run().await.map(|()| true),
-    };
-    match outcome {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    if env::args().len() == 1 {
+        return trial::told(show(Duration::from_secs(10)).await);
+    }
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
@@ -87,22 +80,9 @@ async fn run() -> Result<(), BoxError> {
     Ok(())
 }
 
-/// How it went.
-#[derive(Debug)]
-pub struct Outcome {
-    /// Sent through the proxy, and answered with something.
-    pub requests: u32,
-    /// Answered with something else than success.
-    pub failed: u32,
-    /// Tokens that were needed.
-    pub logins: u32,
-    /// Whether 10 MiB came back as they were sent.
-    pub upload_came_back: bool,
-}
-
-/// Sends requests through a proxy to an upstream, both of its own, and then 10 MiB. The proxy is stopped while those are
-/// on their way.
-pub async fn show(lasting: Duration) -> Result<Outcome, BoxError> {
+/// Sends requests through a proxy to an upstream, both of its own, and then 10 MiB: do they come back as they were sent? The
+/// proxy is stopped while they are on their way.
+pub async fn show(lasting: Duration) -> Result<(Outcome, bool), BoxError> {
     let issuer = Issuer::new(Duration::from_secs(2));
     let upstream: Uri = format!("http://{}", echo::serve(issuer.clone()).await?).parse()?;
     let proxy = Proxy::new(upstream, AuthRefresher::new(issuer.login())).ok_or("no upstream")?;
@@ -117,32 +97,18 @@ pub async fn show(lasting: Duration) -> Result<Outcome, BoxError> {
         let response = client.request(Request::post(format!("http://{addr}/")).body(Full::from(body))?).await?;
         Ok::<_, BoxError>(response)
     };
-    let (start, mut newest, mut revoked) = (Instant::now(), Instant::now(), false);
-    let mut outcome = Outcome { requests: 0, failed: 0, logins: 0, upload_came_back: false };
-    while start.elapsed() < lasting {
-        // Not a token that is quite new: it might not be valid everywhere yet, and its rejection would not count.
-        if !revoked && start.elapsed() > lasting / 3 && newest.elapsed() > Duration::from_millis(500) {
-            revoked = true;
-            issuer.revoke();
-            println!("{:4.1}s  the upstream has taken back all tokens", start.elapsed().as_secs_f32());
-        }
+    let request = async || {
         let response = send(Bytes::from_static(b"hello")).await?;
-        outcome.requests += 1;
-        if response.status() != StatusCode::OK || response.into_body().collect().await?.to_bytes() != "hello" {
-            outcome.failed += 1;
-        }
-        if issuer.count() > outcome.logins {
-            outcome.logins = issuer.count();
-            newest = Instant::now();
-            println!("{:4.1}s  token t{}", start.elapsed().as_secs_f32(), outcome.logins);
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let upload: Bytes = (0..10 << 20).map(|nth: u32| nth.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+        trial::success(response.status())?;
+        let body = response.into_body().collect().await?.to_bytes();
+        if body == "hello" { Ok(()) } else { Err("another body came back".into()) }
+    };
+    let outcome = trial::run(lasting, || issuer.count(), || issuer.revoke(), request).await;
+    let upload = echo::upload();
     let response = send(upload.clone()).await?;
     // The answer has begun, and is sent to its end.
     let _ = stop.send(());
-    outcome.upload_came_back = response.into_body().collect().await?.to_bytes() == upload;
+    let came_back = response.into_body().collect().await?.to_bytes() == upload;
     serving.await?;
-    Ok(outcome)
+    Ok((outcome, came_back))
 }

@@ -1,7 +1,8 @@
 //! Puts the current token on each request. Reads the cell, and knows nothing of logins.
 //!
-//! In reading order: `layer`, `rules` and `placement` (what was asked for), `service` (the hot path), `sent` and `future` (until the
-//! response comes), `slow` (the calls that wait); `destination`, `rejection`, `replay` and `token_info` are one rule each.
+//! In reading order: `layer`, `rules` and `placement` (what was asked for), `service` and `held` (the hot path), `future`
+//! (until the response comes), `slow` and `sent` (the calls out of the ordinary); `destination`, `rejection`, `replay` and
+//! `token_info` are one rule each.
 
 #[cfg(feature = "replay-buffered")]
 mod buffered;

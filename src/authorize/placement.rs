@@ -3,9 +3,9 @@
 //! What of the hot path can do without type parameters is here, compiled once, so that how well it is compiled does not
 //! depend on what else is in the user's crate.
 
-use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Uri, header::AUTHORIZATION};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::AUTHORIZATION};
 
-use super::{MinTokenLife, UnsafeDestination, destination::Destinations};
+use super::{UnsafeDestination, destination::Destinations};
 
 /// Where tokens are put.
 #[derive(Clone, Debug, Default)]
@@ -69,8 +69,4 @@ impl Placement {
             Some(name) => headers.contains_key(name),
         }
     }
-}
-
-pub(crate) fn min_life(extensions: &Extensions) -> Option<MinTokenLife> {
-    extensions.get().copied()
 }

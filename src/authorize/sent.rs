@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::WWW_AUTHENTICATE};
 
-use super::{ClassifyRejection, MinTokenLife, ReplayPolicy, TokenInfo, placement::min_life, rules::Rules};
+use super::{ClassifyRejection, MinTokenLife, ReplayPolicy, TokenInfo, rules::Rules};
 use crate::{
     AuthRefresher,
     refresh::{Lease, Mark, TokenFuture},
@@ -76,7 +76,7 @@ impl<S: Clone, B, P: ReplayPolicy<B>, C: Clone> Sent<S, B, P, C> {
             request: kept,
             token: request.headers().get(&header).cloned(),
             header,
-            min_life: min_life(request.extensions()),
+            min_life: MinTokenLife::of(request.extensions()),
         };
         Self { mark, classify: rules.classify.clone(), tell: None, kept: Some(kept) }
     }

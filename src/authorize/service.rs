@@ -6,12 +6,8 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{
-    ClassifyRejection, MinTokenLife, NeverReplay, ReplayPolicy, ResponseFuture, Unauthorized,
-    held::Held,
-    placement::{Verdict, min_life},
-    rules::Rules,
-    sent::Sent,
-    slow::Slow,
+    ClassifyRejection, MinTokenLife, NeverReplay, ReplayPolicy, ResponseFuture, Unauthorized, held::Held,
+    placement::Verdict, rules::Rules, sent::Sent, slow::Slow,
 };
 use crate::{AuthRefresher, Error, refresh::Mark};
 
@@ -87,7 +83,7 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
     #[inline]
     fn authorize<B>(&mut self, request: &mut Request<B>) -> Option<Mark> {
         let ordinary = (self.simple && request.uri().scheme_str() == Some("https")) || self.is_ordinary(request);
-        if !ordinary || (!request.extensions().is_empty() && min_life(request.extensions()).is_some()) {
+        if !ordinary || MinTokenLife::of(request.extensions()).is_some() {
             return None;
         }
         let placement = &self.rules.placement;
@@ -123,7 +119,7 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
                 return ResponseFuture::slow(Slow::Refused { why });
             }
         }
-        let token = match min_life(request.extensions()) {
+        let token = match MinTokenLife::of(request.extensions()) {
             Some(MinTokenLife(life)) => self.refresher.wait_for(life),
             None => {
                 if let Some(lease) = &*self.refresher.current() {

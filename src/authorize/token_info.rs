@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::Extensions;
+
 use crate::{Expiry, refresh::Lease};
 
 /// Which token a request was sent with: in the response's extensions, where the layer is
@@ -39,3 +41,11 @@ impl TokenInfo {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MinTokenLife(pub Duration);
+
+impl MinTokenLife {
+    /// What a request says, if it does.
+    #[inline]
+    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
+        if extensions.is_empty() { None } else { extensions.get().copied() }
+    }
+}

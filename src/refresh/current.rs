@@ -20,9 +20,9 @@ use super::{
 #[repr(align(128))]
 pub(crate) struct Current {
     cell: ArcSwapOption<Lease>,
-    /// Always changed before the cell, so that who has seen the new token in the cell sees the old one sent by nobody.
-    ///
     /// The mark of what is in the cell, or zero: whoever holds on to a token sees by one look whether it is in use still.
+    ///
+    /// Always changed before the cell: once the new token has been seen there, nobody holds on to the old one.
     mark: AtomicU64,
     registration: Registration,
 }

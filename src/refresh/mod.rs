@@ -1,8 +1,9 @@
 //! Keeps one identity's token fresh, in one cell. Knows nothing of HTTP requests.
 //!
-//! In reading order: `lease` and `schedule` (pure: when a token ends, when to log in); `holding`, `idle` and `ledger` (what
-//! the worker knows and decides); `worker` (the task); `current` (the cell); `shared` and `wait` (where callers and worker
-//! meet); `status`, `builder`, and the handle below.
+//! In reading order: `lease` (with `copies` of its header value) and `schedule` (pure: when a token ends, when to log in);
+//! `holding`, `idle` and `ledger` (what the worker knows and decides); `worker` (the task); `current` (the cell) and `mark`
+//! (how a call tells what was in it); `shared` and `wait` (where callers and worker meet); `status`, `builder`, and the
+//! handle below.
 
 mod builder;
 mod copies;
