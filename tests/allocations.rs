@@ -13,14 +13,18 @@ use std::{
 };
 
 use allocation_counter::measure;
-use http::{Request, Response, header::AUTHORIZATION};
-use tokio::sync::Semaphore;
+use http::{HeaderName, HeaderValue, Request, Response, header::AUTHORIZATION};
+use tokio::{runtime::Runtime, sync::Semaphore};
 use tower::{BoxError, Layer, Service, service_fn};
 use tower_auth_refresh::{AccessToken, AuthRefreshLayer, AuthRefresher, LoginRequest};
 
 /// A request whose header map has room already, so that no growth of it is counted.
 fn request() -> Request<()> {
-    let mut request = Request::get("https://api.example.com/").body(()).unwrap();
+    request_to("https://api.example.com/")
+}
+
+fn request_to(uri: &'static str) -> Request<()> {
+    let mut request = Request::get(uri).body(()).unwrap();
     request.headers_mut().reserve(8);
     request
 }
@@ -29,33 +33,66 @@ fn inner(request: Request<()>) -> Ready<Result<Response<bool>, Infallible>> {
     ready(Ok(Response::new(request.headers().contains_key(AUTHORIZATION))))
 }
 
+/// A refresher that has its token, and the runtime it was got on.
+fn refresher() -> (Runtime, AuthRefresher) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let refresher = AuthRefresher::new(service_fn(|_: LoginRequest| ready(AccessToken::bearer("abc"))));
+    runtime.block_on(refresher.ready()).unwrap();
+    (runtime, refresher)
+}
+
+/// How much is allocated by the calls, which all find a header of the name, or none, at the inner service.
+fn allocated(layer: &AuthRefreshLayer, name: &HeaderName, sent: bool, requests: Vec<Request<()>>, clone: bool) -> u64 {
+    let name = name.clone();
+    let mut client = layer.layer(service_fn(move |request: Request<()>| {
+        ready(Ok::<_, Infallible>(Response::new(request.headers().contains_key(&name))))
+    }));
+    let mut context = Context::from_waker(Waker::noop());
+    // Setting up what a thread has once is in nobody's account.
+    drop(pin!(client.call(request())).poll(&mut context));
+    let counted = measure(|| {
+        for request in requests {
+            let future = pin!(if clone { client.clone().call(request) } else { client.call(request) });
+            let Poll::Ready(Ok(response)) = future.poll(&mut context) else {
+                panic!("the inner service answers at once")
+            };
+            assert_eq!(response.into_body(), sent);
+        }
+    });
+    counted.count_total
+}
+
 /// A clone for each call, and one service for all.
 #[test]
-fn a_call_with_a_token_allocates_nothing() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let login = service_fn(|_: LoginRequest| ready(AccessToken::bearer("abc")));
-    let refresher = AuthRefresher::new(login);
-    let mut client = AuthRefreshLayer::new(refresher.clone()).layer(service_fn(inner));
-    runtime.block_on(refresher.ready()).unwrap();
-
-    let mut context = Context::from_waker(Waker::noop());
-    for clone in [true, false] {
-        let requests: Vec<_> = (0..100).map(|_| request()).collect();
-        let mut lives_long = client.clone();
-        let counted = measure(|| {
-            for request in requests {
-                let future = pin!(if clone { client.clone().call(request) } else { lives_long.call(request) });
-                let Poll::Ready(Ok(response)) = future.poll(&mut context) else {
-                    panic!("the inner service answers at once")
-                };
-                assert!(response.into_body());
-            }
-        });
-        assert_eq!(counted.count_total, 0);
+fn a_call_with_a_token_allocates_nothing_whatever_the_rules() {
+    let (_runtime, refresher) = refresher();
+    let layer = AuthRefreshLayer::new(refresher.clone());
+    let own = HeaderName::from_static("x-token-of-ours");
+    let (defaults, origins) = (layer.clone(), layer.clone().allow_origin("https://api.example.com").unwrap());
+    let elsewhere = layer.clone().send_unauthenticated_elsewhere(true);
+    for (rules, layer, name, sent, uri) in [
+        ("defaults", &defaults, &AUTHORIZATION, true, "https://api.example.com/"),
+        ("loopback", &defaults, &AUTHORIZATION, true, "http://127.0.0.1:8080/"),
+        ("origins", &origins, &AUTHORIZATION, true, "https://API.example.com:443/"),
+        ("another header", &layer.clone().header(own.clone()), &own, true, "https://api.example.com/"),
+        ("keep existing", &layer.clone().keep_existing(true), &AUTHORIZATION, true, "https://api.example.com/"),
+        ("passed on", &elsewhere, &AUTHORIZATION, false, "http://elsewhere.example/"),
+    ] {
+        for clone in [true, false] {
+            let requests = (0..100).map(|_| request_to(uri)).collect();
+            assert_eq!(allocated(layer, name, sent, requests, clone), 0, "{rules}, clones: {clone}");
+        }
     }
+    let with_header = |_| {
+        let mut request = request();
+        request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_static("Basic abc"));
+        request
+    };
+    let requests = (0..100).map(with_header).collect();
+    assert_eq!(allocated(&layer.clone().keep_existing(true), &AUTHORIZATION, true, requests, false), 0);
 
     refresher.shutdown();
-    let request = request();
+    let (mut client, request) = (layer.layer(service_fn(inner)), request());
     let waiting = measure(|| drop(client.call(request)));
     assert!(waiting.count_total > 0, "the count counts: waiting for a token does allocate");
 }

@@ -55,21 +55,13 @@ where
 
     fn keep(&self, request: Request<B>) -> (Request<Self::Body>, Option<Self::Kept>) {
         let (head, body) = request.into_parts();
-        let body = self.pass_on(body);
+        let body = BufferedBody::new(body, Some(self.limit));
         let kept = Request::from_parts(head.clone(), body.view(0));
         (Request::from_parts(head, body), Some(kept))
     }
 
     fn pass_on(&self, body: B) -> Self::Body {
-        let whole = body.size_hint();
-        let recording = Recording {
-            rest: (!body.is_end_stream()).then(|| Box::pin(body)),
-            sent: Vec::new(),
-            room: Some(self.limit),
-            replays: 0,
-            waiting: None,
-        };
-        BufferedBody { recording: Arc::new(Mutex::new(recording)), replay: 0, next: 0, left: whole }
+        BufferedBody::new(body, None)
     }
 
     fn again(kept: Self::Kept) -> Option<Request<Self::Body>> {
@@ -101,7 +93,7 @@ struct Recording<B> {
     /// What has not been read yet.
     rest: Option<Pin<Box<B>>>,
     sent: Vec<Kept>,
-    /// How many bytes the buffer still takes; `None`: more have been sent, and nothing is kept any more.
+    /// How many bytes the buffer still takes; `None`: nothing is kept, or no more, since there was not enough room.
     room: Option<usize>,
     replays: u32,
     /// Who waits for more of the body.
@@ -113,6 +105,15 @@ struct Recording<B> {
 enum Kept {
     Data(Bytes),
     Trailers(HeaderMap),
+}
+
+impl<B: Body> BufferedBody<B> {
+    fn new(body: B, room: Option<usize>) -> Self {
+        let whole = body.size_hint();
+        let rest = (!body.is_end_stream()).then(|| Box::pin(body));
+        let recording = Recording { rest, sent: Vec::new(), room, replays: 0, waiting: None };
+        Self { recording: Arc::new(Mutex::new(recording)), replay: 0, next: 0, left: whole }
+    }
 }
 
 impl<B> BufferedBody<B> {
@@ -300,6 +301,15 @@ mod tests {
         body.frame().await.unwrap().unwrap();
         assert!(again(kept).is_none());
         assert_eq!(read(body).await.unwrap().0, "7", "the first sending goes on");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_kept_of_a_body_that_is_only_passed_on() {
+        let whole = StreamBody::new(stream::iter(vec![data("one "), data("two")]));
+        let body = ReplayBuffered::new().pass_on(whole);
+        let recording = body.recording.clone();
+        assert_eq!(read(body).await.unwrap().0, "one two");
+        assert!(recording.lock().unwrap().sent.is_empty());
     }
 
     #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc, Weak,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicU32, Ordering},
 };
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -20,17 +20,18 @@ use super::{
 #[repr(align(128))]
 pub(crate) struct Current {
     cell: ArcSwapOption<Lease>,
-    /// The mark of what is in the cell, or zero: whoever holds on to a token sees by one look whether it is in use still.
+    /// The generation of what is in the cell as marks have it, or zero: whoever holds on to a token sees by one look whether
+    /// it is in use still.
     ///
     /// Always changed before the cell: once the new token has been seen there, nobody holds on to the old one.
-    mark: AtomicU64,
+    generation: AtomicU32,
     registration: Registration,
 }
 
 impl Current {
     pub(crate) fn new(shared: Weak<Shared>) -> Self {
         let registration = Registration::new(shared);
-        Self { cell: ArcSwapOption::empty(), mark: AtomicU64::new(0), registration }
+        Self { cell: ArcSwapOption::empty(), generation: AtomicU32::new(0), registration }
     }
 
     /// The token in use. Do not keep the guard across an await: there are few of them, and others pay for it.
@@ -39,10 +40,10 @@ impl Current {
         self.cell.load()
     }
 
-    /// Whether the token of this mark is in use still.
+    /// Whether the token of this mark, which is of this refresher, is in use still.
     #[inline]
     pub(crate) fn is(&self, mark: Mark) -> bool {
-        self.mark.load(Ordering::Acquire) == mark.get()
+        self.generation.load(Ordering::Acquire) == mark.generation()
     }
 
     #[inline]
@@ -52,12 +53,12 @@ impl Current {
 
     pub(crate) fn store(&self, lease: Arc<Lease>) {
         let mark = self.mark_of(lease.generation);
-        self.mark.store(mark.get(), Ordering::Release);
+        self.generation.store(mark.generation(), Ordering::Release);
         self.cell.store(Some(lease));
     }
 
     pub(crate) fn take(&self) -> Option<Arc<Lease>> {
-        self.mark.store(0, Ordering::Release);
+        self.generation.store(0, Ordering::Release);
         self.cell.swap(None)
     }
 
@@ -66,5 +67,55 @@ impl Current {
         if self.load().as_ref().is_some_and(|lease| lease.generation <= generation) {
             self.take();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::atomic::{AtomicBool, Ordering::SeqCst},
+        thread,
+        time::SystemTime,
+    };
+
+    use tokio::time::Instant;
+
+    use super::{
+        super::{lease::Moment, schedule::tests::schedule},
+        *,
+    };
+    use crate::AccessToken;
+
+    fn lease(generation: u64) -> Arc<Lease> {
+        let sent = Moment { wall: SystemTime::UNIX_EPOCH, monotonic: Instant::now() };
+        let token = AccessToken::bearer("abc").unwrap();
+        Arc::new(Lease::new(token, generation, sent, &schedule(), 0.0))
+    }
+
+    /// What a stress test can see in one run: a mark that changed after the cell was seen at once, thousands of times.
+    #[test]
+    fn whoever_has_seen_a_token_in_the_cell_holds_on_to_none_before_it() {
+        const TOKENS: u64 = 20_000;
+        let (current, over) = (Current::new(Weak::new()), AtomicBool::new(false));
+        let leases: Vec<_> = (1..=TOKENS).map(lease).collect();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for lease in leases {
+                    current.store(lease);
+                }
+                current.take();
+                over.store(true, SeqCst);
+            });
+            let mut seen = 0;
+            while !over.load(SeqCst) {
+                let Some(generation) = current.load().as_ref().map(|lease| lease.generation) else { continue };
+                assert!(generation >= seen);
+                seen = generation;
+                let (before, token) = (current.mark_of(seen - 1), current.mark_of(seen));
+                assert!(!current.is(before), "{token:?} is in the cell");
+            }
+        });
+        assert!(current.load().is_none());
+        assert!((1..=TOKENS).all(|generation| !current.is(current.mark_of(generation))));
     }
 }

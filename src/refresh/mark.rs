@@ -13,8 +13,8 @@ use http::HeaderValue;
 
 use super::shared::Shared;
 
-/// A token of a refresher: the refresher's number, and its token's generation (the lower half of it, which is enough to
-/// tell a token from those that requests on their way may carry).
+/// A token of a refresher: the refresher's number, and its token's generation (what is left of it in 32 bits, never zero,
+/// which is enough to tell a token from those that requests on their way may carry).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Mark(NonZeroU64);
 
@@ -25,9 +25,10 @@ impl Mark {
         shared.is_some_and(|shared| shared.reject(self, challenge))
     }
 
+    /// Never zero.
     #[inline]
-    pub(crate) fn get(self) -> u64 {
-        self.0.get()
+    pub(crate) fn generation(self) -> u32 {
+        self.0.get() as u32
     }
 
     fn refresher(self) -> u32 {
@@ -73,7 +74,7 @@ impl Registration {
 
     #[inline]
     pub(crate) fn mark(&self, generation: u64) -> Mark {
-        Mark(self.upper | u64::from(generation as u32))
+        Mark(self.upper | (generation % u64::from(u32::MAX) + 1))
     }
 }
 
@@ -93,7 +94,11 @@ mod tests {
         let other = Registration::new(Weak::new());
         assert_ne!(one.mark(1), one.mark(2));
         assert_ne!(one.mark(1), other.mark(1));
-        assert_eq!(one.mark(1 << 32).get(), one.mark(0).get(), "generations go on beyond what a mark can tell");
+        let last = u64::from(u32::MAX) - 1;
+        for (generation, told) in [(0, 1), (last, u32::MAX), (last + 1, 1), (u64::MAX, 1)] {
+            assert_eq!(one.mark(generation).generation(), told, "they go on beyond what a mark can tell");
+            assert_eq!(one.mark(generation).refresher(), one.mark(0).refresher());
+        }
         let number = one.mark(7).refresher();
         assert!(registry().entries.contains_key(&number));
         drop(one);
