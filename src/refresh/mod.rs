@@ -157,6 +157,8 @@ impl AuthRefresher {
 
     /// Uses the current token no more, and logs in for another. A refresh that is running already does not count: it was
     /// begun before. Does nothing if there is no token.
+    ///
+    /// A service that lives long forgets the token's bytes at its next call.
     pub fn invalidate(&self) {
         self.shared.invalidate();
     }
@@ -225,7 +227,8 @@ impl AuthRefresher {
 
     /// Ends the worker, and a running login with it, for good: from now on calls that need a token fail.
     ///
-    /// Does not wait; the task is gone when its runtime has polled it once more.
+    /// Does not wait; the task is gone when its runtime has polled it once more. A service that lives long forgets the token's
+    /// bytes at its next call, or when it is dropped.
     pub fn shutdown(&self) {
         self.shared.shut_down();
     }
