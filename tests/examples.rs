@@ -7,6 +7,8 @@ use std::time::Duration;
 mod custom_login;
 #[path = "../examples/hyper_client.rs"]
 mod hyper_client;
+#[path = "../examples/hyper_pool.rs"]
+mod hyper_pool;
 #[path = "../examples/reqwest_client.rs"]
 mod reqwest_client;
 #[path = "../examples/reverse_proxy/main.rs"]
@@ -23,6 +25,13 @@ async fn a_login_of_ones_own_is_tried_again_and_its_failure_told() {
 async fn hypers_client_gets_through_refreshes_and_a_revocation() {
     let outcome = hyper_client::run(Duration::from_secs(3)).await.unwrap();
     assert_eq!(outcome.failed, 0, "{outcome:?}");
+    assert!(outcome.requests > 0 && outcome.logins >= 3, "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_pool_of_hyper_utils_parts_gets_through_refreshes_and_a_revocation_on_one_connection() {
+    let (outcome, connections) = hyper_pool::run(Duration::from_secs(3)).await.unwrap();
+    assert_eq!((outcome.failed, connections), (0, 1), "{outcome:?}");
     assert!(outcome.requests > 0 && outcome.logins >= 3, "{outcome:?}");
 }
 

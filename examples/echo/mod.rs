@@ -1,4 +1,5 @@
 //! A server that sends back what it is sent, if the token is valid.
+#![allow(dead_code, reason = "each example uses a part")]
 
 use std::{convert::Infallible, io, net::SocketAddr};
 
