@@ -57,6 +57,12 @@
 //! - The token goes to `https` and to the loopback only, unless told otherwise; no secret is in any `Debug` output,
 //!   error or event.
 //!
+//! # Guides
+//!
+//! [Where the layer goes in a stack](guides::placement), [how to write a login service](guides::login_service),
+//! [what happens when the login fails](guides::failures), [how to test](guides::testing),
+//! [how to migrate](guides::migrating) from a mutex and a string, [what is depended on](guides::dependencies).
+//!
 //! # Features
 //!
 //! By default: `arthur` (the [Arthur API](arthur)), `http-client` (a [ready-made HTTP client](http_client) for logins), `jwt`
@@ -95,6 +101,7 @@ pub mod arthur;
 #[cfg_attr(docsrs, doc(cfg(feature = "http-client")))]
 pub mod http_client;
 
+pub mod guides;
 pub mod observability;
 pub mod reliability;
 #[cfg(feature = "test-util")]

@@ -1,0 +1,19 @@
+//! Guides, each on one question. For what holds whatever you do see [`reliability`](crate::reliability).
+
+#[doc = include_str!("placement.md")]
+pub mod placement {}
+
+#[doc = include_str!("login_service.md")]
+pub mod login_service {}
+
+#[doc = include_str!("failures.md")]
+pub mod failures {}
+
+#[doc = include_str!("testing.md")]
+pub mod testing {}
+
+#[doc = include_str!("migrating.md")]
+pub mod migrating {}
+
+#[doc = include_str!("dependencies.md")]
+pub mod dependencies {}
