@@ -11,6 +11,8 @@ use std::{
 
 use harness::{HOUR, Logins, client, request, secs, send, token};
 use http::Response;
+use metrics::Recorder;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use tokio::time::sleep;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
@@ -19,10 +21,13 @@ use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, Error, LoginError, Rep
 /// Runs a test in paused time, with a recorder of its own that lives as long.
 fn recorded<F: Future<Output = ()>>(test: impl FnOnce(Snapshotter) -> F) {
     let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
-    metrics::with_local_recorder(&recorder, || {
+    recorded_by(&recorder, test(recorder.snapshotter()));
+}
+
+fn recorded_by(recorder: &dyn Recorder, test: impl Future<Output = ()>) {
+    metrics::with_local_recorder(recorder, || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
-        runtime.block_on(test(snapshotter));
+        runtime.block_on(test);
     });
 }
 
@@ -203,6 +208,36 @@ fn each_metric_is_described() {
         for (key, _, description, _) in snapshotter.snapshot().into_vec() {
             // The first to wait does so before the worker has started.
             assert!(description.is_some(), "{key:?}");
+        }
+    });
+}
+
+/// What is to be found of a metric in the exposition format, once each.
+#[test]
+fn a_prometheus_server_is_told_of_all_in_its_own_words() {
+    let recorder = PrometheusBuilder::new().set_buckets(&[1.0, 10.0]).unwrap().build_recorder();
+    let handle = recorder.handle();
+    recorded_by(&recorder, async {
+        let logins = Logins::default();
+        let refresher = logins.builder(|n| async move {
+            sleep(secs(2)).await;
+            token(n, HOUR)
+        });
+        let refresher = refresher.name("a \"b\"").build().unwrap();
+        send(&refresher).await.unwrap();
+        let text = handle.render();
+        for line in [
+            "# HELP auth_refresh_logins_total Logins that have ended, by outcome.",
+            "# TYPE auth_refresh_logins_total counter",
+            r#"auth_refresh_logins_total{refresher="a \"b\"",outcome="success"} 1"#,
+            "# TYPE auth_refresh_login_duration_seconds histogram",
+            r#"auth_refresh_login_duration_seconds_bucket{refresher="a \"b\"",outcome="success",le="1"} 0"#,
+            r#"auth_refresh_login_duration_seconds_bucket{refresher="a \"b\"",outcome="success",le="10"} 1"#,
+            "# TYPE auth_refresh_token_expiry_timestamp_seconds gauge",
+            r#"auth_refresh_token_expiry_timestamp_seconds{refresher="a \"b\""} 1800003600"#,
+            r#"auth_refresh_waiting_requests{refresher="a \"b\""} 0"#,
+        ] {
+            assert_eq!(text.lines().filter(|said| *said == line).count(), 1, "{line}\n{text}");
         }
     });
 }

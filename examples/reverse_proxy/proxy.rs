@@ -4,7 +4,7 @@ use std::{convert::Infallible, future::Future, io, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, Request, Response, StatusCode, Uri,
+    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version,
     header::{self, HOST},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -74,10 +74,14 @@ impl Proxy {
         let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
         let Ok(uri) = uri.build() else { return answer(StatusCode::BAD_REQUEST, "no such path\n") };
         *request.uri_mut() = uri;
-        *request.version_mut() = http::Version::HTTP_11;
+        let came_by = if request.version() == Version::HTTP_2 { "2" } else { "1.1" };
+        *request.version_mut() = Version::HTTP_11;
         // The client says the upstream's own name.
         request.headers_mut().remove(HOST);
         remove_hop_by_hop(request.headers_mut());
+        // RFC 9110, section 7.6.3.
+        let via = HeaderValue::try_from(format!("{came_by} reverse-proxy"));
+        request.headers_mut().extend(via.map(|via| (header::VIA, via)));
         match self.client.clone().oneshot(request).await {
             Ok(mut response) => {
                 remove_hop_by_hop(response.headers_mut());
