@@ -28,25 +28,23 @@ impl<'a> Case<'a> {
         Self { name: name.into(), run: Box::new(run), samples: Vec::new() }
     }
 
-    /// Each of the threads does the thing so many times, with a worker that is made by the thread that asks; the time is that
-    /// of the last to end.
-    pub fn threaded<R: FnMut(u32) + Send>(
+    /// Each of the threads does the thing so many times, with a worker of its own making; the time is that of the last to end.
+    pub fn threaded<R: FnMut(u32)>(
         name: impl Into<String>,
         threads: usize,
-        worker: impl Fn() -> R + 'a,
+        worker: impl Fn() -> R + Sync + 'a,
     ) -> Self {
         Self::timed(name, move |times| {
-            let ready = &Barrier::new(threads);
-            let run = |mut worker: R| {
-                move || {
-                    ready.wait();
-                    let start = Instant::now();
-                    worker(times);
-                    (start, Instant::now())
-                }
+            let (ready, worker) = (Barrier::new(threads), &worker);
+            let run = || {
+                let mut run = worker();
+                ready.wait();
+                let start = Instant::now();
+                run(times);
+                (start, Instant::now())
             };
             thread::scope(|scope| {
-                let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run(worker()))).collect();
+                let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
                 let spans: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
                 let start = spans.iter().map(|span| span.0).min().unwrap();
                 spans.iter().map(|span| span.1).max().unwrap() - start

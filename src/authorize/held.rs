@@ -3,7 +3,10 @@
 use http::{HeaderMap, HeaderValue};
 
 use super::placement::Placement;
-use crate::{AuthRefresher, refresh::Mark};
+use crate::{
+    AuthRefresher,
+    refresh::{Group, Mark},
+};
 
 /// What one service keeps of the token it used last. Whether that is in use still is one look at the cell's mark.
 #[derive(Debug, Default)]
@@ -15,23 +18,29 @@ pub(crate) enum Held {
     Once,
     Value {
         mark: Mark,
+        /// Whose copy it is: a service that has moved to another thread takes another copy, lest the two fight over this one.
+        group: Group,
         value: HeaderValue,
     },
 }
 
 impl Held {
-    /// What is held, if it is in use still.
+    /// What is held, if it is in use still, and this thread's.
     #[inline]
     pub(crate) fn current(&self, refresher: &AuthRefresher) -> Option<(Mark, &HeaderValue)> {
         match self {
-            Self::Value { mark, value } if refresher.is_current(*mark) => Some((*mark, value)),
+            Self::Value { mark, group, value } if refresher.is_current(*mark) && group.is_mine() => {
+                Some((*mark, value))
+            }
             _ => None,
         }
     }
 
     /// Holds on to no secret that is in use no more.
     pub(crate) fn let_go_of_old(&mut self, refresher: &AuthRefresher) {
-        if self.current(refresher).is_none() {
+        if let Self::Value { mark, .. } = self
+            && !refresher.is_current(*mark)
+        {
             *self = Self::Nothing;
         }
     }
@@ -48,11 +57,11 @@ impl Held {
             *self = Self::Nothing;
             return None;
         };
-        let (mark, value) = (refresher.mark(lease), lease.header.mine());
+        let (mark, (group, value)) = (refresher.mark(lease), lease.header.mine());
         placement.put(headers, value);
         *self = match self {
             Self::Nothing => Self::Once,
-            Self::Once | Self::Value { .. } => Self::Value { mark, value: value.clone() },
+            Self::Once | Self::Value { .. } => Self::Value { mark, group, value: value.clone() },
         };
         Some(mark)
     }

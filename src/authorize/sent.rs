@@ -50,7 +50,7 @@ impl<S: Clone, B, P: ReplayPolicy<B>, C: Clone> Sent<S, B, P, C> {
         rules: &Rules<P, C>,
         inner: &S,
     ) -> (Request<P::Body>, Self) {
-        rules.placement.put(request.headers_mut(), lease.header.mine());
+        rules.placement.put(request.headers_mut(), lease.header.mine().1);
         let mark = refresher.mark(lease);
         let (request, kept) = rules.replay.keep(request);
         let sent = match kept {
@@ -114,7 +114,7 @@ impl<S, B, P: ReplayPolicy<B>, C: ClassifyRejection> Sent<S, B, P, C> {
     /// The request with the newer token; `None` if it cannot be sent again, or the token is the one that was rejected.
     pub(crate) fn replay(self, lease: &Lease) -> Option<Again<S, B, P, C>> {
         let Kept { refresher, inner, request, header, token, .. } = self.kept?;
-        let newer = lease.header.mine();
+        let (_, newer) = lease.header.mine();
         if token.as_ref() == Some(newer) {
             return None;
         }

@@ -38,15 +38,27 @@ impl Copies {
         Self(array::from_fn(|_| copy(value).unwrap_or_else(|| value.clone())))
     }
 
-    /// The copy for this thread.
+    /// The copy for this thread, and whose it is.
     #[inline]
-    pub(crate) fn mine(&self) -> &HeaderValue {
+    pub(crate) fn mine(&self) -> (Group, &HeaderValue) {
         let group = match GROUP.get() {
             NONE_YET => join(),
             group => group,
         };
         #[expect(clippy::indexing_slicing, reason = "the remainder is within")]
-        &self.0[group % GROUPS]
+        (Group(group), &self.0[group % GROUPS])
+    }
+}
+
+/// Some of the threads, who use one copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Group(usize);
+
+impl Group {
+    /// Whether this thread is one of them.
+    #[inline]
+    pub(crate) fn is_mine(self) -> bool {
+        GROUP.get() == self.0
     }
 }
 
@@ -95,7 +107,7 @@ mod tests {
     #[test]
     fn a_thread_stays_with_its_copy_and_threads_are_spread() {
         let copies = Copies::of(&HeaderValue::from_static("abc"));
-        let place = || std::ptr::from_ref(copies.mine()) as usize;
+        let place = || std::ptr::from_ref(copies.mine().1) as usize;
         thread::scope(|scope| {
             let threads: Vec<_> = (0..GROUPS * 4)
                 .map(|_| {

@@ -78,6 +78,13 @@ impl Registration {
     }
 }
 
+impl Registration {
+    /// Whether the mark is of this refresher.
+    pub(crate) fn made(&self, mark: Mark) -> bool {
+        mark.refresher() == self.mark(0).refresher()
+    }
+}
+
 impl Drop for Registration {
     fn drop(&mut self) {
         registry().entries.remove(&self.mark(0).refresher());

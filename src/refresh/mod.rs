@@ -31,7 +31,7 @@ pub use self::{
     builder::{AuthRefresherBuilder, InvalidSetting, NoTokenPolicy},
     status::{State, Status},
 };
-pub(crate) use self::{lease::Lease, mark::Mark};
+pub(crate) use self::{copies::Group, lease::Lease, mark::Mark};
 use crate::{AccessToken, BoxError, LoginError, LoginRequest, events::Events};
 
 /// A wait for a token; `None`: the call is to be sent without.
@@ -158,7 +158,7 @@ impl AuthRefresher {
     /// Uses the current token no more, and logs in for another. A refresh that is running already does not count: it was
     /// begun before. Does nothing if there is no token.
     ///
-    /// A service that lives long forgets the token's bytes at its next call.
+    /// A service that lives long forgets the token's bytes at its next call, or when it is dropped.
     pub fn invalidate(&self) {
         self.shared.invalidate();
     }
