@@ -88,6 +88,8 @@ mod authorize;
 mod clock;
 mod error;
 mod events;
+#[cfg(feature = "arthur")]
+mod exchange;
 mod expiry;
 mod login;
 mod loopback;

@@ -8,41 +8,33 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
     response::Parts,
 };
-use http_body_util::{Full, LengthLimitError};
+use http_body_util::Full;
 use serde::de::DeserializeOwned;
 
 use super::{
     ArthurError, BaseUrl, HttpService,
     error::{Kind, Refusal},
-    excerpt::excerpt,
-    http_service::DeadlinePassed,
-    server_time::{date, retry_after},
 };
-use crate::{AccessToken, BoxError, Clock, SystemClock};
-
-const TIMEOUT: Duration = Duration::from_secs(30);
-const BODY_LIMIT: usize = 1 << 20;
-const AGENT: &str = concat!("tower-auth-refresh/", env!("CARGO_PKG_VERSION"));
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+use crate::{
+    AccessToken, BoxError, Clock,
+    exchange::{AGENT, Exchange, JSON, date, excerpt, retry_after},
+};
 
 /// An Arthur API: where it is, the HTTP service to reach it by, and the limits of an exchange.
 #[derive(Clone)]
 pub struct ArthurApi<S> {
     base_url: BaseUrl,
-    http: S,
-    timeout: Duration,
-    body_limit: usize,
-    clock: Arc<dyn Clock>,
+    exchange: Exchange<S>,
 }
 
 impl<S> ArthurApi<S> {
     /// An API behind an [`HttpService`].
     pub fn new(base_url: BaseUrl, http: S) -> Self {
-        Self { base_url, http, timeout: TIMEOUT, body_limit: BODY_LIMIT, clock: Arc::new(SystemClock) }
+        Self { base_url, exchange: Exchange::new(http) }
     }
 
     /// How long one exchange may take as a whole: to wait for the HTTP service, to connect, to send, and to read the
@@ -52,21 +44,21 @@ impl<S> ArthurApi<S> {
     /// ([`GetCurrentOrg`](super::GetCurrentOrg) may need two exchanges.)
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = limit;
+        self.exchange.timeout = limit;
         self
     }
 
     /// How many bytes the body of an answer may have; 1 MiB unless said.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
-        self.body_limit = bytes;
+        self.exchange.body_limit = bytes;
         self
     }
 
     /// The local wall clock, for answers that do not tell the server's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
+        self.exchange.clock = Arc::new(clock);
         self
     }
 
@@ -98,7 +90,7 @@ impl<S: HttpService> ArthurApi<S> {
         self,
         method: Method,
         path: &str,
-        (name, value): (http::HeaderName, HeaderValue),
+        (name, value): (HeaderName, HeaderValue),
         body: serde_json::Result<Bytes>,
         secret: &str,
     ) -> Result<Answer, ArthurError> {
@@ -110,27 +102,19 @@ impl<S: HttpService> ArthurApi<S> {
             .header(ACCEPT, JSON)
             .header(USER_AGENT, AGENT)
             .header(name, value);
-        let exchange = async {
-            let body = body.map_err(|error| Kind::broken(error, secret))?;
-            let request = request.body(Full::new(body)).map_err(|error| Kind::broken(error, secret))?;
-            let broken = |error: BoxError| match () {
-                () if error.is::<DeadlinePassed>() => Kind::TimedOut(self.timeout),
-                () if error.is::<LengthLimitError>() => Kind::TooLarge(self.body_limit),
-                () => Kind::broken(error, secret),
-            };
-            let answer = self.http.send(request, self.body_limit, self.timeout).await.map_err(broken)?;
-            let (head, body) = answer.into_parts();
-            let now = self.clock.now();
-            if head.status.is_success() {
-                let body = body.map_err(broken)?;
-                Ok((head.headers, body, now))
+        let request = body.map_err(BoxError::from).and_then(|body| Ok(request.body(Full::new(body))?));
+        let answer = async {
+            let received = self.exchange.send(request, &[secret]).await.map_err(Kind::Broken)?;
+            if received.head.status.is_success() {
+                let body = received.body.map_err(Kind::Broken)?;
+                Ok((received.head.headers, body, received.now))
             } else {
                 // The status counts, though the body did not come whole or in time.
-                let body = body.unwrap_or_default();
-                Err(refused(&head, &body, now, &self.base_url, secret))
+                let body = received.body.unwrap_or_default();
+                Err(refused(&received.head, &body, received.now, &self.base_url, secret))
             }
         };
-        match exchange.await {
+        match answer.await {
             Ok((headers, body, now)) => Ok(Answer { asked, headers, body, now }),
             Err(kind) => Err(ArthurError::new(asked, kind)),
         }
@@ -144,7 +128,7 @@ fn refused(head: &Parts, body: &[u8], now: SystemTime, base_url: &BaseUrl, secre
     let now = date(&head.headers).unwrap_or(now);
     Kind::Refused(Refusal {
         status: head.status,
-        said: excerpt(body, secret),
+        said: excerpt(body, &[secret]),
         retry_after: retry_after(&head.headers, now),
     })
 }
@@ -174,8 +158,7 @@ impl<S> fmt::Debug for ArthurApi<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ArthurApi")
             .field("base_url", &self.base_url.as_str())
-            .field("timeout", &self.timeout)
-            .field("body_limit", &self.body_limit)
-            .finish_non_exhaustive()
+            .field("exchange", &self.exchange)
+            .finish()
     }
 }

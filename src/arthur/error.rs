@@ -5,8 +5,11 @@ use std::{fmt, time::Duration};
 use http::{StatusCode, header::LOCATION, response::Parts};
 use url::Url;
 
-use super::{BaseUrl, cause::Cause, excerpt::excerpt, fault::Fault};
-use crate::{BoxError, InvalidToken};
+use super::BaseUrl;
+use crate::{
+    InvalidToken,
+    exchange::{Broken, excerpt},
+};
 
 /// How many organizations an error names.
 const LISTED: usize = 20;
@@ -35,13 +38,7 @@ struct Inner {
 }
 
 pub(super) enum Kind {
-    /// The exchange broke off, or could not begin.
-    Broken {
-        fault: Fault,
-        cause: Option<Box<Cause>>,
-    },
-    TimedOut(Duration),
-    TooLarge(usize),
+    Broken(Broken),
     /// The login was answered 401 or 403.
     WrongCredentials(Refusal),
     /// Any other status than 2xx and a redirect.
@@ -73,24 +70,19 @@ pub(super) struct Refusal {
 }
 
 impl Kind {
-    pub(super) fn broken(cause: impl Into<BoxError>, secret: &str) -> Self {
-        let cause = cause.into();
-        Self::Broken { fault: Fault::of(&*cause, secret), cause: Cause::of(&*cause, secret) }
-    }
-
     /// A redirect to the origin of `Location`. Its path and query may hold secrets, and its host could.
     pub(super) fn redirect(head: &Parts, base_url: &BaseUrl, secret: &str) -> Self {
         let origin = head.headers.get(LOCATION).and_then(|location| {
             let target = Url::parse(base_url.as_str()).ok()?.join(location.to_str().ok()?).ok()?;
             let origin = target.origin().ascii_serialization();
-            Some(excerpt(origin.as_bytes(), secret))
+            Some(excerpt(origin.as_bytes(), &[secret]))
         });
         Self::Redirect { status: head.status, origin }
     }
 
     pub(super) fn several_organizations(ids: Vec<String>, secret: &str) -> Self {
         let shown = ids.iter().take(LISTED);
-        let mut shown: Vec<String> = shown.map(|id| excerpt(id.as_bytes(), secret)).collect();
+        let mut shown: Vec<String> = shown.map(|id| excerpt(id.as_bytes(), &[secret])).collect();
         if ids.len() > LISTED {
             shown.push("…".to_owned());
         }
@@ -126,8 +118,8 @@ impl ArthurError {
         }
     }
 
-    fn has_fault(&self, is: impl Fn(&Fault) -> bool) -> bool {
-        matches!(&self.0.kind, Kind::Broken { fault, .. } if is(fault))
+    fn is_broken(&self, so: impl Fn(&Broken) -> bool) -> bool {
+        matches!(&self.0.kind, Kind::Broken(broken) if so(broken))
     }
 
     /// Whether the login was answered 401 or 403: trying again is no use.
@@ -151,32 +143,32 @@ impl ArthurError {
     /// Whether time ran out: the exchange's own ([`ArthurApi::timeout`](super::ArthurApi::timeout)), or the
     /// connection's.
     pub fn is_timeout(&self) -> bool {
-        matches!(self.0.kind, Kind::TimedOut(_)) || self.has_fault(|fault| *fault == Fault::TimedOut)
+        self.is_broken(Broken::is_timeout)
     }
 
     /// Whether there was no connection: no such host, refused, unreachable. TLS has its [own](Self::is_tls) predicate.
     pub fn is_connect(&self) -> bool {
-        self.has_fault(Fault::is_connect)
+        self.is_broken(Broken::is_connect)
     }
 
     /// Whether the host's name was not resolved. Such an error is also one [to connect](Self::is_connect).
     pub fn is_dns(&self) -> bool {
-        self.has_fault(|fault| *fault == Fault::Lookup)
+        self.is_broken(Broken::is_dns)
     }
 
     /// Whether TLS failed, most often for a certificate that is not accepted.
     pub fn is_tls(&self) -> bool {
-        self.has_fault(Fault::is_tls)
+        self.is_broken(Broken::is_tls)
     }
 
     /// Whether the other side spoke something else: no TLS on an `https` URL, or no HTTP on an `http` one.
     pub fn is_protocol(&self) -> bool {
-        self.has_fault(Fault::is_protocol)
+        self.is_broken(Broken::is_protocol)
     }
 
     /// Whether the connection was closed or reset before the answer was whole.
     pub fn is_closed(&self) -> bool {
-        self.has_fault(|fault| matches!(fault, Fault::Closed | Fault::Reset))
+        self.is_broken(Broken::is_closed)
     }
 
     /// Whether the answer was a redirect: one to another origin, or one too many.
@@ -187,7 +179,7 @@ impl ArthurError {
     /// Whether the answer was too large: its body for the [limit](super::ArthurApi::body_limit), or its head for the
     /// HTTP client.
     pub fn is_too_large(&self) -> bool {
-        matches!(self.0.kind, Kind::TooLarge(_)) || self.has_fault(|fault| *fault == Fault::HeadTooLarge)
+        self.is_broken(Broken::is_too_large)
     }
 
     /// Whether the login's answer had no token.
@@ -219,9 +211,7 @@ impl fmt::Display for ArthurError {
         let Inner { asked, kind } = &*self.0;
         write!(f, "{asked}: ")?;
         match kind {
-            Kind::Broken { fault, .. } => fault.fmt(f),
-            Kind::TimedOut(limit) => write!(f, "no whole answer within {limit:?}"),
-            Kind::TooLarge(limit) => write!(f, "the answer is larger than {limit} bytes"),
+            Kind::Broken(broken) => broken.fmt(f),
             Kind::WrongCredentials(refusal) => write!(f, "wrong credentials ({refusal})"),
             Kind::Refused(refusal) => refusal.fmt(f),
             Kind::Redirect { status, origin } => match origin {
@@ -266,7 +256,7 @@ impl fmt::Debug for ArthurError {
 impl std::error::Error for ArthurError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.kind {
-            Kind::Broken { cause, .. } => cause.as_deref().map(|cause| cause as _),
+            Kind::Broken(broken) => broken.source(),
             Kind::InvalidToken(error) => Some(error),
             #[cfg(feature = "jwt-verify")]
             Kind::Signature(error) => Some(error),

@@ -25,7 +25,7 @@ impl<S> GetArthurInternalUserOrg<S> {
 impl<S: HttpService> Service<AccessToken> for GetArthurInternalUserOrg<S> {
     type Response = String;
     type Error = ArthurError;
-    type Future = ResponseFuture<String>;
+    type Future = ResponseFuture<String, ArthurError>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ArthurError>> {
         Poll::Ready(Ok(()))

@@ -23,7 +23,7 @@ impl<S> GetAuthInfo<S> {
 impl<S: HttpService> Service<AccessToken> for GetAuthInfo<S> {
     type Response = AuthenticationInfo;
     type Error = ArthurError;
-    type Future = ResponseFuture<AuthenticationInfo>;
+    type Future = ResponseFuture<AuthenticationInfo, ArthurError>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ArthurError>> {
         Poll::Ready(Ok(()))

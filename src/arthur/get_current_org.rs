@@ -29,7 +29,7 @@ impl<S> GetCurrentOrg<S> {
 impl<S: HttpService> Service<AccessToken> for GetCurrentOrg<S> {
     type Response = Option<String>;
     type Error = ArthurError;
-    type Future = ResponseFuture<Option<String>>;
+    type Future = ResponseFuture<Option<String>, ArthurError>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ArthurError>> {
         Poll::Ready(Ok(()))

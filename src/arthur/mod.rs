@@ -69,20 +69,14 @@
 
 mod api;
 mod base_url;
-mod cause;
 mod cookie;
 mod credentials;
 mod error;
-mod excerpt;
-mod fault;
-mod future;
 mod get_arthur_internal_user_org;
 mod get_auth_info;
 mod get_current_org;
-mod http_service;
 mod login;
 mod models;
-mod server_time;
 #[cfg(feature = "jwt-verify")]
 mod signature;
 mod user_login;
@@ -91,14 +85,14 @@ pub use api::ArthurApi;
 pub use base_url::{BaseUrl, InvalidBaseUrl};
 pub use credentials::Credentials;
 pub use error::ArthurError;
-pub use future::ResponseFuture;
 pub use get_arthur_internal_user_org::GetArthurInternalUserOrg;
 pub use get_auth_info::GetAuthInfo;
 pub use get_current_org::GetCurrentOrg;
-pub use http_service::HttpService;
 pub use login::ArthurLogin;
 pub use models::{AuthenticationInfo, User, UserContext, UserResponse};
 #[cfg(feature = "jwt-verify")]
 #[cfg_attr(docsrs, doc(cfg(feature = "jwt-verify")))]
 pub use signature::VerificationKey;
 pub use user_login::{LoggedIn, UserLogin};
+
+pub use crate::exchange::{HttpService, ResponseFuture};

@@ -7,11 +7,8 @@ use std::{
 
 use tower_service::Service;
 
-use super::{
-    ArthurApi, ArthurError, Credentials, HttpService, ResponseFuture, User, api::Answer, cookie, error::Kind,
-    server_time::date,
-};
-use crate::{AccessToken, Expiry};
+use super::{ArthurApi, ArthurError, Credentials, HttpService, ResponseFuture, User, api::Answer, cookie, error::Kind};
+use crate::{AccessToken, Expiry, exchange::date};
 
 /// Logs a user in: `POST /login`.
 ///
@@ -91,7 +88,7 @@ impl<S: HttpService> UserLogin<S> {
 impl<S: HttpService> Service<Credentials> for UserLogin<S> {
     type Response = LoggedIn;
     type Error = ArthurError;
-    type Future = ResponseFuture<LoggedIn>;
+    type Future = ResponseFuture<LoggedIn, ArthurError>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ArthurError>> {
         Poll::Ready(Ok(()))

@@ -7,13 +7,13 @@ const REDACTED: &str = "[redacted]";
 /// How many backslashes may stand for one: three rounds of escaping, each of which doubles them.
 const BACKSLASHES: usize = 8;
 
-/// The first 200 characters of a body, printable, and without `secret` should the server repeat it.
+/// The first 200 characters of a body, printable, and without `secrets` should the server repeat them.
 ///
-/// The secret is also known as JSON, URLs, HTML and the byte and character strings of programming languages write it,
+/// A secret is also known as JSON, URLs, HTML and the byte and character strings of programming languages write it,
 /// and where such a text was escaped again. Any JWT is hidden too: it begins with the base64 of `{"`.
-pub(super) fn excerpt(body: &[u8], secret: &str) -> String {
+pub(crate) fn excerpt(body: &[u8], secrets: &[&str]) -> String {
     let body = String::from_utf8_lossy(body);
-    let secret: Vec<Vec<String>> = secret.chars().map(spellings).collect();
+    let secrets: Vec<Vec<_>> = secrets.iter().map(|secret| secret.chars().map(spellings).collect()).collect();
     let mut rest = &*body;
     let mut shown = String::new();
     let mut length = 0;
@@ -22,7 +22,7 @@ pub(super) fn excerpt(body: &[u8], secret: &str) -> String {
             shown.push('…');
             break;
         }
-        let hidden = after_secret(rest, &secret).or_else(|| after_jwt(rest));
+        let hidden = secrets.iter().find_map(|secret| after_secret(rest, secret)).or_else(|| after_jwt(rest));
         let piece = match hidden {
             Some(_) => REDACTED.to_owned(),
             None => printable(next),
@@ -136,7 +136,7 @@ mod tests {
             "p&#34;a\\\\&#xDF;&apos;&amp;/ &#x1F600;",
         ] {
             let body = format!("<{spelling}><{spelling}>");
-            assert_eq!(excerpt(body.as_bytes(), SECRET), "<[redacted]><[redacted]>", "{spelling}");
+            assert_eq!(excerpt(body.as_bytes(), &[SECRET]), "<[redacted]><[redacted]>", "{spelling}");
         }
     }
 
@@ -153,7 +153,7 @@ mod tests {
             r#"p"a\\\\\xdf\'&/ \U0001f600"#.to_owned(),
         ] {
             let body = format!("<{spelling}><{spelling}>");
-            assert_eq!(excerpt(body.as_bytes(), SECRET), "<[redacted]><[redacted]>", "{spelling}");
+            assert_eq!(excerpt(body.as_bytes(), &[SECRET]), "<[redacted]><[redacted]>", "{spelling}");
         }
     }
 
@@ -162,10 +162,10 @@ mod tests {
         let mut spelling = SECRET.to_owned();
         for _ in 0..3 {
             let json = serde_json::to_string(&spelling).unwrap();
-            let shown = excerpt(json.as_bytes(), SECRET);
+            let shown = excerpt(json.as_bytes(), &[SECRET]);
             assert!(!shown.contains('a') || shown == "\"[redacted]\"", "{json}: {shown}");
             let bytes = format!("{:?}", bytes::Bytes::from(spelling));
-            assert_eq!(excerpt(bytes.as_bytes(), SECRET), "b\"[redacted]\"", "{bytes}");
+            assert_eq!(excerpt(bytes.as_bytes(), &[SECRET]), "b\"[redacted]\"", "{bytes}");
             spelling = json.strip_prefix('"').unwrap().strip_suffix('"').unwrap().to_owned();
         }
     }
@@ -173,27 +173,32 @@ mod tests {
     #[test]
     fn many_backslashes_do_not_take_for_ever() {
         let body = "\\".repeat(1_000_000);
-        assert!(excerpt(body.as_bytes(), &"\\".repeat(16)).starts_with(REDACTED));
+        assert!(excerpt(body.as_bytes(), &[&"\\".repeat(16)]).starts_with(REDACTED));
+    }
+
+    #[test]
+    fn each_of_several_secrets_is_hidden() {
+        assert_eq!(excerpt(b"one, two, three", &["three", "one"]), "[redacted], two, [redacted]");
     }
 
     #[test]
     fn what_is_no_secret_is_shown() {
-        assert_eq!(excerpt(b"{\"error\":\"no\"}", SECRET), "{\"error\":\"no\"}");
-        assert_eq!(excerpt("p\"a".as_bytes(), SECRET), "p\"a");
-        assert_eq!(excerpt(b"anything", ""), "anything");
-        assert_eq!(excerpt(b"", SECRET), "");
-        assert_eq!(excerpt(b"\xff\xfe", SECRET), "\u{fffd}\u{fffd}");
+        assert_eq!(excerpt(b"{\"error\":\"no\"}", &[SECRET]), "{\"error\":\"no\"}");
+        assert_eq!(excerpt("p\"a".as_bytes(), &[SECRET]), "p\"a");
+        assert_eq!(excerpt(b"anything", &["", SECRET]), "anything");
+        assert_eq!(excerpt(b"", &[SECRET]), "");
+        assert_eq!(excerpt(b"\xff\xfe", &[SECRET]), "\u{fffd}\u{fffd}");
     }
 
     #[test]
     fn a_jwt_is_hidden() {
-        assert_eq!(excerpt(b"got eyJhbGci.eyJleHA.c2ln_-0, sorry", ""), "got [redacted], sorry");
+        assert_eq!(excerpt(b"got eyJhbGci.eyJleHA.c2ln_-0, sorry", &[]), "got [redacted], sorry");
     }
 
     #[test]
     fn the_piece_is_bounded() {
         for body in ["a".repeat(100_000), "\u{1b}".repeat(100_000)] {
-            assert!(excerpt(body.as_bytes(), "a").chars().count() <= LIMIT + REDACTED.len());
+            assert!(excerpt(body.as_bytes(), &["a"]).chars().count() <= LIMIT + REDACTED.len());
         }
     }
 }

@@ -12,19 +12,19 @@ use super::excerpt::excerpt;
 /// How many causes are kept.
 const DEPTH: usize = 8;
 
-/// The text of an error and those of its causes, without a secret. The errors themselves are let go: their text, their
+/// The text of an error and those of its causes, without secrets. The errors themselves are let go: their text, their
 /// `Debug` or a cause of theirs may repeat what was sent.
-pub(super) struct Cause {
+pub(crate) struct Cause {
     text: String,
     next: Option<Box<Self>>,
 }
 
 impl Cause {
-    pub(super) fn of(error: &(dyn Error + 'static), secret: &str) -> Option<Box<Self>> {
+    pub(crate) fn of(error: &(dyn Error + 'static), secrets: &[&str]) -> Option<Box<Self>> {
         let texts: Vec<String> = causes(error)
             .filter(|error| wrapped(*error).is_none())
             .take(DEPTH)
-            .map(|error| shown(error, secret))
+            .map(|error| shown(error, secrets))
             .collect();
         texts.into_iter().rev().fold(None, |next, text| Some(Box::new(Self { text, next })))
     }
@@ -49,7 +49,7 @@ impl Error for Cause {
 }
 
 /// An error and its causes. An `io::Error` passes for the error it wraps, so that `source` alone would skip that one.
-pub(super) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     successors(Some(error), |&error: &&'a (dyn Error + 'static)| wrapped(error).or_else(|| error.source()))
 }
 
@@ -58,12 +58,12 @@ fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'sta
     Some(wrapped as _)
 }
 
-/// What an error says, without `secret`. A text that owes nothing to the server is not searched, since a short or common
+/// What an error says, without `secrets`. A text that owes nothing to the server is not searched, since a short or common
 /// secret would only garble it.
-pub(super) fn shown(error: &(dyn Error + 'static), secret: &str) -> String {
+pub(crate) fn shown(error: &(dyn Error + 'static), secrets: &[&str]) -> String {
     let text = error.to_string();
-    let secret = if is_local(error) { "" } else { secret };
-    excerpt(text.as_bytes(), secret)
+    let secrets = if is_local(error) { &[] } else { secrets };
+    excerpt(text.as_bytes(), secrets)
 }
 
 fn is_local(error: &(dyn Error + 'static)) -> bool {

@@ -68,7 +68,7 @@ where
 
 /// The time for the exchange is over.
 #[derive(Debug)]
-pub(super) struct DeadlinePassed;
+pub(crate) struct DeadlinePassed;
 
 impl fmt::Display for DeadlinePassed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! The future of the endpoints.
+//! The future of an exchange.
 
 use std::{
     fmt,
@@ -7,12 +7,12 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The future of an endpoint. Dropping it gives the exchange up.
+/// The future of an exchange. Dropping it gives the exchange up.
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<T, E = super::ArthurError>(Pin<Box<dyn Future<Output = Result<T, E>> + Send>>);
+pub struct ResponseFuture<T, E>(Pin<Box<dyn Future<Output = Result<T, E>> + Send>>);
 
 impl<T, E> ResponseFuture<T, E> {
-    pub(super) fn new(future: impl Future<Output = Result<T, E>> + Send + 'static) -> Self {
+    pub(crate) fn new(future: impl Future<Output = Result<T, E>> + Send + 'static) -> Self {
         Self(Box::pin(future))
     }
 }

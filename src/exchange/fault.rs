@@ -7,7 +7,7 @@ use super::cause::{causes, shown};
 /// Why an exchange broke off.
 #[cfg_attr(not(feature = "http-client"), expect(dead_code, reason = "no TLS without it"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(crate) enum Fault {
     /// The host's name has no address.
     Lookup,
     Refused,
@@ -32,10 +32,10 @@ pub(super) enum Fault {
 }
 
 impl Fault {
-    /// The innermost cause that is known says the most. Texts are shown without `secret`.
-    pub(super) fn of(error: &(dyn Error + 'static), secret: &str) -> Self {
+    /// The innermost cause that is known says the most. Texts are shown without `secrets`.
+    pub(crate) fn of(error: &(dyn Error + 'static), secrets: &[&str]) -> Self {
         let innermost = causes(error).last().unwrap_or(error);
-        let why = shown(innermost, secret);
+        let why = shown(innermost, secrets);
         causes(error).filter_map(|cause| Self::known(cause, &why)).last().unwrap_or(Self::Other(why))
     }
 
@@ -83,15 +83,15 @@ impl Fault {
             .map(|_| Self::Connect(why.to_owned()))
     }
 
-    pub(super) fn is_connect(&self) -> bool {
+    pub(crate) fn is_connect(&self) -> bool {
         matches!(self, Self::Lookup | Self::Refused | Self::Connect(_))
     }
 
-    pub(super) fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         matches!(self, Self::Certificate(_) | Self::Tls(_))
     }
 
-    pub(super) fn is_protocol(&self) -> bool {
+    pub(crate) fn is_protocol(&self) -> bool {
         matches!(self, Self::NotTls | Self::NotHttp)
     }
 }
