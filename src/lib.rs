@@ -88,7 +88,8 @@ mod authorize;
 mod clock;
 mod error;
 mod events;
-#[cfg(feature = "arthur")]
+#[cfg(feature = "_exchange")]
+#[cfg_attr(not(all(feature = "arthur", feature = "oauth2")), allow(dead_code, reason = "each login uses a part"))]
 mod exchange;
 mod expiry;
 mod login;
@@ -104,6 +105,9 @@ pub mod arthur;
 pub mod http_client;
 
 pub mod guides;
+#[cfg(feature = "oauth2")]
+#[cfg_attr(docsrs, doc(cfg(feature = "oauth2")))]
+pub mod oauth2;
 pub mod observability;
 pub mod reliability;
 #[cfg(feature = "test-util")]
@@ -119,6 +123,8 @@ pub use authorize::{
 pub use authorize::{BufferedBody, ReplayBuffered};
 pub use clock::{Clock, SystemClock};
 pub use error::{BoxError, Error};
+#[cfg(feature = "_exchange")]
+pub(crate) use exchange::HttpService;
 pub use expiry::Expiry;
 pub use login::{LoginError, LoginReason, LoginRequest};
 pub use refresh::{AuthRefresher, AuthRefresherBuilder, InvalidSetting, NoTokenPolicy, Refreshed, State, Status};

@@ -1,0 +1,224 @@
+//! [`OAuth2Error`]: why a grant brought no token.
+
+use std::{error::Error, fmt, time::Duration};
+
+use http::StatusCode;
+
+use super::InvalidKey;
+use crate::{BoxError, InvalidToken, LoginError, exchange::Broken};
+
+/// Why a grant brought no token.
+///
+/// It says what was asked, without a query, and what went wrong. It holds no secret that was sent; where an answer repeats
+/// one, `[redacted]` is shown instead, and 200 characters of an answer at most.
+pub struct OAuth2Error(Box<Inner>);
+
+struct Inner {
+    asked: String,
+    kind: Kind,
+}
+
+pub(super) enum Kind {
+    Broken(Broken),
+    Refused(Refusal),
+    Redirect(StatusCode),
+    /// What about the answer is not as it should be.
+    Malformed(String),
+    InvalidToken(InvalidToken),
+    /// The token is to be used in another way than as a bearer's.
+    TokenType(String),
+    /// The metadata, or the token endpoint it names, may not be used, and why.
+    Metadata(String),
+    /// The store of the refresh token failed.
+    Store(BoxError),
+    NoRefreshToken,
+    /// The login service that brings the assertion, or the token to exchange, failed.
+    Assertion(LoginError),
+    Signing(InvalidKey),
+    /// A secret holds what no header can.
+    Secret,
+    Interrupted,
+}
+
+/// What a server that refuses says (RFC 6749, section 5.2).
+pub(super) struct Refusal {
+    pub(super) status: StatusCode,
+    /// `error`, where the answer has one.
+    pub(super) code: Option<String>,
+    /// `error_description`, or a piece of the answer.
+    pub(super) said: String,
+    pub(super) retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// Whether it lasts until somebody mends it. What is not known may pass.
+    fn is_permanent(&self) -> bool {
+        let passes = self.status == StatusCode::TOO_MANY_REQUESTS || self.status.is_server_error();
+        let lasts = [
+            "invalid_request",
+            "invalid_client",
+            "invalid_grant",
+            "unauthorized_client",
+            "unsupported_grant_type",
+            "invalid_scope",
+            // RFC 8707, section 2.
+            "invalid_target",
+        ];
+        !passes && self.code.as_deref().is_some_and(|code| lasts.contains(&code))
+    }
+}
+
+impl OAuth2Error {
+    pub(super) fn new(asked: impl Into<String>, kind: Kind) -> Self {
+        Self(Box::new(Inner { asked: asked.into(), kind }))
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
+        match &self.0.kind {
+            Kind::Refused(refusal) => Some(refusal),
+            _ => None,
+        }
+    }
+
+    fn is_broken(&self, so: impl Fn(&Broken) -> bool) -> bool {
+        matches!(&self.0.kind, Kind::Broken(broken) if so(broken))
+    }
+
+    /// The server's error code (RFC 6749, section 5.2), such as `invalid_grant`, where it gave one. Whatever it says:
+    /// printable, and 200 characters at most.
+    pub fn code(&self) -> Option<&str> {
+        self.refusal()?.code.as_deref()
+    }
+
+    /// The status, where the answer's was an error.
+    pub fn status(&self) -> Option<StatusCode> {
+        match &self.0.kind {
+            Kind::Redirect(status) => Some(*status),
+            _ => Some(self.refusal()?.status),
+        }
+    }
+
+    /// How long the server wants to be left alone, where it said so (`Retry-After`, RFC 9110, section 10.2.3).
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.refusal()?.retry_after
+    }
+
+    /// Whether somebody must mend it: one of the codes of RFC 6749, section 5.2, or of RFC 8707, with a status that is neither
+    /// 429 nor 5xx; a type of token that cannot be sent in a header; a redirect; no refresh token; or an assertion whose login
+    /// says so. All else may pass.
+    pub fn is_permanent(&self) -> bool {
+        match &self.0.kind {
+            Kind::Refused(refusal) => refusal.is_permanent(),
+            Kind::Assertion(error) => error.is_permanent(),
+            Kind::Redirect(_) | Kind::TokenType(_) | Kind::NoRefreshToken | Kind::Secret => true,
+            _ => false,
+        }
+    }
+
+    /// Whether time ran out: the exchange's own ([`OAuth2Login::timeout`](super::OAuth2Login::timeout)), or the
+    /// connection's.
+    pub fn is_timeout(&self) -> bool {
+        self.is_broken(Broken::is_timeout)
+    }
+
+    /// Whether there was no connection: no such host, refused, unreachable.
+    pub fn is_connect(&self) -> bool {
+        self.is_broken(Broken::is_connect)
+    }
+
+    /// Whether TLS failed, most often for a certificate that is not accepted.
+    pub fn is_tls(&self) -> bool {
+        self.is_broken(Broken::is_tls)
+    }
+
+    /// Whether the answer was too large for the [limit](super::OAuth2Login::body_limit), or its head for the HTTP client.
+    pub fn is_too_large(&self) -> bool {
+        self.is_broken(Broken::is_too_large)
+    }
+
+    /// Whether an answer was not as the standard has it, or had a token that no header can hold.
+    pub fn is_malformed(&self) -> bool {
+        matches!(self.0.kind, Kind::Malformed(_) | Kind::InvalidToken(_) | Kind::TokenType(_) | Kind::Metadata(_))
+    }
+
+    /// Whether the server refuses the refresh token, the assertion or the password (`invalid_grant`).
+    pub fn is_invalid_grant(&self) -> bool {
+        self.code() == Some("invalid_grant")
+    }
+
+    /// Whether the server may be elsewhere now: there was no answer, or none of its own.
+    pub(super) fn is_lost(&self) -> bool {
+        match &self.0.kind {
+            Kind::Broken(_) | Kind::Redirect(_) | Kind::Malformed(_) => true,
+            Kind::Refused(refusal) => refusal.code.is_none(),
+            _ => false,
+        }
+    }
+}
+
+impl From<OAuth2Error> for LoginError {
+    fn from(error: OAuth2Error) -> Self {
+        let retry_after = match &error.0.kind {
+            Kind::Assertion(cause) => cause.retry_after(),
+            _ => error.retry_after(),
+        };
+        let error = if error.is_permanent() { Self::permanent(error) } else { Self::transient(error) };
+        match retry_after {
+            Some(delay) => error.with_retry_after(delay),
+            None => error,
+        }
+    }
+}
+
+impl fmt::Display for OAuth2Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { asked, kind } = &*self.0;
+        write!(f, "{asked}: ")?;
+        match kind {
+            Kind::Broken(broken) => broken.fmt(f),
+            Kind::Refused(refusal) => refusal.fmt(f),
+            Kind::Redirect(status) => write!(f, "{status}: a redirect is not followed"),
+            Kind::Malformed(what) => write!(f, "the answer is not as it should be: {what}"),
+            Kind::InvalidToken(error) => write!(f, "the answer's token cannot be used: {error}"),
+            Kind::TokenType(said) => write!(f, "a token of the type {said:?} cannot be used, only Bearer"),
+            Kind::Metadata(what) => write!(f, "the server's metadata cannot be used: {what}"),
+            Kind::Store(_) => f.write_str("the store of the refresh token failed"),
+            Kind::NoRefreshToken => f.write_str("the store has no refresh token"),
+            Kind::Assertion(_) => f.write_str("there is no assertion to ask with"),
+            Kind::Signing(error) => error.fmt(f),
+            Kind::Secret => f.write_str("the client's secret cannot be sent in a header"),
+            Kind::Interrupted => f.write_str("the runtime has ended"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.status.as_u16())?;
+        if let Some(code) = &self.code {
+            write!(f, " {code}")?;
+        }
+        if !self.said.is_empty() {
+            write!(f, ": {}", self.said)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for OAuth2Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("OAuth2Error").field(&format_args!("{self}")).finish()
+    }
+}
+
+impl Error for OAuth2Error {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0.kind {
+            Kind::Broken(broken) => broken.source(),
+            Kind::InvalidToken(error) => Some(error),
+            Kind::Store(error) => Some(&**error),
+            Kind::Assertion(error) => Some(error),
+            _ => None,
+        }
+    }
+}
