@@ -110,6 +110,7 @@ pub mod guides;
 pub mod oauth2;
 pub mod observability;
 pub mod reliability;
+pub mod sources;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
@@ -127,7 +128,9 @@ pub use error::{BoxError, Error};
 pub(crate) use exchange::HttpService;
 pub use expiry::Expiry;
 pub use login::{LoginError, LoginReason, LoginRequest};
-pub use refresh::{AuthRefresher, AuthRefresherBuilder, InvalidSetting, NoTokenPolicy, Refreshed, State, Status};
+pub use refresh::{
+    AuthRefresher, AuthRefresherBuilder, InvalidSetting, NoTokenPolicy, Refreshed, State, Status, WeakAuthRefresher,
+};
 pub use token::{AccessToken, InvalidToken};
 
 /// The README's code, compiled.

@@ -34,7 +34,7 @@ use std::{
 use http::HeaderValue;
 use tower_service::Service;
 
-use crate::{AccessToken, BoxError};
+use crate::{AccessToken, BoxError, WeakAuthRefresher};
 
 /// What a login service is asked: why a token is wanted, and how often that has been tried.
 #[derive(Clone, Debug)]
@@ -44,12 +44,20 @@ pub struct LoginRequest {
     pub reason: LoginReason,
     /// The attempt's number: 1, or one more than the logins that have failed since the last good one.
     pub attempt: u32,
+    pub(crate) refresher: WeakAuthRefresher,
 }
 
 impl LoginRequest {
     /// A request for a token, for whoever calls a login service by hand.
     pub fn new(reason: LoginReason) -> Self {
-        Self { reason, attempt: 1 }
+        Self { reason, attempt: 1, refresher: WeakAuthRefresher::default() }
+    }
+
+    /// Who asks, for a login service that will know by itself when there is another token: it may have it
+    /// [refreshed](crate::AuthRefresher::refresh) then, from a task of its own. Without a refresher in a request that was made
+    /// by hand.
+    pub fn refresher(&self) -> &WeakAuthRefresher {
+        &self.refresher
     }
 }
 

@@ -37,7 +37,7 @@
 //! | A login that hangs is given up. | after 30 s |
 //! | A login that panics has failed, no more. | |
 //! | A token that has expired on arrival, and one that is the same as before without a longer life, is a failed login: it does not come again without a pause. | |
-//! | A rejected token that the issuer brings again is not used; if it insists, it is, since it has no other. | |
+//! | A rejected token that the issuer brings again is not used; if it insists, or says that it never ends, it is, since there is no other. | |
 //! | A login that was begun before the token was [invalidated](crate::AuthRefresher::invalidate) does not count: what it brings is not used. | |
 //! | Two logins that succeed are kept apart. | by 0.5 s |
 //! | A login service that needs its own refresher's token gets an error at once, not a deadlock. | |

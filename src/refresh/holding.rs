@@ -9,7 +9,7 @@ use super::{
     schedule::Schedule,
     shared::Demand,
 };
-use crate::{AccessToken, LoginError, events::Events, login::Kind};
+use crate::{AccessToken, Expiry, LoginError, events::Events, login::Kind};
 
 /// A machine may sleep, or its clock be set, between any two looks at the clocks.
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -71,10 +71,11 @@ impl Holding {
         draw: f64,
     ) -> Result<(), LoginError> {
         let same_token = || LoginError::new(Kind::SameToken, None);
-        // A rejected token may come again once by a race. An issuer that insists has no other: then it is better than none.
+        // A rejected token may come again once by a race. An issuer that insists has no other, and so has one whose tokens
+        // never end: then it is better than none.
         let mut insists = false;
         if let Some(rejected) = self.rejected.as_mut().filter(|rejected| rejected.value == token.header_value()) {
-            insists = std::mem::replace(&mut rejected.came_again, true);
+            insists = std::mem::replace(&mut rejected.came_again, true) || token.expiry() == Expiry::Never;
             if !insists {
                 return Err(same_token());
             }

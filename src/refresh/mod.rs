@@ -20,7 +20,13 @@ mod status;
 mod wait;
 mod worker;
 
-use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use arc_swap::Guard;
 use tokio::sync::watch;
@@ -231,6 +237,41 @@ impl AuthRefresher {
     /// bytes at its next call, or when it is dropped.
     pub fn shutdown(&self) {
         self.shared.shut_down();
+    }
+
+    /// A handle that does not count: for a task that has something to tell the refresher, and is not to keep it.
+    pub fn downgrade(&self) -> WeakAuthRefresher {
+        WeakAuthRefresher { shared: Arc::downgrade(&self.shared) }
+    }
+}
+
+/// A handle to an [`AuthRefresher`] that keeps neither it nor its worker.
+#[derive(Clone, Default)]
+pub struct WeakAuthRefresher {
+    shared: Weak<Shared>,
+}
+
+impl WeakAuthRefresher {
+    /// A handle that counts; `None` if the last one is gone, or there never was one.
+    pub fn upgrade(&self) -> Option<AuthRefresher> {
+        self.shared.upgrade().map(|shared| AuthRefresher { shared })
+    }
+
+    /// Has the token refreshed soon, and does not wait for it. Says whether there is a refresher.
+    #[cfg(feature = "token-file")]
+    pub(crate) fn renew(&self) -> bool {
+        self.shared.upgrade().map(|shared| shared.demand.send_modify(|demand| demand.forces += 1)).is_some()
+    }
+
+    #[cfg(feature = "token-file")]
+    pub(crate) fn is_gone(&self) -> bool {
+        self.shared.strong_count() == 0
+    }
+}
+
+impl fmt::Debug for WeakAuthRefresher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WeakAuthRefresher").finish_non_exhaustive()
     }
 }
 

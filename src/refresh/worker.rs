@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use super::{
+    WeakAuthRefresher,
     lease::Moment,
     ledger::{Ledger, Step},
     shared::{Demand, Shared},
@@ -124,7 +125,8 @@ impl Worker {
             ledger.begin(&shared.settings.schedule, sent);
             (shared.settings.login_timeout, identity(&shared), asked, sent)
         };
-        let request = LoginRequest { attempt: ledger.attempt(), ..LoginRequest::new(reason) };
+        let refresher = WeakAuthRefresher { shared: self.line.shared.clone() };
+        let request = LoginRequest { reason, attempt: ledger.attempt(), refresher };
         let mut span = self.events.login_started(&request, sent.monotonic);
         let attempt = span.instrument(LOGGING_IN_FOR.scope(id, caught(login.login(request))));
         let mut attempt = pin!(timeout(limit, attempt));

@@ -1,0 +1,245 @@
+//! [`TokenCommand`].
+
+use std::{
+    ffi::{OsStr, OsString},
+    fmt,
+    future::Future,
+    pin::Pin,
+    process::Stdio,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, SystemTime},
+};
+
+use serde::Deserialize;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::Command,
+    time::timeout,
+};
+use tower_service::Service;
+
+use super::text;
+use crate::{AccessToken, Clock, Expiry, LoginError, LoginRequest, SystemClock};
+
+const TIMEOUT: Duration = Duration::from_secs(25);
+/// How many bytes a command may print.
+const LIMIT: usize = 1 << 20;
+const EXEC_INFO: &str =
+    r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":false}}"#;
+
+/// The token that a command prints, as `kubectl` and `git` have theirs from helpers.
+///
+/// The command is run at each login: without a shell, with nothing to read, in a process of its own that nobody waits for on
+/// the runtime's threads, which must have their I/O enabled. What it prints on standard error goes to the program's own.
+///
+/// ```
+/// use tower_auth_refresh::{AuthRefresher, sources::{CommandOutput, TokenCommand}};
+///
+/// let login = TokenCommand::new("aws-iam-authenticator")
+///     .args(["token", "-i", "my-cluster"])
+///     .output(CommandOutput::ExecCredential);
+/// let refresher = AuthRefresher::new(login);
+/// # let _: AuthRefresher = refresher;
+/// ```
+///
+/// # Errors
+///
+/// A transient [`LoginError`] that names the program, and neither its arguments nor what it printed: it cannot be run, ends
+/// with another status than 0, takes too long, prints more than 1 MiB, or prints no token.
+///
+/// # Cancellation
+///
+/// A login that is dropped, or takes too long, has its process killed.
+#[derive(Clone)]
+pub struct TokenCommand {
+    program: OsString,
+    args: Vec<OsString>,
+    envs: Vec<(OsString, OsString)>,
+    output: CommandOutput,
+    timeout: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a [`TokenCommand`] prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CommandOutput {
+    /// The token and nothing else, but for white space around it. If it is a JWT its end is known.
+    #[default]
+    Token,
+    /// A JSON object as an OAuth 2 server answers (RFC 6749, section 5.1): `access_token`, and `expires_in`, a number of seconds
+    /// from when the command was started; or instead of that `expires_at`, a time of RFC 3339.
+    Json,
+    /// What a credential plugin of Kubernetes prints: an `ExecCredential` of `client.authentication.k8s.io`, with `status.token`
+    /// and perhaps `status.expirationTimestamp`. The command is told so by `KUBERNETES_EXEC_INFO`.
+    ExecCredential,
+}
+
+impl TokenCommand {
+    /// A program, by its path or a name to be found in `PATH`. It is not run yet.
+    pub fn new(program: impl AsRef<OsStr>) -> Self {
+        Self {
+            program: program.as_ref().to_owned(),
+            args: Vec::new(),
+            envs: Vec::new(),
+            output: CommandOutput::default(),
+            timeout: TIMEOUT,
+            clock: Arc::new(SystemClock),
+        }
+    }
+
+    /// One more argument. Other users of the machine may see it: no place for a secret.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// More arguments.
+    #[must_use]
+    pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// A variable of the command's environment, beside those of the program's own.
+    #[must_use]
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.envs.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// What it prints; [a token and nothing else](CommandOutput::Token) unless said.
+    #[must_use]
+    pub fn output(mut self, output: CommandOutput) -> Self {
+        self.output = output;
+        self
+    }
+
+    /// How long it may take; 25 seconds unless said, which is less than a refresher's own
+    /// [limit](crate::AuthRefresherBuilder::login_timeout), so that the error names the program.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = limit;
+        self
+    }
+
+    /// The wall clock by which an end that is a time of day is known.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    async fn run(self) -> Result<AccessToken, String> {
+        let ran = timeout(self.timeout, self.printed()).await;
+        let printed = ran.unwrap_or_else(|_| Err(format!("it took longer than {:?}", self.timeout)));
+        let token = printed.and_then(|printed| read(self.output, &printed, self.clock.now()));
+        token.map_err(|why| format!("the command {}: {why}", self.program.display()))
+    }
+
+    async fn printed(&self) -> Result<Vec<u8>, String> {
+        let mut command = Command::new(&self.program);
+        if self.output == CommandOutput::ExecCredential {
+            command.env("KUBERNETES_EXEC_INFO", EXEC_INFO);
+        }
+        command.args(&self.args).envs(self.envs.iter().cloned());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+        let mut process = command.spawn().map_err(|error| format!("it cannot be run: {error}"))?;
+        let stdout = process.stdout.take().ok_or("it has no standard output")?;
+        let printed = whole(stdout).await?;
+        let status = process.wait().await.map_err(|error| error.to_string())?;
+        if status.success() { Ok(printed) } else { Err(format!("it ended with {status}")) }
+    }
+}
+
+async fn whole(output: impl AsyncRead + Unpin) -> Result<Vec<u8>, String> {
+    let mut printed = Vec::new();
+    output.take(LIMIT as u64 + 1).read_to_end(&mut printed).await.map_err(|error| error.to_string())?;
+    if printed.len() > LIMIT { Err(format!("it printed more than {LIMIT} bytes")) } else { Ok(printed) }
+}
+
+#[derive(Deserialize)]
+struct Json {
+    access_token: String,
+    expires_in: Option<u64>,
+    expires_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct ExecCredential {
+    status: Option<ExecStatus>,
+}
+
+#[derive(Deserialize)]
+struct ExecStatus {
+    token: Option<String>,
+    #[serde(rename = "expirationTimestamp")]
+    expires_at: Option<String>,
+}
+
+fn read(output: CommandOutput, printed: &[u8], now: SystemTime) -> Result<AccessToken, String> {
+    let bearer = |secret: &str| text::token(secret.as_bytes(), now).map_err(|error| format!("its token: {error}"));
+    match output {
+        CommandOutput::Token => text::token(printed, now).map_err(|error| format!("what it printed: {error}")),
+        CommandOutput::Json => {
+            let Json { access_token, expires_in, expires_at } = json(printed)?;
+            let token = bearer(&access_token)?;
+            match (expires_in, expires_at) {
+                (Some(seconds), _) => Ok(token.with_expires_in(Duration::from_secs(seconds))),
+                (None, Some(time)) => Ok(token.with_expiry(at(&time)?)),
+                (None, None) => Ok(token),
+            }
+        }
+        CommandOutput::ExecCredential => {
+            let status = json::<ExecCredential>(printed)?.status.ok_or("it printed no status")?;
+            let token = bearer(&status.token.ok_or("it printed no token; certificates are of no use here")?)?;
+            match status.expires_at {
+                Some(time) => Ok(token.with_expiry(at(&time)?)),
+                None => Ok(token),
+            }
+        }
+    }
+}
+
+/// serde's own error may quote what was printed, so only the place is told.
+fn json<'a, T: Deserialize<'a>>(printed: &'a [u8]) -> Result<T, String> {
+    serde_json::from_slice(printed).map_err(|error| {
+        format!("it did not print the JSON expected (line {}, column {})", error.line(), error.column())
+    })
+}
+
+fn at(time: &str) -> Result<Expiry, String> {
+    let time = OffsetDateTime::parse(time, &Rfc3339).map_err(|_| "the token's end is no time of RFC 3339")?;
+    // Before 1970 is long over all the same.
+    let since_epoch = Duration::from_secs(time.unix_timestamp().try_into().unwrap_or_default());
+    Ok(SystemTime::UNIX_EPOCH.checked_add(since_epoch).map_or(Expiry::Never, Expiry::At))
+}
+
+impl Service<LoginRequest> for TokenCommand {
+    type Response = AccessToken;
+    type Error = LoginError;
+    type Future = Pin<Box<dyn Future<Output = Result<AccessToken, LoginError>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), LoginError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: LoginRequest) -> Self::Future {
+        let running = self.clone().run();
+        Box::pin(async move { running.await.map_err(LoginError::transient) })
+    }
+}
+
+/// Without arguments and variables, which may hold secrets all the same.
+impl fmt::Debug for TokenCommand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenCommand")
+            .field("program", &self.program)
+            .field("output", &self.output)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,49 @@
+//! [`StaticToken`].
+
+use std::{
+    future::{Ready, ready},
+    task::{Context, Poll},
+};
+
+use tower_service::Service;
+
+use crate::{AccessToken, Expiry, LoginError, LoginRequest};
+
+/// One token for ever.
+///
+/// It is never refreshed. A rejection asks for it again, and as it is the only one there is, it serves on.
+///
+/// ```
+/// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, sources::StaticToken};
+///
+/// # fn layer() -> Result<AuthRefreshLayer, tower_auth_refresh::InvalidToken> {
+/// let layer = AuthRefreshLayer::with_login(StaticToken::new(AccessToken::bearer("s3cr3t")?));
+/// # Ok(layer)
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct StaticToken(AccessToken);
+
+impl StaticToken {
+    /// This token. If it [has an end](AccessToken::with_expiry), it is used until then.
+    pub fn new(token: AccessToken) -> Self {
+        Self(match token.expiry() {
+            Expiry::Unknown => token.with_expiry(Expiry::Never),
+            _ => token,
+        })
+    }
+}
+
+impl Service<LoginRequest> for StaticToken {
+    type Response = AccessToken;
+    type Error = LoginError;
+    type Future = Ready<Result<AccessToken, LoginError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), LoginError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: LoginRequest) -> Self::Future {
+        ready(Ok(self.0.clone()))
+    }
+}

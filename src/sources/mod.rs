@@ -1,0 +1,30 @@
+//! Logins that are none: tokens that are there already, or that something else fetches.
+//!
+//! | | where the token comes from | when it is read |
+//! | --- | --- | --- |
+//! | [`StaticToken`] | the program | at the first login |
+//! | [`EnvToken`] | a variable of the environment | at the first login |
+//! | [`TokenFile`] | a file that somebody keeps fresh, as Kubernetes does | before its end, and when it changes |
+//! | [`TokenCommand`] | what a command prints, as for `kubectl` or `git` | before its end |
+//!
+//! Each is a login service, so that it goes into an [`AuthRefresher`](crate::AuthRefresher), below tower's layers, and
+//! wherever else one is wanted: a token exchange takes its subject from one
+//! ([`Grant::token_exchange`](crate::oauth2::Grant::token_exchange)).
+
+#[cfg(feature = "token-command")]
+mod command;
+mod environment;
+#[cfg(feature = "token-file")]
+mod file;
+mod fixed;
+#[cfg(any(feature = "token-command", feature = "token-file"))]
+mod text;
+
+#[cfg(feature = "token-command")]
+#[cfg_attr(docsrs, doc(cfg(feature = "token-command")))]
+pub use command::{CommandOutput, TokenCommand};
+pub use environment::EnvToken;
+#[cfg(feature = "token-file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "token-file")))]
+pub use file::TokenFile;
+pub use fixed::StaticToken;

@@ -1,0 +1,39 @@
+//! A token as text: what a file holds, or a command prints.
+
+use std::{fmt, time::SystemTime};
+
+use crate::{AccessToken, Expiry, InvalidToken};
+
+/// How many bytes a token's text may have. More goes into no header.
+pub(super) const LIMIT: usize = 64 << 10;
+
+/// Why a text is no token. Never shows it.
+#[derive(Debug)]
+pub(super) enum NoToken {
+    Empty,
+    TooLarge,
+    Invalid(InvalidToken),
+}
+
+/// The token of a text, without the white space around it. If it is a JWT its end is known.
+pub(super) fn token(text: &[u8], now: SystemTime) -> Result<AccessToken, NoToken> {
+    let text = text.trim_ascii();
+    if text.is_empty() {
+        return Err(NoToken::Empty);
+    }
+    if text.len() > LIMIT {
+        return Err(NoToken::TooLarge);
+    }
+    let token = AccessToken::bearer(text).map_err(NoToken::Invalid)?;
+    Ok(token.with_expiry(Expiry::from_jwt(text, None, now)))
+}
+
+impl fmt::Display for NoToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("there is no token in it"),
+            Self::TooLarge => write!(f, "it is larger than {LIMIT} bytes"),
+            Self::Invalid(error) => error.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+// A certified authorization server for the integration tests, plus a few
+// routes under /test/ that let a test see the server's side of things.
+//
+// Environment: TTL (access token lifetime in whole seconds, default 3),
+// PUBLIC_JWK (RSA) and PUBLIC_JWK_EC (P-256): the public keys of the
+// `key-jwt` and `key-jwt-ec` clients, which exist only when these are set.
+
+import { generateKeyPairSync } from 'node:crypto';
+import { createServer } from 'node:http';
+import { errors as joseErrors, jwtVerify } from 'jose';
+import Provider, { errors } from 'oidc-provider';
+
+// stdout carries only the `listening` line; the library's notices go to stderr.
+console.info = console.error;
+
+const ttl = Number(process.env.TTL ?? 3);
+const day = 24 * 60 * 60;
+const accountId = 'alice';
+
+const signing = generateKeyPairSync('rsa', { modulusLength: 2048 });
+
+const machine = (client_id, token_endpoint_auth_method, rest) => ({
+  client_id,
+  token_endpoint_auth_method,
+  grant_types: ['client_credentials'],
+  response_types: [],
+  redirect_uris: [],
+  scope: 'read',
+  ...rest,
+});
+
+const keyClient = (client_id, alg, jwk) => (jwk
+  ? [machine(client_id, 'private_key_jwt', {
+    token_endpoint_auth_signing_alg: alg,
+    jwks: { keys: [JSON.parse(jwk)] },
+  })]
+  : []);
+
+const clients = [
+  // Only right after form-urlencoding, as RFC 6749 section 2.3.1 asks. It is
+  // ASCII because client secrets are (appendix A.2), and the server insists.
+  machine('basic', 'client_secret_basic', { client_secret: 's3cr3t/+ %:' }),
+  machine('post', 'client_secret_post', {
+    client_secret: 'post-secret-post-secret-post-secret-0',
+  }),
+  machine('secret-jwt', 'client_secret_jwt', {
+    client_secret: 'jwt-secret-jwt-secret-jwt-secret-0',
+    token_endpoint_auth_signing_alg: 'HS256',
+  }),
+  ...keyClient('key-jwt', 'RS256', process.env.PUBLIC_JWK),
+  ...keyClient('key-jwt-ec', 'ES256', process.env.PUBLIC_JWK_EC),
+  {
+    client_id: 'refreshing',
+    client_secret: 'refreshing-secret',
+    token_endpoint_auth_method: 'client_secret_basic',
+    // The server takes no client with the refresh token grant alone.
+    grant_types: ['authorization_code', 'refresh_token'],
+    redirect_uris: ['https://client.example/callback'],
+    scope: 'read',
+  },
+];
+
+const configuration = {
+  clients,
+  // Without a tolerance, so that access tokens die when they say they do.
+  clockTolerance: 0,
+  cookies: { keys: ['unused'] },
+  features: {
+    clientCredentials: { enabled: true },
+    devInteractions: { enabled: false },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: () => undefined,
+      getResourceServerInfo(_ctx, resource) {
+        if (resource !== 'urn:jwt') throw new errors.InvalidTarget();
+        return { scope: 'read', accessTokenFormat: 'jwt' };
+      },
+    },
+  },
+  findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  jwks: { keys: [{ ...signing.privateKey.export({ format: 'jwk' }), use: 'sig' }] },
+  // With rotation, a refresh token used twice revokes its whole grant.
+  rotateRefreshToken: true,
+  scopes: ['openid', 'offline_access', 'read'],
+  ttl: { AccessToken: ttl, ClientCredentials: ttl, Grant: day, RefreshToken: day },
+};
+
+const refreshes = { used: new Set(), twice: 0, requests: 0 };
+
+async function countRefreshes(ctx, next) {
+  await next();
+  const { grant_type: grantType, refresh_token: token } = ctx.oidc?.body ?? {};
+  if (ctx.oidc?.route !== 'token' || grantType !== 'refresh_token') return;
+  refreshes.requests += 1;
+  if (refreshes.used.has(token)) refreshes.twice += 1;
+  refreshes.used.add(token);
+}
+
+async function newRefreshToken(provider) {
+  const client = await provider.Client.find('refreshing');
+  const grant = new provider.Grant({ accountId, clientId: client.clientId });
+  grant.addOIDCScope('read');
+  const grantId = await grant.save();
+  const token = new provider.RefreshToken({
+    accountId,
+    client,
+    grantId,
+    gty: 'authorization_code',
+    scope: 'read',
+  });
+  return token.save();
+}
+
+async function isValid(provider, token) {
+  if (token.split('.').length === 3) {
+    try {
+      await jwtVerify(token, signing.publicKey, {
+        issuer: provider.issuer,
+        audience: 'urn:jwt',
+        typ: 'at+jwt',
+      });
+      return true;
+    } catch (error) {
+      if (error instanceof joseErrors.JOSEError) return false;
+      throw error;
+    }
+  }
+  const found = await provider.AccessToken.find(token)
+    ?? await provider.ClientCredentials.find(token);
+  return found?.isValid ?? false;
+}
+
+// What a /test/ route answers: a status and a JSON body.
+async function answer(provider, req) {
+  switch (`${req.method} ${req.url}`) {
+    case 'POST /test/refresh-token':
+      return [200, { refresh_token: await newRefreshToken(provider) }];
+    case 'GET /test/introspect': {
+      const token = /^Bearer (\S+)$/i.exec(req.headers.authorization ?? '')?.[1];
+      const active = token !== undefined && await isValid(provider, token);
+      return [active ? 200 : 401, { active }];
+    }
+    case 'GET /test/reuse':
+      return [200, { ...refreshes, used: [...refreshes.used] }];
+    default:
+      return [404, { error: 'no such test route' }];
+  }
+}
+
+const server = createServer();
+server.listen(0, '127.0.0.1', () => {
+  // The issuer holds the port, so the provider can only be made now.
+  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const provider = new Provider(issuer, configuration);
+  provider.on('server_error', (_ctx, error) => console.error(error));
+  provider.use(countRefreshes);
+  const oauth = provider.callback();
+
+  server.on('request', async (req, res) => {
+    if (!req.url.startsWith('/test/')) {
+      oauth(req, res);
+      return;
+    }
+    const [status, body] = await answer(provider, req).catch((error) => {
+      console.error(error);
+      return [500, { error: 'server_error' }];
+    });
+    res.writeHead(status, { 'content-type': 'application/json' });
+    res.end(JSON.stringify(body));
+  });
+  console.log(`listening ${issuer}`);
+});
+
+// The test holds the other end of stdin: when it dies, so does the server.
+process.stdin.on('close', () => process.exit()).resume();

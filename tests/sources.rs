@@ -1,0 +1,304 @@
+//! Tokens that are there already, or that something else fetches.
+#![cfg(all(feature = "token-file", feature = "token-command"))]
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use http::{Request, Response, StatusCode, header::AUTHORIZATION};
+use tokio::time::sleep;
+use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower_auth_refresh::{
+    AccessToken, AuthRefreshLayer, AuthRefresher, Clock, Expiry, LoginError, LoginReason, LoginRequest,
+    sources::{CommandOutput, EnvToken, StaticToken, TokenCommand, TokenFile},
+    test_util::TestClock,
+};
+
+const fn secs(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+async fn log_in<L>(login: L) -> Result<AccessToken, LoginError>
+where
+    L: Service<LoginRequest, Response = AccessToken, Error = LoginError>,
+{
+    login.oneshot(LoginRequest::new(LoginReason::First)).await
+}
+
+async fn token(refresher: &AuthRefresher) -> String {
+    refresher.token().await.unwrap().secret().to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_static_token_is_never_refreshed_and_serves_on_though_it_is_rejected() {
+    let refresher = AuthRefresher::new(StaticToken::new(AccessToken::bearer("abc").unwrap()));
+    let unauthorized = service_fn(|request: Request<()>| async move {
+        assert_eq!(request.headers()[AUTHORIZATION], "Bearer abc");
+        Ok::<_, BoxError>(Response::builder().status(StatusCode::UNAUTHORIZED).body(())?)
+    });
+    let mut client = AuthRefreshLayer::new(refresher.clone()).layer(unauthorized);
+    assert_eq!(token(&refresher).await, "abc");
+    sleep(secs(7 * 86_400)).await;
+    assert_eq!(refresher.status().generation, 1);
+    for _ in 0..3 {
+        let response = client.ready().await.unwrap().call(Request::get("https://a.example").body(()).unwrap()).await;
+        assert_eq!(response.unwrap().status(), StatusCode::UNAUTHORIZED);
+        sleep(secs(10)).await;
+        assert_eq!(token(&refresher).await, "abc");
+    }
+}
+
+#[tokio::test]
+async fn a_static_token_that_ends_is_used_until_then() {
+    let token = AccessToken::bearer("abc").unwrap().with_expires_in(secs(60));
+    assert_eq!(log_in(StaticToken::new(token)).await.unwrap().expiry(), Expiry::In(secs(60)));
+}
+
+#[tokio::test]
+async fn a_variable_holds_the_token_or_the_error_names_it() {
+    // One that cargo sets.
+    let token = log_in(EnvToken::new("CARGO_PKG_NAME")).await.unwrap();
+    assert_eq!((token.secret(), token.expiry()), ("tower-auth-refresh", Expiry::Never));
+    let error = log_in(EnvToken::new("NO_SUCH_VARIABLE")).await.unwrap_err();
+    assert!(error.is_permanent() && format!("{error:?}").contains("NO_SUCH_VARIABLE is not set"), "{error:?}");
+    // One with something that no header can hold, and that is not told.
+    let (name, value) =
+        env::vars().find(|(_, value)| value.trim().contains(' ')).unwrap_or(("PATH".into(), "x y".into()));
+    if env::var(&name).is_ok_and(|there| there == value) {
+        let error = format!("{:?}", log_in(EnvToken::new(&name)).await.unwrap_err());
+        assert!(error.contains(&name) && !error.contains(&value), "{error}");
+    }
+}
+
+/// A folder of the test's own.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn file(path: &Path) -> AuthRefresher {
+    let clock = TestClock::default();
+    AuthRefresher::builder(TokenFile::new(path).clock(clock.clone())).clock(clock).jitter(false).build().unwrap()
+}
+
+#[tokio::test]
+async fn a_file_is_read_without_the_white_space_around() {
+    let path = folder("white-space").join("token");
+    for text in ["abc", "abc\n", "  abc\r\n\n"] {
+        fs::write(&path, text).unwrap();
+        let token = log_in(TokenFile::new(&path)).await.unwrap();
+        assert_eq!((token.header_value().to_str().unwrap(), token.expiry()), ("Bearer abc", Expiry::Unknown));
+    }
+}
+
+#[tokio::test]
+async fn a_file_without_a_token_is_a_transient_failure_that_names_it() {
+    let path = folder("no-token").join("token");
+    let failed = async |why: &str| {
+        let error = log_in(TokenFile::new(&path)).await.unwrap_err();
+        let told = format!("{error:?}");
+        assert!(!error.is_permanent() && told.contains("no-token") && told.contains(why), "{told}");
+        assert!(!told.contains("s3cr3t"), "{told}");
+    };
+    failed("os error 2").await;
+    for (text, why) in
+        [("", "no token"), ("\n \n", "no token"), ("s3cr3t\nand more", "token"), ("s3cr3t \u{e9}", "token")]
+    {
+        fs::write(&path, text).unwrap();
+        failed(why).await;
+    }
+    fs::write(&path, "s3cr3t".repeat(20_000)).unwrap();
+    failed("larger than 65536 bytes").await;
+    fs::remove_file(&path).unwrap();
+    fs::create_dir(&path).unwrap();
+    failed("token").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_changes_is_read_within_ten_seconds_be_it_by_a_link() {
+    let folder = folder("changes");
+    let path = folder.join("token");
+    fs::write(&path, "t1\n").unwrap();
+    let refresher = file(&path);
+    assert_eq!(token(&refresher).await, "t1");
+
+    sleep(secs(3600)).await;
+    assert_eq!(refresher.status().generation, 1, "it has not changed");
+    fs::write(&path, "t2\n").unwrap();
+    sleep(secs(11)).await;
+    assert_eq!(token(&refresher).await, "t2");
+
+    // As Kubernetes does it: a link to a folder is replaced by another.
+    #[cfg(unix)]
+    {
+        let linked = folder.join("linked");
+        for version in ["v1", "v2"] {
+            fs::create_dir(folder.join(version)).unwrap();
+            fs::write(folder.join(version).join("token"), version).unwrap();
+        }
+        std::os::unix::fs::symlink(folder.join("v1"), &linked).unwrap();
+        let refresher = file(&linked.join("token"));
+        assert_eq!(token(&refresher).await, "v1");
+        let new = folder.join("new");
+        std::os::unix::fs::symlink(folder.join("v2"), &new).unwrap();
+        fs::rename(new, &linked).unwrap();
+        sleep(secs(11)).await;
+        assert_eq!(token(&refresher).await, "v2");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_token_in_use_stays_while_the_file_is_gone_or_empty() {
+    let path = folder("stays").join("token");
+    fs::write(&path, "t1").unwrap();
+    let refresher = file(&path);
+    assert_eq!(token(&refresher).await, "t1");
+    fs::remove_file(&path).unwrap();
+    sleep(secs(60)).await;
+    assert_eq!(token(&refresher).await, "t1");
+    assert!(refresher.refresh().await.is_err());
+    fs::write(&path, "").unwrap();
+    sleep(secs(600)).await;
+    assert_eq!(token(&refresher).await, "t1");
+    fs::write(&path, "t2").unwrap();
+    sleep(secs(11)).await;
+    assert_eq!(token(&refresher).await, "t2");
+}
+
+/// A JWT of that end.
+fn jwt(end: SystemTime) -> String {
+    let since_epoch = end.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    let claims = serde_json::json!({"exp": since_epoch.as_secs()});
+    let key = jsonwebtoken::EncodingKey::from_secret(b"key");
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jwt_of_a_file_is_read_again_before_its_end() {
+    let path = folder("jwt").join("token");
+    let clock = TestClock::default();
+    let (first, second) = (jwt(clock.now() + secs(3600)), jwt(clock.now() + secs(7200)));
+    fs::write(&path, &first).unwrap();
+    // Not by looking at it.
+    let login = TokenFile::new(&path).clock(clock.clone()).check_every(secs(86_400));
+    let refresher = AuthRefresher::builder(login).clock(clock).jitter(false).build().unwrap();
+    assert_eq!(token(&refresher).await, first);
+    fs::write(&path, &second).unwrap();
+    sleep(secs(3298)).await;
+    assert_eq!(token(&refresher).await, first);
+    sleep(secs(4)).await;
+    assert_eq!(token(&refresher).await, second);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_looks_at_the_file_when_the_last_handle_is_gone() {
+    let path = folder("handles").join("token");
+    fs::write(&path, "t1").unwrap();
+    let refresher = file(&path);
+    assert_eq!(token(&refresher).await, "t1");
+    assert!(tokio::runtime::Handle::current().metrics().num_alive_tasks() >= 2);
+    drop(refresher);
+    sleep(secs(11)).await;
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
+}
+
+#[cfg(unix)]
+mod commands {
+    use super::*;
+
+    fn shell(script: &str) -> TokenCommand {
+        TokenCommand::new("/bin/sh").args(["-c", script])
+    }
+
+    /// A login by this command, whose error tells why and no secret.
+    async fn failed(command: TokenCommand, why: &str) {
+        let error = log_in(command).await.unwrap_err();
+        let told = format!("{error:?}");
+        assert!(!error.is_permanent() && told.contains(why) && !told.contains("s3cr3t"), "{told}");
+    }
+
+    #[tokio::test]
+    async fn what_a_command_prints_is_the_token() {
+        let token = log_in(shell("echo; echo \"$PREFIX\"abc").env("PREFIX", "of-")).await.unwrap();
+        assert_eq!((token.header_value().to_str().unwrap(), token.expiry()), ("Bearer of-abc", Expiry::Unknown));
+        // No shell looks at the arguments.
+        let token = log_in(TokenCommand::new("echo").arg("$HOME;id")).await.unwrap();
+        assert_eq!(token.secret(), "$HOME;id");
+    }
+
+    #[tokio::test]
+    async fn json_has_the_token_and_its_end() {
+        let at = |time: u64| Expiry::At(SystemTime::UNIX_EPOCH + secs(time));
+        for (json, expiry) in [
+            (r#"{"access_token":"abc","expires_in":60}"#, Expiry::In(secs(60))),
+            (r#"{"access_token":"abc","expires_at":"2027-01-15T08:00:00Z"}"#, at(1_800_000_000)),
+            (r#"{"access_token":"abc","expires_at":"2027-01-15T09:00:00.5+01:00"}"#, at(1_800_000_000)),
+            (r#"{"access_token":"abc","expires_at":"0001-01-01T00:00:00Z"}"#, at(0)),
+            (r#"{"access_token":"abc"}"#, Expiry::Unknown),
+        ] {
+            let command = TokenCommand::new("echo").arg(json).output(CommandOutput::Json);
+            let token = log_in(command).await.unwrap();
+            assert_eq!((token.secret(), token.expiry()), ("abc", expiry), "{json}");
+        }
+        for json in [
+            "s3cr3t",
+            r#"{"token":"s3cr3t"}"#,
+            r#"{"access_token":"s3cr3t","expires_in":"soon"}"#,
+            r#"{"access_token":"s3cr3t","expires_at":"tomorrow"}"#,
+            r#"{"access_token":"s3cr3t\n2"}"#,
+        ] {
+            failed(TokenCommand::new("echo").arg(json).output(CommandOutput::Json), "the command echo: ").await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_plugin_of_kubernetes_is_told_so_and_understood() {
+        let script = r#"
+            case "$KUBERNETES_EXEC_INFO" in *'"kind":"ExecCredential"'*) ;; *) exit 3;; esac
+            echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"abc","expirationTimestamp":"2027-01-15T08:00:00Z"}}'
+        "#;
+        let token = log_in(shell(script).output(CommandOutput::ExecCredential)).await.unwrap();
+        let end = SystemTime::UNIX_EPOCH + secs(1_800_000_000);
+        assert_eq!((token.secret(), token.expiry()), ("abc", Expiry::At(end)));
+        for (status, why) in [
+            ("{}", "no status"),
+            (r#"{"status":{"clientCertificateData":"s3cr3t"}}"#, "no token"),
+            (r#"{"status":{"token":""}}"#, "no token"),
+        ] {
+            let command = TokenCommand::new("echo").arg(status).output(CommandOutput::ExecCredential);
+            failed(command, why).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_that_brings_no_token_is_a_transient_failure_that_names_it() {
+        failed(TokenCommand::new("/no/such/program"), "the command /no/such/program: it cannot be run").await;
+        failed(shell("echo s3cr3t; exit 7"), "exit status: 7").await;
+        failed(shell("echo s3cr3t >&2"), "there is no token in it").await;
+        failed(shell("yes s3cr3t | head -c 2000000"), "more than 1048576 bytes").await;
+        failed(shell("kill -9 $$"), "signal: 9").await;
+        failed(shell("cat; exit 4"), "exit status: 4").await;
+    }
+
+    /// Runs in the time of the world, since processes do; it ends as soon as the process is gone.
+    #[tokio::test]
+    async fn a_command_that_takes_too_long_is_killed() {
+        let path = folder("hangs").join("pid");
+        let script = format!("echo $$ > {}; exec sleep 1000", path.display());
+        let began = log_in(shell(&script).timeout(Duration::from_millis(300)));
+        let error = began.await.unwrap_err();
+        assert!(format!("{error:?}").contains("longer than 300ms"), "{error:?}");
+        let pid = fs::read_to_string(&path).unwrap();
+        let stat = format!("/proc/{}/stat", pid.trim());
+        if Path::new("/proc/self/stat").exists() {
+            // Killed, though perhaps not buried yet.
+            while fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
