@@ -93,6 +93,7 @@ impl Events {
     /// A worker starts, with a token perhaps: when that ends, if so and if it is known.
     pub(crate) fn worker_started(&self, token: Option<Option<SystemTime>>) {
         measure!(describe());
+        measure!(register(&self.label()));
         if let Some(end) = token {
             self.token_in_use(end);
         }
@@ -107,12 +108,15 @@ impl Events {
         measure!(token_ends(self.label(), end));
     }
 
-    /// Refreshes pause for want of requests, and the token has ended.
-    pub(crate) fn token_let_go_idle(&self) {
+    /// There is no token, and for want of requests nobody fetches one.
+    pub(crate) fn idle_without_token(&self) {
         measure!(token_unwatched(self.label()));
     }
 
-    pub(crate) fn login_started(&self, request: &LoginRequest, sent: Instant) -> LoginSpan {
+    pub(crate) fn login_started(&self, request: &LoginRequest, has_token: bool, sent: Instant) -> LoginSpan {
+        if !has_token {
+            measure!(no_token(self.label()));
+        }
         let span = LoginSpan {
             events: self.clone(),
             sent,
@@ -147,7 +151,7 @@ impl Events {
     /// The worker lets go of a token that was rejected, or invalidated.
     pub(crate) fn rejected(&self, generation: u64) {
         event!(INFO, generation, refresher = self.name(), "the token is not accepted");
-        measure!(token_rejected(self.label()));
+        measure!(no_token(self.label()));
     }
 
     /// A response has rejected a token.

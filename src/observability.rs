@@ -21,27 +21,29 @@
 //!
 //! - `outcome`: `success`; `failure_transient` and `failure_permanent`, as [`LoginError`](crate::LoginError) has it;
 //!   `superseded`, it was begun before the token was rejected, and is not used; `abandoned`, it was dropped with the last
-//!   handle or its runtime.
+//!   handle or its runtime, or by [`shutdown`](crate::AuthRefresher::shutdown).
 //! - `effect`: `login`, the token is used no more and a login follows; `newer_token`, there is another already, or a login
 //!   for it; `ignored`, the token is too young, or too many were rejected.
 //! - `reason`: `plain_text`, `unknown_destination` and `foreign_origin`, as
-//!   [`UnsafeDestination`](crate::UnsafeDestination) has it; and for want of a token, `login_failed`, `timeout` and
-//!   `shut_down`.
+//!   [`UnsafeDestination`](crate::UnsafeDestination) has it; and for want of a token, `timeout` (the wait was too long, or
+//!   the login), `shut_down`, and `login_failed` for whatever else. Requests that their callers drop while they wait, and
+//!   those that are sent without a token as they are told to, are not counted.
 //!
-//! The end of the token is a point in time, not the seconds that are left: a gauge stands still between two logins, and a
-//! count of seconds would be wrong at once. What is left is `auth_refresh_token_expiry_timestamp_seconds - time()`.
-//! Besides times it may be `+Inf`, no end is known; `0`, the token was rejected and no other has come; `NaN`, nobody keeps
-//! a token: the last handle or the runtime is gone, or there were no requests for
-//! [long](crate::AuthRefresherBuilder::pause_when_idle). None of these comparisons holds for `NaN`.
+//! The counters are there, at zero, from the first use on. The end of the token is a point in time, not the seconds that
+//! are left: a gauge stands still between two logins, and a count of seconds would be wrong at once. What is left is
+//! `auth_refresh_token_expiry_timestamp_seconds - time()`. Besides times it may be `+Inf`, no end is known; `0`, there is no
+//! token, and somebody wants one; `NaN`, nobody keeps a token: the last handle or the runtime is gone, or there were no
+//! requests for [long](crate::AuthRefresherBuilder::pause_when_idle). No comparison holds for `NaN`.
 //!
 //! What to alert on:
 //!
 //! ```text
-//! # There is no token: requests fail.
+//! # There is no token: requests fail (or are served by a stale one, if the refresher is told so).
 //! auth_refresh_token_expiry_timestamp_seconds - time() < 0             for: 1m
 //!
-//! # Refreshes fail, and in two minutes requests will. (For tokens that live for longer than eight.)
-//! auth_refresh_token_expiry_timestamp_seconds - time() < 120           for: 1m
+//! # Refreshes fail, and in two minutes requests will.
+//! auth_refresh_token_expiry_timestamp_seconds - time() < 120
+//!   and sum without (outcome) (increase(auth_refresh_logins_total{outcome=~"failure_.*"}[5m])) > 0
 //!
 //! # Somebody must mend the credentials.
 //! increase(auth_refresh_logins_total{outcome="failure_permanent"}[10m]) > 0
@@ -50,11 +52,14 @@
 //! sum by (refresher, reason) (rate(auth_refresh_requests_refused_total[5m])) > 0
 //!
 //! # The API rejects tokens that should be good.
-//! rate(auth_refresh_rejections_total{effect="ignored"}[5m]) > 0        for: 5m
+//! sum without (effect) (rate(auth_refresh_rejections_total{effect!="newer_token"}[10m])) > 0   for: 10m
 //!
 //! # Logins are slow.
 //! histogram_quantile(0.95, sum by (le) (rate(auth_refresh_login_duration_seconds_bucket[15m]))) > 5
 //! ```
+//!
+//! The last needs buckets, and `metrics-exporter-prometheus` has them only where it is told:
+//! `.set_buckets_for_metric(Matcher::Full("auth_refresh_login_duration_seconds".into()), &[0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0])`.
 //!
 //! # Events and spans
 //!
@@ -68,6 +73,9 @@
 //! | login failed | warn | `error`, `failures`, `took`, `pause` |
 //! | the token has expired | info | `generation` |
 //! | the token is not accepted | info, or debug if nothing is done about it | `generation` |
+//!
+//! Besides, a login whose token is not used since it was begun before a rejection (debug), and warnings: of a JWT whose `exp`
+//! makes no sense, of clocks that disagree, of a system without trust roots, and of certificates that are not checked.
 //!
 //! Each login has a span `login` (info) with `reason`, `attempt` and at its end `outcome`, in which its events and those of
 //! the login service are. It has no parent, since a login serves all callers; for OpenTelemetry it is a trace of its own.

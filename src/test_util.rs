@@ -39,7 +39,7 @@
 
 use std::{
     fmt,
-    future::{Future, Ready, ready},
+    future::Future,
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -54,12 +54,10 @@ use tower_service::Service;
 
 use crate::{
     AccessToken, AuthRefreshLayer, AuthRefresher, AuthRefresherBuilder, BoxError, Clock, Expiry, InvalidToken,
-    LoginRequest,
+    LoginRequest, sources::StaticToken,
 };
 
-/// A layer that sends `Bearer <secret>` for ever, and never logs in.
-///
-/// A rejection is answered with a login that brings the same token, as an issuer's would that has no other.
+/// A layer that sends `Bearer <secret>` for ever, and never logs in, whatever is rejected.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -81,25 +79,9 @@ use crate::{
 /// As [`AccessToken::bearer`].
 pub fn fixed(secret: impl AsRef<[u8]>) -> Result<AuthRefreshLayer, InvalidToken> {
     let token = AccessToken::bearer(secret)?.with_expiry(Expiry::Never);
-    let refresher = AuthRefresher::builder(Fixed(token.clone())).seed(token).build_unchecked();
+    let login = StaticToken::new(token.clone());
+    let refresher = AuthRefresher::builder(login).seed(token).rejections(0, Duration::from_secs(60)).build_unchecked();
     Ok(AuthRefreshLayer::new(refresher))
-}
-
-#[derive(Debug)]
-struct Fixed(AccessToken);
-
-impl Service<LoginRequest> for Fixed {
-    type Response = AccessToken;
-    type Error = BoxError;
-    type Future = Ready<Result<AccessToken, BoxError>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: LoginRequest) -> Self::Future {
-        ready(Ok(self.0.clone()))
-    }
 }
 
 /// Login services that answer by script, and what they were asked. Clones share the count.

@@ -5,7 +5,7 @@
 mod harness;
 
 use std::{
-    future::{Future, pending},
+    future::{Future, pending, ready},
     time::{Duration, SystemTime},
 };
 
@@ -209,6 +209,60 @@ fn each_metric_is_described() {
             // The first to wait does so before the worker has started.
             assert!(description.is_some(), "{key:?}");
         }
+    });
+}
+
+#[test]
+fn that_there_has_never_been_a_token_is_told_as_that_there_is_none() {
+    recorded(|snapshotter| async move {
+        let refresher = Logins::default().refresher(|_| async { Err(LoginError::permanent("wrong password").into()) });
+        send(&refresher).await.unwrap_err();
+        let all = all(&snapshotter);
+        assert_eq!(find(&all, EXPIRY), 0.0);
+    });
+}
+
+#[test]
+fn that_nobody_wants_a_token_is_told_whenever_it_begins_and_ends() {
+    recorded(|snapshotter| async move {
+        let logins =
+            Logins::default().builder(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
+        let refresher = logins.pause_when_idle(secs(600)).build().unwrap();
+        send(&refresher).await.unwrap();
+        // The token ends in an outage, with requests until then and after.
+        for _ in 0..70 {
+            sleep(secs(60)).await;
+            let _ = send(&refresher).await;
+        }
+        assert_eq!(value(&snapshotter, EXPIRY), 0.0, "somebody wants one");
+        sleep(10 * HOUR).await;
+        assert!(value(&snapshotter, EXPIRY).is_nan(), "nobody does");
+        send(&refresher).await.unwrap_err();
+        assert_eq!(value(&snapshotter, EXPIRY), 0.0, "somebody does again");
+    });
+}
+
+/// Else the first of its kind, which may be the only one, would be no increase.
+#[test]
+fn each_counter_is_there_before_it_has_counted() {
+    recorded(|snapshotter| async move {
+        let refresher = Logins::default().refresher(|n| ready(token(n, HOUR)));
+        refresher.ready().await.unwrap();
+        let all = all(&snapshotter);
+        for (name, label, values) in [
+            ("logins", "outcome", "failure_transient failure_permanent superseded abandoned"),
+            ("rejections", "effect", "login newer_token ignored"),
+            (
+                "requests_refused",
+                "reason",
+                "plain_text unknown_destination foreign_origin login_failed timeout shut_down",
+            ),
+        ] {
+            for value in values.split(' ') {
+                assert_eq!(find(&all, &format!("auth_refresh_{name}_total{{refresher=default,{label}={value}}}")), 0.0);
+            }
+        }
+        assert_eq!(find(&all, "auth_refresh_replays_total{refresher=default}"), 0.0);
     });
 }
 

@@ -18,12 +18,27 @@ pub(super) fn describe() {
     describe_histogram!(LOGIN_DURATION, Unit::Seconds, "How long logins took, by outcome.");
     describe_gauge!(
         EXPIRY,
-        "When the newest token ends (Unix time); +Inf: no end is known, 0: it was rejected, NaN: nobody keeps it fresh."
+        "When the newest token ends (Unix time); +Inf: no end is known, 0: there is none, NaN: nobody keeps it fresh."
     );
     describe_counter!(REJECTIONS, Unit::Count, "Responses that rejected the token, by what was done about it.");
     describe_counter!(REPLAYS, Unit::Count, "Requests that were sent once more with a newer token.");
     describe_gauge!(WAITING, Unit::Count, "Calls that wait for a token now.");
     describe_counter!(REFUSED, Unit::Count, "Requests that were not sent, by reason.");
+}
+
+/// A series that is born at one has no increase: whoever alerts on the first must have seen none before.
+pub(super) fn register(refresher: &Arc<str>) {
+    for outcome in ["success", "failure_transient", "failure_permanent", "superseded", "abandoned"] {
+        counter!(LOGINS, "refresher" => refresher.clone(), "outcome" => outcome).increment(0);
+    }
+    for effect in ["login", "newer_token", "ignored"] {
+        counter!(REJECTIONS, "refresher" => refresher.clone(), "effect" => effect).increment(0);
+    }
+    for reason in ["plain_text", "unknown_destination", "foreign_origin", "login_failed", "timeout", "shut_down"] {
+        counter!(REFUSED, "refresher" => refresher.clone(), "reason" => reason).increment(0);
+    }
+    counter!(REPLAYS, "refresher" => refresher.clone()).increment(0);
+    gauge!(WAITING, "refresher" => refresher.clone()).increment(0.0);
 }
 
 pub(super) fn login_ended(refresher: Arc<str>, outcome: &'static str, seconds: f64) {
@@ -37,7 +52,8 @@ pub(super) fn token_ends(refresher: Arc<str>, end: Option<SystemTime>) {
     gauge!(EXPIRY, "refresher" => refresher).set(since_epoch.map_or(f64::INFINITY, |time| time.as_secs_f64()));
 }
 
-pub(super) fn token_rejected(refresher: Arc<str>) {
+/// It was rejected or has ended, or there has been none yet.
+pub(super) fn no_token(refresher: Arc<str>) {
     gauge!(EXPIRY, "refresher" => refresher).set(0.0);
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Ledger {
     /// How much had been asked for when the last login ended.
     served_wants: u64,
     served_forces: u64,
+    /// Whether it has been told that nobody fetches a token.
+    told_idle: bool,
 }
 
 /// What to do next.
@@ -49,6 +51,7 @@ impl Ledger {
             on_demand: false,
             served_wants: 0,
             served_forces: 0,
+            told_idle: false,
         }
     }
 
@@ -209,10 +212,12 @@ impl Ledger {
         self.idle.notice(demand.wants, self.is_due(now), now);
         if let Some(generation) = self.holding.let_go(now, demand, &shared.settings.events) {
             shared.withdraw(generation);
-            if self.idle.is_idle(false, now) {
-                shared.settings.events.token_let_go_idle();
-            }
         }
+        let idle = self.holding.lease.is_none() && self.idle.is_idle(false, now);
+        if idle && !self.told_idle {
+            shared.settings.events.idle_without_token();
+        }
+        self.told_idle = idle;
         if self.idle.until_park(self.due(now), now) == Some(Duration::ZERO) {
             shared.park();
             self.idle.parked();

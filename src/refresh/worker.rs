@@ -127,7 +127,7 @@ impl Worker {
         };
         let refresher = WeakAuthRefresher { shared: self.line.shared.clone() };
         let request = LoginRequest { reason, attempt: ledger.attempt(), refresher };
-        let mut span = self.events.login_started(&request, sent.monotonic);
+        let mut span = self.events.login_started(&request, ledger.lease().is_some(), sent.monotonic);
         let attempt = span.instrument(LOGGING_IN_FOR.scope(id, caught(login.login(request))));
         let mut attempt = pin!(timeout(limit, attempt));
         let mut now = sent;
