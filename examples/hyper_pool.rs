@@ -113,7 +113,15 @@ fn pool(
                 if connection.ready().await.is_err() {
                     continue;
                 }
-                let response = connection.call(request).await?;
+                let response = match connection.call(request).await {
+                    Ok(response) => response,
+                    // Nor was it sent on one whose end was not seen sooner.
+                    Err(Failed { unsent: Some(unsent), .. }) => {
+                        request = *unsent;
+                        continue;
+                    }
+                    Err(failed) => return Err(failed.error.into()),
+                };
                 // It is free again when the body has been read.
                 return Ok(response.map(|body| {
                     let frames = body.map_frame(move |frame| {
@@ -139,19 +147,31 @@ fn to_origin_form<B>(request: &mut Request<B>) -> Result<Uri, BoxError> {
     Ok(uri)
 }
 
+/// A request that was not answered; and the request itself, if nothing of it was sent.
+struct Failed {
+    error: hyper::Error,
+    unsent: Option<Box<Request<Full<Bytes>>>>,
+}
+
 /// A connection as a service.
 struct Connection(SendRequest<Full<Bytes>>);
 
 impl Service<Request<Full<Bytes>>> for Connection {
     type Response = Response<Incoming>;
-    type Error = hyper::Error;
-    type Future = Sending<Response<Incoming>, hyper::Error>;
+    type Error = Failed;
+    type Future = Sending<Response<Incoming>, Failed>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), hyper::Error>> {
-        self.0.poll_ready(cx)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        self.0.poll_ready(cx).map_err(|error| Failed { error, unsent: None })
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
+        let sending = self.0.try_send_request(request);
+        Box::pin(async move {
+            sending.await.map_err(|mut failed| {
+                let unsent = failed.take_message().map(Box::new);
+                Failed { error: failed.into_error(), unsent }
+            })
+        })
     }
 }

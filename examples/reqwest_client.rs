@@ -6,7 +6,8 @@
 //!
 //! reqwest's client is a tower service of reqwest's own requests. [`Reqwest`] is all it takes to make it one of `http`'s.
 //! Redirects are off: reqwest would follow them below the layer, where the token is its affair; tower-http's
-//! `FollowRedirect` above the layer asks for a token at each hop.
+//! `FollowRedirect` above the layer asks for a token at each hop. Proxies of the environment are off too: the layer judges
+//! where the URL leads, and a proxy for plain `http` would see the token.
 
 use std::{
     future::Future,
@@ -19,6 +20,7 @@ use std::{
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use reqwest::redirect::Policy;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, ReplayClone};
 
@@ -62,7 +64,7 @@ pub async fn run(lasting: Duration) -> Result<(Outcome, bool), BoxError> {
     let url = format!("http://{}/", echo::serve(issuer.clone()).await?);
 
     let refresher = AuthRefresher::new(issuer.login());
-    let reqwest = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build()?;
+    let reqwest = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build()?;
     let client =
         ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher).replay(ReplayClone)).service(Reqwest(reqwest));
 

@@ -10,7 +10,8 @@
 //!
 //! An [`AuthRefresher`] is one identity: it knows how to log in, and keeps the token. An [`AuthRefreshLayer`] puts that
 //! token on the requests of any number of clients. A login service is any tower service from [`LoginRequest`] to
-//! [`AccessToken`]; [`arthur`] has a ready-made one.
+//! [`AccessToken`]. Ready-made ones are in [`oauth2`] (the grants), [`sources`] (a file, a command, a variable) and
+//! [`arthur`].
 //!
 //! ```
 //! use std::time::Duration;
@@ -59,7 +60,7 @@
 //!
 //! # Guides
 //!
-//! [Where the layer goes in a stack](guides::placement), [how to write a login service](guides::login_service),
+//! [Which login you have](guides::which_login), [where the layer goes in a stack](guides::placement), [how to write a login service](guides::login_service),
 //! [what happens when the login fails](guides::failures), [how to test](guides::testing),
 //! [how to migrate](guides::migrating) from a mutex and a string, [what is depended on](guides::dependencies).
 //!
@@ -68,7 +69,8 @@
 //! By default: `arthur` (the [Arthur API](arthur)), `http-client` (a [ready-made HTTP client](http_client) for logins), `jwt`
 //! ([`Expiry::from_jwt`]), `replay-buffered` ([`ReplayBuffered`]) and `tracing` (events of the token's life). Besides:
 //! `jwt-verify`, the check of the signature of the Arthur API's tokens; `metrics`, counts and times of the token's life
-//! ([`observability`]); and `test-util`, a [kit](test_util) for tests.
+//! ([`observability`]); `oauth2`, `token-file` and `token-command`, logins [for those](guides::which_login); and `test-util`,
+//! a [kit](test_util) for tests.
 //! Without any, the layer and the refresher remain; they work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]
@@ -78,8 +80,11 @@
         feature = "arthur",
         feature = "http-client",
         feature = "jwt",
+        feature = "oauth2",
         feature = "replay-buffered",
-        feature = "test-util"
+        feature = "test-util",
+        feature = "token-command",
+        feature = "token-file"
     )),
     allow(rustdoc::broken_intra_doc_links)
 )]

@@ -18,7 +18,7 @@ mod tonic_client;
 
 #[tokio::test]
 async fn a_login_of_ones_own_is_tried_again_and_its_failure_told() {
-    custom_login::run(Duration::from_secs(1)).await.unwrap();
+    custom_login::run(Duration::from_secs(2)).await.unwrap();
 }
 
 #[tokio::test]

@@ -228,3 +228,17 @@ fn the_service_and_its_future_are_send_if_their_parts_are() {
     });
     drop(AuthRefreshLayer::new(fixed("abc")).layer(inner).call(request()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fixed_layer_sends_its_token_whatever_is_rejected() {
+    let unauthorized = service_fn(|request: Request<()>| {
+        assert_eq!(request.headers()[AUTHORIZATION], "Bearer abc");
+        let response = Response::builder().status(http::StatusCode::UNAUTHORIZED).body(());
+        ready(Ok::<_, BoxError>(response.unwrap()))
+    });
+    let mut client = tower_auth_refresh::test_util::fixed("abc").unwrap().layer(unauthorized);
+    for _ in 0..20 {
+        client.ready().await.unwrap().call(Request::get("https://a.example").body(()).unwrap()).await.unwrap();
+        tokio::time::sleep(HOUR).await;
+    }
+}

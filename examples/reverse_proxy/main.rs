@@ -1,11 +1,12 @@
 //! A reverse proxy that puts the token on whatever it forwards to one upstream:
 //!
 //! ```sh
-//! cargo run --example reverse_proxy -- --listen 127.0.0.1:8080 --upstream http://localhost:3000 \
-//!     --arthur https://arthur.example --login jo@example.com --password …
+//! ARTHUR_PASSWORD=… cargo run --example reverse_proxy -- --listen 127.0.0.1:8080 --upstream https://api.example.com \
+//!     --arthur https://arthur.example --login jo@example.com
 //! curl http://127.0.0.1:8080/things/1
 //! ```
 //!
+//! Whoever reaches the proxy has the token's rights: keep it on the loopback, and away from browsers.
 //! Ctrl-C ends it, when the answers that are on their way have been sent. Without arguments it shows itself, for ten seconds,
 //! with an upstream of its own whose tokens live for two.
 
@@ -15,6 +16,8 @@ use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use rustls::ClientConfig;
+use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::{net::TcpListener, sync::oneshot};
 use tower::BoxError;
 use tower_auth_refresh::{
@@ -32,11 +35,11 @@ mod proxy;
 mod trial;
 
 use issuer::Issuer;
-use proxy::{Proxy, told_to_stop};
+use proxy::{Proxy, chain, told_to_stop};
 use trial::Outcome;
 
 const USAGE: &str =
-    "usage: reverse_proxy [--listen ADDRESS --upstream URL --arthur URL --login LOGIN --password PASSWORD]";
+    "usage: ARTHUR_PASSWORD=... reverse_proxy [--listen ADDRESS --upstream URL --arthur URL --login LOGIN]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -46,7 +49,7 @@ async fn main() -> ExitCode {
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{}", chain(&*error));
             ExitCode::FAILURE
         }
     }
@@ -54,7 +57,7 @@ async fn main() -> ExitCode {
 
 /// Serves until it is told to stop.
 async fn run() -> Result<(), BoxError> {
-    let (mut listen, mut upstream, mut arthur, mut login, mut password) = (None, None, None, None, None);
+    let (mut listen, mut upstream, mut arthur, mut login) = (None, None, None, None);
     let mut arguments = env::args().skip(1);
     while let Some(name) = arguments.next() {
         let place = match name.as_str() {
@@ -62,18 +65,20 @@ async fn run() -> Result<(), BoxError> {
             "--upstream" => &mut upstream,
             "--arthur" => &mut arthur,
             "--login" => &mut login,
-            "--password" => &mut password,
             _ => return Err(USAGE.into()),
         };
         *place = Some(arguments.next().ok_or(USAGE)?);
     }
-    let (Some(upstream), Some(arthur), Some(login), Some(password)) = (upstream, arthur, login, password) else {
+    // Not an argument, which other users of the machine could see.
+    let (Some(upstream), Some(arthur), Some(login), Ok(password)) =
+        (upstream, arthur, login, env::var("ARTHUR_PASSWORD"))
+    else {
         return Err(USAGE.into());
     };
 
     let api = ArthurApi::new(BaseUrl::parse(&arthur)?, HttpClient::builder().build()?);
     let refresher = AuthRefresher::new(ArthurLogin::new(UserLogin::new(api), Credentials::new(&login, &password)));
-    let proxy = Proxy::new(upstream.parse()?, refresher).ok_or("the upstream is a scheme and an authority")?;
+    let proxy = Proxy::new(upstream.parse()?, refresher, ClientConfig::with_platform_verifier()?)?;
     let listener = TcpListener::bind(listen.as_deref().unwrap_or("127.0.0.1:8080")).await?;
     println!("forwarding http://{} to {upstream}", listener.local_addr()?);
     proxy.serve(listener, told_to_stop()).await;
@@ -85,7 +90,7 @@ async fn run() -> Result<(), BoxError> {
 pub async fn show(lasting: Duration) -> Result<(Outcome, bool), BoxError> {
     let issuer = Issuer::new(Duration::from_secs(2));
     let upstream: Uri = format!("http://{}", echo::serve(issuer.clone()).await?).parse()?;
-    let proxy = Proxy::new(upstream, AuthRefresher::new(issuer.login())).ok_or("no upstream")?;
+    let proxy = Proxy::new(upstream, AuthRefresher::new(issuer.login()), ClientConfig::with_platform_verifier()?)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr: SocketAddr = listener.local_addr()?;
     println!("a proxy listens on http://{addr}; its upstream wants a token, curl needs none");

@@ -1,22 +1,24 @@
 //! Forwards each request to one upstream, through a client that puts the token on it. Bodies stream, both ways.
 
-use std::{convert::Infallible, future::Future, io, pin::pin, time::Duration};
+use std::{convert::Infallible, future::Future, io, net::IpAddr, pin::pin, time::Duration};
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version,
-    header::{self, HOST},
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header::{self, COOKIE, HOST},
     uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body_util::{Either, Full};
 use hyper::{body::Incoming, service::service_fn};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioIo},
     server::{conn::auto, graceful::GracefulShutdown},
 };
+use rustls::ClientConfig;
 use tokio::{net::TcpListener, time::sleep};
-use tower::{ServiceBuilder, ServiceExt};
+use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_auth_refresh::{AuthRefresh, AuthRefreshLayer, AuthRefresher, BufferedBody, Error, ReplayBuffered};
 
 /// What goes back to who asked: the upstream's body, or a line of ours.
@@ -27,18 +29,31 @@ type Body = Either<Incoming, Full<Bytes>>;
 pub(crate) struct Proxy {
     scheme: Scheme,
     authority: Authority,
-    client: AuthRefresh<Client<HttpConnector, BufferedBody<Incoming>>, ReplayBuffered>,
+    client: AuthRefresh<Client<HttpsConnector<HttpConnector>, BufferedBody<Incoming>>, ReplayBuffered>,
 }
 
 impl Proxy {
-    /// `None`: this is no upstream, which is a scheme and an authority.
-    pub(crate) fn new(upstream: Uri, refresher: AuthRefresher) -> Option<Self> {
+    /// A proxy for an upstream, which is a scheme and an authority: `https`, or `http` on this machine, since a token goes
+    /// there.
+    pub(crate) fn new(upstream: Uri, refresher: AuthRefresher, tls: ClientConfig) -> Result<Self, &'static str> {
         let parts = upstream.into_parts();
-        let hyper = Client::builder(TokioExecutor::new()).build_http();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+            return Err("the upstream is a scheme and an authority");
+        };
+        if parts.path_and_query.is_some_and(|path| path != "/") {
+            return Err("the upstream has a path: what is forwarded has its own");
+        }
+        let host = authority.host().trim_matches(['[', ']']);
+        let here = host == "localhost" || host.parse().is_ok_and(|host: IpAddr| host.is_loopback());
+        if scheme != Scheme::HTTPS && !here {
+            return Err("a token goes to https only, and to http on this machine");
+        }
+        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let client = Client::builder(TokioExecutor::new()).build(connector);
         // An upload of which no more than 64 KiB have been sent is sent once more if the token is rejected.
         let layer = AuthRefreshLayer::new(refresher).replay(ReplayBuffered::new());
-        let client = ServiceBuilder::new().layer(layer).service(hyper);
-        Some(Self { scheme: parts.scheme?, authority: parts.authority?, client })
+        let client = ServiceBuilder::new().layer(layer).service(client);
+        Ok(Self { scheme, authority, client })
     }
 
     /// Serves until `stop`, and then until the last answer is on its way, for 10 seconds at most.
@@ -63,6 +78,8 @@ impl Proxy {
             let connection = server.serve_connection(TokioIo::new(stream), answer).into_owned();
             tokio::spawn(graceful.watch(connection));
         }
+        // Nobody is to wait for a proxy that takes no more.
+        drop(listener);
         tokio::select! {
             () = graceful.shutdown() => {}
             () = sleep(Duration::from_secs(10)) => {}
@@ -70,12 +87,20 @@ impl Proxy {
     }
 
     async fn forward(&self, mut request: Request<Incoming>) -> Response<Body> {
+        if request.method() == Method::CONNECT {
+            return answer(StatusCode::METHOD_NOT_ALLOWED, "this is no tunnel\n");
+        }
         let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
         let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
         let Ok(uri) = uri.build() else { return answer(StatusCode::BAD_REQUEST, "no such path\n") };
         *request.uri_mut() = uri;
-        let came_by = if request.version() == Version::HTTP_2 { "2" } else { "1.1" };
+        let came_by = match request.version() {
+            Version::HTTP_2 => "2",
+            Version::HTTP_10 => "1.0",
+            _ => "1.1",
+        };
         *request.version_mut() = Version::HTTP_11;
+        join_cookies(request.headers_mut());
         // The client says the upstream's own name.
         request.headers_mut().remove(HOST);
         remove_hop_by_hop(request.headers_mut());
@@ -89,11 +114,11 @@ impl Proxy {
             }
             Err(Error::Login(error)) if error.is_timeout() => answer(StatusCode::GATEWAY_TIMEOUT, "no token in time\n"),
             Err(Error::Login(error)) => {
-                eprintln!("no token: {error}");
+                eprintln!("no token: {}", chain(&error));
                 answer(StatusCode::BAD_GATEWAY, "no token\n")
             }
             Err(error) => {
-                eprintln!("{error}");
+                eprintln!("{}", chain(&*BoxError::from(error)));
                 answer(StatusCode::BAD_GATEWAY, "no answer from the upstream\n")
             }
         }
@@ -104,6 +129,26 @@ fn answer(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Either::Right(Full::from(text)));
     *response.status_mut() = status;
     response
+}
+
+/// An error and its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let (mut told, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        told += &format!(": {error}");
+        cause = error.source();
+    }
+    told
+}
+
+/// HTTP/2 may have several lines of them, HTTP/1.1 may not (RFC 9113, section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let lines: Vec<_> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if lines.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
 }
 
 /// What is between two neighbours only (RFC 9110, section 7.6.1).

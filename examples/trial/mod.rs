@@ -32,6 +32,11 @@ pub(crate) async fn run(
     let tell = |what: fmt::Arguments<'_>| println!("{:4.1}s  {what}", start.elapsed().as_secs_f32());
     let mut outcome = Outcome { requests: 0, failed: 0, logins: 0 };
     while start.elapsed() < lasting {
+        if logins() > outcome.logins {
+            outcome.logins = logins();
+            newest = Instant::now();
+            tell(format_args!("token #{}", outcome.logins));
+        }
         // Not a token that is quite new: it might not be valid everywhere yet, and its rejection would not count.
         if !revoked && start.elapsed() > lasting / 3 && newest.elapsed() > Duration::from_millis(500) {
             revoked = true;
@@ -42,11 +47,6 @@ pub(crate) async fn run(
         if let Err(error) = request().await {
             outcome.failed += 1;
             tell(format_args!("{error}"));
-        }
-        if logins() > outcome.logins {
-            outcome.logins = logins();
-            newest = Instant::now();
-            tell(format_args!("token #{}", outcome.logins));
         }
         sleep(Duration::from_millis(50)).await;
     }

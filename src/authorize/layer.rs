@@ -13,7 +13,8 @@ use crate::{AccessToken, AuthRefresher, BoxError, LoginRequest};
 ///
 /// * A header of that name which the request has already is [replaced](Self::keep_existing).
 /// * Tokens go to `https`, and in plain text to the loopback [only](Self::allow_plain_text); which origins is
-///   [not limited](Self::allow_origin) otherwise.
+///   [not limited](Self::allow_origin) otherwise. What counts is the request's URI: a client below that uses a proxy, perhaps
+///   one of the environment, sends it there.
 /// * A response of 401 means that the token [was rejected](Self::reject_on): the next request has a newer one. The rejected
 ///   request is [not sent again](Self::replay).
 ///

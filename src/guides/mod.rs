@@ -1,5 +1,11 @@
 //! Guides, each on one question. For what holds whatever you do see [`reliability`](crate::reliability).
 
+// Without the features its code does not compile, and its links lead nowhere.
+#[cfg(all(feature = "http-client", feature = "oauth2", feature = "token-file", feature = "token-command"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "oauth2")))]
+#[doc = include_str!("which_login.md")]
+pub mod which_login {}
+
 #[doc = include_str!("placement.md")]
 pub mod placement {}
 
