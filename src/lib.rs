@@ -129,8 +129,6 @@ pub use authorize::{
 pub use authorize::{BufferedBody, ReplayBuffered};
 pub use clock::{Clock, SystemClock};
 pub use error::{BoxError, Error};
-#[cfg(feature = "_exchange")]
-pub(crate) use exchange::HttpService;
 pub use expiry::Expiry;
 pub use login::{LoginError, LoginReason, LoginRequest};
 pub use refresh::{
@@ -139,6 +137,6 @@ pub use refresh::{
 pub use token::{AccessToken, InvalidToken};
 
 /// The README's code, compiled.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "http-client", feature = "oauth2"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

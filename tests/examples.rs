@@ -9,10 +9,16 @@ mod custom_login;
 mod hyper_client;
 #[path = "../examples/hyper_pool.rs"]
 mod hyper_pool;
+#[cfg(feature = "oauth2")]
+#[path = "../examples/oauth2_login.rs"]
+mod oauth2_login;
 #[path = "../examples/reqwest_client.rs"]
 mod reqwest_client;
 #[path = "../examples/reverse_proxy/main.rs"]
 mod reverse_proxy;
+#[cfg(all(unix, feature = "token-command", feature = "token-file"))]
+#[path = "../examples/token_sources.rs"]
+mod token_sources;
 #[path = "../examples/tonic_client.rs"]
 mod tonic_client;
 
@@ -54,4 +60,20 @@ async fn a_proxy_puts_the_token_on_what_it_forwards_and_ends_with_its_last_answe
     let (outcome, upload_came_back) = reverse_proxy::show(Duration::from_secs(3)).await.unwrap();
     assert_eq!(outcome.failed, 0, "{outcome:?}");
     assert!(outcome.requests > 0 && outcome.logins >= 2 && upload_came_back, "{outcome:?}");
+}
+
+#[cfg(feature = "oauth2")]
+#[tokio::test]
+async fn a_client_of_oauth_2_gets_through_refreshes_and_a_revocation_and_its_refresh_token_rotates() {
+    let (outcome, rotations) = oauth2_login::run(Duration::from_secs(8)).await.unwrap();
+    assert_eq!(outcome.failed, 0, "{outcome:?}");
+    assert!(outcome.requests > 0 && rotations >= 2, "{outcome:?}");
+}
+
+#[cfg(all(unix, feature = "token-command", feature = "token-file"))]
+#[tokio::test]
+async fn a_file_that_is_replaced_and_a_command_that_prints_it_bring_tokens_in_time() {
+    let outcome = token_sources::run(Duration::from_secs(8)).await.unwrap();
+    assert_eq!(outcome.failed, 0, "{outcome:?}");
+    assert!(outcome.requests > 0, "{outcome:?}");
 }

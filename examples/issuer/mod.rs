@@ -1,4 +1,5 @@
 //! An issuer of tokens that live for a short time, and can be taken back: for servers to ask, and for a login to get them from.
+#![allow(dead_code, reason = "each example uses a part")]
 
 use std::{
     collections::HashMap,
@@ -43,7 +44,7 @@ impl Issuer {
         service_fn(move |_: LoginRequest| ready(issuer.issue()))
     }
 
-    fn issue(&self) -> Result<AccessToken, BoxError> {
+    pub(crate) fn issue(&self) -> Result<AccessToken, BoxError> {
         let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
         issued.count += 1;
         let token = AccessToken::bearer(format!("t{}", issued.count))?.with_expires_in(self.lifetime);

@@ -28,8 +28,8 @@ use super::{
     grant, server,
 };
 use crate::{
-    AccessToken, BoxError, Clock, HttpService, LoginError, LoginRequest,
-    exchange::{AGENT, Exchange, JSON, ResponseFuture},
+    AccessToken, BoxError, Clock, LoginError, LoginRequest,
+    exchange::{AGENT, Exchange, HttpService, JSON, ResponseFuture},
 };
 
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");

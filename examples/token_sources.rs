@@ -1,0 +1,90 @@
+//! Tokens from a file that something else replaces every other second, for six seconds, and from a command that prints the
+//! file, for six more; each token lives for four, and all are taken back meanwhile:
+//!
+//! ```sh
+//! cargo run --example token_sources --features token-file,token-command
+//! ```
+
+use std::{env, fs, path::Path, process::ExitCode, time::Duration};
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::{client::legacy::Client, rt::TokioExecutor};
+use tokio::time::sleep;
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
+use tower_auth_refresh::{
+    AuthRefreshLayer, AuthRefresher, ReplayClone,
+    sources::{CommandOutput, TokenCommand, TokenFile},
+};
+
+#[path = "echo/mod.rs"]
+mod echo;
+#[path = "issuer/mod.rs"]
+mod issuer;
+#[path = "trial/mod.rs"]
+mod trial;
+
+use issuer::Issuer;
+use trial::Outcome;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    trial::told(run(Duration::from_secs(12)).await.map(|outcome| (outcome, true)))
+}
+
+/// Sends requests for so long.
+pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
+    let issuer = Issuer::new(Duration::from_secs(4));
+    let api = format!("http://{}/", echo::serve(issuer.clone()).await?);
+    let folder = env::temp_dir().join(format!("tower-auth-refresh-{}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    let file = folder.join("token");
+    replace(&file, &issuer)?;
+    let (sidecars, theirs) = (issuer.clone(), file.clone());
+    let sidecar = tokio::spawn(async move {
+        while replace(&theirs, &sidecars).is_ok() {
+            sleep(Duration::from_secs(2)).await;
+        }
+    });
+
+    // Looked at often, and rejected soon, since its tokens live so shortly.
+    let watched = AuthRefresher::builder(TokenFile::new(&file).check_every(Duration::from_millis(100)));
+    let watched = watched.min_rejection_age(Duration::from_millis(200)).build()?;
+    // It does not say how long its tokens live.
+    let printed = AuthRefresher::builder(TokenCommand::new("cat").arg(&file).output(CommandOutput::Token));
+    let printed = printed.default_lifetime(Duration::from_secs(2)).build()?;
+
+    let mut outcome = Outcome { requests: 0, failed: 0, logins: 0 };
+    for (what, refresher) in [("a file that is replaced", watched), ("a command that prints it", printed)] {
+        println!("{what}");
+        let hyper = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+        let layer = AuthRefreshLayer::new(refresher).replay(ReplayClone);
+        let mut client = ServiceBuilder::new().layer(layer).service(hyper);
+        let request = async || {
+            let response = client.ready().await?.call(Request::get(&api).body(Empty::new())?).await?;
+            let status = response.status();
+            response.into_body().collect().await?;
+            trial::success(status)
+        };
+        // The file has another at once.
+        let revoke = || {
+            issuer.revoke();
+            if let Err(error) = replace(&file, &issuer) {
+                println!("{error}");
+            }
+        };
+        let Outcome { requests, failed, logins } = trial::run(lasting / 2, || issuer.count(), revoke, request).await;
+        outcome = Outcome { requests: outcome.requests + requests, failed: outcome.failed + failed, logins };
+    }
+    sidecar.abort();
+    fs::remove_dir_all(folder)?;
+    Ok(outcome)
+}
+
+/// As a whole or not at all.
+fn replace(file: &Path, issuer: &Issuer) -> Result<(), BoxError> {
+    let new = file.with_extension("new");
+    fs::write(&new, issuer.issue()?.secret())?;
+    Ok(fs::rename(new, file)?)
+}
