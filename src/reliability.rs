@@ -49,7 +49,7 @@
 //! | A rejected token is used no more: the next request has a newer one. | on 401 |
 //! | The rejected request is sent once more with the newer token, if its whole body can be; once at most, never with the same token, never over credentials of the caller's own. | it is not |
 //! | A rejection counts against the token that was sent. If there is a newer one already it costs no login; however many requests had the same token rejected, there is one login. | |
-//! | If no newer token comes, the caller gets the rejection as it was. | |
+//! | If no newer token comes, the caller gets the rejection as it was. (So it is held meanwhile, and with its body an HTTP/1 connection: a login by way of a pool must not need the last one.) | |
 //! | The challenge (`WWW-Authenticate`) reaches the login service. | |
 //! | A token that is very young is not dropped for a rejection: it may not be valid everywhere yet. | younger than 1 s, or than an eighth of its life |
 //! | An API that rejects for reasons of its own causes no login storm. | 6 logins a minute at most |

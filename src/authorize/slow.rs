@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{AuthRefresher, Error, refresh::TokenFuture};
 
-/// Waits for one thing after the other. What is awaited holds nothing of the inner service until it is to be called.
+/// Waits for one thing after the other. A wait for the first token holds nothing of the inner service; one for a newer token
+/// holds the rejection.
 #[pin_project(project = SlowProj, project_replace = SlowOwned)]
 pub(crate) enum Slow<S, B, P, C>
 where
