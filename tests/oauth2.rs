@@ -13,6 +13,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tower::{BoxError, Service, ServiceExt, service_fn};
@@ -424,6 +425,28 @@ async fn an_assertion_is_borne_and_its_logins_failure_is_the_logins() {
         assert_eq!((error.is_permanent(), error.retry_after()), (permanent, Some(Duration::from_secs(9))));
     }
     assert_eq!(server.asked().len(), 1);
+}
+
+#[test]
+fn whatever_is_answered_is_a_token_or_an_error() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let json = "[{}\\[\\]:,\"0-9a-z_.]{0,60}";
+    let member =
+        "\"(access_token|expires_in|token_type|error|refresh_token)\":(\"[ -~]{0,9}\"|[-0-9.e]{1,9}|null|true|\\{\\})";
+    let object = proptest::collection::vec(member, 0..5).prop_map(|members| format!("{{{}}}", members.join(",")));
+    let body = prop_oneof![any::<Vec<u8>>(), json.prop_map(String::into_bytes), object.prop_map(String::into_bytes)];
+    proptest!(|(status in 200_u16..600, body in body)| {
+        let answered = body.clone();
+        let http = service_fn(move |_: Request<Full<Bytes>>| {
+            let answer = Response::builder().status(status).body(Full::<Bytes>::from(answered.clone()));
+            std::future::ready(answer)
+        });
+        let login = OAuth2Login::new(http, endpoint(), basic(), Grant::client_credentials());
+        match runtime.block_on(log_in(login)) {
+            Ok(token) => prop_assert!((200..300).contains(&status) && !token.secret().is_empty()),
+            Err(error) => prop_assert!(!cause(&error).to_string().is_empty()),
+        }
+    });
 }
 
 /// A server that rotates: each refresh token is good for one grant, and a second one condemns them all.

@@ -3,13 +3,14 @@
 
 use std::{
     env, fs,
+    future::{Ready, ready},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use tokio::time::sleep;
-use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
+use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, retry::Policy, service_fn};
 use tower_auth_refresh::{
     AccessToken, AuthRefreshLayer, AuthRefresher, Clock, Expiry, LoginError, LoginReason, LoginRequest,
     sources::{CommandOutput, EnvToken, StaticToken, TokenCommand, TokenFile},
@@ -192,6 +193,51 @@ async fn a_jwt_of_a_file_is_read_again_before_its_end() {
     assert_eq!(token(&refresher).await, first);
     sleep(secs(4)).await;
     assert_eq!(token(&refresher).await, second);
+}
+
+/// Tries once more.
+#[derive(Clone)]
+struct OnceMore(bool);
+
+impl Policy<LoginRequest, AccessToken, BoxError> for OnceMore {
+    type Future = Ready<()>;
+
+    fn retry(&mut self, _: &mut LoginRequest, result: &mut Result<AccessToken, BoxError>) -> Option<Ready<()>> {
+        (result.is_err() && std::mem::take(&mut self.0)).then(|| ready(()))
+    }
+
+    fn clone_request(&mut self, request: &LoginRequest) -> Option<LoginRequest> {
+        Some(request.clone())
+    }
+}
+
+fn layered<L>(login: L) -> AuthRefresher
+where
+    L: Service<LoginRequest, Response = AccessToken, Error = LoginError, Future: Send> + Clone + Send + 'static,
+{
+    AuthRefresher::new(ServiceBuilder::new().retry(OnceMore(true)).timeout(secs(30)).service(login))
+}
+
+#[tokio::test]
+async fn each_source_goes_below_towers_layers() {
+    let path = folder("layers").join("token");
+    fs::write(&path, "abc").unwrap();
+    let own = StaticToken::new(AccessToken::bearer("abc").unwrap());
+    for refresher in [layered(own), layered(TokenFile::new(&path)), layered(TokenCommand::new("echo").arg("abc"))] {
+        assert_eq!(token(&refresher).await, "abc");
+    }
+    assert_eq!(token(&layered(EnvToken::new("CARGO_PKG_NAME"))).await, "tower-auth-refresh");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_is_watched_below_layers_that_clone_its_login() {
+    let path = folder("cloned").join("token");
+    fs::write(&path, "t1").unwrap();
+    let refresher = layered(TokenFile::new(&path));
+    assert_eq!(token(&refresher).await, "t1");
+    fs::write(&path, "t2").unwrap();
+    sleep(secs(11)).await;
+    assert_eq!(token(&refresher).await, "t2");
 }
 
 #[tokio::test(start_paused = true)]

@@ -46,6 +46,9 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 ///
 /// Dropping a login gives it up; but the grant of a refresh token, once sent, is heard to its end in a task of its own,
 /// since the answer may be the only copy of the next one. The next login waits for that.
+///
+/// Clones are one login: they share the refresh token and what has been discovered.
+#[derive(Clone)]
 pub struct OAuth2Login<S> {
     exchange: Exchange<S>,
     server: AuthorizationServer,

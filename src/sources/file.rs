@@ -40,13 +40,16 @@ use crate::{AccessToken, Clock, LoginError, LoginRequest, SystemClock, WeakAuthR
 ///
 /// A transient [`LoginError`] that names the file and never what is in it: it cannot be read, is empty or larger than 64 KiB,
 /// or holds something that no header can. Meanwhile the token in use serves on.
+///
+/// Clones are one login: the file is looked at once for all.
+#[derive(Clone)]
 pub struct TokenFile {
     path: Arc<Path>,
     interval: Duration,
     clock: Arc<dyn Clock>,
     /// What was read last.
     seen: Arc<Mutex<Option<AccessToken>>>,
-    watch: Option<Watch>,
+    watch: Arc<Mutex<Option<Watch>>>,
 }
 
 impl TokenFile {
@@ -57,7 +60,7 @@ impl TokenFile {
             interval: Duration::from_secs(10),
             clock: Arc::new(SystemClock),
             seen: Arc::default(),
-            watch: None,
+            watch: Arc::default(),
         }
     }
 
@@ -76,12 +79,13 @@ impl TokenFile {
     }
 
     /// Looks whether the file changes, for as long as the refresher and this service live.
-    fn watch(&mut self, refresher: &WeakAuthRefresher) {
-        let watched = self.watch.as_ref().is_some_and(|watch| !watch.0.is_finished());
+    fn watch(&self, refresher: &WeakAuthRefresher) {
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        let watched = watch.as_ref().is_some_and(|watch| !watch.0.is_finished());
         let (false, Ok(runtime)) = (watched || refresher.is_gone(), Handle::try_current()) else { return };
         let (path, interval, clock) = (self.path.clone(), self.interval, self.clock.clone());
         let (seen, refresher) = (self.seen.clone(), refresher.clone());
-        self.watch = Some(Watch(runtime.spawn(async move {
+        *watch = Some(Watch(runtime.spawn(async move {
             let mut told = None;
             loop {
                 sleep(interval).await;
