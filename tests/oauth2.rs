@@ -586,6 +586,25 @@ async fn the_next_refresh_token_is_saved_before_the_access_token_is_used() {
     assert_eq!(store.has(), "r3");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_store_that_hangs_keeps_no_login_waiting_for_ever() {
+    struct Hangs;
+    impl RefreshTokenStore for Hangs {
+        fn load(&self) -> StoreFuture<'_, Option<RefreshToken>> {
+            Box::pin(std::future::pending())
+        }
+        fn save(&self, _: RefreshToken) -> StoreFuture<'_, ()> {
+            Box::pin(std::future::pending())
+        }
+    }
+    let http = Server::default().service(|_| answer(200, GRANTED));
+    let grant = Grant::stored_refresh_token(Hangs);
+    let mut login = OAuth2Login::new(http, endpoint(), basic(), grant).timeout(Duration::from_secs(7));
+    drop(tokio::time::timeout(Duration::from_secs(1), again(&mut login)).await.unwrap_err());
+    let error = again(&mut login).await.unwrap_err();
+    assert_eq!(cause(&error).source().unwrap().to_string(), "it took longer than 7s");
+}
+
 #[tokio::test]
 async fn a_token_that_another_process_has_put_there_is_used() {
     let (server, store) = (Server::default(), Store::with("r0"));

@@ -18,14 +18,16 @@ use tower_service::Service;
 use zeroize::Zeroizing;
 
 use super::{
-    AuthorizationServer, Client, Grant, InvalidKey, OAuth2Error, RefreshToken, RefreshTokenStore, SignedJwt,
+    AuthorizationServer, Client, Grant, InvalidKey, OAuth2Error, RefreshTokenStore, SignedJwt,
     answer::{self, Granted},
     assertion,
     client::Method,
     discovery::{self, Found},
     error::Kind,
     form::Form,
-    grant, server,
+    grant,
+    rotation::{InTime, Rotation},
+    server,
 };
 use crate::{
     AccessToken, BoxError, Clock, LoginError, LoginRequest,
@@ -63,17 +65,6 @@ struct State {
     rotation: Rotation,
 }
 
-/// What this process knows of a refresh token that rotates.
-#[derive(Default)]
-struct Rotation {
-    /// The newest that came to this process, as long as nobody else has put another in the store.
-    newest: Option<RefreshToken>,
-    /// Whether it is still to be saved.
-    unsaved: bool,
-    /// What the store had when it was last believed.
-    stored: Option<RefreshToken>,
-}
-
 impl<S> OAuth2Login<S> {
     /// Logs in at `server` as `client`, by `grant`.
     pub fn new(http: S, server: AuthorizationServer, client: Client, grant: Grant) -> Self {
@@ -81,7 +72,7 @@ impl<S> OAuth2Login<S> {
         Self { exchange: Exchange::new(http), server, client, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// How long one exchange may take as a whole: to wait for the HTTP service, to connect, to send, and to read the answer
+    /// How long one exchange, or one access to the store of a refresh token, may take as a whole: to wait for the HTTP service, to connect, to send, and to read the answer
     /// to its end. 30 seconds unless said; make it shorter than the refresher's
     /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so that what a slow answer said is heard.
     #[must_use]
@@ -153,6 +144,7 @@ impl<S: HttpService> Asking<S> {
     }
 
     async fn refresh(&mut self, state: &mut State, store: &dyn RefreshTokenStore) -> Result<AccessToken, OAuth2Error> {
+        let store = &InTime { store, limit: self.exchange.timeout };
         let State { grant, found, rotation } = state;
         let (grant_type, parameters) = (grant.kind.grant_type(), &*grant.parameters);
         let failed = |kind| OAuth2Error::new(grant_type, kind);
@@ -171,8 +163,7 @@ impl<S: HttpService> Asking<S> {
             granted => granted?,
         };
         if let Some(next) = granted.refresh_token.filter(|next| *next != token) {
-            rotation.newest = Some(next);
-            rotation.unsaved = true;
+            rotation.rotate(next);
             rotation.save(store).await.map_err(failed)?;
         }
         Ok(granted.token)
@@ -237,28 +228,6 @@ fn request(endpoint: Uri, authorization: Option<HeaderValue>, body: Bytes) -> Re
         .body(Full::new(body))?;
     request.headers_mut().extend(authorization.map(|value| (AUTHORIZATION, value)));
     Ok(request)
-}
-
-impl Rotation {
-    /// Keeps what came last, if it is not kept yet.
-    async fn save(&mut self, store: &dyn RefreshTokenStore) -> Result<(), Kind> {
-        if let Some(newest) = self.newest.as_ref().filter(|_| self.unsaved) {
-            store.save(newest.clone()).await.map_err(Kind::Store)?;
-            self.unsaved = false;
-        }
-        Ok(())
-    }
-
-    /// The token to use: the store's, unless it still has the one that was answered with another.
-    async fn load(&mut self, store: &dyn RefreshTokenStore) -> Result<RefreshToken, Kind> {
-        let stored = store.load().await.map_err(Kind::Store)?;
-        let same = stored.is_none() || stored == self.stored;
-        if let Some(newest) = self.newest.take().filter(|_| same) {
-            return Ok(self.newest.insert(newest).clone());
-        }
-        self.stored = stored.clone();
-        stored.ok_or(Kind::NoRefreshToken)
-    }
 }
 
 impl<S> fmt::Debug for OAuth2Login<S> {

@@ -58,6 +58,7 @@ mod form;
 mod grant;
 mod login;
 mod refresh_token;
+mod rotation;
 mod server;
 mod signing_key;
 
