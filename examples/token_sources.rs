@@ -48,12 +48,12 @@ pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
         }
     });
 
-    // Looked at often, and rejected soon, since its tokens live so shortly.
+    // Looked at often, and rejected at any age, since its tokens live so shortly and another is there at once.
     let watched = AuthRefresher::builder(TokenFile::new(&file).check_every(Duration::from_millis(100)));
-    let watched = watched.min_rejection_age(Duration::from_millis(200)).build()?;
+    let watched = watched.min_rejection_age(Duration::ZERO).build()?;
     // It does not say how long its tokens live.
     let printed = AuthRefresher::builder(TokenCommand::new("cat").arg(&file).output(CommandOutput::Token));
-    let printed = printed.default_lifetime(Duration::from_secs(2)).build()?;
+    let printed = printed.default_lifetime(Duration::from_secs(2)).min_rejection_age(Duration::ZERO).build()?;
 
     let mut outcome = Outcome { requests: 0, failed: 0, logins: 0 };
     for (what, refresher) in [("a file that is replaced", watched), ("a command that prints it", printed)] {

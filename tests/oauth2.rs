@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tower::{BoxError, Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
-    AccessToken, Expiry, LoginError, LoginReason, LoginRequest,
+    AccessToken, AuthRefresher, Expiry, LoginError, LoginReason, LoginRequest,
     oauth2::{
         AuthorizationServer, Client, Grant, HttpService, OAuth2Error, OAuth2Login, RefreshToken, RefreshTokenStore,
         SignedJwt, SigningKey, StoreFuture,
@@ -312,11 +312,11 @@ async fn a_malformed_answer_is_a_typed_error() {
         r#"{"token_type":"Bearer"}"#,
         r#"{"access_token":null}"#,
         r#"{"access_token":7,"token_type":"Bearer"}"#,
-        r#"{"access_token":"a","access_token":"b"}"#,
         r#"{"access_token":"abc","expires_in":"soon"}"#,
         r#"{"access_token":"abc","expires_in":true}"#,
         r#"{"access_token":"abc","expires_in":[1]}"#,
-        r#"{"access_token":"abc","refresh_token":7}"#,
+        r#"{"access_token":"abc","expires_in":""}"#,
+        r#"{"access_token":"abc","token_type":7}"#,
         r#"{"access_token":"a\nb","token_type":"Bearer"}"#,
         r#"{"access_token":"","token_type":"Bearer"}"#,
         r#"{"access_token":"abc","token_type":"Bearer""#,
@@ -353,6 +353,64 @@ async fn a_lifetime_is_a_number_however_it_is_written_and_its_absence_is_known()
     }
     let token = answered(answer(200, format!(r#"{{"access_token":"{jwt}","refresh_in":1800}}"#))).await.unwrap();
     assert_eq!((token.expiry(), token.refresh_in()), (secs(3600), Some(Duration::from_secs(1800))));
+}
+
+#[tokio::test]
+async fn what_is_odd_beside_the_code_or_the_token_does_not_hide_it() {
+    for rest in [r#""error_description":["no"]"#, r#""error_description":{}"#, r#""expires_in":"""#, r#""error_uri":7"#]
+    {
+        let error = answered(answer(401, format!(r#"{{"error":"invalid_client",{rest}}}"#))).await.unwrap_err();
+        assert!(error.is_permanent() && cause(&error).code() == Some("invalid_client"), "{rest}: {error:?}");
+    }
+    for rest in [r#""refresh_in":"x""#, r#""refresh_token":7"#, r#""error":"""#, r#""error":null"#, r#""scope":[]"#] {
+        let token = answered(answer(200, format!(r#"{{"access_token":"abc",{rest}}}"#))).await.unwrap();
+        assert_eq!(token.secret(), "abc", "{rest}");
+    }
+}
+
+#[tokio::test]
+async fn no_error_shows_what_was_sent_or_may_be_a_token() {
+    let echo = |asked: &Asked| {
+        let header = asked.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        answer(400, format!("bad request: {header:?} {:?}", asked.form))
+    };
+    let grant = || Grant::client_credentials().parameter("actor_token", "act-s3cr3t").parameter("code", "code-s3cr3t");
+    for client in
+        [Client::client_secret_basic("orders", "sword/fish"), Client::client_secret_post("orders", "sword/fish")]
+    {
+        let login = OAuth2Login::new(Server::default().service(echo), endpoint(), client, grant());
+        let told = format!("{:?}", log_in(login).await.unwrap_err());
+        for secret in ["s3cr3t", "sword", "fish", "b3JkZXJzOnN3b3JkJTJGZmlzaA=="] {
+            assert!(!told.contains(secret), "{told}");
+        }
+    }
+    for (status, body) in [
+        (502, r#"{"access_token":"s3cr3t","refresh_token":"s3cr3t"}"#),
+        (400, r#"{"access_token":"s3cr3t","refr"#),
+        (404, "access_token=s3cr3t&expires_in=7"),
+        (500, r#"<p>{"accessToken":"s3cr3t"}</p>"#),
+    ] {
+        let told = format!("{:?}", answered(answer(status, body)).await.unwrap_err());
+        assert!(!told.contains("s3cr3t"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_comes_once_but_for_those_that_may_come_several_times() {
+    let server = Server::default();
+    let grant = Grant::client_credentials()
+        .parameter("grant_type", "urn:custom")
+        .parameter("client_id", "other")
+        .parameter("tenant", "one")
+        .parameter("tenant", "two")
+        .audience("a")
+        .audience("b");
+    let http = server.service(|_| answer(200, GRANTED));
+    log_in(OAuth2Login::new(http, endpoint(), Client::public("orders"), grant)).await.unwrap();
+    let form = json!({
+        "grant_type": ["client_credentials"], "client_id": ["orders"], "tenant": ["two"], "audience": ["a", "b"],
+    });
+    assert_eq!(serde_json::to_value(server.last().form).unwrap(), form);
 }
 
 #[tokio::test]
@@ -586,6 +644,151 @@ async fn the_next_refresh_token_is_saved_before_the_access_token_is_used() {
     assert_eq!(store.has(), "r3");
 }
 
+#[tokio::test]
+async fn the_next_refresh_token_is_kept_whatever_is_wrong_with_the_rest_of_the_answer() {
+    for rest in [
+        r#""access_token":"a","expires_in":"soon""#,
+        r#""access_token":"a","token_type":"mac""#,
+        r#""access_token":"a b\n""#,
+        r#""error":"server_error""#,
+        r#""scope":"read""#,
+    ] {
+        let server = Server::default();
+        let http = server.service(move |asked| match asked.one("refresh_token") {
+            "r0" => answer(200, format!(r#"{{{rest},"refresh_token":"r1"}}"#)),
+            "r1" => answer(200, GRANTED),
+            other => panic!("{other}"),
+        });
+        let mut login = OAuth2Login::new(http, endpoint(), basic(), Grant::refresh_token(RefreshToken::new("r0")));
+        again(&mut login).await.unwrap_err();
+        assert_eq!(again(&mut login).await.unwrap().secret(), "abc", "{rest}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_somebody_has_put_there_is_not_overwritten_by_one_that_was_not_saved() {
+    let server = Server::default();
+    let store = Store::with("r0");
+    let http = server.service(|asked| match asked.one("refresh_token") {
+        "r0" => answer(200, r#"{"access_token":"a","refresh_token":"r1"}"#),
+        "from-a-browser" => answer(200, GRANTED),
+        other => panic!("{other}"),
+    });
+    let mut login = OAuth2Login::new(http, endpoint(), basic(), Grant::stored_refresh_token(store.clone()));
+    *store.works.lock().unwrap() = false;
+    again(&mut login).await.unwrap_err();
+    *store.works.lock().unwrap() = true;
+    store.put("from-a-browser");
+    assert_eq!(again(&mut login).await.unwrap().secret(), "abc");
+    assert_eq!(store.has(), "from-a-browser");
+}
+
+#[tokio::test]
+async fn a_store_that_goes_back_to_an_old_token_makes_none_used_twice() {
+    let (server, store) = (Server::default(), Store::with("r0"));
+    let mut login = stored(&server, &store);
+    for n in 1..=4 {
+        assert_eq!(again(&mut login).await.unwrap().secret(), format!("a{n}"));
+    }
+    for (old, n) in [("r1", 5), ("r0", 6), ("r3", 7)] {
+        store.put(old);
+        assert_eq!(again(&mut login).await.unwrap().secret(), format!("a{n}"), "{old}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_taken_away_is_not_put_back() {
+    let (server, store) = (Server::default(), Store::with("r0"));
+    let mut login = stored(&server, &store);
+    again(&mut login).await.unwrap();
+    *store.token.lock().unwrap() = None;
+    let error = again(&mut login).await.unwrap_err();
+    assert!(error.is_permanent() && store.token.lock().unwrap().is_none(), "{error:?}");
+    store.put("r1");
+    assert_eq!(again(&mut login).await.unwrap().secret(), "a2");
+}
+
+#[tokio::test]
+async fn processes_that_lock_the_store_use_no_token_twice() {
+    #[derive(Clone)]
+    struct Locked(Store, Arc<tokio::sync::Mutex<()>>);
+    impl RefreshTokenStore for Locked {
+        fn lock(&self) -> StoreFuture<'_, Box<dyn Send>> {
+            Box::pin(async { Ok(Box::new(self.1.clone().lock_owned().await) as _) })
+        }
+        fn load(&self) -> StoreFuture<'_, Option<RefreshToken>> {
+            self.0.load()
+        }
+        fn save(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
+            self.0.save(token)
+        }
+    }
+    let server = Server::default();
+    let (http, store) = (rotating(&server), Locked(Store::with("r0"), Arc::default()));
+    let mut logins = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let grant = Grant::stored_refresh_token(store.clone());
+        logins.spawn(log_in(OAuth2Login::new(http.clone(), endpoint(), basic(), grant)));
+    }
+    for token in logins.join_all().await {
+        token.unwrap();
+    }
+    assert_eq!(server.asked().len(), 20);
+}
+
+#[tokio::test]
+async fn a_store_that_fails_after_a_refusal_does_not_hide_it() {
+    let (server, store) = (Server::default(), Store::with("r7"));
+    let fails = store.clone();
+    let http = server.service(move |_| {
+        *fails.token.lock().unwrap() = None;
+        answer(400, r#"{"error":"invalid_grant"}"#)
+    });
+    let login = OAuth2Login::new(http, endpoint(), basic(), Grant::stored_refresh_token(store));
+    assert!(cause(&log_in(login).await.unwrap_err()).is_invalid_grant());
+}
+
+#[tokio::test]
+async fn a_login_that_needs_its_own_token_gets_an_error_at_once_in_its_task_too() {
+    for grant in [Grant::client_credentials(), Grant::refresh_token(RefreshToken::new("r0"))] {
+        let own = Arc::new(Mutex::new(None::<AuthRefresher>));
+        let asks = own.clone();
+        let http = service_fn(move |_: Request<Full<Bytes>>| {
+            let own = asks.lock().unwrap().clone().unwrap();
+            async move { Err::<Response<Full<Bytes>>, _>(own.token().await.unwrap_err()) }
+        });
+        let refresher = AuthRefresher::new(OAuth2Login::new(http, endpoint(), basic(), grant));
+        *own.lock().unwrap() = Some(refresher.clone());
+        let error = format!("{:?}", refresher.token().await.unwrap_err());
+        assert!(error.contains("needs the very token"), "{error}");
+        *own.lock().unwrap() = None;
+    }
+}
+
+#[tokio::test]
+async fn a_panic_in_the_task_of_a_login_is_the_logins() {
+    let panics = service_fn(|_: Request<Full<Bytes>>| async {
+        if true {
+            panic!("on purpose");
+        }
+        Ok::<Response<Full<Bytes>>, Infallible>(Response::default())
+    });
+    let grant = Grant::refresh_token(RefreshToken::new("r0"));
+    let refresher = AuthRefresher::new(OAuth2Login::new(panics, endpoint(), basic(), grant));
+    assert!(refresher.token().await.unwrap_err().to_string().contains("panicked"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_end_is_given_up() {
+    use http_body_util::StreamBody;
+    let hangs = service_fn(|_: Request<Full<Bytes>>| async {
+        let body = StreamBody::new(futures::stream::pending::<Result<hyper::body::Frame<Bytes>, BoxError>>());
+        Ok::<_, Infallible>(Response::new(body))
+    });
+    let error = log_in(OAuth2Login::new(hangs, endpoint(), basic(), Grant::client_credentials())).await.unwrap_err();
+    assert!(cause(&error).is_timeout(), "{error:?}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_store_that_hangs_keeps_no_login_waiting_for_ever() {
     struct Hangs;
@@ -600,7 +803,7 @@ async fn a_store_that_hangs_keeps_no_login_waiting_for_ever() {
     let http = Server::default().service(|_| answer(200, GRANTED));
     let grant = Grant::stored_refresh_token(Hangs);
     let mut login = OAuth2Login::new(http, endpoint(), basic(), grant).timeout(Duration::from_secs(7));
-    drop(tokio::time::timeout(Duration::from_secs(1), again(&mut login)).await.unwrap_err());
+    tokio::time::timeout(Duration::from_secs(1), again(&mut login)).await.unwrap_err();
     let error = again(&mut login).await.unwrap_err();
     assert_eq!(cause(&error).source().unwrap().to_string(), "it took longer than 7s");
 }
@@ -700,6 +903,7 @@ async fn metadata_that_would_lead_astray_are_not_followed() {
         json!({"issuer": "https://as.example/", "token_endpoint": ENDPOINT}),
         json!({"issuer": "https://as.example", "token_endpoint": "http://as.example/token"}),
         json!({"issuer": "https://as.example", "token_endpoint": "file:///etc/passwd"}),
+        json!({"issuer": "https://as.example", "token_endpoint": "http://127.0.0.1:6379/token"}),
         json!({"issuer": "https://as.example"}),
         json!({"token_endpoint": ENDPOINT}),
         json!(7),
@@ -708,9 +912,66 @@ async fn metadata_that_would_lead_astray_are_not_followed() {
         let issuer = AuthorizationServer::discover("https://as.example").unwrap();
         let http = discovered(&server, PLACE, metadata.clone());
         let error = log_in(OAuth2Login::new(http, issuer, basic(), Grant::client_credentials())).await.unwrap_err();
-        assert!(cause(&error).is_malformed() && !error.is_permanent(), "{metadata}: {error:?}");
+        // What is no metadata at all is looked for in the other place.
+        assert_eq!(cause(&error).is_malformed(), metadata.get("issuer").is_some(), "{metadata}: {error:?}");
+        assert!(!error.is_permanent(), "{metadata}");
         assert!(server.asked().iter().all(|asked| asked.url != ENDPOINT), "{metadata}");
     }
+}
+
+#[tokio::test]
+async fn what_is_in_the_first_place_and_no_metadata_does_not_hide_the_second() {
+    for (status, body) in [(200, "<html>"), (200, "{}"), (302, ""), (404, ""), (401, "")] {
+        let server = Server::default();
+        let http = server.service(move |asked| match &*asked.url {
+            "https://as.example/.well-known/oauth-authorization-server" => answer(status, body),
+            "https://as.example/.well-known/openid-configuration" => {
+                answer(200, json!({"issuer": "https://as.example", "token_endpoint": ENDPOINT}).to_string())
+            }
+            _ => answer(200, GRANTED),
+        });
+        let issuer = AuthorizationServer::discover("https://as.example").unwrap();
+        log_in(OAuth2Login::new(http, issuer, basic(), Grant::client_credentials())).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_overloaded_is_not_looked_for() {
+    for (status, again_found) in [(429, false), (503, false), (500, false), (404, true)] {
+        let server = Server::default();
+        let http = server.service(move |asked| match &*asked.url {
+            ENDPOINT => answer(status, "not now"),
+            _ => answer(200, json!({"issuer": "https://as.example", "token_endpoint": ENDPOINT}).to_string()),
+        });
+        let issuer = AuthorizationServer::discover("https://as.example").unwrap();
+        let mut login = OAuth2Login::new(http, issuer, basic(), Grant::client_credentials());
+        again(&mut login).await.unwrap_err();
+        again(&mut login).await.unwrap_err();
+        assert_eq!(
+            server.asked().iter().filter(|asked| asked.url != ENDPOINT).count(),
+            if again_found { 2 } else { 1 }
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_endpoint_that_was_found_is_used_on_while_its_metadata_are_out_of_reach() {
+    let server = Server::default();
+    let asked_before = Arc::new(Mutex::new(0));
+    let http = server.service(move |asked| {
+        let mut n = asked_before.lock().unwrap();
+        *n += 1;
+        match (&*asked.url, *n) {
+            (ENDPOINT, 2) => answer(404, "for a moment"),
+            (ENDPOINT, _) => answer(200, GRANTED),
+            (_, 1) => answer(200, json!({"issuer": "https://as.example", "token_endpoint": ENDPOINT}).to_string()),
+            _ => answer(503, "down"),
+        }
+    });
+    let issuer = AuthorizationServer::discover("https://as.example").unwrap();
+    let mut login = OAuth2Login::new(http, issuer, basic(), Grant::client_credentials());
+    again(&mut login).await.unwrap_err();
+    again(&mut login).await.unwrap();
 }
 
 #[tokio::test]

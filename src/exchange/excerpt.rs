@@ -22,7 +22,9 @@ pub(crate) fn excerpt(body: &[u8], secrets: &[&str]) -> String {
             shown.push('…');
             break;
         }
-        let hidden = secrets.iter().find_map(|secret| after_secret(rest, secret)).or_else(|| after_jwt(rest));
+        // The longest: one secret may begin with another.
+        let found = secrets.iter().filter_map(|secret| after_secret(rest, secret)).min_by_key(|rest| rest.len());
+        let hidden = found.or_else(|| after_jwt(rest));
         let piece = match hidden {
             Some(_) => REDACTED.to_owned(),
             None => printable(next),
@@ -179,6 +181,7 @@ mod tests {
     #[test]
     fn each_of_several_secrets_is_hidden() {
         assert_eq!(excerpt(b"one, two, three", &["three", "one"]), "[redacted], two, [redacted]");
+        assert_eq!(excerpt(b"one-two", &["one", "one-two"]), "[redacted]", "though one begins with the other");
     }
 
     #[test]

@@ -1,12 +1,9 @@
 //! What a token endpoint's answer says (RFC 6749, sections 5.1 and 5.2).
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use http::StatusCode;
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, Visitor},
-};
+use serde_json::{Map, Value};
 
 use super::{
     RefreshToken,
@@ -17,114 +14,116 @@ use crate::{
     exchange::{Received, date, excerpt, retry_after},
 };
 
-/// What was granted.
-pub(super) struct Granted {
-    pub(super) token: AccessToken,
+/// An answer: the token, or why there is none.
+pub(super) struct Answer {
+    /// The next refresh token, which may be the only one that is good now, whatever is wrong with the rest.
     pub(super) refresh_token: Option<RefreshToken>,
+    pub(super) token: Result<AccessToken, Kind>,
 }
 
-#[derive(Deserialize)]
-struct Body {
-    access_token: Option<String>,
-    token_type: Option<String>,
-    expires_in: Option<Seconds>,
-    /// When the issuer would have the token refreshed. No standard, but some say it.
-    refresh_in: Option<Seconds>,
-    refresh_token: Option<String>,
-    error: Option<String>,
-    error_description: Option<String>,
+impl From<Kind> for Answer {
+    fn from(kind: Kind) -> Self {
+        Self { refresh_token: None, token: Err(kind) }
+    }
 }
 
-/// Reads an answer; no error shows one of the `secrets`.
-pub(super) fn read(received: Received, secrets: &[&str]) -> Result<Granted, Kind> {
-    let Received { head, body, now } = received;
-    let server_time = date(&head.headers);
+/// Reads an answer, each field by itself; no error shows one of the `secrets`, nor what may be a token.
+pub(super) fn read(received: Received, secrets: &[&str]) -> Answer {
+    let Received { ref head, body, .. } = received;
     if head.status.is_redirection() && head.status != StatusCode::NOT_MODIFIED {
-        return Err(Kind::Redirect(head.status));
+        return Kind::Redirect(head.status).into();
     }
     let success = head.status.is_success();
     let body = match body {
-        Err(broken) if success => return Err(Kind::Broken(broken)),
+        Err(broken) if success => return Kind::Broken(broken).into(),
         // The status counts, though the body did not come whole or in time.
         body => body.unwrap_or_default(),
     };
-    let parsed: Result<Body, _> = serde_json::from_slice(&body);
     let shown = |text: &str| excerpt(text.as_bytes(), secrets);
-    let refusal = |code: Option<&str>, said| {
-        let retry_after = retry_after(&head.headers, server_time.unwrap_or(now));
+    let server_time = date(&head.headers);
+    let refused = |code: Option<&str>, said: Option<&str>| {
+        let retry_after = retry_after(&head.headers, server_time.unwrap_or(received.now));
+        let said = said.map(shown).unwrap_or_default();
         Kind::Refused(Refusal { status: head.status, code: code.map(shown), said, retry_after })
     };
-    let parsed = match parsed {
-        // Some answer an error with 200.
-        Ok(Body { error: Some(code), error_description, .. }) => {
-            let said = error_description.as_deref().map(shown).unwrap_or_default();
-            return Err(refusal(Some(&code), said));
+    let fields = match serde_json::from_slice::<Map<String, Value>>(&body) {
+        Ok(fields) => fields,
+        Err(_) if !success => {
+            let body = String::from_utf8_lossy(&body);
+            return refused(None, Some(&*body).filter(|body| !may_hold_token(body))).into();
         }
-        _ if !success => return Err(refusal(None, excerpt(&body, secrets))),
         // serde's own error may quote the answer, so only the place is told.
         Err(error) => {
             let (line, column) = (error.line(), error.column());
-            return Err(Kind::Malformed(format!("this is not the JSON expected (line {line}, column {column})")));
+            return Kind::Malformed(format!("this is not the JSON expected (line {line}, column {column})")).into();
         }
-        Ok(parsed) => parsed,
     };
-    // Required, and yet some leave it out where there is but one.
-    if let Some(said) = parsed.token_type.filter(|said| !said.eq_ignore_ascii_case("bearer")) {
-        return Err(Kind::TokenType(shown(&said)));
-    }
-    let secret = parsed.access_token.ok_or_else(|| Kind::Malformed("there is no access_token".to_owned()))?;
-    let expiry = match parsed.expires_in {
-        Some(Seconds(lifetime)) => Expiry::In(lifetime),
-        None => Expiry::from_jwt(&secret, server_time, now),
+    let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    // Some answer an error with 200.
+    let token = if let Some(code) = text("error") {
+        Err(refused(Some(code), text("error_description")))
+    } else if success {
+        token(&fields, &shown).map(|token| match token.expiry() {
+            Expiry::Unknown => {
+                let expiry = Expiry::from_jwt(token.secret(), server_time, received.now);
+                token.with_expiry(expiry)
+            }
+            _ => token,
+        })
+    } else {
+        let body = String::from_utf8_lossy(&body);
+        Err(refused(None, Some(&*body).filter(|body| !may_hold_token(body))))
     };
-    let mut token = AccessToken::bearer(&secret).map_err(Kind::InvalidToken)?.with_expiry(expiry);
-    if let Some(Seconds(after)) = parsed.refresh_in {
-        token = token.with_refresh_in(after);
-    }
-    Ok(Granted { token, refresh_token: parsed.refresh_token.filter(|token| !token.is_empty()).map(RefreshToken::new) })
+    Answer { refresh_token: text("refresh_token").filter(|_| success).map(RefreshToken::new), token }
 }
 
-/// A count of seconds: a number, or as some write it, a number in quotes. Less than none is none.
-#[derive(Clone, Copy)]
-struct Seconds(Duration);
-
-impl<'de> Deserialize<'de> for Seconds {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-
-        impl Visitor<'_> for Reader {
-            type Value = Seconds;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number of seconds")
-            }
-
-            fn visit_u64<E>(self, seconds: u64) -> Result<Seconds, E> {
-                Ok(Seconds(Duration::from_secs(seconds)))
-            }
-
-            fn visit_i64<E>(self, seconds: i64) -> Result<Seconds, E> {
-                Ok(Seconds(Duration::from_secs(u64::try_from(seconds).unwrap_or_default())))
-            }
-
-            fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<Seconds, E> {
-                if seconds.is_nan() {
-                    return Err(E::custom("no number of seconds"));
-                }
-                Ok(Seconds(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX)))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Seconds, E> {
-                let text = text.trim();
-                match text.parse::<u64>() {
-                    Ok(seconds) => self.visit_u64(seconds),
-                    Err(_) => {
-                        text.parse().map_err(|_| E::custom("no number of seconds")).and_then(|s| self.visit_f64(s))
-                    }
-                }
-            }
-        }
-
-        deserializer.deserialize_any(Reader)
+fn token(fields: &Map<String, Value>, shown: &impl Fn(&str) -> String) -> Result<AccessToken, Kind> {
+    let malformed = |what: &str| Kind::Malformed(what.to_owned());
+    match fields.get("token_type") {
+        // Required, and yet some leave it out where there is but one.
+        None | Some(Value::Null) => {}
+        Some(Value::String(said)) if said.eq_ignore_ascii_case("bearer") => {}
+        Some(Value::String(said)) => return Err(Kind::TokenType(shown(said))),
+        Some(_) => return Err(malformed("token_type is no text")),
     }
+    let secret = match fields.get("access_token") {
+        Some(Value::String(secret)) => secret,
+        Some(Value::Null) | None => return Err(malformed("there is no access_token")),
+        Some(_) => return Err(malformed("access_token is no text")),
+    };
+    let mut token = AccessToken::bearer(secret).map_err(Kind::InvalidToken)?;
+    match fields.get("expires_in") {
+        Some(Value::Null) | None => {}
+        Some(value) => {
+            let lifetime = seconds(value).ok_or_else(|| malformed("expires_in is no number of seconds"))?;
+            token = token.with_expires_in(lifetime);
+        }
+    }
+    // When the issuer would have the token refreshed. No standard, and so no error.
+    if let Some(after) = fields.get("refresh_in").and_then(seconds) {
+        token = token.with_refresh_in(after);
+    }
+    Ok(token)
+}
+
+/// A number, or as some write it, a number in quotes. Less than none is none.
+fn seconds(value: &Value) -> Option<Duration> {
+    let fraction = |seconds: f64| {
+        let known = !seconds.is_nan();
+        known.then(|| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
+    };
+    match value {
+        Value::Number(number) => number.as_u64().map(Duration::from_secs).or_else(|| fraction(number.as_f64()?)),
+        Value::String(text) => {
+            let text = text.trim();
+            text.parse().ok().map(Duration::from_secs).or_else(|| fraction(text.parse().ok()?))
+        }
+        _ => None,
+    }
+}
+
+/// Whether an answer that is no success may hold one all the same, such as a proxy's page around it.
+fn may_hold_token(body: &str) -> bool {
+    let body = body.to_ascii_lowercase();
+    ["_token", "accesstoken", "refreshtoken"].iter().any(|name| body.contains(name))
 }

@@ -46,7 +46,8 @@ impl SignedJwt {
         Self { key, claims, lifetime: Duration::from_secs(300), clock: Arc::new(SystemClock) }
     }
 
-    /// Another claim, such as `scope`. One of a name that is there already takes its place.
+    /// Another claim, such as `scope`. One of a name that is there already takes its place, but for `exp`, which is by the
+    /// [lifetime](Self::lifetime).
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
         self.claims.insert(name.into(), value.into());
@@ -72,16 +73,18 @@ impl SignedJwt {
         self
     }
 
-    /// `None` if the key, or chance, fails.
-    pub(super) fn sign(&self) -> Option<String> {
+    /// With when it ends; `None` if the key, or chance, fails.
+    pub(super) fn sign(&self) -> Option<(String, Expiry)> {
         let now = self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let end = Duration::from_secs(now.saturating_add(self.lifetime).as_secs());
         let mut id = [0; 16];
         SystemRandom::new().fill(&mut id).ok()?;
         let mut claims = self.claims.clone();
-        claims.insert("iat".to_owned(), now.as_secs().into());
-        claims.insert("exp".to_owned(), now.saturating_add(self.lifetime).as_secs().into());
-        claims.insert("jti".to_owned(), URL_SAFE_NO_PAD.encode(id).into());
-        self.key.sign(&claims)
+        claims.entry("iat".to_owned()).or_insert_with(|| now.as_secs().into());
+        claims.insert("exp".to_owned(), end.as_secs().into());
+        claims.entry("jti".to_owned()).or_insert_with(|| URL_SAFE_NO_PAD.encode(id).into());
+        let expiry = SystemTime::UNIX_EPOCH.checked_add(end).map_or(Expiry::Never, Expiry::At);
+        Some((self.key.sign(&claims)?, expiry))
     }
 }
 
@@ -96,9 +99,9 @@ impl Service<LoginRequest> for SignedJwt {
 
     fn call(&mut self, _: LoginRequest) -> Self::Future {
         let failed = || LoginError::transient(InvalidKey::did_not_sign());
-        ready(self.sign().ok_or_else(failed).and_then(|jwt| {
+        ready(self.sign().ok_or_else(failed).and_then(|(jwt, expiry)| {
             let token = AccessToken::bearer(jwt).map_err(LoginError::permanent)?;
-            Ok(token.with_expiry(Expiry::In(self.lifetime)))
+            Ok(token.with_expiry(expiry))
         }))
     }
 }

@@ -37,41 +37,49 @@ pub(super) async fn find<S: HttpService>(
         }
         Place::Issuer(issuer) => issuer,
     };
-    let mut refused = OAuth2Error::new(issuer, Kind::Metadata("there is none".to_owned()));
+    let mut last = OAuth2Error::new(issuer, Kind::Metadata("there is none".to_owned()));
     for url in metadata_urls(issuer) {
         let failed = |kind| OAuth2Error::new(format!("GET {url}"), kind);
         let request = Request::get(&url).header(ACCEPT, JSON).header(USER_AGENT, AGENT).body(Full::default());
         let received = exchange.clone().send(request, &[]).await.map_err(|broken| failed(Kind::Broken(broken)))?;
         let (status, headers) = (received.head.status, received.head.headers);
-        if status.is_redirection() {
-            return Err(failed(Kind::Redirect(status)));
-        }
-        if !status.is_success() {
+        // Whatever is there that is no metadata, a page or a redirect to one, there may be some in the other place.
+        if status.is_success() {
+            let body = received.body.map_err(|broken| failed(Kind::Broken(broken)))?;
+            match serde_json::from_slice(&body) {
+                Ok(metadata) => return read(server, issuer, metadata).map_err(|why| failed(Kind::Metadata(why))),
+                Err(error) => {
+                    let (line, column) = (error.line(), error.column());
+                    let why = format!("this is not the JSON expected (line {line}, column {column})");
+                    last = failed(Kind::Metadata(why));
+                }
+            }
+        } else if status.is_redirection() {
+            last = failed(Kind::Redirect(status));
+        } else {
             let now = date(&headers).unwrap_or(received.now);
             let said = excerpt(&received.body.unwrap_or_default(), &[]);
-            refused =
-                failed(Kind::Refused(Refusal { status, code: None, said, retry_after: retry_after(&headers, now) }));
-            // Only that it is not there, however that is said, makes the other place worth a look.
+            last = failed(Kind::Refused(Refusal { status, code: None, said, retry_after: retry_after(&headers, now) }));
+            // Not now, rather than not here.
             if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-                return Err(refused);
+                return Err(last);
             }
-            continue;
         }
-        let body = received.body.map_err(|broken| failed(Kind::Broken(broken)))?;
-        return read(server, issuer, &body).map_err(|why| failed(Kind::Metadata(why)));
     }
-    Err(refused)
+    Err(last)
 }
 
-fn read(server: &AuthorizationServer, issuer: &str, body: &[u8]) -> Result<Found, String> {
-    let metadata: Metadata = serde_json::from_slice(body)
-        .map_err(|error| format!("this is not the JSON expected (line {}, column {})", error.line(), error.column()))?;
+fn read(server: &AuthorizationServer, issuer: &str, metadata: Metadata) -> Result<Found, String> {
     // RFC 8414, section 3.3: else one issuer could send clients, and their secrets, to another.
     if metadata.issuer != issuer {
         let said = excerpt(metadata.issuer.as_bytes(), &[]);
         return Err(format!("they are of another issuer: {said}"));
     }
     let endpoint = metadata.token_endpoint.ok_or("there is no token_endpoint")?;
-    let (_, endpoint) = check(&endpoint, server.plain_text).map_err(|why| format!("the token endpoint: {why}"))?;
+    let (url, endpoint) = check(&endpoint, server.plain_text).map_err(|why| format!("the token endpoint: {why}"))?;
+    // An issuer somewhere else has no business on the loopback.
+    if url.scheme() == "http" && !issuer.starts_with("http:") && !server.plain_text {
+        return Err("the token endpoint is plain http, and the issuer is not".to_owned());
+    }
     Ok(Found { endpoint, audience: metadata.issuer })
 }

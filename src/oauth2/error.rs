@@ -40,6 +40,20 @@ pub(super) enum Kind {
     Interrupted,
 }
 
+impl Kind {
+    /// Whether the token endpoint may be elsewhere now.
+    pub(super) fn is_lost(&self) -> bool {
+        match self {
+            Self::Broken(_) | Self::Redirect(_) => true,
+            Self::Refused(refusal) => {
+                let gone = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::GONE];
+                refusal.code.is_none() && gone.contains(&refusal.status)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// What a server that refuses says (RFC 6749, section 5.2).
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
@@ -144,15 +158,6 @@ impl OAuth2Error {
     /// Whether the server refuses the refresh token, the assertion or the password (`invalid_grant`).
     pub fn is_invalid_grant(&self) -> bool {
         self.code() == Some("invalid_grant")
-    }
-
-    /// Whether the server may be elsewhere now: there was no answer, or none of its own.
-    pub(super) fn is_lost(&self) -> bool {
-        match &self.0.kind {
-            Kind::Broken(_) | Kind::Redirect(_) | Kind::Malformed(_) => true,
-            Kind::Refused(refusal) => refusal.code.is_none(),
-            _ => false,
-        }
     }
 }
 

@@ -5,16 +5,16 @@ use url::form_urlencoded::Serializer;
 use zeroize::Zeroizing;
 
 /// Parameters in the form encoding (RFC 6749, appendix B). The body is wiped when its last clone is dropped.
+#[derive(Default)]
 pub(super) struct Form(Vec<(String, Zeroizing<String>)>);
 
 impl Form {
-    pub(super) fn new(grant_type: &str) -> Self {
-        let mut form = Self(Vec::new());
-        form.push("grant_type", grant_type);
-        form
-    }
-
+    /// A server refuses a parameter that comes twice (RFC 6749, section 3.2), but for those that may (RFC 8693, section 2.1;
+    /// RFC 8707, section 2).
     pub(super) fn push(&mut self, name: &str, value: &str) {
+        if !matches!(name, "audience" | "resource") {
+            self.0.retain(|(there, _)| there != name);
+        }
         self.0.push((name.to_owned(), Zeroizing::new(value.to_owned())));
     }
 

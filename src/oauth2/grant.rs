@@ -93,7 +93,7 @@ impl Grant {
         self.parameter("scope", scope)
     }
 
-    /// Whom the token is for: RFC 8693, section 2.1, and what some servers take with any grant.
+    /// Whom the token is for: RFC 8693, section 2.1, and what some servers take with any grant. Another call adds another.
     #[must_use]
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.parameter("audience", audience)
@@ -101,19 +101,30 @@ impl Grant {
 
     /// Whom the token is for, as a URI (RFC 8707, section 2). Another call adds another.
     #[must_use]
-    pub fn resource(mut self, resource: impl Into<String>) -> Self {
-        self.parameters.push(("resource".to_owned(), Zeroizing::new(resource.into())));
+    pub fn resource(self, resource: impl Into<String>) -> Self {
+        self.parameter("resource", resource)
+    }
+
+    /// Any other parameter. The last one of a name counts, but for `audience` and `resource`, of which there may be several.
+    /// What the grant and the client need (`grant_type`, `client_id`, …) they say themselves.
+    #[must_use]
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parameters.push((name.into(), Zeroizing::new(value.into())));
         self
     }
 
-    /// Any other parameter. One of a name that is there already takes its place, since a server refuses one that comes twice
-    /// (RFC 6749, section 3.2).
-    #[must_use]
-    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        let name = name.into();
-        self.parameters.retain(|(there, _)| *there != name);
-        self.parameters.push((name, Zeroizing::new(value.into())));
-        self
+    /// What no error may show: all values but those that are known to be none of a secret.
+    pub(super) fn secrets(parameters: &[(String, Zeroizing<String>)]) -> impl Iterator<Item = &str> {
+        let public = [
+            "scope",
+            "audience",
+            "resource",
+            "username",
+            "subject_token_type",
+            "actor_token_type",
+            "requested_token_type",
+        ];
+        parameters.iter().filter(move |(name, _)| !public.contains(&&**name)).map(|(_, value)| &***value)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    panic::resume_unwind,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -18,8 +19,8 @@ use tower_service::Service;
 use zeroize::Zeroizing;
 
 use super::{
-    AuthorizationServer, Client, Grant, InvalidKey, OAuth2Error, RefreshTokenStore, SignedJwt,
-    answer::{self, Granted},
+    AuthorizationServer, Client, Grant, InvalidKey, OAuth2Error, RefreshToken, RefreshTokenStore, SignedJwt,
+    answer::{self, Answer},
     assertion,
     client::Method,
     discovery::{self, Found},
@@ -32,8 +33,10 @@ use super::{
 use crate::{
     AccessToken, BoxError, Clock, LoginError, LoginRequest,
     exchange::{AGENT, Exchange, HttpService, JSON, ResponseFuture},
+    refresh::detach,
 };
 
+const TIMEOUT: Duration = Duration::from_secs(10);
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
@@ -46,8 +49,8 @@ const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer
 ///
 /// # Cancellation
 ///
-/// Dropping a login gives it up; but the grant of a refresh token, once sent, is heard to its end in a task of its own,
-/// since the answer may be the only copy of the next one. The next login waits for that.
+/// Dropping a login gives it up; but the grant of a refresh token, once begun, goes on to its end in a task of its own, for as
+/// long as the runtime lives, since the answer may be the only copy of the next one. The next login waits for that.
 ///
 /// Clones are one login: they share the refresh token and what has been discovered.
 #[derive(Clone)]
@@ -61,20 +64,30 @@ pub struct OAuth2Login<S> {
 /// What changes from login to login.
 struct State {
     grant: Grant,
-    found: Option<Found>,
+    place: Place,
     rotation: Rotation,
+}
+
+/// What is known of where to ask.
+#[derive(Default)]
+struct Place {
+    found: Option<Found>,
+    /// Whether to look again.
+    doubtful: bool,
 }
 
 impl<S> OAuth2Login<S> {
     /// Logs in at `server` as `client`, by `grant`.
     pub fn new(http: S, server: AuthorizationServer, client: Client, grant: Grant) -> Self {
-        let state = State { grant, found: None, rotation: Rotation::default() };
-        Self { exchange: Exchange::new(http), server, client, state: Arc::new(Mutex::new(state)) }
+        let state = State { grant, place: Place::default(), rotation: Rotation::default() };
+        let mut exchange = Exchange::new(http);
+        exchange.timeout = TIMEOUT;
+        Self { exchange, server, client, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// How long one exchange, or one access to the store of a refresh token, may take as a whole: to wait for the HTTP service, to connect, to send, and to read the answer
-    /// to its end. 30 seconds unless said; make it shorter than the refresher's
-    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so that what a slow answer said is heard.
+    /// How long one exchange may take as a whole: to wait for the HTTP service, to connect, to send, and to read the answer to
+    /// its end; and so long may the store of a refresh token take for one thing. 10 seconds unless said. A login may have
+    /// several exchanges: two at most to find the token endpoint, and two for a refresh token that another process has rotated.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.exchange.timeout = limit;
@@ -115,9 +128,14 @@ impl<S: HttpService> Service<LoginRequest> for OAuth2Login<S> {
                 grant::Kind::RefreshToken(store) => store.clone(),
                 _ => return Ok(asking.log_in(&mut state, request).await?),
             };
-            let refreshing = tokio::spawn(async move { asking.refresh(&mut state, &*store).await });
-            let interrupted = |_| OAuth2Error::new("the grant", Kind::Interrupted);
-            Ok(refreshing.await.map_err(interrupted)??)
+            let refreshing = detach(async move { asking.refresh(&mut state, &*store).await });
+            match refreshing.await {
+                Ok(refreshed) => Ok(refreshed?),
+                Err(ended) => match ended.try_into_panic() {
+                    Ok(panic) => resume_unwind(panic),
+                    Err(_) => Err(OAuth2Error::new("the grant", Kind::Interrupted).into()),
+                },
+            }
         })
     }
 }
@@ -131,7 +149,7 @@ struct Asking<S> {
 
 impl<S: HttpService> Asking<S> {
     async fn log_in(&mut self, state: &mut State, request: LoginRequest) -> Result<AccessToken, OAuth2Error> {
-        let State { grant, found, .. } = state;
+        let State { grant, place, .. } = state;
         let grant_type = grant.kind.grant_type();
         let (name, assertion) = match &mut grant.kind {
             grant::Kind::TokenExchange(subject) => ("subject_token", Some(subject.login(request).await)),
@@ -140,52 +158,57 @@ impl<S: HttpService> Asking<S> {
         };
         let assertion = assertion.transpose().map_err(|error| OAuth2Error::new(grant_type, Kind::Assertion(error)))?;
         let shown = assertion.as_ref().map(|token| (name, token.secret()));
-        Ok(self.ask(grant_type, &grant.parameters, found, shown).await?.token)
+        let (asked, answer) = self.ask(grant_type, &grant.parameters, place, shown).await?;
+        answer.token.map_err(|kind| OAuth2Error::new(asked, kind))
     }
 
     async fn refresh(&mut self, state: &mut State, store: &dyn RefreshTokenStore) -> Result<AccessToken, OAuth2Error> {
         let store = &InTime { store, limit: self.exchange.timeout };
-        let State { grant, found, rotation } = state;
-        let (grant_type, parameters) = (grant.kind.grant_type(), &*grant.parameters);
-        let failed = |kind| OAuth2Error::new(grant_type, kind);
-        rotation.save(store).await.map_err(failed)?;
-        let mut token = rotation.load(store).await.map_err(failed)?;
-        let granted = match self.ask(grant_type, parameters, found, Some(("refresh_token", token.secret()))).await {
-            Err(error) if error.is_invalid_grant() => {
-                // Another process may have been quicker.
-                let newer = rotation.load(store).await.map_err(failed)?;
-                if newer == token {
-                    return Err(error);
-                }
-                token = newer;
-                self.ask(grant_type, parameters, found, Some(("refresh_token", token.secret()))).await?
-            }
-            granted => granted?,
-        };
-        if let Some(next) = granted.refresh_token.filter(|next| *next != token) {
-            rotation.rotate(next);
-            rotation.save(store).await.map_err(failed)?;
+        let failed = |kind| OAuth2Error::new("grant_type refresh_token", kind);
+        let _locked = store.lock().await.map_err(failed)?;
+        let token = state.rotation.load(store).await.map_err(failed)?;
+        match self.refresh_by(state, store, &token).await {
+            // Another process may have been quicker.
+            Err(error) if error.is_invalid_grant() => match state.rotation.load(store).await {
+                Ok(newer) if newer != token => self.refresh_by(state, store, &newer).await,
+                _ => Err(error),
+            },
+            refreshed => refreshed,
         }
-        Ok(granted.token)
     }
 
-    /// Asks for a token, with what there is to show for it.
+    async fn refresh_by(
+        &mut self,
+        state: &mut State,
+        store: &InTime<'_>,
+        token: &RefreshToken,
+    ) -> Result<AccessToken, OAuth2Error> {
+        let State { grant, place, rotation } = state;
+        let (grant_type, parameters) = (grant.kind.grant_type(), &*grant.parameters);
+        let shown = Some(("refresh_token", token.secret()));
+        let (asked, answer) = self.ask(grant_type, parameters, place, shown).await?;
+        if let Some(next) = answer.refresh_token.filter(|next| next != token) {
+            rotation.rotate(token, next);
+            rotation.save(store).await.map_err(|kind| OAuth2Error::new(&*asked, kind))?;
+        }
+        answer.token.map_err(|kind| OAuth2Error::new(asked, kind))
+    }
+
+    /// Asks for a token, with what there is to show for it. Says what was asked.
     async fn ask(
         &mut self,
         grant_type: &str,
         parameters: &[(String, Zeroizing<String>)],
-        found: &mut Option<Found>,
+        place: &mut Place,
         shown: Option<(&str, &str)>,
-    ) -> Result<Granted, OAuth2Error> {
-        let Found { endpoint, audience } = match found {
-            Some(found) => found.clone(),
-            None => found.insert(discovery::find(&self.server, self.exchange.clone()).await?).clone(),
-        };
+    ) -> Result<(String, Answer), OAuth2Error> {
+        let Found { endpoint, audience } = self.find(place).await?;
         let asked = format!("POST {}{}", server::origin(&endpoint), endpoint.path());
-        let mut form = Form::new(grant_type);
+        let mut form = Form::default();
         for (name, value) in parameters {
             form.push(name, value);
         }
+        form.push("grant_type", grant_type);
         if let Some((name, value)) = shown {
             form.push(name, value);
         }
@@ -196,27 +219,36 @@ impl<S: HttpService> Asking<S> {
         if let Method::Assertion(key) = &self.client.method {
             let (id, audience) = (&self.client.id, self.client.assertion_audience.as_ref().unwrap_or(&audience));
             let jwt = SignedJwt::new(key.clone(), id, id, audience).lifetime(assertion::LIFETIME);
-            let Some(jwt) = jwt.on(self.exchange.clock.clone()).sign() else {
+            let Some((jwt, _)) = jwt.on(self.exchange.clock.clone()).sign() else {
                 return Err(OAuth2Error::new(asked, Kind::Signing(InvalidKey::did_not_sign())));
             };
             form.push("client_assertion_type", JWT_BEARER);
             form.push("client_assertion", &jwt);
         }
-        let secrets: Vec<&str> = parameters
-            .iter()
-            .filter(|(name, _)| name == "password")
-            .map(|(_, value)| &***value)
-            .chain(self.client.secret())
-            .chain(shown.map(|(_, value)| value))
-            .collect();
+        // A server may repeat the header as it came.
+        let basic = authorization.as_ref().and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
+        let basic = basic.map(str::to_owned);
+        let sent = self.client.secret().into_iter().chain(basic.as_deref()).chain(shown.map(|(_, value)| value));
+        let secrets: Vec<&str> = Grant::secrets(parameters).chain(sent).collect();
         let request = request(endpoint, authorization, form.encode());
-        let received = self.exchange.clone().send(request, &secrets).await.map_err(Kind::Broken);
-        let granted = received.and_then(|received| answer::read(received, &secrets));
-        granted.map_err(|kind| OAuth2Error::new(asked, kind)).inspect_err(|error| {
-            if error.is_lost() {
-                *found = None;
-            }
-        })
+        let answer = match self.exchange.clone().send(request, &secrets).await {
+            Ok(received) => answer::read(received, &secrets),
+            Err(broken) => Kind::Broken(broken).into(),
+        };
+        place.doubtful = answer.token.as_ref().is_err_and(Kind::is_lost);
+        Ok((asked, answer))
+    }
+
+    /// Where to ask. What was found once is better than nothing.
+    async fn find(&mut self, place: &mut Place) -> Result<Found, OAuth2Error> {
+        if let Some(found) = place.found.as_ref().filter(|_| !place.doubtful) {
+            return Ok(found.clone());
+        }
+        match (discovery::find(&self.server, self.exchange.clone()).await, &place.found) {
+            (Ok(found), _) => Ok(place.found.insert(found).clone()),
+            (Err(_), Some(found)) => Ok(found.clone()),
+            (Err(error), None) => Err(error),
+        }
     }
 }
 

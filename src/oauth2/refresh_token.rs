@@ -38,14 +38,24 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> +
 
 /// Keeps a refresh token that rotates, so that it outlives the process, or is shared by several.
 ///
-/// Before each grant the token is loaded, so that one which another process has put there is used. A new one is saved before
-/// the access token that came with it is used; where that fails, the login fails and the next begins with saving it.
-/// A refresh token that was answered with another is not sent again, though the store should still have it. If the server
-/// refuses one (`invalid_grant`) the store is asked once more: another process may have been quicker.
+/// A login [locks](Self::lock), loads the token, shows it to the server, saves the next if there is one, and unlocks. So what
+/// another process has put there is used. The next is saved before the access token that came with it is used; where that
+/// fails the login fails, and the next one begins with saving it, unless somebody has put another there meanwhile. A token that
+/// was answered with another is not sent again by this process, though the store should still have it (the last 64 are
+/// known). If the server refuses one (`invalid_grant`) the store is asked once more, for a process that did not lock.
 ///
-/// Errors are transient. Their text must not have the secret.
+/// Errors are transient. Their text must not have the secret. What takes longer than
+/// [`OAuth2Login::timeout`](super::OAuth2Login::timeout) has failed.
 pub trait RefreshTokenStore: Send + Sync + 'static {
-    /// The newest token; `None`: there is none, and nobody can log in.
+    /// Keeps other processes from using the token until what this returns is dropped.
+    ///
+    /// Does nothing unless it is implemented, and then no two processes may log in at the same time: a server that sees one
+    /// token twice takes back all of them.
+    fn lock(&self) -> StoreFuture<'_, Box<dyn Send>> {
+        Box::pin(ready(Ok(Box::new(()) as _)))
+    }
+
+    /// The newest token; `None`: there is none (any more), and nobody can log in.
     fn load(&self) -> StoreFuture<'_, Option<RefreshToken>>;
 
     /// Keeps this one instead.

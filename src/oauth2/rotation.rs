@@ -1,10 +1,17 @@
 //! [`Rotation`]: which refresh token to use, so that the newest is never lost and none is used twice.
 
-use std::time::Duration;
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use tokio::time::timeout;
 
 use super::{RefreshToken, RefreshTokenStore, StoreFuture, error::Kind};
+
+/// How many spent tokens are known.
+const SPENT: usize = 64;
 
 /// What this process knows of a refresh token that rotates.
 #[derive(Default)]
@@ -13,15 +20,40 @@ pub(super) struct Rotation {
     newest: Option<RefreshToken>,
     /// Whether it is still to be saved.
     unsaved: bool,
-    /// What the store had when it was last believed.
-    stored: Option<RefreshToken>,
+    /// Those that were answered with another, oldest first, each as a hash.
+    spent: VecDeque<u64>,
+    hasher: RandomState,
 }
 
 impl Rotation {
-    /// The server has answered with another token.
-    pub(super) fn rotate(&mut self, next: RefreshToken) {
+    /// The server has answered this one with another.
+    pub(super) fn rotate(&mut self, spent: &RefreshToken, next: RefreshToken) {
+        self.spent.push_back(self.hasher.hash_one(spent.secret()));
+        if self.spent.len() > SPENT {
+            self.spent.pop_front();
+        }
         self.newest = Some(next);
         self.unsaved = true;
+    }
+
+    fn is_spent(&self, token: &RefreshToken) -> bool {
+        self.spent.contains(&self.hasher.hash_one(token.secret()))
+    }
+
+    /// The token to use: the store's, unless that was answered with another. A newest that is not saved yet is saved first,
+    /// if nobody has put another there.
+    pub(super) async fn load(&mut self, store: &InTime<'_>) -> Result<RefreshToken, Kind> {
+        let stored = store.load().await?;
+        let lags = match &stored {
+            Some(stored) => self.is_spent(stored) || self.newest.as_ref() == Some(stored),
+            // Taken away, unless it never got there.
+            None => self.unsaved,
+        };
+        if !lags {
+            (self.newest, self.unsaved) = (None, false);
+        }
+        self.save(store).await?;
+        self.newest.clone().or(stored).ok_or(Kind::NoRefreshToken)
     }
 
     /// Keeps what came last, if it is not kept yet.
@@ -32,17 +64,6 @@ impl Rotation {
         }
         Ok(())
     }
-
-    /// The token to use: the store's, unless it still has the one that was answered with another.
-    pub(super) async fn load(&mut self, store: &InTime<'_>) -> Result<RefreshToken, Kind> {
-        let stored = store.load().await?;
-        let same = stored.is_none() || stored == self.stored;
-        if let Some(newest) = self.newest.take().filter(|_| same) {
-            return Ok(self.newest.insert(newest).clone());
-        }
-        self.stored = stored.clone();
-        stored.ok_or(Kind::NoRefreshToken)
-    }
 }
 
 /// A store that may not keep the other logins waiting for ever.
@@ -52,6 +73,10 @@ pub(super) struct InTime<'a> {
 }
 
 impl InTime<'_> {
+    pub(super) async fn lock(&self) -> Result<Box<dyn Send>, Kind> {
+        self.limited(self.store.lock()).await
+    }
+
     async fn load(&self) -> Result<Option<RefreshToken>, Kind> {
         self.limited(self.store.load()).await
     }

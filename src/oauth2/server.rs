@@ -49,7 +49,8 @@ impl AuthorizationServer {
 
     /// A server whose metadata is asked for the token endpoint at the first login: at `.well-known/oauth-authorization-server`
     /// (RFC 8414, section 3), and where there is none, at `.well-known/openid-configuration` (OpenID Connect Discovery 1.0,
-    /// section 4). The metadata must name this very issuer. It is asked for anew after a login that had no answer.
+    /// section 4). The metadata must name this very issuer. It is asked for anew when the endpoint cannot be reached, or is no
+    /// longer there.
     ///
     /// # Errors
     ///
@@ -72,6 +73,10 @@ impl AuthorizationServer {
         if url.query().is_some() {
             return Err(InvalidServer(Trouble::Query));
         }
+        // As it was written, since that is what is asked: the parser may have mended it.
+        if metadata_urls(issuer).iter().any(|url| url.parse::<Uri>().is_err()) {
+            return Err(InvalidServer(Trouble::NoUrl));
+        }
         Ok(Self { place: Place::Issuer(issuer.to_owned()), plain_text })
     }
 }
@@ -91,6 +96,10 @@ pub(super) fn check(text: &str, plain_text: bool) -> Result<(Url, Uri), Trouble>
     // The parser of the `url` crate mends much in the way of browsers; what it would mend is refused.
     if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
         return Err(Trouble::Character);
+    }
+    let written_out = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+    if !written_out || text.contains(":///") {
+        return Err(Trouble::NoUrl);
     }
     let url = Url::parse(text).map_err(|_| Trouble::NoUrl)?;
     let uri: Uri = url.as_str().parse().map_err(|_| Trouble::NoUrl)?;
@@ -182,6 +191,9 @@ mod tests {
             assert_eq!(place(url), Err(InvalidServer(trouble)), "{url}");
         }
         assert_eq!(AuthorizationServer::discover("https://as.example/?x"), Err(InvalidServer(Trouble::Query)));
+        for issuer in ["https:as.example", "https:///as.example", "https://b\u{fc}cher.example", "HTTPS://as.example"] {
+            assert_eq!(AuthorizationServer::discover(issuer), Err(InvalidServer(Trouble::NoUrl)), "{issuer}");
+        }
     }
 
     #[test]

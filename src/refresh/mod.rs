@@ -33,6 +33,8 @@ use tokio::sync::watch;
 use tower_service::Service;
 
 use self::shared::Shared;
+#[cfg(feature = "oauth2")]
+pub(crate) use self::worker::detach;
 pub use self::{
     builder::{AuthRefresherBuilder, InvalidSetting, NoTokenPolicy},
     status::{State, Status},

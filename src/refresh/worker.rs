@@ -40,6 +40,21 @@ pub(crate) fn is_logging_in_for(shared: &Arc<Shared>) -> bool {
     LOGGING_IN_FOR.try_with(|id| *id == identity(shared)).unwrap_or(false)
 }
 
+/// Spawns a part of a login that is to go on when the login is dropped. It is still that login: it may not wait for its own
+/// token, and its events are in the login's span.
+#[cfg(feature = "oauth2")]
+pub(crate) fn detach<F>(part: F) -> tokio::task::JoinHandle<F::Output>
+where
+    F: Future<Output: Send> + Send + 'static,
+{
+    #[cfg(feature = "tracing")]
+    let part = tracing::Instrument::in_current_span(part);
+    match LOGGING_IN_FOR.try_with(|id| *id) {
+        Ok(id) => tokio::spawn(LOGGING_IN_FOR.scope(id, part)),
+        Err(_) => tokio::spawn(part),
+    }
+}
+
 fn identity(shared: &Arc<Shared>) -> usize {
     Arc::as_ptr(shared).addr()
 }
