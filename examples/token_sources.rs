@@ -84,7 +84,8 @@ pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
 
 /// As a whole or not at all.
 fn replace(file: &Path, issuer: &Issuer) -> Result<(), BoxError> {
-    let new = file.with_extension("new");
-    fs::write(&new, issuer.issue()?.secret())?;
+    let token = issuer.issue()?;
+    let new = file.with_extension(token.secret());
+    fs::write(&new, token.secret())?;
     Ok(fs::rename(new, file)?)
 }

@@ -47,20 +47,7 @@ impl Expiry {
     /// ```
     #[cfg(feature = "jwt")]
     pub fn from_jwt(jwt: impl AsRef<[u8]>, server_time: Option<SystemTime>, now: SystemTime) -> Self {
-        use serde_json::Value;
-
-        let Ok(claims) = jsonwebtoken::dangerous::insecure_decode_claims::<Value>(jwt) else {
-            return Self::Unknown;
-        };
-        let Some(claim) = claims.get("exp") else {
-            return Self::Unknown;
-        };
-        let Some(exp) = seconds(claim) else {
-            crate::events::senseless_exp();
-            return Self::Unknown;
-        };
-        let end = SystemTime::UNIX_EPOCH + exp;
-        let lifetime = claims.get("iat").and_then(seconds).and_then(|iat| exp.checked_sub(iat));
+        let Some((end, lifetime)) = end_and_lifetime(jwt.as_ref()) else { return Self::Unknown };
         if let Some(lifetime) = lifetime.filter(|lifetime| !lifetime.is_zero() && end <= server_time.unwrap_or(now)) {
             crate::events::clock_disagrees(lifetime);
             return Self::In(lifetime);
@@ -71,6 +58,25 @@ impl Expiry {
         let left = end.duration_since(server_time).unwrap_or_default().min(lifetime.unwrap_or(Duration::MAX));
         Self::In(left - Duration::from_secs(1).min(left / 2))
     }
+
+    /// Of a JWT that may be old: one that looks expired is.
+    #[cfg(any(feature = "token-command", feature = "token-file"))]
+    pub(crate) fn from_stored_jwt(jwt: &[u8]) -> Self {
+        end_and_lifetime(jwt).map_or(Self::Unknown, |(end, _)| Self::At(end))
+    }
+}
+
+/// What `exp` says, and how long that is after `iat`.
+#[cfg(feature = "jwt")]
+fn end_and_lifetime(jwt: &[u8]) -> Option<(SystemTime, Option<Duration>)> {
+    let claims = jsonwebtoken::dangerous::insecure_decode_claims::<serde_json::Value>(jwt).ok()?;
+    let claim = claims.get("exp")?;
+    let Some(exp) = seconds(claim) else {
+        crate::events::senseless_exp();
+        return None;
+    };
+    let lifetime = claims.get("iat").and_then(seconds).and_then(|iat| exp.checked_sub(iat));
+    Some((SystemTime::UNIX_EPOCH + exp, lifetime))
 }
 
 /// A NumericDate (RFC 7519, section 2) that makes sense, as time since the epoch.

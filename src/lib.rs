@@ -100,6 +100,8 @@ mod expiry;
 mod login;
 mod loopback;
 mod refresh;
+#[cfg(any(feature = "oauth2", feature = "token-command"))]
+mod seconds;
 mod token;
 
 #[cfg(feature = "arthur")]

@@ -2,7 +2,8 @@
 //!
 //! None of it holds a secret, and a call that has a token costs nothing more for it. All of it has the refresher's
 //! [name](crate::AuthRefresherBuilder::name): give each one a name if a program has several, since those of one name add
-//! to the same counters, and write over each other's gauges.
+//! to the same counters, and write over each other's gauges: also one that is made anew when settings are read again, and the
+//! one it replaces.
 //!
 //! # Metrics
 //!

@@ -29,6 +29,7 @@ pub struct AccessToken {
     scheme_len: usize,
     expiry: Expiry,
     refresh_in: Option<Duration>,
+    watched: bool,
 }
 
 impl AccessToken {
@@ -72,7 +73,7 @@ impl AccessToken {
         value.set_sensitive(true);
         // The first clone is what makes the bytes shared; better now than in a request.
         drop(value.clone());
-        Ok(Self { value, scheme_len: scheme.len(), expiry: Expiry::Unknown, refresh_in: None })
+        Ok(Self { value, scheme_len: scheme.len(), expiry: Expiry::Unknown, refresh_in: None, watched: false })
     }
 
     /// Says when the token ends; [`Expiry::Unknown`] unless said.
@@ -95,6 +96,18 @@ impl AccessToken {
     pub fn with_refresh_in(mut self, after: Duration) -> Self {
         self.refresh_in = Some(after);
         self
+    }
+
+    /// Says that its source will tell when there is another: there is no use in asking before, nor anything wrong with the
+    /// same one.
+    #[cfg(feature = "token-file")]
+    pub(crate) fn watched(mut self) -> Self {
+        self.watched = true;
+        self
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.watched
     }
 
     /// The value of the `Authorization` header, marked sensitive.

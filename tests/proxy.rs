@@ -179,8 +179,10 @@ async fn proxy() -> (SocketAddr, oneshot::Sender<()>) {
 }
 
 #[tokio::test]
-async fn no_tunnel_is_made_with_the_token() {
+async fn no_tunnel_is_made_with_the_token_and_no_trace_sends_it_back() {
     let (addr, _stop) = proxy().await;
+    let answer = said(addr, "TRACE / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 405 ") && !answer.contains("abc"), "{answer}");
     let answer =
         said(addr, "CONNECT evil.example:443 HTTP/1.1\r\nhost: evil.example\r\nconnection: close\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 405 ") && !answer.contains("abc"), "{answer}");

@@ -5,6 +5,10 @@ use std::{
     env, fs,
     future::{Ready, ready},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -12,7 +16,7 @@ use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use tokio::time::sleep;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, retry::Policy, service_fn};
 use tower_auth_refresh::{
-    AccessToken, AuthRefreshLayer, AuthRefresher, Clock, Expiry, LoginError, LoginReason, LoginRequest,
+    AccessToken, AuthRefreshLayer, AuthRefresher, Clock, Expiry, LoginError, LoginReason, LoginRequest, State,
     sources::{CommandOutput, EnvToken, StaticToken, TokenCommand, TokenFile},
     test_util::TestClock,
 };
@@ -43,12 +47,16 @@ async fn a_static_token_is_never_refreshed_and_serves_on_though_it_is_rejected()
     assert_eq!(token(&refresher).await, "abc");
     sleep(secs(7 * 86_400)).await;
     assert_eq!(refresher.status().generation, 1);
-    for _ in 0..3 {
+    // As where one path of many is forbidden.
+    for _ in 0..100 {
         let response = client.ready().await.unwrap().call(Request::get("https://a.example").body(()).unwrap()).await;
         assert_eq!(response.unwrap().status(), StatusCode::UNAUTHORIZED);
-        sleep(secs(10)).await;
-        assert_eq!(token(&refresher).await, "abc");
+        for _ in 0..4 {
+            sleep(secs(1)).await;
+            assert_eq!(token(&refresher).await, "abc");
+        }
     }
+    assert_eq!(refresher.status().failures, 0);
 }
 
 #[tokio::test]
@@ -83,7 +91,7 @@ fn folder(name: &str) -> PathBuf {
 
 fn file(path: &Path) -> AuthRefresher {
     let clock = TestClock::default();
-    AuthRefresher::builder(TokenFile::new(path).clock(clock.clone())).clock(clock).jitter(false).build().unwrap()
+    AuthRefresher::builder(TokenFile::new(path)).clock(clock).jitter(false).build().unwrap()
 }
 
 #[tokio::test]
@@ -170,29 +178,127 @@ async fn the_token_in_use_stays_while_the_file_is_gone_or_empty() {
     assert_eq!(token(&refresher).await, "t2");
 }
 
-/// A JWT of that end.
+/// A JWT of an hour that ends then.
 fn jwt(end: SystemTime) -> String {
-    let since_epoch = end.duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let claims = serde_json::json!({"exp": since_epoch.as_secs()});
+    let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+    let claims = serde_json::json!({"iat": end - 3600, "exp": end});
     let key = jsonwebtoken::EncodingKey::from_secret(b"key");
     jsonwebtoken::encode(&jsonwebtoken::Header::default(), &claims, &key).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_jwt_of_a_file_is_read_again_before_its_end() {
+async fn a_jwt_is_used_to_its_end_and_no_longer_and_reading_it_again_is_no_failure() {
     let path = folder("jwt").join("token");
     let clock = TestClock::default();
-    let (first, second) = (jwt(clock.now() + secs(3600)), jwt(clock.now() + secs(7200)));
+    let first = jwt(clock.now() + secs(3600));
     fs::write(&path, &first).unwrap();
-    // Not by looking at it.
-    let login = TokenFile::new(&path).clock(clock.clone()).check_every(secs(86_400));
-    let refresher = AuthRefresher::builder(login).clock(clock).jitter(false).build().unwrap();
+    let refresher = AuthRefresher::builder(TokenFile::new(&path)).clock(clock.clone()).build().unwrap();
     assert_eq!(token(&refresher).await, first);
-    fs::write(&path, &second).unwrap();
-    sleep(secs(3298)).await;
+    refresher.refresh().await.unwrap();
+    sleep(secs(3590)).await;
     assert_eq!(token(&refresher).await, first);
-    sleep(secs(4)).await;
-    assert_eq!(token(&refresher).await, second);
+    let status = refresher.status();
+    assert_eq!((status.generation, status.failures), (1, 0));
+
+    // Whoever should have replaced it is dead.
+    sleep(secs(40)).await;
+    assert!(refresher.token().await.is_err());
+    assert_eq!(refresher.status().state, State::Failing);
+    sleep(secs(3600)).await;
+    assert!(refresher.token().await.is_err(), "what is old does not become new");
+
+    let next = jwt(clock.now() + secs(3600));
+    fs::write(&path, &next).unwrap();
+    sleep(secs(61)).await;
+    assert_eq!(token(&refresher).await, next);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_jwt_that_was_replaced_in_time_leaves_no_gap() {
+    let path = folder("replaced").join("token");
+    let clock = TestClock::default();
+    fs::write(&path, jwt(clock.now() + secs(3600))).unwrap();
+    let refresher = AuthRefresher::builder(TokenFile::new(&path)).clock(clock.clone()).build().unwrap();
+    for n in 1..=5 {
+        refresher.token().await.unwrap();
+        // As Kubernetes does it: when four fifths are over.
+        sleep(secs(2880)).await;
+        let next = jwt(clock.now() + secs(3600));
+        fs::write(&path, &next).unwrap();
+        sleep(secs(11)).await;
+        assert_eq!(token(&refresher).await, next);
+        let status = refresher.status();
+        assert_eq!((status.generation, status.failures), (n + 1, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_is_not_missed_whatever_happens_to_the_login_it_causes() {
+    let path = folder("missed").join("token");
+    fs::write(&path, "t1").unwrap();
+    // A login that fails once, and one that is slow after it has read.
+    let failures = Arc::new(AtomicUsize::new(0));
+    let counted = failures.clone();
+    let file = TokenFile::new(&path);
+    let login = service_fn(move |request: LoginRequest| {
+        let (mut file, nth) = (file.clone(), counted.fetch_add(1, SeqCst));
+        async move {
+            let token = file.call(request).await?;
+            match nth {
+                1 => Err(LoginError::transient("on purpose")),
+                2 => {
+                    sleep(secs(25)).await;
+                    Ok(token)
+                }
+                _ => Ok(token),
+            }
+        }
+    });
+    let refresher = AuthRefresher::builder(login).jitter(false).build().unwrap();
+    assert_eq!(token(&refresher).await, "t1");
+    fs::write(&path, "t2").unwrap();
+    sleep(secs(11)).await;
+    // The second login has failed. The third reads this, and is slow.
+    fs::write(&path, "t3").unwrap();
+    sleep(secs(15)).await;
+    fs::write(&path, "t4").unwrap();
+    sleep(secs(120)).await;
+    assert_eq!(token(&refresher).await, "t4");
+    fs::write(&path, "t1").unwrap();
+    sleep(secs(11)).await;
+    assert_eq!(token(&refresher).await, "t1", "there and back");
+}
+
+/// In the time of the world, since it is of two runtimes; it ends as soon as the token is there.
+#[test]
+fn the_file_is_watched_on_the_runtime_that_goes_on() {
+    let path = folder("runtimes").join("token");
+    fs::write(&path, "t1").unwrap();
+    let login = TokenFile::new(&path).check_every(Duration::from_millis(10));
+    let pause = Duration::from_millis(1);
+    let refresher = AuthRefresher::builder(login).backoff(pause, pause).build().unwrap();
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    assert_eq!(first.block_on(token(&refresher)), "t1");
+    drop(first);
+    runtime().block_on(async {
+        assert_eq!(token(&refresher).await, "t1");
+        fs::write(&path, "t2").unwrap();
+        while token(&refresher).await != "t2" {
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_pipe_is_not_waited_for() {
+    let path = folder("pipe").join("token");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    if made.is_ok_and(|status| status.success()) {
+        let error = log_in(TokenFile::new(&path)).await.unwrap_err();
+        assert!(format!("{error:?}").contains("this is no file"), "{error:?}");
+    }
 }
 
 /// Tries once more.
@@ -281,6 +387,7 @@ mod commands {
         let at = |time: u64| Expiry::At(SystemTime::UNIX_EPOCH + secs(time));
         for (json, expiry) in [
             (r#"{"access_token":"abc","expires_in":60}"#, Expiry::In(secs(60))),
+            (r#"{"access_token":"abc","expires_in":"60"}"#, Expiry::In(secs(60))),
             (r#"{"access_token":"abc","expires_at":"2027-01-15T08:00:00Z"}"#, at(1_800_000_000)),
             (r#"{"access_token":"abc","expires_at":"2027-01-15T09:00:00.5+01:00"}"#, at(1_800_000_000)),
             (r#"{"access_token":"abc","expires_at":"0001-01-01T00:00:00Z"}"#, at(0)),
@@ -328,6 +435,13 @@ mod commands {
         failed(shell("yes s3cr3t | head -c 2000000"), "more than 1048576 bytes").await;
         failed(shell("kill -9 $$"), "signal: 9").await;
         failed(shell("cat; exit 4"), "exit status: 4").await;
+    }
+
+    /// Runs in the time of the world; its limit is far off.
+    #[tokio::test]
+    async fn what_a_command_has_started_is_not_waited_for() {
+        let token = log_in(shell("sleep 5 & echo abc").timeout(secs(3))).await.unwrap();
+        assert_eq!(token.secret(), "abc");
     }
 
     /// Runs in the time of the world, since processes do; it ends as soon as the process is gone.

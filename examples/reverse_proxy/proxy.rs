@@ -87,8 +87,9 @@ impl Proxy {
     }
 
     async fn forward(&self, mut request: Request<Incoming>) -> Response<Body> {
-        if request.method() == Method::CONNECT {
-            return answer(StatusCode::METHOD_NOT_ALLOWED, "this is no tunnel\n");
+        // A tunnel would not be ours, and a trace sends the token back.
+        if [Method::CONNECT, Method::TRACE].contains(request.method()) {
+            return answer(StatusCode::METHOD_NOT_ALLOWED, "no such method\n");
         }
         let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
         let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);

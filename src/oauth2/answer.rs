@@ -1,7 +1,5 @@
 //! What a token endpoint's answer says (RFC 6749, sections 5.1 and 5.2).
 
-use std::time::Duration;
-
 use http::StatusCode;
 use serde_json::{Map, Value};
 
@@ -12,6 +10,7 @@ use super::{
 use crate::{
     AccessToken, Expiry,
     exchange::{Received, date, excerpt, retry_after},
+    seconds::seconds,
 };
 
 /// An answer: the token, or why there is none.
@@ -104,22 +103,6 @@ fn token(fields: &Map<String, Value>, shown: &impl Fn(&str) -> String) -> Result
         token = token.with_refresh_in(after);
     }
     Ok(token)
-}
-
-/// A number, or as some write it, a number in quotes. Less than none is none.
-fn seconds(value: &Value) -> Option<Duration> {
-    let fraction = |seconds: f64| {
-        let known = !seconds.is_nan();
-        known.then(|| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
-    };
-    match value {
-        Value::Number(number) => number.as_u64().map(Duration::from_secs).or_else(|| fraction(number.as_f64()?)),
-        Value::String(text) => {
-            let text = text.trim();
-            text.parse().ok().map(Duration::from_secs).or_else(|| fraction(text.parse().ok()?))
-        }
-        _ => None,
-    }
 }
 
 /// Whether an answer that is no success may hold one all the same, such as a proxy's page around it.

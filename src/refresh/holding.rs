@@ -72,10 +72,11 @@ impl Holding {
     ) -> Result<(), LoginError> {
         let same_token = || LoginError::new(Kind::SameToken, None);
         // A rejected token may come again once by a race. An issuer that insists has no other, and so has one whose tokens
-        // never end: then it is better than none.
+        // never end, or that would have told: then it is better than none, and nothing has failed.
+        let no_other = token.is_watched() || token.expiry() == Expiry::Never;
         let mut insists = false;
         if let Some(rejected) = self.rejected.as_mut().filter(|rejected| rejected.value == token.header_value()) {
-            insists = std::mem::replace(&mut rejected.came_again, true) || token.expiry() == Expiry::Never;
+            insists = std::mem::replace(&mut rejected.came_again, true) || no_other;
             if !insists {
                 return Err(same_token());
             }
@@ -88,7 +89,7 @@ impl Holding {
             return Err(LoginError::new(Kind::ExpiredOnArrival, None));
         }
         // The issuer may know better than before how long the same token has left; but it is no new one.
-        let progress = !insists && held.is_none_or(|held| lease.outlives(&held, now));
+        let progress = insists || lease.token.is_watched() || held.is_none_or(|held| lease.outlives(&held, now));
         self.lease = Some(Arc::new(lease));
         self.generation = generation;
         self.rejected = None;

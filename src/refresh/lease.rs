@@ -56,7 +56,10 @@ impl Lease {
             Expiry::Never => None,
             Expiry::Unknown => schedule.default_lifetime,
         };
-        let refresh = schedule::refresh_age(schedule, lifetime, token.refresh_in(), draw);
+        let refresh = match token.is_watched() {
+            true => None,
+            false => schedule::refresh_age(schedule, lifetime, token.refresh_in(), draw),
+        };
         let expiry = match (token.expiry(), lifetime) {
             (Expiry::In(_), Some(lifetime)) => sent.wall.checked_add(lifetime).map_or(Expiry::Never, Expiry::At),
             (as_said, _) => as_said,

@@ -259,10 +259,12 @@ impl WeakAuthRefresher {
         self.shared.upgrade().map(|shared| AuthRefresher { shared })
     }
 
-    /// Has the token refreshed soon, and does not wait for it. Says whether there is a refresher.
+    /// Has the token refreshed soon, and does not wait for it.
     #[cfg(feature = "token-file")]
-    pub(crate) fn renew(&self) -> bool {
-        self.shared.upgrade().map(|shared| shared.demand.send_modify(|demand| demand.forces += 1)).is_some()
+    pub(crate) fn renew(&self) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.demand.send_modify(|demand| demand.forces += 1);
+        }
     }
 
     #[cfg(feature = "token-file")]

@@ -4,35 +4,34 @@ use std::{
     ffi::{OsStr, OsString},
     fmt,
     future::Future,
-    pin::Pin,
+    pin::{Pin, pin},
     process::Stdio,
-    sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
 };
 
 use serde::Deserialize;
+use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    process::Command,
-    time::timeout,
-};
+use tokio::{io::AsyncReadExt, process::Command, time::timeout};
 use tower_service::Service;
 
 use super::text;
-use crate::{AccessToken, Clock, Expiry, LoginError, LoginRequest, SystemClock};
+use crate::{AccessToken, Expiry, LoginError, LoginRequest, seconds::seconds};
 
 const TIMEOUT: Duration = Duration::from_secs(25);
 /// How many bytes a command may print.
 const LIMIT: usize = 1 << 20;
+/// How long what it printed may take to arrive when it has ended.
+const WAIT_DELAY: Duration = Duration::from_millis(100);
 const EXEC_INFO: &str =
     r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":false}}"#;
 
 /// The token that a command prints, as `kubectl` and `git` have theirs from helpers.
 ///
-/// The command is run at each login: without a shell, with nothing to read, in a process of its own that nobody waits for on
-/// the runtime's threads, which must have their I/O enabled. What it prints on standard error goes to the program's own.
+/// The command is run at each login: without a shell, with nothing to read, and no thread waits for it. The runtime must have its
+/// I/O enabled; on one that has not, tokio panics, and the process it has started runs on. What the command prints on standard
+/// error goes to the program's own.
 ///
 /// ```
 /// use tower_auth_refresh::{AuthRefresher, sources::{CommandOutput, TokenCommand}};
@@ -51,7 +50,7 @@ const EXEC_INFO: &str =
 ///
 /// # Cancellation
 ///
-/// A login that is dropped, or takes too long, has its process killed.
+/// A login that is dropped, or takes too long, has its process killed; not those which that has started.
 #[derive(Clone)]
 pub struct TokenCommand {
     program: OsString,
@@ -59,7 +58,6 @@ pub struct TokenCommand {
     envs: Vec<(OsString, OsString)>,
     output: CommandOutput,
     timeout: Duration,
-    clock: Arc<dyn Clock>,
 }
 
 /// What a [`TokenCommand`] prints.
@@ -86,7 +84,6 @@ impl TokenCommand {
             envs: Vec::new(),
             output: CommandOutput::default(),
             timeout: TIMEOUT,
-            clock: Arc::new(SystemClock),
         }
     }
 
@@ -126,17 +123,10 @@ impl TokenCommand {
         self
     }
 
-    /// The wall clock by which an end that is a time of day is known.
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
     async fn run(self) -> Result<AccessToken, String> {
         let ran = timeout(self.timeout, self.printed()).await;
         let printed = ran.unwrap_or_else(|_| Err(format!("it took longer than {:?}", self.timeout)));
-        let token = printed.and_then(|printed| read(self.output, &printed, self.clock.now()));
+        let token = printed.and_then(|printed| read(self.output, &printed));
         token.map_err(|why| format!("the command {}: {why}", self.program.display()))
     }
 
@@ -149,22 +139,37 @@ impl TokenCommand {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
         let mut process = command.spawn().map_err(|error| format!("it cannot be run: {error}"))?;
         let stdout = process.stdout.take().ok_or("it has no standard output")?;
-        let printed = whole(stdout).await?;
-        let status = process.wait().await.map_err(|error| error.to_string())?;
+        let (mut stdout, mut printed) = (stdout.take(LIMIT as u64 + 1), Vec::new());
+        let status = {
+            let mut reading = pin!(stdout.read_to_end(&mut printed));
+            tokio::select! {
+                read = &mut reading => {
+                    read.map_err(|error| error.to_string())?;
+                    None
+                }
+                // What it has started may keep its output open for ever.
+                status = process.wait() => {
+                    let _ = timeout(WAIT_DELAY, reading).await;
+                    Some(status)
+                }
+            }
+        };
+        if printed.len() > LIMIT {
+            return Err(format!("it printed more than {LIMIT} bytes"));
+        }
+        let status = match status {
+            Some(status) => status,
+            None => process.wait().await,
+        };
+        let status = status.map_err(|error| error.to_string())?;
         if status.success() { Ok(printed) } else { Err(format!("it ended with {status}")) }
     }
-}
-
-async fn whole(output: impl AsyncRead + Unpin) -> Result<Vec<u8>, String> {
-    let mut printed = Vec::new();
-    output.take(LIMIT as u64 + 1).read_to_end(&mut printed).await.map_err(|error| error.to_string())?;
-    if printed.len() > LIMIT { Err(format!("it printed more than {LIMIT} bytes")) } else { Ok(printed) }
 }
 
 #[derive(Deserialize)]
 struct Json {
     access_token: String,
-    expires_in: Option<u64>,
+    expires_in: Option<Value>,
     expires_at: Option<String>,
 }
 
@@ -180,15 +185,18 @@ struct ExecStatus {
     expires_at: Option<String>,
 }
 
-fn read(output: CommandOutput, printed: &[u8], now: SystemTime) -> Result<AccessToken, String> {
-    let bearer = |secret: &str| text::token(secret.as_bytes(), now).map_err(|error| format!("its token: {error}"));
+fn read(output: CommandOutput, printed: &[u8]) -> Result<AccessToken, String> {
+    let bearer = |secret: &str| text::token(secret.as_bytes()).map_err(|error| format!("its token: {error}"));
     match output {
-        CommandOutput::Token => text::token(printed, now).map_err(|error| format!("what it printed: {error}")),
+        CommandOutput::Token => text::token(printed).map_err(|error| format!("what it printed: {error}")),
         CommandOutput::Json => {
             let Json { access_token, expires_in, expires_at } = json(printed)?;
             let token = bearer(&access_token)?;
             match (expires_in, expires_at) {
-                (Some(seconds), _) => Ok(token.with_expires_in(Duration::from_secs(seconds))),
+                (Some(lifetime), _) => {
+                    let lifetime = seconds(&lifetime).ok_or("expires_in is no number of seconds")?;
+                    Ok(token.with_expires_in(lifetime))
+                }
                 (None, Some(time)) => Ok(token.with_expiry(at(&time)?)),
                 (None, None) => Ok(token),
             }

@@ -3,30 +3,36 @@
 use std::{
     fmt, fs,
     future::Future,
-    io::Read,
+    io::{self, Read},
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
 use tokio::{
-    runtime::Handle,
-    task::{JoinHandle, spawn_blocking},
+    runtime::{self, Handle},
+    task::JoinHandle,
     time::sleep,
 };
 use tower_service::Service;
 
 use super::text;
-use crate::{AccessToken, Clock, LoginError, LoginRequest, SystemClock, WeakAuthRefresher};
+use crate::{AccessToken, LoginError, LoginRequest, WeakAuthRefresher};
 
 /// The token in a file that somebody else keeps fresh: a service account's token that Kubernetes projects, or what a sidecar
 /// writes.
 ///
-/// It is read at each login, without the white space around it. If it is a JWT, its end is known and it is read again
-/// before; and while a refresher uses it, the file is looked at every 10 seconds, and read when it has changed, be it by
-/// a link that points elsewhere. All of that is done on threads for blocking work.
+/// It is read at each login, without the white space around it. From then on, and for as long as the refresher lives, the file
+/// is looked at every 10 seconds, and read when it has changed, be it by a link that points elsewhere; there are no other
+/// refreshes, also while there are no requests. A token that is a JWT is used to its end at most. Reading is done on threads
+/// for blocking work, one at a time.
+///
+/// The writer should replace the file as a whole (write another, rename it): half a token looks like one. While there is
+/// none, reading is a login that fails, with the refresher's pauses between; where the file may come late,
+/// [shorter ones](crate::AuthRefresherBuilder::backoff) cost nobody anything. A [seed](crate::AuthRefresherBuilder::seed) is used to
+/// its refresh before the file is looked at.
 ///
 /// ```
 /// use tower_auth_refresh::{AuthRefresher, sources::TokenFile};
@@ -38,30 +44,32 @@ use crate::{AccessToken, Clock, LoginError, LoginRequest, SystemClock, WeakAuthR
 ///
 /// # Errors
 ///
-/// A transient [`LoginError`] that names the file and never what is in it: it cannot be read, is empty or larger than 64 KiB,
-/// or holds something that no header can. Meanwhile the token in use serves on.
+/// A transient [`LoginError`] that names the file and never what is in it: it is no file, cannot be read, or the last reading
+/// has not ended; it is empty or larger than 64 KiB, or holds something that no header can. Meanwhile the token in use serves on.
 ///
 /// Clones are one login: the file is looked at once for all.
 #[derive(Clone)]
 pub struct TokenFile {
-    path: Arc<Path>,
+    file: File,
     interval: Duration,
-    clock: Arc<dyn Clock>,
-    /// What was read last.
-    seen: Arc<Mutex<Option<AccessToken>>>,
     watch: Arc<Mutex<Option<Watch>>>,
+}
+
+/// The file, and what was read of it.
+#[derive(Clone)]
+struct File {
+    path: Arc<Path>,
+    /// What was read last for a login.
+    used: Arc<Mutex<Option<AccessToken>>>,
+    /// Held while it is read: a file system that hangs is to have one thread and no more.
+    reading: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl TokenFile {
     /// The file at this path. Nothing is read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self {
-            path: path.into().into(),
-            interval: Duration::from_secs(10),
-            clock: Arc::new(SystemClock),
-            seen: Arc::default(),
-            watch: Arc::default(),
-        }
+        let file = File { path: path.into().into(), used: Arc::default(), reading: Arc::default() };
+        Self { file, interval: Duration::from_secs(10), watch: Arc::default() }
     }
 
     /// How often the file is looked at; 10 seconds unless said, and no more often than every 10 ms.
@@ -71,59 +79,96 @@ impl TokenFile {
         self
     }
 
-    /// The wall clock by which a JWT's end is known.
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Arc::new(clock);
-        self
-    }
-
-    /// Looks whether the file changes, for as long as the refresher and this service live.
-    fn watch(&self, refresher: &WeakAuthRefresher) {
+    /// Looks whether the file changes, for as long as the refresher and this service live. Says whether somebody does.
+    fn watch(&self, refresher: &WeakAuthRefresher) -> bool {
+        let (false, Ok(runtime)) = (refresher.is_gone(), Handle::try_current()) else { return false };
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        let watched = watch.as_ref().is_some_and(|watch| !watch.0.is_finished());
-        let (false, Ok(runtime)) = (watched || refresher.is_gone(), Handle::try_current()) else { return };
-        let (path, interval, clock) = (self.path.clone(), self.interval, self.clock.clone());
-        let (seen, refresher) = (self.seen.clone(), refresher.clone());
-        *watch = Some(Watch(runtime.spawn(async move {
-            let mut told = None;
-            loop {
-                sleep(interval).await;
-                if refresher.is_gone() {
-                    return;
-                }
-                // What cannot be read is no news: the token in use serves on.
-                let Ok(found) = read(path.clone(), clock.clone()).await else { continue };
-                let seen = seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let is_found = |token: &AccessToken| token.header_value() == found.header_value();
-                if !seen.as_ref().is_some_and(is_found) && !told.as_ref().is_some_and(is_found) {
-                    refresher.renew();
-                    told = Some(found);
-                }
-            }
-        })));
+        if !watch.as_ref().is_some_and(|watch| watch.runtime == runtime.id() && !watch.task.is_finished()) {
+            let watching = Watching { refresher: refresher.clone(), done: false };
+            let task = runtime.spawn(watching.run(self.file.clone(), self.interval));
+            *watch = Some(Watch { runtime: runtime.id(), task });
+        }
+        true
     }
 }
 
 /// A task that ends when this is dropped.
-struct Watch(JoinHandle<()>);
+struct Watch {
+    runtime: runtime::Id,
+    task: JoinHandle<()>,
+}
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
-async fn read(path: Arc<Path>, clock: Arc<dyn Clock>) -> Result<AccessToken, String> {
-    let read = spawn_blocking(move || {
-        let failed = |why: &dyn fmt::Display| format!("the token file {}: {why}", path.display());
-        let file = fs::File::open(&path).map_err(|error| failed(&error))?;
-        let mut text = Vec::new();
-        // Enough to see that it is too large.
-        file.take(2 * text::LIMIT as u64).read_to_end(&mut text).map_err(|error| failed(&error))?;
-        text::token(&text, clock.now()).map_err(|error| failed(&error))
-    });
-    read.await.map_err(|_| "the runtime has ended".to_owned())?
+/// The task. If its runtime ends before it, the refresher is to log in where it goes on, which starts another.
+struct Watching {
+    refresher: WeakAuthRefresher,
+    done: bool,
+}
+
+impl Watching {
+    async fn run(mut self, file: File, interval: Duration) {
+        loop {
+            sleep(interval).await;
+            if self.refresher.is_gone() {
+                self.done = true;
+                return;
+            }
+            // What cannot be read is no news: the token in use serves on.
+            let Ok(found) = file.read().await else { continue };
+            let is_used = |used: &AccessToken| used.header_value() == found.header_value();
+            // Told again and again, since a login may fail, or have begun before.
+            if !file.used().as_ref().is_some_and(is_used) {
+                self.refresher.renew();
+            }
+        }
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        if !self.done {
+            self.refresher.renew();
+        }
+    }
+}
+
+impl File {
+    fn used(&self) -> MutexGuard<'_, Option<AccessToken>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read(&self) -> Result<AccessToken, String> {
+        let failed = |why: &dyn fmt::Display| format!("the token file {}: {why}", self.path.display());
+        let runtime = Handle::try_current().map_err(|_| failed(&"there is no tokio runtime to read it on"))?;
+        let alone = self.reading.clone().try_lock_owned();
+        let alone = alone.map_err(|_| failed(&"the last reading has not ended"))?;
+        let path = self.path.clone();
+        let read = runtime.spawn_blocking(move || {
+            let _alone = alone;
+            text_of(&path)
+        });
+        let text = match read.await {
+            Ok(text) => text.map_err(|error| failed(&error))?,
+            Err(_) => return Err(failed(&"the runtime has ended")),
+        };
+        text::token(&text).map_err(|error| failed(&error))
+    }
+}
+
+/// What is in it, as far as is needed to see that it is too large.
+fn text_of(path: &Path) -> io::Result<Vec<u8>> {
+    // A pipe would be waited for.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("this is no file"));
+    }
+    let mut text = Vec::new();
+    fs::File::open(path)?.take(2 * text::LIMIT as u64).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 impl Service<LoginRequest> for TokenFile {
@@ -136,18 +181,20 @@ impl Service<LoginRequest> for TokenFile {
     }
 
     fn call(&mut self, request: LoginRequest) -> Self::Future {
-        self.watch(request.refresher());
-        let (seen, reading) = (self.seen.clone(), read(self.path.clone(), self.clock.clone()));
+        let (watched, file) = (self.watch(request.refresher()), self.file.clone());
         Box::pin(async move {
-            let token = reading.await.map_err(LoginError::transient)?;
-            *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
-            Ok(token)
+            let token = file.read().await.map_err(LoginError::transient)?;
+            *file.used() = Some(token.clone());
+            Ok(if watched { token.watched() } else { token })
         })
     }
 }
 
 impl fmt::Debug for TokenFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenFile").field("path", &self.path).field("interval", &self.interval).finish_non_exhaustive()
+        f.debug_struct("TokenFile")
+            .field("path", &self.file.path)
+            .field("interval", &self.interval)
+            .finish_non_exhaustive()
     }
 }

@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | [`StaticToken`] | the program | at the first login |
 //! | [`EnvToken`] | a variable of the environment | at the first login |
-//! | [`TokenFile`] | a file that somebody keeps fresh, as Kubernetes does | before its end, and when it changes |
+//! | [`TokenFile`] | a file that somebody keeps fresh, as Kubernetes does | when it changes |
 //! | [`TokenCommand`] | what a command prints, as for `kubectl` or `git` | before its end |
 //!
 //! Each is a login service, so that it goes into an [`AuthRefresher`](crate::AuthRefresher), below tower's layers, and

@@ -1,6 +1,6 @@
 //! A token as text: what a file holds, or a command prints.
 
-use std::{fmt, time::SystemTime};
+use std::fmt;
 
 use crate::{AccessToken, Expiry, InvalidToken};
 
@@ -16,7 +16,7 @@ pub(super) enum NoToken {
 }
 
 /// The token of a text, without the white space around it. If it is a JWT its end is known.
-pub(super) fn token(text: &[u8], now: SystemTime) -> Result<AccessToken, NoToken> {
+pub(super) fn token(text: &[u8]) -> Result<AccessToken, NoToken> {
     let text = text.trim_ascii();
     if text.is_empty() {
         return Err(NoToken::Empty);
@@ -25,7 +25,7 @@ pub(super) fn token(text: &[u8], now: SystemTime) -> Result<AccessToken, NoToken
         return Err(NoToken::TooLarge);
     }
     let token = AccessToken::bearer(text).map_err(NoToken::Invalid)?;
-    Ok(token.with_expiry(Expiry::from_jwt(text, None, now)))
+    Ok(token.with_expiry(Expiry::from_stored_jwt(text)))
 }
 
 impl fmt::Display for NoToken {
