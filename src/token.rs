@@ -106,6 +106,11 @@ impl AccessToken {
         self
     }
 
+    /// For whoever has it from a refresher: that refresher is told, and nobody else.
+    pub(crate) fn for_others(&self) -> Self {
+        Self { watched: false, ..self.clone() }
+    }
+
     pub(crate) fn is_watched(&self) -> bool {
         self.watched
     }

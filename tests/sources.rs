@@ -233,6 +233,26 @@ async fn a_jwt_that_was_replaced_in_time_leaves_no_gap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_a_watched_token_from_its_refresher_is_not_told_and_asks_in_time() {
+    let path = folder("handed-on").join("token");
+    let clock = TestClock::default();
+    let first = jwt(clock.now() + secs(3600));
+    fs::write(&path, &first).unwrap();
+    let one = AuthRefresher::builder(TokenFile::new(&path)).clock(clock.clone()).build().unwrap();
+    let login = service_fn(move |_: LoginRequest| {
+        let one = one.clone();
+        async move { one.token().await }
+    });
+    let other = AuthRefresher::builder(login).clock(clock.clone()).jitter(false).build().unwrap();
+    assert_eq!(token(&other).await, first);
+    let second = jwt(clock.now() + secs(7200));
+    fs::write(&path, &second).unwrap();
+    // Five minutes before the end.
+    sleep(secs(3302)).await;
+    assert_eq!(token(&other).await, second);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_change_is_not_missed_whatever_happens_to_the_login_it_causes() {
     let path = folder("missed").join("token");
     fs::write(&path, "t1").unwrap();

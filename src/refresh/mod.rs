@@ -146,7 +146,7 @@ impl AuthRefresher {
     /// [the wait took too long](AuthRefresherBuilder::wait_timeout); or the refresher has been shut down; or there is no
     /// tokio runtime.
     pub async fn token(&self) -> Result<AccessToken, LoginError> {
-        Ok(self.shared.token().await?.token.clone())
+        Ok(self.shared.token().await?.token.for_others())
     }
 
     /// Refreshes the token now, or joins the login that is running, and waits for its end.
@@ -160,7 +160,7 @@ impl AuthRefresher {
     pub async fn refresh(&self) -> Result<Refreshed, LoginError> {
         let lease = self.shared.refresh().await?;
         let next_refresh = lease.until_refresh(self.shared.now());
-        Ok(Refreshed { token: lease.token.clone(), next_refresh })
+        Ok(Refreshed { token: lease.token.for_others(), next_refresh })
     }
 
     /// Uses the current token no more, and logs in for another. A refresh that is running already does not count: it was
@@ -217,7 +217,7 @@ impl AuthRefresher {
     /// As [`refresh`](Self::refresh), but only if there is no token at all: one that lives too short is no error if there is
     /// none better.
     pub async fn token_valid_for(&self, remaining: Duration) -> Result<AccessToken, LoginError> {
-        Ok(self.shared.token_valid_for(remaining).await?.token.clone())
+        Ok(self.shared.token_valid_for(remaining).await?.token.for_others())
     }
 
     /// How things stand, now and after each change.
