@@ -52,7 +52,7 @@
 //! | If no newer token comes, the caller gets the rejection as it was. (So it is held meanwhile, and with its body an HTTP/1 connection: a login by way of a pool must not need the last one.) | |
 //! | The challenge (`WWW-Authenticate`) reaches the login service. | |
 //! | A token that is very young is not dropped for a rejection: it may not be valid everywhere yet. | younger than 1 s, or than an eighth of its life |
-//! | An API that rejects for reasons of its own causes no login storm. | 6 logins a minute at most |
+//! | An API that rejects for reasons of its own causes no login storm. | 6 rejections a minute count at most; each costs a login, or two if the issuer insists |
 //!
 //! # Where tokens go
 //!

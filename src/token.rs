@@ -1,6 +1,6 @@
 //! [`AccessToken`]: the secret, rendered once into a header value, and when it ends.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Weak, time::Duration};
 
 use http::HeaderValue;
 
@@ -29,7 +29,8 @@ pub struct AccessToken {
     scheme_len: usize,
     expiry: Expiry,
     refresh_in: Option<Duration>,
-    watched: bool,
+    /// Alive as long as somebody watches its source.
+    watch: Option<Weak<()>>,
 }
 
 impl AccessToken {
@@ -73,13 +74,15 @@ impl AccessToken {
         value.set_sensitive(true);
         // The first clone is what makes the bytes shared; better now than in a request.
         drop(value.clone());
-        Ok(Self { value, scheme_len: scheme.len(), expiry: Expiry::Unknown, refresh_in: None, watched: false })
+        Ok(Self { value, scheme_len: scheme.len(), expiry: Expiry::Unknown, refresh_in: None, watch: None })
     }
 
     /// Says when the token ends; [`Expiry::Unknown`] unless said.
     #[must_use]
     pub fn with_expiry(mut self, expiry: Expiry) -> Self {
         self.expiry = expiry;
+        // Whoever knows better of its life does not rely on the source.
+        self.watch = None;
         self
     }
 
@@ -95,24 +98,30 @@ impl AccessToken {
     #[must_use]
     pub fn with_refresh_in(mut self, after: Duration) -> Self {
         self.refresh_in = Some(after);
+        self.watch = None;
         self
     }
 
     /// Says that its source will tell when there is another: there is no use in asking before, nor anything wrong with the
     /// same one.
     #[cfg(feature = "token-file")]
-    pub(crate) fn watched(mut self) -> Self {
-        self.watched = true;
+    pub(crate) fn watched_by(mut self, watch: Weak<()>) -> Self {
+        self.watch = Some(watch);
         self
+    }
+
+    /// The same, whose end has been worked out.
+    pub(crate) fn ending(self, expiry: Expiry) -> Self {
+        Self { expiry, ..self }
     }
 
     /// For whoever has it from a refresher: that refresher is told, and nobody else.
     pub(crate) fn for_others(&self) -> Self {
-        Self { watched: false, ..self.clone() }
+        Self { watch: None, ..self.clone() }
     }
 
     pub(crate) fn is_watched(&self) -> bool {
-        self.watched
+        self.watch.as_ref().is_some_and(|watch| watch.strong_count() > 0)
     }
 
     /// The value of the `Authorization` header, marked sensitive.

@@ -369,6 +369,15 @@ async fn what_is_odd_beside_the_code_or_the_token_does_not_hide_it() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_a_part_of_a_code_does_not_garble_it() {
+    let http =
+        Server::default().service(|_| answer(401, r#"{"error":"invalid_client","error_description":"client?"}"#));
+    let client = Client::client_secret_basic("orders", "client");
+    let error = log_in(OAuth2Login::new(http, endpoint(), client, Grant::client_credentials())).await.unwrap_err();
+    assert!(error.is_permanent() && cause(&error).to_string().ends_with("invalid_client: [redacted]?"), "{error:?}");
+}
+
+#[tokio::test]
 async fn no_error_shows_what_was_sent_or_may_be_a_token() {
     let echo = |asked: &Asked| {
         let header = asked.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
@@ -694,6 +703,32 @@ async fn a_store_that_goes_back_to_an_old_token_makes_none_used_twice() {
         store.put(old);
         assert_eq!(again(&mut login).await.unwrap().secret(), format!("a{n}"), "{old}");
     }
+}
+
+#[tokio::test]
+async fn a_store_that_has_gone_back_is_put_right_for_the_next_process() {
+    let (server, store) = (Server::default(), Store::with("r0"));
+    let http = server.service(|asked| match asked.one("refresh_token") {
+        "r0" => answer(200, r#"{"access_token":"a","refresh_token":"r1"}"#),
+        "r1" => answer(200, GRANTED),
+        other => panic!("{other}"),
+    });
+    let mut login = OAuth2Login::new(http, endpoint(), basic(), Grant::stored_refresh_token(store.clone()));
+    again(&mut login).await.unwrap();
+    store.put("r0");
+    again(&mut login).await.unwrap();
+    assert_eq!(store.has(), "r1");
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_an_answer_is_told_before_that_its_refresh_token_was_not_saved() {
+    let store = Store::with("r0");
+    *store.works.lock().unwrap() = false;
+    let body = r#"{"access_token":"a","token_type":"mac","refresh_token":"r1"}"#;
+    let http = Server::default().service(move |_| answer(200, body));
+    let login = OAuth2Login::new(http, endpoint(), basic(), Grant::stored_refresh_token(store));
+    let error = log_in(login).await.unwrap_err();
+    assert!(cause(&error).to_string().contains("mac"), "{error:?}");
 }
 
 #[tokio::test]

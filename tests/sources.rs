@@ -289,6 +289,91 @@ async fn a_change_is_not_missed_whatever_happens_to_the_login_it_causes() {
     assert_eq!(token(&refresher).await, "t1", "there and back");
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_change_is_not_missed_when_the_login_fails_after_it_has_read() {
+    let path = folder("fails-after").join("token");
+    fs::write(&path, "t1").unwrap();
+    let (file, count) = (TokenFile::new(&path), Arc::new(AtomicUsize::new(0)));
+    let login = service_fn(move |request: LoginRequest| {
+        let (token, fails) = (file.clone().call(request), count.fetch_add(1, SeqCst) == 1);
+        async move {
+            let token = token.await?;
+            if fails { Err(LoginError::transient("on purpose")) } else { Ok(token) }
+        }
+    });
+    let refresher = AuthRefresher::new(login);
+    assert_eq!(token(&refresher).await, "t1");
+    fs::write(&path, "t2").unwrap();
+    sleep(secs(90)).await;
+    assert_eq!(token(&refresher).await, "t2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_refresher_of_one_file_is_told_and_one_that_comes_later_too() {
+    let path = folder("several").join("token");
+    fs::write(&path, "t1").unwrap();
+    let login = TokenFile::new(&path);
+    let (one, other) = (AuthRefresher::new(login.clone()), AuthRefresher::new(login.clone()));
+    assert_eq!((token(&one).await, token(&other).await), ("t1".into(), "t1".into()));
+    fs::write(&path, "t2").unwrap();
+    sleep(secs(11)).await;
+    assert_eq!((token(&one).await, token(&other).await), ("t2".into(), "t2".into()));
+
+    // As when settings are read again.
+    drop((one, other));
+    let later = AuthRefresher::new(login);
+    assert_eq!(token(&later).await, "t2");
+    fs::write(&path, "t3").unwrap();
+    sleep(secs(11)).await;
+    assert_eq!(token(&later).await, "t3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_made_for_each_login_makes_no_storm_and_its_token_is_refreshed_as_any_other() {
+    let path = folder("each").join("token");
+    let clock = TestClock::default();
+    fs::write(&path, jwt(clock.now() + secs(3600))).unwrap();
+    let (theirs, count) = (path.clone(), Arc::new(AtomicUsize::new(0)));
+    let counted = count.clone();
+    let login = service_fn(move |request: LoginRequest| {
+        counted.fetch_add(1, SeqCst);
+        let mut file = TokenFile::new(&theirs);
+        async move { file.call(request).await }
+    });
+    let refresher = AuthRefresher::builder(login).clock(clock.clone()).jitter(false).build().unwrap();
+    token(&refresher).await;
+    sleep(secs(3000)).await;
+    assert_eq!(count.load(SeqCst), 1);
+    let next = jwt(clock.now() + secs(3600));
+    fs::write(&path, &next).unwrap();
+    sleep(secs(302)).await;
+    assert_eq!(token(&refresher).await, next);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_says_how_long_a_files_token_lives_has_it_refreshed_before() {
+    let path = folder("said").join("token");
+    fs::write(&path, "t1").unwrap();
+    let file = TokenFile::new(&path).check_every(secs(86_400));
+    let login = ServiceBuilder::new().map_response(|token: AccessToken| token.with_expires_in(secs(600))).service(file);
+    let refresher = AuthRefresher::builder(login).jitter(false).build().unwrap();
+    assert_eq!(token(&refresher).await, "t1");
+    fs::write(&path, "t2").unwrap();
+    sleep(secs(500)).await;
+    assert_eq!(token(&refresher).await, "t2");
+}
+
+#[tokio::test]
+async fn logins_that_read_at_once_take_turns() {
+    let path = folder("turns").join("token");
+    fs::write(&path, "abc").unwrap();
+    let login = TokenFile::new(&path);
+    let logins: Vec<_> = (0..20).map(|_| tokio::spawn(log_in(login.clone()))).collect();
+    for login in logins {
+        assert_eq!(login.await.unwrap().unwrap().secret(), "abc");
+    }
+}
+
 /// In the time of the world, since it is of two runtimes; it ends as soon as the token is there.
 #[test]
 fn the_file_is_watched_on_the_runtime_that_goes_on() {
@@ -462,6 +547,8 @@ mod commands {
     async fn what_a_command_has_started_is_not_waited_for() {
         let token = log_in(shell("sleep 5 & echo abc").timeout(secs(3))).await.unwrap();
         assert_eq!(token.secret(), "abc");
+        // Half a line may be half a token.
+        failed(shell("(printf s3cr3t; sleep 5; printf more) & sleep 0").timeout(secs(3)), "its output goes on").await;
     }
 
     /// Runs in the time of the world, since processes do; it ends as soon as the process is gone.

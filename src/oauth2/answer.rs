@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     RefreshToken,
-    error::{Kind, Refusal},
+    error::{Kind, Refusal, is_standard},
 };
 use crate::{
     AccessToken, Expiry,
@@ -43,7 +43,9 @@ pub(super) fn read(received: Received, secrets: &[&str]) -> Answer {
     let refused = |code: Option<&str>, said: Option<&str>| {
         let retry_after = retry_after(&head.headers, server_time.unwrap_or(received.now));
         let said = said.map(shown).unwrap_or_default();
-        Kind::Refused(Refusal { status: head.status, code: code.map(shown), said, retry_after })
+        // A known code is no secret, though a secret may be a part of it.
+        let code = code.map(|code| if is_standard(code) { code.to_owned() } else { shown(code) });
+        Kind::Refused(Refusal { status: head.status, code, said, retry_after })
     };
     let fields = match serde_json::from_slice::<Map<String, Value>>(&body) {
         Ok(fields) => fields,

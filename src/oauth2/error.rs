@@ -64,21 +64,25 @@ pub(super) struct Refusal {
     pub(super) retry_after: Option<Duration>,
 }
 
+/// The codes that a token endpoint may answer: RFC 6749, section 5.2, and RFC 8707, section 2.
+pub(super) fn is_standard(code: &str) -> bool {
+    let codes = [
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+        "invalid_target",
+    ];
+    codes.contains(&code)
+}
+
 impl Refusal {
     /// Whether it lasts until somebody mends it. What is not known may pass.
     fn is_permanent(&self) -> bool {
         let passes = self.status == StatusCode::TOO_MANY_REQUESTS || self.status.is_server_error();
-        let lasts = [
-            "invalid_request",
-            "invalid_client",
-            "invalid_grant",
-            "unauthorized_client",
-            "unsupported_grant_type",
-            "invalid_scope",
-            // RFC 8707, section 2.
-            "invalid_target",
-        ];
-        !passes && self.code.as_deref().is_some_and(|code| lasts.contains(&code))
+        !passes && self.code.as_deref().is_some_and(is_standard)
     }
 }
 

@@ -189,7 +189,9 @@ impl<S: HttpService> Asking<S> {
         let (asked, answer) = self.ask(grant_type, parameters, place, shown).await?;
         if let Some(next) = answer.refresh_token.filter(|next| next != token) {
             rotation.rotate(token, next);
-            rotation.save(store).await.map_err(|kind| OAuth2Error::new(&*asked, kind))?;
+            let saved = rotation.save(store).await;
+            // What is wrong with the answer comes first: the next login begins with saving, and tells of that.
+            return answer.token.and_then(|token| saved.map(|()| token)).map_err(|kind| OAuth2Error::new(asked, kind));
         }
         answer.token.map_err(|kind| OAuth2Error::new(asked, kind))
     }

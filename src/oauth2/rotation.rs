@@ -52,6 +52,8 @@ impl Rotation {
         if !lags {
             (self.newest, self.unsaved) = (None, false);
         }
+        // One that has gone back to a spent token must not be found with it by the next process.
+        self.unsaved |= self.newest.is_some() && self.newest != stored;
         self.save(store).await?;
         self.newest.clone().or(stored).ok_or(Kind::NoRefreshToken)
     }

@@ -56,17 +56,14 @@ impl Lease {
             Expiry::Never => None,
             Expiry::Unknown => schedule.default_lifetime,
         };
-        let refresh = match token.is_watched() {
-            true => None,
-            false => schedule::refresh_age(schedule, lifetime, token.refresh_in(), draw),
-        };
+        let refresh = schedule::refresh_age(schedule, lifetime, token.refresh_in(), draw);
         let expiry = match (token.expiry(), lifetime) {
             (Expiry::In(_), Some(lifetime)) => sent.wall.checked_add(lifetime).map_or(Expiry::Never, Expiry::At),
             (as_said, _) => as_said,
         };
         Self {
             header: Copies::of(token.header_value()),
-            token: token.with_expiry(expiry),
+            token: token.ending(expiry),
             generation,
             sent,
             received: sent,
@@ -108,6 +105,10 @@ impl Lease {
 
     /// How long until the token is to be refreshed; zero if that time has come, `None` if it never does.
     pub(crate) fn until_refresh(&self, now: Moment) -> Option<Duration> {
+        // Its source will tell, and does know its end.
+        if self.token.is_watched() && self.token.expiry() != Expiry::Unknown {
+            return None;
+        }
         self.until(self.refresh, now)
     }
 

@@ -267,6 +267,20 @@ impl WeakAuthRefresher {
         }
     }
 
+    /// Whether the last login failed, and another may do better.
+    #[cfg(feature = "token-file")]
+    pub(crate) fn is_failing(&self) -> bool {
+        self.shared.upgrade().is_some_and(|shared| {
+            let last_error = &shared.status.borrow().last_error;
+            last_error.as_ref().is_some_and(|error| !error.is_permanent())
+        })
+    }
+
+    #[cfg(feature = "token-file")]
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.shared.ptr_eq(&other.shared)
+    }
+
     #[cfg(feature = "token-file")]
     pub(crate) fn is_gone(&self) -> bool {
         self.shared.strong_count() == 0

@@ -139,7 +139,7 @@ impl TokenCommand {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
         let mut process = command.spawn().map_err(|error| format!("it cannot be run: {error}"))?;
         let stdout = process.stdout.take().ok_or("it has no standard output")?;
-        let (mut stdout, mut printed) = (stdout.take(LIMIT as u64 + 1), Vec::new());
+        let (mut stdout, mut printed, mut open) = (stdout.take(LIMIT as u64 + 1), Vec::new(), false);
         let status = {
             let mut reading = pin!(stdout.read_to_end(&mut printed));
             tokio::select! {
@@ -149,13 +149,19 @@ impl TokenCommand {
                 }
                 // What it has started may keep its output open for ever.
                 status = process.wait() => {
-                    let _ = timeout(WAIT_DELAY, reading).await;
+                    match timeout(WAIT_DELAY, reading).await {
+                        Ok(read) => drop(read.map_err(|error| error.to_string())?),
+                        Err(_) => open = true,
+                    }
                     Some(status)
                 }
             }
         };
         if printed.len() > LIMIT {
             return Err(format!("it printed more than {LIMIT} bytes"));
+        }
+        if open && !printed.ends_with(b"\n") {
+            return Err("it has ended, but its output goes on".to_owned());
         }
         let status = match status {
             Some(status) => status,

@@ -6,7 +6,10 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -14,20 +17,23 @@ use std::{
 use tokio::{
     runtime::{self, Handle},
     task::JoinHandle,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tower_service::Service;
 
 use super::text;
 use crate::{AccessToken, LoginError, LoginRequest, WeakAuthRefresher};
 
+/// How long to wait while the file is being read already.
+const TURN: Duration = Duration::from_secs(1);
+
 /// The token in a file that somebody else keeps fresh: a service account's token that Kubernetes projects, or what a sidecar
 /// writes.
 ///
-/// It is read at each login, without the white space around it. From then on, and for as long as the refresher lives, the file
-/// is looked at every 10 seconds, and read when it has changed, be it by a link that points elsewhere; there are no other
-/// refreshes, also while there are no requests. A token that is a JWT is used to its end at most. Reading is done on threads
-/// for blocking work, one at a time.
+/// It is read at each login, without the white space around it. From then on, and for as long as the refresher and this
+/// service live, it is read every 10 seconds too, also while there are no requests, and its token is used when it is another;
+/// there are no refreshes besides. A token that is a JWT is used to its end at most. Reading is done on threads for blocking work,
+/// one at a time. So keep the service in the refresher, rather than making one for each login.
 ///
 /// The writer should replace the file as a whole (write another, rename it): half a token looks like one. While there is
 /// none, reading is a login that fails, with the refresher's pauses between; where the file may come late,
@@ -47,116 +53,137 @@ use crate::{AccessToken, LoginError, LoginRequest, WeakAuthRefresher};
 /// A transient [`LoginError`] that names the file and never what is in it: it is no file, cannot be read, or the last reading
 /// has not ended; it is empty or larger than 64 KiB, or holds something that no header can. Meanwhile the token in use serves on.
 ///
-/// Clones are one login: the file is looked at once for all.
+/// Clones share the looking: there is one task for each refresher.
 #[derive(Clone)]
 pub struct TokenFile {
     file: File,
     interval: Duration,
-    watch: Arc<Mutex<Option<Watch>>>,
+    watches: Arc<Mutex<Vec<Watch>>>,
 }
 
-/// The file, and what was read of it.
 #[derive(Clone)]
 struct File {
     path: Arc<Path>,
-    /// What was read last for a login.
-    used: Arc<Mutex<Option<AccessToken>>>,
     /// Held while it is read: a file system that hangs is to have one thread and no more.
     reading: Arc<tokio::sync::Mutex<()>>,
 }
 
+/// What a refresher has of the file.
+type Used = Arc<Mutex<Option<AccessToken>>>;
+
 impl TokenFile {
     /// The file at this path. Nothing is read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        let file = File { path: path.into().into(), used: Arc::default(), reading: Arc::default() };
-        Self { file, interval: Duration::from_secs(10), watch: Arc::default() }
+        let file = File { path: path.into().into(), reading: Arc::default() };
+        Self { file, interval: Duration::from_secs(10), watches: Arc::default() }
     }
 
-    /// How often the file is looked at; 10 seconds unless said, and no more often than every 10 ms.
+    /// How often the file is read; every 10 seconds unless said, and no more often than every 10 ms.
     #[must_use]
     pub fn check_every(mut self, interval: Duration) -> Self {
         self.interval = interval.max(Duration::from_millis(10));
         self
     }
 
-    /// Looks whether the file changes, for as long as the refresher and this service live. Says whether somebody does.
-    fn watch(&self, refresher: &WeakAuthRefresher) -> bool {
-        let (false, Ok(runtime)) = (refresher.is_gone(), Handle::try_current()) else { return false };
-        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
-        if !watch.as_ref().is_some_and(|watch| watch.runtime == runtime.id() && !watch.task.is_finished()) {
-            let watching = Watching { refresher: refresher.clone(), done: false };
-            let task = runtime.spawn(watching.run(self.file.clone(), self.interval));
-            *watch = Some(Watch { runtime: runtime.id(), task });
-        }
-        true
+    /// Looks whether the file changes, for as long as the refresher and this service live. `None`: there is no refresher.
+    fn watch(&self, refresher: &WeakAuthRefresher) -> Option<(Weak<()>, Used)> {
+        let runtime = Handle::try_current().ok().filter(|_| !refresher.is_gone())?;
+        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.retain(|watch| !watch.refresher.is_gone());
+        let there = watches.iter().position(|watch| watch.refresher.is(refresher));
+        let used = match there.map(|there| watches.swap_remove(there)) {
+            Some(watch) if watch.runtime == runtime.id() && watch.alive.strong_count() > 0 => {
+                let found = (watch.alive.clone(), watch.used.clone());
+                watches.push(watch);
+                return Some(found);
+            }
+            Some(watch) => watch.used.clone(),
+            None => Used::default(),
+        };
+        let (proof, given_up) = (Arc::new(()), Arc::new(AtomicBool::new(false)));
+        let alive = Arc::downgrade(&proof);
+        let watching = Watching { refresher: refresher.clone(), used: used.clone(), given_up: given_up.clone(), proof };
+        let task = runtime.spawn(watching.run(self.file.clone(), self.interval));
+        let (refresher, runtime) = (refresher.clone(), runtime.id());
+        watches.push(Watch { refresher, runtime, alive: alive.clone(), used: used.clone(), given_up, task });
+        Some((alive, used))
     }
 }
 
 /// A task that ends when this is dropped.
 struct Watch {
+    refresher: WeakAuthRefresher,
     runtime: runtime::Id,
+    alive: Weak<()>,
+    used: Used,
+    given_up: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        self.given_up.store(true, Relaxed);
         self.task.abort();
     }
 }
 
-/// The task. If its runtime ends before it, the refresher is to log in where it goes on, which starts another.
+/// The task.
 struct Watching {
     refresher: WeakAuthRefresher,
-    done: bool,
+    used: Used,
+    given_up: Arc<AtomicBool>,
+    /// Tokens are watched as long as this is there.
+    proof: Arc<()>,
 }
 
 impl Watching {
-    async fn run(mut self, file: File, interval: Duration) {
+    async fn run(self, file: File, interval: Duration) {
         loop {
             sleep(interval).await;
             if self.refresher.is_gone() {
-                self.done = true;
                 return;
             }
             // What cannot be read is no news: the token in use serves on.
             let Ok(found) = file.read().await else { continue };
             let is_used = |used: &AccessToken| used.header_value() == found.header_value();
-            // Told again and again, since a login may fail, or have begun before.
-            if !file.used().as_ref().is_some_and(is_used) {
+            let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(is_used);
+            // Told again and again: a login may have begun before, or fail when it has read.
+            if !used || self.refresher.is_failing() {
                 self.refresher.renew();
             }
         }
     }
 }
 
+/// If the runtime ends before it, the refresher is to log in where it goes on, which starts another.
 impl Drop for Watching {
     fn drop(&mut self) {
-        if !self.done {
+        debug_assert_eq!(Arc::strong_count(&self.proof), 1);
+        if !self.given_up.load(Relaxed) {
             self.refresher.renew();
         }
     }
 }
 
 impl File {
-    fn used(&self) -> MutexGuard<'_, Option<AccessToken>> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failed(&self, why: &dyn fmt::Display) -> String {
+        format!("the token file {}: {why}", self.path.display())
     }
 
     async fn read(&self) -> Result<AccessToken, String> {
-        let failed = |why: &dyn fmt::Display| format!("the token file {}: {why}", self.path.display());
-        let runtime = Handle::try_current().map_err(|_| failed(&"there is no tokio runtime to read it on"))?;
-        let alone = self.reading.clone().try_lock_owned();
-        let alone = alone.map_err(|_| failed(&"the last reading has not ended"))?;
+        let runtime = Handle::try_current().map_err(|_| self.failed(&"there is no tokio runtime to read it on"))?;
+        let turn = timeout(TURN, self.reading.clone().lock_owned()).await;
+        let turn = turn.map_err(|_| self.failed(&"the last reading has not ended"))?;
         let path = self.path.clone();
         let read = runtime.spawn_blocking(move || {
-            let _alone = alone;
+            let _turn = turn;
             text_of(&path)
         });
         let text = match read.await {
-            Ok(text) => text.map_err(|error| failed(&error))?,
-            Err(_) => return Err(failed(&"the runtime has ended")),
+            Ok(text) => text.map_err(|error| self.failed(&error))?,
+            Err(_) => return Err(self.failed(&"the runtime has ended")),
         };
-        text::token(&text).map_err(|error| failed(&error))
+        text::token(&text).map_err(|error| self.failed(&error))
     }
 }
 
@@ -181,11 +208,12 @@ impl Service<LoginRequest> for TokenFile {
     }
 
     fn call(&mut self, request: LoginRequest) -> Self::Future {
-        let (watched, file) = (self.watch(request.refresher()), self.file.clone());
+        let (watch, file) = (self.watch(request.refresher()), self.file.clone());
         Box::pin(async move {
             let token = file.read().await.map_err(LoginError::transient)?;
-            *file.used() = Some(token.clone());
-            Ok(if watched { token.watched() } else { token })
+            let Some((alive, used)) = watch else { return Ok(token) };
+            *used.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+            Ok(token.watched_by(alive))
         })
     }
 }
