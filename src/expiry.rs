@@ -71,17 +71,17 @@ impl Expiry {
 fn end_and_lifetime(jwt: &[u8]) -> Option<(SystemTime, Option<Duration>)> {
     let claims = jsonwebtoken::dangerous::insecure_decode_claims::<serde_json::Value>(jwt).ok()?;
     let claim = claims.get("exp")?;
-    let Some(exp) = seconds(claim) else {
+    let Some(exp) = numeric_date(claim) else {
         crate::events::senseless_exp();
         return None;
     };
-    let lifetime = claims.get("iat").and_then(seconds).and_then(|iat| exp.checked_sub(iat));
+    let lifetime = claims.get("iat").and_then(numeric_date).and_then(|iat| exp.checked_sub(iat));
     Some((SystemTime::UNIX_EPOCH + exp, lifetime))
 }
 
 /// A NumericDate (RFC 7519, section 2) that makes sense, as time since the epoch.
 #[cfg(feature = "jwt")]
-fn seconds(claim: &serde_json::Value) -> Option<Duration> {
+fn numeric_date(claim: &serde_json::Value) -> Option<Duration> {
     let seconds = claim.as_f64()?.floor();
     (0.0..=LAST_SECOND).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
 }

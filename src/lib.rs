@@ -60,9 +60,10 @@
 //!
 //! # Guides
 //!
-//! [Which login you have](guides::which_login), [where the layer goes in a stack](guides::placement), [how to write a login service](guides::login_service),
-//! [what happens when the login fails](guides::failures), [how to test](guides::testing),
-//! [how to migrate](guides::migrating) from a mutex and a string, [what is depended on](guides::dependencies).
+//! [Which login you have](guides::which_login), [where the layer goes in a stack](guides::placement),
+//! [how to write a login service](guides::login_service), [what happens when the login fails](guides::failures),
+//! [how to test](guides::testing), [how to migrate](guides::migrating) from a mutex and a string,
+//! [what is depended on](guides::dependencies).
 //!
 //! # Features
 //!
@@ -97,11 +98,11 @@ mod events;
 #[cfg_attr(not(all(feature = "arthur", feature = "oauth2")), allow(dead_code, reason = "each login uses a part"))]
 mod exchange;
 mod expiry;
+#[cfg(any(feature = "oauth2", feature = "token-command"))]
+mod json;
 mod login;
 mod loopback;
 mod refresh;
-#[cfg(any(feature = "oauth2", feature = "token-command"))]
-mod seconds;
 mod token;
 
 #[cfg(feature = "arthur")]

@@ -15,8 +15,8 @@ use crate::{AuthRefresher, Error, refresh::Mark};
 ///
 /// With a token, a call costs one look at the shared cell, one clone of the header value and one insert. From its third call
 /// on a service holds on to the value, and only looks whether it is in use still and its thread is the same; an idle service
-/// lets go of it at its next call, or when it is dropped. Without a token the call waits for a login, and holds none of the inner service's capacity
-/// meanwhile; that is why the inner service must be `Clone`.
+/// lets go of it at its next call, or when it is dropped. Without a token the call waits for a login, and holds none of the
+/// inner service's capacity meanwhile; that is why the inner service must be `Clone`.
 ///
 /// Readiness is the inner service's alone: it never fails for want of a token.
 #[derive(Clone, Debug)]

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     AccessToken, Expiry,
     exchange::{Received, date, excerpt, retry_after},
-    seconds::seconds,
+    json::{mistake, seconds},
 };
 
 /// An answer: the token, or why there is none.
@@ -47,33 +47,28 @@ pub(super) fn read(received: Received, secrets: &[&str]) -> Answer {
         let code = code.map(|code| if is_standard(code) { code.to_owned() } else { shown(code) });
         Kind::Refused(Refusal { status: head.status, code, said, retry_after })
     };
+    // An answer without a code is not the server's own.
+    let foreign = || {
+        let body = String::from_utf8_lossy(&body);
+        refused(None, Some(&*body).filter(|body| !may_hold_token(body)))
+    };
     let fields = match serde_json::from_slice::<Map<String, Value>>(&body) {
         Ok(fields) => fields,
-        Err(_) if !success => {
-            let body = String::from_utf8_lossy(&body);
-            return refused(None, Some(&*body).filter(|body| !may_hold_token(body))).into();
-        }
-        // serde's own error may quote the answer, so only the place is told.
-        Err(error) => {
-            let (line, column) = (error.line(), error.column());
-            return Kind::Malformed(format!("this is not the JSON expected (line {line}, column {column})")).into();
-        }
+        Err(_) if !success => return foreign().into(),
+        Err(error) => return Kind::Malformed(mistake(&error)).into(),
     };
     let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    // Some answer an error with 200.
-    let token = if let Some(code) = text("error") {
-        Err(refused(Some(code), text("error_description")))
-    } else if success {
-        token(&fields, &shown).map(|token| match token.expiry() {
+    let token = match text("error") {
+        // Some answer an error with 200.
+        Some(code) => Err(refused(Some(code), text("error_description"))),
+        None if !success => Err(foreign()),
+        None => token(&fields, &shown).map(|token| match token.expiry() {
             Expiry::Unknown => {
                 let expiry = Expiry::from_jwt(token.secret(), server_time, received.now);
                 token.with_expiry(expiry)
             }
             _ => token,
-        })
-    } else {
-        let body = String::from_utf8_lossy(&body);
-        Err(refused(None, Some(&*body).filter(|body| !may_hold_token(body))))
+        }),
     };
     Answer { refresh_token: text("refresh_token").filter(|_| success).map(RefreshToken::new), token }
 }

@@ -2,8 +2,8 @@
 //!
 //! In reading order: `lease` (with `copies` of its header value) and `schedule` (pure: when a token ends, when to log in);
 //! `holding`, `idle` and `ledger` (what the worker knows and decides); `worker` (the task); `current` (the cell) and `mark`
-//! (how a call tells what was in it); `shared` and `wait` (where callers and worker meet); `status`, `builder`, and the
-//! handle below.
+//! (how a call tells what was in it); `shared` and `wait` (where callers and worker meet); `status`, `builder`, `weak`, and
+//! the handle below.
 
 mod builder;
 mod copies;
@@ -18,15 +18,10 @@ mod schedule;
 mod shared;
 mod status;
 mod wait;
+mod weak;
 mod worker;
 
-use std::{
-    fmt,
-    future::Future,
-    pin::Pin,
-    sync::{Arc, Weak},
-    time::Duration,
-};
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use arc_swap::Guard;
 use tokio::sync::watch;
@@ -38,6 +33,7 @@ pub(crate) use self::worker::detach;
 pub use self::{
     builder::{AuthRefresherBuilder, InvalidSetting, NoTokenPolicy},
     status::{State, Status},
+    weak::WeakAuthRefresher,
 };
 pub(crate) use self::{copies::Group, lease::Lease, mark::Mark};
 use crate::{AccessToken, BoxError, LoginError, LoginRequest, events::Events};
@@ -243,53 +239,7 @@ impl AuthRefresher {
 
     /// A handle that does not count: for a task that has something to tell the refresher, and is not to keep it.
     pub fn downgrade(&self) -> WeakAuthRefresher {
-        WeakAuthRefresher { shared: Arc::downgrade(&self.shared) }
-    }
-}
-
-/// A handle to an [`AuthRefresher`] that keeps neither it nor its worker.
-#[derive(Clone, Default)]
-pub struct WeakAuthRefresher {
-    shared: Weak<Shared>,
-}
-
-impl WeakAuthRefresher {
-    /// A handle that counts; `None` if the last one is gone, or there never was one.
-    pub fn upgrade(&self) -> Option<AuthRefresher> {
-        self.shared.upgrade().map(|shared| AuthRefresher { shared })
-    }
-
-    /// Has the token refreshed soon, and does not wait for it.
-    #[cfg(feature = "token-file")]
-    pub(crate) fn renew(&self) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.demand.send_modify(|demand| demand.forces += 1);
-        }
-    }
-
-    /// Whether the last login failed, and another may do better.
-    #[cfg(feature = "token-file")]
-    pub(crate) fn is_failing(&self) -> bool {
-        self.shared.upgrade().is_some_and(|shared| {
-            let last_error = &shared.status.borrow().last_error;
-            last_error.as_ref().is_some_and(|error| !error.is_permanent())
-        })
-    }
-
-    #[cfg(feature = "token-file")]
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.shared.ptr_eq(&other.shared)
-    }
-
-    #[cfg(feature = "token-file")]
-    pub(crate) fn is_gone(&self) -> bool {
-        self.shared.strong_count() == 0
-    }
-}
-
-impl fmt::Debug for WeakAuthRefresher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WeakAuthRefresher").finish_non_exhaustive()
+        WeakAuthRefresher::new(Arc::downgrade(&self.shared))
     }
 }
 

@@ -140,7 +140,7 @@ impl Worker {
             ledger.begin(&shared.settings.schedule, sent);
             (shared.settings.login_timeout, identity(&shared), asked, sent)
         };
-        let refresher = WeakAuthRefresher { shared: self.line.shared.clone() };
+        let refresher = WeakAuthRefresher::new(self.line.shared.clone());
         let request = LoginRequest { reason, attempt: ledger.attempt(), refresher };
         let mut span = self.events.login_started(&request, ledger.lease().is_some(), sent.monotonic);
         let attempt = span.instrument(LOGGING_IN_FOR.scope(id, caught(login.login(request))));

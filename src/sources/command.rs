@@ -17,7 +17,10 @@ use tokio::{io::AsyncReadExt, process::Command, time::timeout};
 use tower_service::Service;
 
 use super::text;
-use crate::{AccessToken, Expiry, LoginError, LoginRequest, seconds::seconds};
+use crate::{
+    AccessToken, Expiry, LoginError, LoginRequest,
+    json::{mistake, seconds},
+};
 
 const TIMEOUT: Duration = Duration::from_secs(25);
 /// How many bytes a command may print.
@@ -218,11 +221,8 @@ fn read(output: CommandOutput, printed: &[u8]) -> Result<AccessToken, String> {
     }
 }
 
-/// serde's own error may quote what was printed, so only the place is told.
 fn json<'a, T: Deserialize<'a>>(printed: &'a [u8]) -> Result<T, String> {
-    serde_json::from_slice(printed).map_err(|error| {
-        format!("it did not print the JSON expected (line {}, column {})", error.line(), error.column())
-    })
+    serde_json::from_slice(printed).map_err(|error| format!("what it printed: {}", mistake(&error)))
 }
 
 fn at(time: &str) -> Result<Expiry, String> {

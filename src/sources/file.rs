@@ -6,23 +6,16 @@ use std::{
     io::{self, Read},
     path::{Path, PathBuf},
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::{
-    runtime::{self, Handle},
-    task::JoinHandle,
-    time::{sleep, timeout},
-};
+use tokio::{runtime::Handle, sync::Mutex, time::timeout};
 use tower_service::Service;
 
-use super::text;
-use crate::{AccessToken, LoginError, LoginRequest, WeakAuthRefresher};
+use super::{text, watch::Watches};
+use crate::{AccessToken, LoginError, LoginRequest};
 
 /// How long to wait while the file is being read already.
 const TURN: Duration = Duration::from_secs(1);
@@ -51,31 +44,30 @@ const TURN: Duration = Duration::from_secs(1);
 /// # Errors
 ///
 /// A transient [`LoginError`] that names the file and never what is in it: it is no file, cannot be read, or the last reading
-/// has not ended; it is empty or larger than 64 KiB, or holds something that no header can. Meanwhile the token in use serves on.
+/// has not ended; it is empty or larger than 64 KiB, or holds something that no header can. Meanwhile the token in use serves
+/// on.
 ///
 /// Clones share the looking: there is one task for each refresher.
 #[derive(Clone)]
 pub struct TokenFile {
     file: File,
     interval: Duration,
-    watches: Arc<Mutex<Vec<Watch>>>,
+    watches: Watches,
 }
 
+/// The file itself.
 #[derive(Clone)]
-struct File {
+pub(super) struct File {
     path: Arc<Path>,
     /// Held while it is read: a file system that hangs is to have one thread and no more.
-    reading: Arc<tokio::sync::Mutex<()>>,
+    reading: Arc<Mutex<()>>,
 }
-
-/// What a refresher has of the file.
-type Used = Arc<Mutex<Option<AccessToken>>>;
 
 impl TokenFile {
     /// The file at this path. Nothing is read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         let file = File { path: path.into().into(), reading: Arc::default() };
-        Self { file, interval: Duration::from_secs(10), watches: Arc::default() }
+        Self { file, interval: Duration::from_secs(10), watches: Watches::default() }
     }
 
     /// How often the file is read; every 10 seconds unless said, and no more often than every 10 ms.
@@ -84,85 +76,6 @@ impl TokenFile {
         self.interval = interval.max(Duration::from_millis(10));
         self
     }
-
-    /// Looks whether the file changes, for as long as the refresher and this service live. `None`: there is no refresher.
-    fn watch(&self, refresher: &WeakAuthRefresher) -> Option<(Weak<()>, Used)> {
-        let runtime = Handle::try_current().ok().filter(|_| !refresher.is_gone())?;
-        let mut watches = self.watches.lock().unwrap_or_else(PoisonError::into_inner);
-        watches.retain(|watch| !watch.refresher.is_gone());
-        let there = watches.iter().position(|watch| watch.refresher.is(refresher));
-        let used = match there.map(|there| watches.swap_remove(there)) {
-            Some(watch) if watch.runtime == runtime.id() && watch.alive.strong_count() > 0 => {
-                let found = (watch.alive.clone(), watch.used.clone());
-                watches.push(watch);
-                return Some(found);
-            }
-            Some(watch) => watch.used.clone(),
-            None => Used::default(),
-        };
-        let (proof, given_up) = (Arc::new(()), Arc::new(AtomicBool::new(false)));
-        let alive = Arc::downgrade(&proof);
-        let watching = Watching { refresher: refresher.clone(), used: used.clone(), given_up: given_up.clone(), proof };
-        let task = runtime.spawn(watching.run(self.file.clone(), self.interval));
-        let (refresher, runtime) = (refresher.clone(), runtime.id());
-        watches.push(Watch { refresher, runtime, alive: alive.clone(), used: used.clone(), given_up, task });
-        Some((alive, used))
-    }
-}
-
-/// A task that ends when this is dropped.
-struct Watch {
-    refresher: WeakAuthRefresher,
-    runtime: runtime::Id,
-    alive: Weak<()>,
-    used: Used,
-    given_up: Arc<AtomicBool>,
-    task: JoinHandle<()>,
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.given_up.store(true, Relaxed);
-        self.task.abort();
-    }
-}
-
-/// The task.
-struct Watching {
-    refresher: WeakAuthRefresher,
-    used: Used,
-    given_up: Arc<AtomicBool>,
-    /// Tokens are watched as long as this is there.
-    proof: Arc<()>,
-}
-
-impl Watching {
-    async fn run(self, file: File, interval: Duration) {
-        loop {
-            sleep(interval).await;
-            if self.refresher.is_gone() {
-                return;
-            }
-            // What cannot be read is no news: the token in use serves on.
-            let Ok(found) = file.read().await else { continue };
-            let is_used = |used: &AccessToken| used.header_value() == found.header_value();
-            let used = self.used.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(is_used);
-            // Told again and again: a login may have begun before, or fail when it has read.
-            if !used || self.refresher.is_failing() {
-                self.refresher.renew();
-            }
-        }
-    }
-}
-
-/// If the runtime ends before it, the refresher is to log in where it goes on, which starts another.
-impl Drop for Watching {
-    fn drop(&mut self) {
-        debug_assert_eq!(Arc::strong_count(&self.proof), 1);
-        if !self.given_up.load(Relaxed) {
-            self.refresher.renew();
-        }
-    }
 }
 
 impl File {
@@ -170,7 +83,7 @@ impl File {
         format!("the token file {}: {why}", self.path.display())
     }
 
-    async fn read(&self) -> Result<AccessToken, String> {
+    pub(super) async fn read(&self) -> Result<AccessToken, String> {
         let runtime = Handle::try_current().map_err(|_| self.failed(&"there is no tokio runtime to read it on"))?;
         let turn = timeout(TURN, self.reading.clone().lock_owned()).await;
         let turn = turn.map_err(|_| self.failed(&"the last reading has not ended"))?;
@@ -208,12 +121,14 @@ impl Service<LoginRequest> for TokenFile {
     }
 
     fn call(&mut self, request: LoginRequest) -> Self::Future {
-        let (watch, file) = (self.watch(request.refresher()), self.file.clone());
+        let watched = self.watches.watch(request.refresher(), &self.file, self.interval);
+        let file = self.file.clone();
         Box::pin(async move {
             let token = file.read().await.map_err(LoginError::transient)?;
-            let Some((alive, used)) = watch else { return Ok(token) };
-            *used.lock().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
-            Ok(token.watched_by(alive))
+            Ok(match watched {
+                Some(watched) => watched.take(token),
+                None => token,
+            })
         })
     }
 }

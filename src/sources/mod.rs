@@ -19,6 +19,8 @@ mod file;
 mod fixed;
 #[cfg(any(feature = "token-command", feature = "token-file"))]
 mod text;
+#[cfg(feature = "token-file")]
+mod watch;
 
 #[cfg(feature = "token-command")]
 #[cfg_attr(docsrs, doc(cfg(feature = "token-command")))]

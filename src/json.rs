@@ -1,4 +1,4 @@
-//! Counts of seconds as JSON has them.
+//! What is read of JSON that others write.
 
 use std::time::Duration;
 
@@ -18,4 +18,9 @@ pub(crate) fn seconds(value: &Value) -> Option<Duration> {
         }
         _ => None,
     }
+}
+
+/// What is wrong with it. serde's own error may quote what was read, so only the place is told.
+pub(crate) fn mistake(error: &serde_json::Error) -> String {
+    format!("this is not the JSON expected (line {}, column {})", error.line(), error.column())
 }
