@@ -17,9 +17,6 @@ use tower_service::Service;
 use super::{InvalidKey, SigningKey};
 use crate::{AccessToken, Clock, Expiry, LoginError, LoginRequest, SystemClock};
 
-/// How long a client's assertion is good for.
-pub(super) const LIFETIME: Duration = Duration::from_secs(60);
-
 /// A login service that signs a JWT of its own at each login: for [`Grant::jwt_bearer`](super::Grant::jwt_bearer), or as the
 /// token itself where an API takes it so.
 ///

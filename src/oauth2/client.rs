@@ -1,26 +1,31 @@
 //! [`Client`]: who asks for tokens, and how it says so.
 
-use std::fmt;
+use std::{fmt, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use http::HeaderValue;
 use url::form_urlencoded::byte_serialize;
 use zeroize::Zeroizing;
 
-use super::{SigningKey, form::Form};
+use super::{InvalidKey, SignedJwt, SigningKey, error::Kind, form::Form};
+use crate::Clock;
+
+const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// How long an assertion is good for.
+const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
 
 /// A client that is registered at the authorization server (RFC 6749, section 2), and how it authenticates.
 ///
 /// The constructors have the names of the registered methods (RFC 8414, section 2: `token_endpoint_auth_method`).
 #[derive(Clone)]
 pub struct Client {
-    pub(super) id: String,
-    pub(super) method: Method,
-    pub(super) assertion_audience: Option<String>,
+    id: String,
+    method: Method,
+    assertion_audience: Option<String>,
 }
 
 #[derive(Clone)]
-pub(super) enum Method {
+enum Method {
     None,
     Basic(Zeroizing<String>),
     Post(Zeroizing<String>),
@@ -73,15 +78,28 @@ impl Client {
         }
     }
 
-    /// The header or the parameters that do not depend on time.
-    pub(super) fn authenticate(&self, form: &mut Form) -> Option<HeaderValue> {
+    /// Says who it is, in the form or in the header that this returns. `audience` is whom an assertion is for unless said.
+    pub(super) fn authenticate(
+        &self,
+        form: &mut Form,
+        audience: &str,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Option<HeaderValue>, Kind> {
         match &self.method {
-            Method::Basic(secret) => return basic(&self.id, secret),
+            Method::Basic(secret) => return basic(&self.id, secret).map(Some).ok_or(Kind::Secret),
             Method::Post(secret) => form.push("client_secret", secret),
-            Method::None | Method::Assertion(_) => {}
+            Method::Assertion(key) => {
+                let audience = self.assertion_audience.as_deref().unwrap_or(audience);
+                let jwt = SignedJwt::new(key.clone(), &*self.id, &*self.id, audience).lifetime(ASSERTION_LIFETIME);
+                let signed = jwt.on(clock.clone()).sign();
+                let (jwt, _) = signed.ok_or_else(|| Kind::Signing(InvalidKey::did_not_sign()))?;
+                form.push("client_assertion_type", JWT_BEARER);
+                form.push("client_assertion", &jwt);
+            }
+            Method::None => {}
         }
         form.push("client_id", &self.id);
-        None
+        Ok(None)
     }
 }
 

@@ -12,7 +12,10 @@ use super::{
     error::{Kind, Refusal},
     server::{Place, check, metadata_urls},
 };
-use crate::exchange::{AGENT, Exchange, HttpService, JSON, date, excerpt, retry_after};
+use crate::{
+    exchange::{AGENT, Exchange, HttpService, JSON, date, excerpt, retry_after},
+    json::mistake,
+};
 
 /// Where to ask, and whom assertions are for.
 #[derive(Clone)]
@@ -21,16 +24,39 @@ pub(super) struct Found {
     pub(super) audience: String,
 }
 
+/// What is known of where to ask.
+#[derive(Default)]
+pub(super) struct Discovery {
+    found: Option<Found>,
+    /// Whether to look again.
+    pub(super) doubtful: bool,
+}
+
+impl Discovery {
+    /// Where to ask. What was found once is better than nothing.
+    pub(super) async fn find<S: HttpService>(
+        &mut self,
+        server: &AuthorizationServer,
+        exchange: Exchange<S>,
+    ) -> Result<Found, OAuth2Error> {
+        if let Some(found) = self.found.as_ref().filter(|_| !self.doubtful) {
+            return Ok(found.clone());
+        }
+        match (discover(server, exchange).await, &self.found) {
+            (Ok(found), _) => Ok(self.found.insert(found).clone()),
+            (Err(_), Some(found)) => Ok(found.clone()),
+            (Err(error), None) => Err(error),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 struct Metadata {
     issuer: String,
     token_endpoint: Option<String>,
 }
 
-pub(super) async fn find<S: HttpService>(
-    server: &AuthorizationServer,
-    exchange: Exchange<S>,
-) -> Result<Found, OAuth2Error> {
+async fn discover<S: HttpService>(server: &AuthorizationServer, exchange: Exchange<S>) -> Result<Found, OAuth2Error> {
     let issuer = match &server.place {
         Place::TokenEndpoint(endpoint) => {
             return Ok(Found { endpoint: endpoint.clone(), audience: endpoint.to_string() });
@@ -48,11 +74,7 @@ pub(super) async fn find<S: HttpService>(
             let body = received.body.map_err(|broken| failed(Kind::Broken(broken)))?;
             match serde_json::from_slice(&body) {
                 Ok(metadata) => return read(server, issuer, metadata).map_err(|why| failed(Kind::Metadata(why))),
-                Err(error) => {
-                    let (line, column) = (error.line(), error.column());
-                    let why = format!("this is not the JSON expected (line {line}, column {column})");
-                    last = failed(Kind::Metadata(why));
-                }
+                Err(error) => last = failed(Kind::Metadata(mistake(&error))),
             }
         } else if status.is_redirection() {
             last = failed(Kind::Redirect(status));

@@ -19,11 +19,9 @@ use tower_service::Service;
 use zeroize::Zeroizing;
 
 use super::{
-    AuthorizationServer, Client, Grant, InvalidKey, OAuth2Error, RefreshToken, RefreshTokenStore, SignedJwt,
+    AuthorizationServer, Client, Grant, OAuth2Error, RefreshToken, RefreshTokenStore,
     answer::{self, Answer},
-    assertion,
-    client::Method,
-    discovery::{self, Found},
+    discovery::{Discovery, Found},
     error::Kind,
     form::Form,
     grant,
@@ -38,7 +36,6 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
-const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 /// A login service that asks an OAuth 2 authorization server for tokens; see the [module](super).
 ///
@@ -64,22 +61,14 @@ pub struct OAuth2Login<S> {
 /// What changes from login to login.
 struct State {
     grant: Grant,
-    place: Place,
+    discovery: Discovery,
     rotation: Rotation,
-}
-
-/// What is known of where to ask.
-#[derive(Default)]
-struct Place {
-    found: Option<Found>,
-    /// Whether to look again.
-    doubtful: bool,
 }
 
 impl<S> OAuth2Login<S> {
     /// Logs in at `server` as `client`, by `grant`.
     pub fn new(http: S, server: AuthorizationServer, client: Client, grant: Grant) -> Self {
-        let state = State { grant, place: Place::default(), rotation: Rotation::default() };
+        let state = State { grant, discovery: Discovery::default(), rotation: Rotation::default() };
         let mut exchange = Exchange::new(http);
         exchange.timeout = TIMEOUT;
         Self { exchange, server, client, state: Arc::new(Mutex::new(state)) }
@@ -149,7 +138,7 @@ struct Asking<S> {
 
 impl<S: HttpService> Asking<S> {
     async fn log_in(&mut self, state: &mut State, request: LoginRequest) -> Result<AccessToken, OAuth2Error> {
-        let State { grant, place, .. } = state;
+        let State { grant, discovery, .. } = state;
         let grant_type = grant.kind.grant_type();
         let (name, assertion) = match &mut grant.kind {
             grant::Kind::TokenExchange(subject) => ("subject_token", Some(subject.login(request).await)),
@@ -158,7 +147,7 @@ impl<S: HttpService> Asking<S> {
         };
         let assertion = assertion.transpose().map_err(|error| OAuth2Error::new(grant_type, Kind::Assertion(error)))?;
         let shown = assertion.as_ref().map(|token| (name, token.secret()));
-        let (asked, answer) = self.ask(grant_type, &grant.parameters, place, shown).await?;
+        let (asked, answer) = self.ask(grant_type, &grant.parameters, discovery, shown).await?;
         answer.token.map_err(|kind| OAuth2Error::new(asked, kind))
     }
 
@@ -183,17 +172,20 @@ impl<S: HttpService> Asking<S> {
         store: &InTime<'_>,
         token: &RefreshToken,
     ) -> Result<AccessToken, OAuth2Error> {
-        let State { grant, place, rotation } = state;
+        let State { grant, discovery, rotation } = state;
         let (grant_type, parameters) = (grant.kind.grant_type(), &*grant.parameters);
         let shown = Some(("refresh_token", token.secret()));
-        let (asked, answer) = self.ask(grant_type, parameters, place, shown).await?;
-        if let Some(next) = answer.refresh_token.filter(|next| next != token) {
-            rotation.rotate(token, next);
-            let saved = rotation.save(store).await;
-            // What is wrong with the answer comes first: the next login begins with saving, and tells of that.
-            return answer.token.and_then(|token| saved.map(|()| token)).map_err(|kind| OAuth2Error::new(asked, kind));
-        }
-        answer.token.map_err(|kind| OAuth2Error::new(asked, kind))
+        let (asked, answer) = self.ask(grant_type, parameters, discovery, shown).await?;
+        let saved = match answer.refresh_token.filter(|next| next != token) {
+            Some(next) => {
+                rotation.rotate(token, next);
+                rotation.save(store).await
+            }
+            None => Ok(()),
+        };
+        // What is wrong with the answer comes first: the next login begins with saving, and tells of that.
+        let granted = answer.token.and_then(|granted| saved.map(|()| granted));
+        granted.map_err(|kind| OAuth2Error::new(asked, kind))
     }
 
     /// Asks for a token, with what there is to show for it. Says what was asked.
@@ -201,10 +193,10 @@ impl<S: HttpService> Asking<S> {
         &mut self,
         grant_type: &str,
         parameters: &[(String, Zeroizing<String>)],
-        place: &mut Place,
+        discovery: &mut Discovery,
         shown: Option<(&str, &str)>,
     ) -> Result<(String, Answer), OAuth2Error> {
-        let Found { endpoint, audience } = self.find(place).await?;
+        let Found { endpoint, audience } = discovery.find(&self.server, self.exchange.clone()).await?;
         let asked = format!("POST {}{}", server::origin(&endpoint), endpoint.path());
         let mut form = Form::default();
         for (name, value) in parameters {
@@ -214,19 +206,10 @@ impl<S: HttpService> Asking<S> {
         if let Some((name, value)) = shown {
             form.push(name, value);
         }
-        let authorization = self.client.authenticate(&mut form);
-        if matches!(self.client.method, Method::Basic(_)) && authorization.is_none() {
-            return Err(OAuth2Error::new(asked, Kind::Secret));
-        }
-        if let Method::Assertion(key) = &self.client.method {
-            let (id, audience) = (&self.client.id, self.client.assertion_audience.as_ref().unwrap_or(&audience));
-            let jwt = SignedJwt::new(key.clone(), id, id, audience).lifetime(assertion::LIFETIME);
-            let Some((jwt, _)) = jwt.on(self.exchange.clock.clone()).sign() else {
-                return Err(OAuth2Error::new(asked, Kind::Signing(InvalidKey::did_not_sign())));
-            };
-            form.push("client_assertion_type", JWT_BEARER);
-            form.push("client_assertion", &jwt);
-        }
+        let authorization = match self.client.authenticate(&mut form, &audience, &self.exchange.clock) {
+            Ok(authorization) => authorization,
+            Err(kind) => return Err(OAuth2Error::new(asked, kind)),
+        };
         // A server may repeat the header as it came.
         let basic = authorization.as_ref().and_then(|value| value.to_str().ok()?.strip_prefix("Basic "));
         let basic = basic.map(str::to_owned);
@@ -237,20 +220,8 @@ impl<S: HttpService> Asking<S> {
             Ok(received) => answer::read(received, &secrets),
             Err(broken) => Kind::Broken(broken).into(),
         };
-        place.doubtful = answer.token.as_ref().is_err_and(Kind::is_lost);
+        discovery.doubtful = answer.token.as_ref().is_err_and(Kind::is_lost);
         Ok((asked, answer))
-    }
-
-    /// Where to ask. What was found once is better than nothing.
-    async fn find(&mut self, place: &mut Place) -> Result<Found, OAuth2Error> {
-        if let Some(found) = place.found.as_ref().filter(|_| !place.doubtful) {
-            return Ok(found.clone());
-        }
-        match (discovery::find(&self.server, self.exchange.clone()).await, &place.found) {
-            (Ok(found), _) => Ok(place.found.insert(found).clone()),
-            (Err(_), Some(found)) => Ok(found.clone()),
-            (Err(error), None) => Err(error),
-        }
     }
 }
 

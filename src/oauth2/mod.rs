@@ -49,6 +49,9 @@
 //!
 //! Redirects within the origin may be followed by the HTTP service beneath.
 
+// In reading order: `server`, `client` (with `signing_key` and `assertion`) and `grant` (with `refresh_token`) are what a user
+// says; `form` is what is sent and `answer` what comes; `discovery` and `rotation` are what a login remembers; `login` is the
+// flow.
 mod answer;
 mod assertion;
 mod client;
