@@ -8,7 +8,7 @@ use std::{env, hint::black_box};
 use common::{HandWritten, Inner, Requests, call, refresher, secret};
 use http::{HeaderValue, Request, Response};
 use tower::{Layer, Service};
-use tower_auth_refresh::{AuthRefreshLayer, NeverRejected, ReplayClone};
+use tower_auth_refresh::{AuthRefreshLayer, NeverReject, ReplayClone};
 use tower_http::auth::AddAuthorizationLayer;
 
 /// What all cases have in common beside the layer, kept out of the way of the optimizer.
@@ -36,7 +36,7 @@ fn main() {
         "hand-written" => run(HandWritten { inner: Inner, value: header() }, calls),
         "add-authorization" => run(AddAuthorizationLayer::bearer(&secret()).layer(Inner), calls),
         "ours" => run(layer.layer(Inner), calls),
-        "ours, no rejections" => run(layer.reject_on(NeverRejected).layer(Inner), calls),
+        "ours, no rejections" => run(layer.reject_on(NeverReject).layer(Inner), calls),
         "ours, replay" => run(layer.replay(ReplayClone).layer(Inner), calls),
         "ours, origins" => run(layer.allow_origin("https://api.example.com").unwrap().layer(Inner), calls),
         _ => panic!("no such case"),

@@ -25,7 +25,7 @@ use common::{
 use http::{HeaderValue, Request, Response};
 use tokio::{runtime::Runtime, sync::Notify, task::JoinSet};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_auth_refresh::{AccessToken, AuthRefreshLayer, AuthRefresher, LoginRequest, NeverRejected, ReplayClone};
+use tower_auth_refresh::{AccessToken, AuthRefreshLayer, AuthRefresher, LoginRequest, NeverReject, ReplayClone};
 use tower_http::auth::AddAuthorizationLayer;
 
 fn main() {
@@ -70,7 +70,7 @@ fn one_thread(rounds: usize, calls: u32) {
     let fixed = AddAuthorizationLayer::bearer(&secret()).layer(Inner);
     let value = HeaderValue::try_from(format!("Bearer {}", secret())).unwrap();
     let ours = layer.layer(Inner);
-    let no_rejections = layer.clone().reject_on(NeverRejected);
+    let no_rejections = layer.clone().reject_on(NeverReject);
     let replay = layer.clone().replay(ReplayClone);
     let origins = layer.clone().allow_origin("https://api.example.com").unwrap();
     let mut cases = vec![

@@ -27,7 +27,9 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{BoxError, ServiceBuilder};
-use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, BufferedBody, GrpcUnauthenticated, ReplayBuffered};
+use tower_auth_refresh::{
+    AuthRefreshLayer, AuthRefresher, BufferedBody, GrpcUnauthenticatedAsRejection, ReplayBuffered,
+};
 
 #[path = "issuer/mod.rs"]
 mod issuer;
@@ -54,7 +56,7 @@ pub async fn run(lasting: Duration) -> Result<(Outcome, u32), BoxError> {
     let refresher = AuthRefresher::new(issuer.login());
     let channel = Channel::from_shared(origin.clone())?.connect().await?;
     let service = ServiceBuilder::new()
-        .layer(AuthRefreshLayer::new(refresher).reject_on(GrpcUnauthenticated).replay(ReplayBuffered::new()))
+        .layer(AuthRefreshLayer::new(refresher).reject_on(GrpcUnauthenticatedAsRejection).replay(ReplayBuffered::new()))
         .map_request(|request: Request<BufferedBody<Body>>| request.map(Body::new))
         .service(channel);
     // With the origin, so that the layer sees where the token goes.

@@ -1,20 +1,41 @@
-//! The wall clock, as an argument.
+//! [`Clock`], the wall clock as an argument, and [`Timestamp`], one reading of both clocks.
 
-use std::{fmt::Debug, sync::Arc, time::SystemTime};
+use std::{
+    fmt::Debug,
+    sync::{Arc, LazyLock},
+    time::{Duration, SystemTime},
+};
 
-/// Tells the time of day.
+use tokio::time::Instant;
+
+/// Reads the wall clock.
 ///
-/// The [worker](crate::AuthRefresher) compares this clock with tokio's monotonic one, since either can stand still or
-/// jump on its own. Give a clock of your own to
-/// [`AuthRefresherBuilder::clock`](crate::AuthRefresherBuilder::clock) where tests must steer it.
+/// An [`AuthRefresher`](crate::AuthRefresher) compares this clock with tokio's monotonic clock, because either can stand
+/// still or jump on its own. Pass your own clock to
+/// [`AuthRefresherBuilder::clock`](crate::AuthRefresherBuilder::clock) where a test has to control the time.
 ///
-/// Requests never read a clock.
+/// A request that finds a token never reads the wall clock.
+///
+/// ```
+/// use std::time::SystemTime;
+/// use tower_auth_refresh::{Clock, SystemClock};
+///
+/// #[derive(Debug)]
+/// struct OneHourAhead;
+///
+/// impl Clock for OneHourAhead {
+///     fn now(&self) -> SystemTime {
+///         SystemClock.now() + std::time::Duration::from_secs(3600)
+///     }
+/// }
+/// assert!(OneHourAhead.now() > SystemClock.now());
+/// ```
 pub trait Clock: Debug + Send + Sync + 'static {
-    /// The time of day now.
+    /// Returns the current time.
     fn now(&self) -> SystemTime;
 }
 
-/// The operating system's clock, the default.
+/// The operating system's clock. The default.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -27,5 +48,51 @@ impl Clock for SystemClock {
 impl<C: Clock + ?Sized> Clock for Arc<C> {
     fn now(&self) -> SystemTime {
         (**self).now()
+    }
+}
+
+/// Returns the one shared [`SystemClock`], so that all refreshers with the default clock can share one watcher of it.
+pub(crate) fn system_clock() -> Arc<dyn Clock> {
+    static SYSTEM: LazyLock<Arc<dyn Clock>> = LazyLock::new(|| Arc::new(SystemClock));
+    SYSTEM.clone()
+}
+
+/// One reading of both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timestamp {
+    pub(crate) wall: SystemTime,
+    pub(crate) monotonic: Instant,
+}
+
+impl Timestamp {
+    /// Reads both clocks. `clock` is user code: no lock may be held.
+    pub(crate) fn now(clock: &dyn Clock) -> Self {
+        Self { wall: clock.now(), monotonic: Instant::now() }
+    }
+
+    /// Returns how long before `now` this reading was made, by the clock that shows more.
+    ///
+    /// The monotonic clock stands still while a machine is suspended, and the wall clock can be set back.
+    pub(crate) fn elapsed_at(self, now: Timestamp) -> Duration {
+        let wall = now.wall.duration_since(self.wall).unwrap_or_default();
+        wall.max(now.monotonic.saturating_duration_since(self.monotonic))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elapsed_is_by_the_clock_that_shows_more() {
+        let start = Timestamp { wall: SystemTime::UNIX_EPOCH + Duration::from_secs(10_000), monotonic: Instant::now() };
+        for (wall, monotonic, elapsed) in [(10, 10, 10), (18_000, 0, 18_000), (0, 7, 7), (-3600, 7, 7), (7, 0, 7)] {
+            let distance = Duration::from_secs(i64::unsigned_abs(wall));
+            let wall_time = if wall < 0 { start.wall - distance } else { start.wall + distance };
+            let now = Timestamp { wall: wall_time, monotonic: start.monotonic + Duration::from_secs(monotonic) };
+            assert_eq!(start.elapsed_at(now), Duration::from_secs(elapsed), "{wall} {monotonic}");
+        }
+        let later = Timestamp { monotonic: start.monotonic + Duration::from_secs(5), ..start };
+        assert_eq!(later.elapsed_at(start), Duration::ZERO);
     }
 }

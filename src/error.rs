@@ -1,50 +1,11 @@
-//! What a call can fail with.
+//! [`BoxError`], and the walk through an error's causes.
 
-use std::fmt;
+use std::{error::Error, iter::successors};
 
-use crate::{LoginError, authorize::UnsafeDestination};
+/// A boxed error, as in tower.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Any error, boxed, as tower has it.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-/// Why a call of [`AuthRefresh`](crate::AuthRefresh) failed.
-///
-/// It converts into [`BoxError`], so that tower's layers can stand above it; [`Error::Inner`] then becomes the inner
-/// service's own error again, as if there were no layer. (It does not implement [`std::error::Error`]: a type
-/// that did could not convert where the inner error is a `BoxError`, as it is above tower's `Buffer` or `Timeout`.)
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Error<E> {
-    /// There is no token, and this is why. The request was not sent.
-    Login(LoginError),
-    /// The token may not go where the request goes. The request was not sent.
-    Refused(UnsafeDestination),
-    /// The inner service failed.
-    Inner(E),
-}
-
-impl<E: fmt::Display> fmt::Display for Error<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Login(error) => error.fmt(f),
-            Self::Refused(error) => error.fmt(f),
-            Self::Inner(error) => error.fmt(f),
-        }
-    }
-}
-
-impl<E: Into<BoxError>> From<Error<E>> for BoxError {
-    fn from(error: Error<E>) -> Self {
-        match error {
-            Error::Login(error) => error.into(),
-            Error::Refused(error) => error.into(),
-            Error::Inner(error) => error.into(),
-        }
-    }
-}
-
-impl<E: Into<BoxError>> From<Error<E>> for Box<dyn std::error::Error> {
-    fn from(error: Error<E>) -> Self {
-        BoxError::from(error)
-    }
+/// Returns an error and its causes, outermost first.
+pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |error| (*error).source())
 }

@@ -93,16 +93,19 @@
 mod authorize;
 mod clock;
 mod error;
-mod events;
 #[cfg(feature = "_exchange")]
 #[cfg_attr(not(all(feature = "arthur", feature = "oauth2")), allow(dead_code, reason = "each login uses a part"))]
 mod exchange;
 mod expiry;
 #[cfg(any(feature = "oauth2", feature = "token-command"))]
 mod json;
+#[cfg(feature = "jwt")]
+mod jwt;
 mod login;
 mod loopback;
+mod panic;
 mod refresh;
+mod telemetry;
 mod token;
 
 #[cfg(feature = "arthur")]
@@ -124,18 +127,20 @@ pub mod sources;
 pub mod test_util;
 
 pub use authorize::{
-    AuthRefresh, AuthRefreshLayer, ClassifyRejection, GrpcUnauthenticated, InvalidOrigin, MinTokenLife, NeverRejected,
-    NeverReplay, ReplayClone, ReplayPolicy, ResponseFuture, TokenInfo, Unauthorized, UnsafeDestination,
+    AuthRefresh, AuthRefreshLayer, ClassifyRejection, DestinationPolicy, Error, GrpcUnauthenticatedAsRejection,
+    InvalidOrigin, NeverReject, NeverReplay, ReplayClone, ReplayPolicy, ResponseFuture, TokenInfo, TokenValidFor,
+    UnauthorizedAsRejection, UnsafeDestination,
 };
 #[cfg(feature = "replay-buffered")]
 #[cfg_attr(docsrs, doc(cfg(feature = "replay-buffered")))]
 pub use authorize::{BufferedBody, ReplayBuffered};
 pub use clock::{Clock, SystemClock};
-pub use error::{BoxError, Error};
+pub use error::BoxError;
 pub use expiry::Expiry;
 pub use login::{LoginError, LoginReason, LoginRequest};
 pub use refresh::{
-    AuthRefresher, AuthRefresherBuilder, InvalidSetting, NoTokenPolicy, Refreshed, State, Status, WeakAuthRefresher,
+    AuthRefresher, AuthRefresherBuilder, InvalidSetting, NoTokenPolicy, Refreshed, State, Status, StatusClosed,
+    StatusReceiver, WeakAuthRefresher,
 };
 pub use token::{AccessToken, InvalidToken};
 

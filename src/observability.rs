@@ -18,7 +18,7 @@
 //! | `auth_refresh_rejections_total` | counter | `effect` | responses that rejected the token |
 //! | `auth_refresh_replays_total` | counter | | requests that were sent once more with a newer token |
 //! | `auth_refresh_waiting_requests` | gauge | | calls that wait for a token now, those of [`token`](crate::AuthRefresher::token) and its like too |
-//! | `auth_refresh_requests_refused_total` | counter | `reason` | requests that were not sent |
+//! | `auth_refresh_requests_not_sent_total` | counter | `reason` | requests that were not sent |
 //!
 //! - `outcome`: `success`; `failure_transient` and `failure_permanent`, as [`LoginError`](crate::LoginError) has it;
 //!   `superseded`, it was begun before the token was rejected, and is not used; `abandoned`, it was dropped with the last
@@ -50,7 +50,7 @@
 //! increase(auth_refresh_logins_total{outcome="failure_permanent"}[10m]) > 0
 //!
 //! # Requests are not sent.
-//! sum by (refresher, reason) (rate(auth_refresh_requests_refused_total[5m])) > 0
+//! sum by (refresher, reason) (rate(auth_refresh_requests_not_sent_total[5m])) > 0
 //!
 //! # The API rejects tokens that should be good.
 //! sum without (effect) (rate(auth_refresh_rejections_total{effect!="newer_token"}[10m])) > 0   for: 10m

@@ -128,11 +128,11 @@
 //! // Refreshes fail since minute 55. The token in use serves to its end.
 //! sleep(minutes(59)).await;
 //! assert_eq!(refresher.token().await?.secret(), "of-minute-0");
-//! assert!(refresher.status().failures > 0);
+//! assert!(refresher.status().consecutive_failures > 0);
 //!
 //! // Then there is none, and the error says why.
 //! sleep(minutes(2)).await;
-//! assert_eq!(refresher.status().state, State::Failing);
+//! assert_eq!(refresher.status().state, State::Failed);
 //! assert!(refresher.token().await.is_err());
 //!
 //! // The outage ends at minute 70; the next login comes within a minute.

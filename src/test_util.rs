@@ -80,7 +80,10 @@ use crate::{
 pub fn fixed(secret: impl AsRef<[u8]>) -> Result<AuthRefreshLayer, InvalidToken> {
     let token = AccessToken::bearer(secret)?.with_expiry(Expiry::Never);
     let login = StaticToken::new(token.clone());
-    let refresher = AuthRefresher::builder(login).seed(token).rejections(0, Duration::from_secs(60)).build_unchecked();
+    let refresher = AuthRefresher::builder(login)
+        .initial_token(token)
+        .rejection_limit(0, Duration::from_secs(60))
+        .build_unchecked();
     Ok(AuthRefreshLayer::new(refresher))
 }
 
@@ -111,7 +114,7 @@ impl Logins {
         F: Fn(usize) -> R + Send + 'static,
         R: Future<Output = Result<AccessToken, BoxError>> + Send + 'static,
     {
-        AuthRefresher::builder(self.service(answer)).jitter(false).random(|| 0).clock(TestClock::default())
+        AuthRefresher::builder(self.service(answer)).jitter(false).rng(|| 0).clock(TestClock::default())
     }
 
     /// The same, built.

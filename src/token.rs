@@ -1,17 +1,24 @@
-//! [`AccessToken`]: the secret, rendered once into a header value, and when it ends.
+//! [`AccessToken`]: the secret, rendered once into a header value, and its expiry.
 
-use std::{fmt, sync::Weak, time::Duration};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use http::HeaderValue;
 
-use crate::Expiry;
+use crate::expiry::Expiry;
 
 const BEARER: &str = "Bearer ";
 
 /// An access token as a login service returns it: the value of the `Authorization` header and its [`Expiry`].
 ///
-/// The header value is rendered once and marked [sensitive](HeaderValue::set_sensitive); cloning a token shares its
-/// bytes. `Debug` shows the expiry only.
+/// The header value is rendered once and marked [sensitive](HeaderValue::set_sensitive). Clones share its bytes. `Debug`
+/// shows the expiry only.
 ///
 /// ```
 /// use std::time::Duration;
@@ -29,24 +36,25 @@ pub struct AccessToken {
     scheme_len: usize,
     expiry: Expiry,
     refresh_in: Option<Duration>,
-    /// Alive as long as somebody watches its source.
-    watch: Option<Weak<()>>,
+    has_unknown_age: bool,
+    /// Set while the token's source reports the next token by itself.
+    notifier: Option<Arc<AtomicBool>>,
 }
 
 impl AccessToken {
-    /// A bearer token, sent as `Bearer <secret>` (RFC 6750, section 2.1).
+    /// Creates a bearer token, sent as `Bearer <secret>` (RFC 6750, section 2.1).
     ///
     /// # Errors
     ///
-    /// The secret is empty, or holds a byte other than visible ASCII. (RFC 6750 allows fewer characters still, but
-    /// issuers are known to use more.)
+    /// The secret is empty, or contains a byte other than visible ASCII. RFC 6750 allows fewer characters, but issuers are
+    /// known to use more.
     pub fn bearer(secret: impl AsRef<[u8]>) -> Result<Self, InvalidToken> {
         let secret = secret.as_ref();
         check(secret, |byte| byte.is_ascii_graphic())?;
         Self::render(BEARER, secret)
     }
 
-    /// A token that is the whole header value, without a scheme before it.
+    /// Creates a token that is the whole header value, without a scheme before it.
     ///
     /// ```
     /// # use tower_auth_refresh::AccessToken;
@@ -57,90 +65,116 @@ impl AccessToken {
     ///
     /// # Errors
     ///
-    /// The value is empty, begins or ends with a space, or holds a byte other than visible ASCII and space.
+    /// The value is empty, starts or ends with a space, or contains a byte other than visible ASCII and space.
     pub fn raw(value: impl AsRef<[u8]>) -> Result<Self, InvalidToken> {
         let value = value.as_ref();
         let last = value.len().saturating_sub(1);
         check(value, |byte| byte.is_ascii_graphic() || byte == b' ')?;
         match value.iter().enumerate().find(|&(at, byte)| *byte == b' ' && (at == 0 || at == last)) {
-            Some((at, _)) => Err(InvalidToken(Trouble::Byte { at })),
+            Some((at, _)) => Err(InvalidToken(Reason::Byte { at })),
             None => Self::render("", value),
         }
     }
 
     fn render(scheme: &str, secret: &[u8]) -> Result<Self, InvalidToken> {
         let value = [scheme.as_bytes(), secret].concat();
-        let mut value = HeaderValue::try_from(value).map_err(|_| InvalidToken(Trouble::Header))?;
+        let mut value = HeaderValue::try_from(value).map_err(|_| InvalidToken(Reason::Header))?;
         value.set_sensitive(true);
-        // The first clone is what makes the bytes shared; better now than in a request.
+        // The first clone makes the bytes shared. That cost belongs here and not in a request.
         drop(value.clone());
-        Ok(Self { value, scheme_len: scheme.len(), expiry: Expiry::Unknown, refresh_in: None, watch: None })
+        Ok(Self {
+            value,
+            scheme_len: scheme.len(),
+            expiry: Expiry::Unknown,
+            refresh_in: None,
+            has_unknown_age: false,
+            notifier: None,
+        })
     }
 
-    /// Says when the token ends; [`Expiry::Unknown`] unless said.
+    /// Sets when the token expires. Defaults to [`Expiry::Unknown`].
     #[must_use]
     pub fn with_expiry(mut self, expiry: Expiry) -> Self {
         self.expiry = expiry;
-        // Whoever knows better of its life does not rely on the source.
-        self.watch = None;
+        // An explicit expiry replaces the source's knowledge.
+        self.notifier = None;
         self
     }
 
-    /// Says how long the token lives, counted from when its login was sent: `expires_in` of RFC 6749, section 5.1.
+    /// Sets the token's lifetime, counted from when the login was sent: `expires_in` of RFC 6749, section 5.1.
     #[must_use]
     pub fn with_expires_in(self, lifetime: Duration) -> Self {
         self.with_expiry(Expiry::In(lifetime))
     }
 
-    /// Passes on the issuer's hint of when to refresh, counted from when the login was sent (`refresh_in`).
+    /// Sets the issuer's hint when to refresh, counted from when the login was sent (`refresh_in`). Defaults to no hint.
     ///
-    /// It takes the place of the lead where it is earlier than the token's end.
+    /// The hint replaces the [refresh lead](crate::AuthRefresherBuilder::refresh_before_expiry) if it is earlier than the
+    /// expiry.
     #[must_use]
     pub fn with_refresh_in(mut self, after: Duration) -> Self {
         self.refresh_in = Some(after);
-        self.watch = None;
+        self.notifier = None;
         self
     }
 
-    /// Says that its source will tell when there is another: there is no use in asking before, nor anything wrong with the
-    /// same one.
+    /// Declares that the token may have been issued long ago, as one from a cache, a file or a variable.
+    ///
+    /// By default a token counts as issued by the login that returned it. A server's rejection of a token that was just
+    /// issued [does not count](crate::AuthRefresherBuilder::min_rejection_age), since the token may not be valid everywhere
+    /// yet. A token of unknown age is replaced as soon as a server rejects it.
+    #[must_use]
+    pub fn with_unknown_age(mut self) -> Self {
+        self.has_unknown_age = true;
+        self
+    }
+
+    /// Declares that the token's source reports the next token by itself while `notifier` is set. Until it does, a refresh
+    /// cannot help, and the same token is not a failure.
     #[cfg(feature = "token-file")]
-    pub(crate) fn watched_by(mut self, watch: Weak<()>) -> Self {
-        self.watch = Some(watch);
+    pub(crate) fn with_notifier(mut self, notifier: Arc<AtomicBool>) -> Self {
+        self.notifier = Some(notifier);
         self
     }
 
-    /// The same, whose end has been worked out.
-    pub(crate) fn ending(self, expiry: Expiry) -> Self {
+    /// Returns the token without its source's notifier, which reports to one refresher only.
+    pub(crate) fn without_notifier(&self) -> Self {
+        Self { notifier: None, ..self.clone() }
+    }
+
+    /// Returns the token with an absolute expiry in place of a lifetime.
+    pub(crate) fn with_resolved_expiry(self, expiry: Expiry) -> Self {
         Self { expiry, ..self }
     }
 
-    /// For whoever has it from a refresher: that refresher is told, and nobody else.
-    pub(crate) fn for_others(&self) -> Self {
-        Self { watch: None, ..self.clone() }
+    /// Returns whether the token's source reports the next token by itself.
+    pub(crate) fn source_notifies(&self) -> bool {
+        self.notifier.as_ref().is_some_and(|notifier| notifier.load(Ordering::Acquire))
     }
 
-    pub(crate) fn is_watched(&self) -> bool {
-        self.watch.as_ref().is_some_and(|watch| watch.strong_count() > 0)
+    pub(crate) fn has_unknown_age(&self) -> bool {
+        self.has_unknown_age
     }
 
-    /// The value of the `Authorization` header, marked sensitive.
+    /// Returns the value of the `Authorization` header. It is marked sensitive.
     pub fn header_value(&self) -> &HeaderValue {
         &self.value
     }
 
-    /// The secret without its scheme, for uses other than HTTP. Take care where it goes.
+    /// Returns the secret without its scheme, for uses other than HTTP. The caller must keep it secret.
     pub fn secret(&self) -> &str {
         self.value.to_str().ok().and_then(|value| value.get(self.scheme_len..)).unwrap_or_default()
     }
 
-    /// When the token ends. In a token that comes from an [`AuthRefresher`](crate::AuthRefresher), never
-    /// [`Expiry::In`]: the time has been worked out.
+    /// Returns when the token expires.
+    ///
+    /// A token that an [`AuthRefresher`](crate::AuthRefresher) returns has no [`Expiry::In`], because the refresher has
+    /// resolved it to [`Expiry::At`].
     pub fn expiry(&self) -> Expiry {
         self.expiry
     }
 
-    /// The issuer's hint of when to refresh.
+    /// Returns the issuer's hint when to refresh.
     pub fn refresh_in(&self) -> Option<Duration> {
         self.refresh_in
     }
@@ -148,10 +182,10 @@ impl AccessToken {
 
 fn check(secret: &[u8], allowed: impl Fn(u8) -> bool) -> Result<(), InvalidToken> {
     if secret.is_empty() {
-        return Err(InvalidToken(Trouble::Empty));
+        return Err(InvalidToken(Reason::Empty));
     }
     match secret.iter().position(|&byte| !allowed(byte)) {
-        Some(at) => Err(InvalidToken(Trouble::Byte { at })),
+        Some(at) => Err(InvalidToken(Reason::Byte { at })),
         None => Ok(()),
     }
 }
@@ -162,12 +196,19 @@ impl fmt::Debug for AccessToken {
     }
 }
 
-/// A token that cannot be sent in a header. Names the trouble, never the token.
+/// The error for a token that cannot be sent in a header. It names the cause and never the token.
+///
+/// ```
+/// use tower_auth_refresh::AccessToken;
+///
+/// let error = AccessToken::bearer("abc\n").unwrap_err();
+/// assert_eq!(error.to_string(), "token contains an invalid byte at position 3");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidToken(Trouble);
+pub struct InvalidToken(Reason);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Trouble {
+enum Reason {
     Empty,
     Byte { at: usize },
     Header,
@@ -176,9 +217,9 @@ enum Trouble {
 impl fmt::Display for InvalidToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            Trouble::Empty => f.write_str("the token is empty"),
-            Trouble::Byte { at } => write!(f, "the token holds a byte that may not be sent there, at position {at}"),
-            Trouble::Header => f.write_str("the token does not make a header value"),
+            Reason::Empty => f.write_str("token is empty"),
+            Reason::Byte { at } => write!(f, "token contains an invalid byte at position {at}"),
+            Reason::Header => f.write_str("token is not a valid header value"),
         }
     }
 }
@@ -190,7 +231,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_rendered_once_and_sensitive() {
+    fn token_renders_once_as_sensitive_header() {
         for (token, header, secret) in [
             (AccessToken::bearer("a.b-c_d~e+f/g=="), "Bearer a.b-c_d~e+f/g==", "a.b-c_d~e+f/g=="),
             (AccessToken::bearer("1|abc:!"), "Bearer 1|abc:!", "1|abc:!"),
@@ -207,9 +248,9 @@ mod tests {
     }
 
     #[test]
-    fn what_no_header_may_hold_is_refused_and_not_told() {
-        for (secret, trouble) in [
-            (&b""[..], "the token is empty"),
+    fn invalid_secret_fails_without_showing_it() {
+        for (secret, cause) in [
+            (&b""[..], "token is empty"),
             (b"abc\n", "position 3"),
             (b"abc\r\nX: y", "position 3"),
             (b"abc\0", "position 3"),
@@ -221,9 +262,9 @@ mod tests {
             (b"\xff", "position 0"),
         ] {
             for error in [AccessToken::bearer(secret).unwrap_err(), AccessToken::raw(secret).unwrap_err()] {
-                let told = format!("{error} {error:?}");
-                assert!(told.contains(trouble), "{told}");
-                assert!(!told.contains("abc"));
+                let shown = format!("{error} {error:?}");
+                assert!(shown.contains(cause), "{shown}");
+                assert!(!shown.contains("abc"));
             }
         }
         assert!(AccessToken::bearer("a b").is_err());
@@ -237,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_issuers_hint_is_kept() {
+    fn refresh_hint_is_kept() {
         let token = AccessToken::raw("abc").unwrap().with_refresh_in(Duration::from_secs(5));
         assert_eq!(token.refresh_in(), Some(Duration::from_secs(5)));
     }

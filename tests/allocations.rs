@@ -17,7 +17,8 @@ use http::{HeaderName, HeaderValue, Request, Response, header::AUTHORIZATION};
 use tokio::{runtime::Runtime, sync::Semaphore};
 use tower::{BoxError, Layer, Service, service_fn};
 use tower_auth_refresh::{
-    AccessToken, AuthRefreshLayer, AuthRefresher, ClassifyRejection, LoginRequest, NeverRejected, NeverReplay,
+    AccessToken, AuthRefreshLayer, AuthRefresher, ClassifyRejection, DestinationPolicy, LoginRequest, NeverReject,
+    NeverReplay,
 };
 
 /// A request whose header map has room already, so that no growth of it is counted.
@@ -80,9 +81,9 @@ fn a_call_allocates_nothing_whatever_the_rules_of_where_tokens_go() {
     let layer = AuthRefreshLayer::new(refresher.clone());
     let own = HeaderName::from_static("x-token-of-ours");
     let origins = layer.clone().allow_origin("https://api.example.com").unwrap();
-    let elsewhere = layer.clone().send_unauthenticated_elsewhere(true);
-    let plain_text = layer.clone().allow_plain_text(true);
-    let keeping = layer.clone().keep_existing(true);
+    let elsewhere = layer.clone().destination_policy(DestinationPolicy::SendUnauthenticated);
+    let plain_text = layer.clone().allow_plaintext(true);
+    let keeping = layer.clone().if_not_present(true);
     let renamed = layer.clone().header(own.clone());
     let ours = (&AUTHORIZATION, Some("Bearer abc"));
     for clone in [true, false] {
@@ -97,7 +98,7 @@ fn a_call_allocates_nothing_whatever_the_rules_of_where_tokens_go() {
         ] {
             assert_eq!(allocated(layer, sent, || request_to(uri), clone), 0, "{rules}, clones: {clone}");
         }
-        let never_rejected = layer.clone().reject_on(NeverRejected);
+        let never_rejected = layer.clone().reject_on(NeverReject);
         assert_eq!(allocated(&never_rejected, ours, request, clone), 0, "never rejected, clones: {clone}");
         let with_its_own = || {
             let mut request = request();

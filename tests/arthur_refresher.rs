@@ -92,7 +92,7 @@ async fn a_failed_refresh_leaves_the_token_in_use() {
     server.outage(Duration::from_secs(60));
     let error = refresher.refresh().await.unwrap_err();
     assert!(error.retry_after().is_some_and(|delay| delay > Duration::from_secs(50)), "{error:?}");
-    assert_eq!(refresher.status().state, State::Live);
+    assert_eq!(refresher.status().state, State::Ready);
     assert_eq!(echo(&mut client, &server).await.1, r#"{"token":1}"#);
 }
 
@@ -131,7 +131,7 @@ async fn a_login_that_is_cut_off_in_mid_body_is_not_the_end() {
         .unwrap();
     let mut status = refresher.subscribe();
     refresher.ready().await.unwrap_err();
-    status.wait_for(|status| status.state == State::Live).await.unwrap();
+    status.wait_for(|status| status.state == State::Ready).await.unwrap();
     assert_eq!(refresher.token().await.unwrap().header_value(), "abc");
     assert_eq!(connections.load(SeqCst), 2);
 }

@@ -126,7 +126,7 @@ async fn a_login_may_use_the_token_that_lies_idle() {
     own.set(refresher.clone()).unwrap();
     send(&refresher).await.unwrap();
     sleep(HOUR - secs(200)).await;
-    assert_eq!((logins.started(), refresher.status().failures), (2, 0));
+    assert_eq!((logins.started(), refresher.status().consecutive_failures), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use harness::{HOUR, Logins, chain, client, request, secs, send, token};
+use harness::{HOUR, Logins, cause, chain, client, request, secs, send, token};
 use tokio::{
     sync::Barrier,
     task::JoinSet,
@@ -55,7 +55,7 @@ async fn a_token_that_has_expired_on_arrival_is_a_failed_login_with_growing_paus
     let start = Instant::now();
     while start.elapsed() < secs(60) {
         let Err(Error::Login(error)) = send(&refresher).await else { panic!("there is no token to send") };
-        assert_eq!(error.to_string(), "the login brought a token that had already expired");
+        assert_eq!(error.to_string(), "login returned an expired token");
         sleep(Duration::from_millis(10)).await;
     }
     assert!((5..=8).contains(&logins.started()), "{}", logins.started());
@@ -75,13 +75,13 @@ async fn the_same_token_again_is_used_on_and_asked_for_with_growing_pauses() {
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
     assert!((2..=4).contains(&logins.started()), "{} logins in the lead", logins.started());
     assert_eq!(refresher.status().generation, 1);
-    assert!(refresher.status().failures > 0);
+    assert!(refresher.status().consecutive_failures > 0);
     let error = refresher.status().last_error.unwrap();
-    assert_eq!(error.to_string(), "the login brought the same token again");
+    assert_eq!(error.to_string(), "login returned the same token");
 
     sleep_until(end).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
-    assert_eq!(refresher.status().failures, 0);
+    assert_eq!(refresher.status().consecutive_failures, 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +92,7 @@ async fn the_same_token_with_a_longer_life_is_progress() {
     sleep(5 * HOUR).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
     assert_eq!(logins.started(), 6);
-    assert_eq!((refresher.status().failures, refresher.status().generation), (0, 1));
+    assert_eq!((refresher.status().consecutive_failures, refresher.status().generation), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -103,7 +103,7 @@ async fn a_rejected_token_that_comes_again_is_a_failed_login() {
     sleep(secs(10)).await;
     refresher.invalidate();
     let Err(Error::Login(error)) = send(&refresher).await else { panic!("the rejected token was sent") };
-    assert_eq!(error.to_string(), "the login brought the same token again");
+    assert_eq!(error.to_string(), "login returned the same token");
     sleep(secs(1)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
 }
@@ -180,7 +180,7 @@ async fn a_permanent_error_costs_one_login_for_each_pause_and_only_if_somebody_a
     });
     let Err(Error::Login(error)) = send(&refresher).await else { panic!("there is no token") };
     assert!(error.is_permanent());
-    assert_eq!(chain(&error), ["the login was refused", "wrong password"]);
+    assert_eq!(chain(&error), ["login refused", "wrong password"]);
 
     // Nobody asks: nobody logs in.
     sleep(secs(300)).await;
@@ -304,7 +304,7 @@ async fn another_refreshers_shutdown_is_not_this_ones() {
     });
     let error = refresher.token().await.unwrap_err();
     assert!(!error.is_shut_down() && !error.is_permanent());
-    assert_eq!(chain(&error), ["the login failed", "the refresher has been shut down"]);
+    assert_eq!(chain(&error), ["login failed", "refresher shut down"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -326,22 +326,24 @@ async fn a_permanent_error_is_known_through_other_layers() {
     let error = refresher.token().await.unwrap_err();
     assert!(error.is_permanent());
     assert_eq!(error.retry_after(), Some(secs(7)));
-    assert_eq!(chain(&error), ["the login was refused", "wrapped", "the login was refused", "no"]);
+    assert_eq!(chain(&error), ["login refused", "wrapped", "login refused", "no"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn without_a_token_requests_do_as_the_policy_says_and_the_expiry_is_never_altered() {
-    for policy in [NoTokenPolicy::Fail, NoTokenPolicy::SendUnauthenticated, NoTokenPolicy::serve_stale(secs(120))] {
+    for policy in
+        [NoTokenPolicy::Fail, NoTokenPolicy::SendUnauthenticated, NoTokenPolicy::ServeStale { max_stale: secs(120) }]
+    {
         let logins = Logins::default();
         let refresher = logins
             .builder(|n| async move { if n == 1 { token(n, secs(60)) } else { Err("down".into()) } })
-            .when_no_token(policy)
+            .no_token_policy(policy)
             .build()
             .unwrap();
         // The inner service of the harness fails without a token.
-        let sent = || async { send(&refresher).await.map_err(|error| error.to_string()) };
+        let sent = || async { send(&refresher).await.map_err(cause) };
         assert_eq!(sent().await.unwrap(), "Bearer t1");
-        let expiry = refresher.status().expiry;
+        let expiry = refresher.status().expires;
         sleep(secs(59)).await;
         assert_eq!(sent().await.unwrap(), "Bearer t1");
         sleep(secs(2)).await;
@@ -351,9 +353,9 @@ async fn without_a_token_requests_do_as_the_policy_says_and_the_expiry_is_never_
         let before_the_grace_ends = sent().await;
         sleep(secs(2)).await;
         let after_the_grace = sent().await;
-        assert_eq!(refresher.status().expiry, expiry);
+        assert_eq!(refresher.status().expires, expiry);
 
-        let failed = Err("the login failed".to_owned());
+        let failed = Err("login failed".to_owned());
         let unauthenticated = Err("no token".to_owned());
         let stale = Ok("Bearer t1".to_owned());
         match policy {
@@ -379,7 +381,7 @@ async fn what_sends_unauthenticated_waits_for_the_first_login_and_obeys_a_shutdo
             sleep(secs(1)).await;
             token(n, HOUR)
         })
-        .when_no_token(NoTokenPolicy::SendUnauthenticated)
+        .no_token_policy(NoTokenPolicy::SendUnauthenticated)
         .build()
         .unwrap();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
@@ -396,13 +398,13 @@ async fn both_limits_tell_themselves_and_the_last_cause() {
 
     let error = refresher.token().await.unwrap_err();
     assert!(error.is_timeout());
-    assert_eq!(chain(&error), ["no token came within 10s", "the login failed", "down"]);
+    assert_eq!(chain(&error), ["wait for a token timed out after 10s", "login failed", "down"]);
 
     // However many attempts hang, the cause before them is kept, and nothing besides.
     sleep(secs(300)).await;
     let error = refresher.status().last_error.unwrap();
     assert!(error.is_timeout());
-    assert_eq!(chain(&error), ["the login took longer than 30s", "the login failed", "down"]);
+    assert_eq!(chain(&error), ["login timed out after 30s", "login failed", "down"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -423,9 +425,9 @@ async fn a_login_service_that_panics_anywhere_has_failed_and_is_used_again() {
             ready(Ok(AccessToken::bearer("abc").unwrap()))
         }
     }
-    let refresher = AuthRefresher::builder(Panicky(0)).random(|| 0).build().unwrap();
+    let refresher = AuthRefresher::builder(Panicky(0)).rng(|| 0).build().unwrap();
     for _ in 0..2 {
-        assert_eq!(send(&refresher).await.unwrap_err().to_string(), "the login service panicked");
+        assert_eq!(cause(send(&refresher).await.unwrap_err()), "login service panicked");
         sleep(Duration::from_millis(600)).await;
     }
     sleep(secs(1)).await;
@@ -436,7 +438,7 @@ async fn a_login_service_that_panics_anywhere_has_failed_and_is_used_again() {
 async fn an_issuer_that_is_down_at_start_up_is_no_lasting_trouble() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { Err("down".into()) } else { token(n, HOUR) } });
-    assert_eq!(chain(&refresher.ready().await.unwrap_err()), ["the login failed", "down"]);
+    assert_eq!(chain(&refresher.ready().await.unwrap_err()), ["login failed", "down"]);
     sleep(secs(1)).await;
     refresher.ready().await.unwrap();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
@@ -446,7 +448,7 @@ async fn an_issuer_that_is_down_at_start_up_is_no_lasting_trouble() {
 async fn a_seed_token_is_used_until_it_is_refreshed() {
     let logins = Logins::default();
     let seed = token(0, HOUR).unwrap();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).seed(seed).build().unwrap();
+    let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(seed).build().unwrap();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t0");
     assert_eq!(logins.started(), 0);
     sleep(HOUR - secs(299)).await;
@@ -458,7 +460,7 @@ async fn a_seed_token_is_used_until_it_is_refreshed() {
 async fn a_seed_token_that_has_expired_is_not_used() {
     let logins = Logins::default();
     let seed = token(0, secs(60)).unwrap();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).seed(seed).build().unwrap();
+    let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(seed).build().unwrap();
     sleep(secs(60)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
 }
@@ -467,7 +469,7 @@ async fn a_seed_token_that_has_expired_is_not_used() {
 async fn a_seed_token_can_be_invalidated_before_its_first_use() {
     let logins = Logins::default();
     let seed = token(0, HOUR).unwrap();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).seed(seed).build().unwrap();
+    let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(seed).build().unwrap();
     refresher.invalidate();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
 }
@@ -477,7 +479,7 @@ async fn jitter_is_drawn_from_the_given_source_and_makes_refreshes_earlier_only(
     for (draw, refresh) in [(0, 3300), (u64::MAX / 2, 3285), (u64::MAX, 3270)] {
         let logins = Logins::default();
         let refresher =
-            logins.builder(|n| async move { token(n, HOUR) }).jitter(true).random(move || draw).build().unwrap();
+            logins.builder(|n| async move { token(n, HOUR) }).jitter(true).rng(move || draw).build().unwrap();
         refresher.ready().await.unwrap();
         sleep(secs(refresh - 1)).await;
         assert_eq!(logins.started(), 1, "{draw}");
@@ -491,14 +493,14 @@ fn a_setting_that_makes_no_sense_is_named() {
     let builder = || AuthRefresher::builder(Logins::default().service(|n| async move { token(n, HOUR) }));
     let day = 24 * HOUR;
     for (builder, told) in [
-        (builder().login_timeout(Duration::ZERO), "`login_timeout`: must be more than zero"),
-        (builder().login_timeout(day + secs(1)), "`login_timeout`: must be at most 24 hours"),
-        (builder().wait_timeout(Duration::ZERO), "`wait_timeout`: must be more than zero"),
-        (builder().wait_timeout(Duration::MAX), "`wait_timeout`: must be at most 24 hours"),
-        (builder().backoff(Duration::ZERO, secs(1)), "`backoff`: must be more than zero"),
-        (builder().backoff(secs(1), Duration::MAX), "`backoff`: must be at most 24 hours"),
-        (builder().backoff(secs(2), secs(1)), "`backoff`: the shortest pause must not exceed the longest"),
-        (builder().default_lifetime(Duration::ZERO), "`default_lifetime`: must be more than zero"),
+        (builder().login_timeout(Duration::ZERO), "`login_timeout` must be more than zero"),
+        (builder().login_timeout(day + secs(1)), "`login_timeout` must be at most 24 hours"),
+        (builder().wait_timeout(Duration::ZERO), "`wait_timeout` must be more than zero"),
+        (builder().wait_timeout(Duration::MAX), "`wait_timeout` must be at most 24 hours"),
+        (builder().backoff(Duration::ZERO, secs(1)), "`backoff` must be more than zero"),
+        (builder().backoff(secs(1), Duration::MAX), "`backoff` must be at most 24 hours"),
+        (builder().backoff(secs(2), secs(1)), "`backoff` must have a minimum not above its maximum"),
+        (builder().default_lifetime(Duration::ZERO), "`default_lifetime` must be more than zero"),
     ] {
         assert_eq!(builder.build().unwrap_err().to_string(), told);
     }
@@ -509,6 +511,6 @@ fn a_setting_that_makes_no_sense_is_named() {
         .refresh_before_expiry(Duration::MAX)
         .default_lifetime(Duration::MAX)
         .pause_when_idle(Duration::MAX)
-        .when_no_token(NoTokenPolicy::serve_stale(Duration::MAX));
+        .no_token_policy(NoTokenPolicy::ServeStale { max_stale: Duration::MAX });
     assert!(extreme.build().is_ok());
 }

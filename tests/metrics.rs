@@ -112,7 +112,7 @@ fn the_end_of_the_token_is_told_and_that_there_is_none() {
             }
         });
         refresher.ready().await.unwrap();
-        let Some(tower_auth_refresh::Expiry::At(end)) = refresher.status().expiry else { panic!("no end") };
+        let Some(tower_auth_refresh::Expiry::At(end)) = refresher.status().expires else { panic!("no end") };
         let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
         assert_eq!(value(&snapshotter, EXPIRY), end);
         refresher.refresh().await.unwrap();
@@ -174,12 +174,12 @@ fn requests_that_are_not_sent_are_counted_by_reason() {
         let refresher = Logins::default().refresher(|_| async { Err("down".into()) });
         assert!(matches!(send(&refresher).await, Err(Error::Login(_))));
         let elsewhere = http::Request::get("http://api.example.com/").body(()).unwrap();
-        assert!(matches!(client(&refresher).oneshot(elsewhere).await, Err(Error::Refused(_))));
+        assert!(matches!(client(&refresher).oneshot(elsewhere).await, Err(Error::Destination(_))));
         refresher.shutdown();
         assert!(send(&refresher).await.is_err());
         let all = all(&snapshotter);
-        for reason in ["login_failed", "plain_text", "shut_down"] {
-            let key = format!("auth_refresh_requests_refused_total{{refresher=default,reason={reason}}}");
+        for reason in ["login_failed", "plaintext", "shut_down"] {
+            let key = format!("auth_refresh_requests_not_sent_total{{refresher=default,reason={reason}}}");
             assert_eq!(find(&all, &key), 1.0);
         }
     });
@@ -252,11 +252,7 @@ fn each_counter_is_there_before_it_has_counted() {
         for (name, label, values) in [
             ("logins", "outcome", "failure_transient failure_permanent superseded abandoned"),
             ("rejections", "effect", "login newer_token ignored"),
-            (
-                "requests_refused",
-                "reason",
-                "plain_text unknown_destination foreign_origin login_failed timeout shut_down",
-            ),
+            ("requests_not_sent", "reason", "plaintext no_authority origin_not_allowed login_failed timeout shut_down"),
         ] {
             for value in values.split(' ') {
                 assert_eq!(find(&all, &format!("auth_refresh_{name}_total{{refresher=default,{label}={value}}}")), 0.0);
@@ -281,7 +277,7 @@ fn a_prometheus_server_is_told_of_all_in_its_own_words() {
         send(&refresher).await.unwrap();
         let text = handle.render();
         for line in [
-            "# HELP auth_refresh_logins_total Logins that have ended, by outcome.",
+            "# HELP auth_refresh_logins_total Completed logins, by outcome.",
             "# TYPE auth_refresh_logins_total counter",
             r#"auth_refresh_logins_total{refresher="a \"b\"",outcome="success"} 1"#,
             "# TYPE auth_refresh_login_duration_seconds histogram",

@@ -795,7 +795,7 @@ async fn a_login_that_needs_its_own_token_gets_an_error_at_once_in_its_task_too(
         let refresher = AuthRefresher::new(OAuth2Login::new(http, endpoint(), basic(), grant));
         *own.lock().unwrap() = Some(refresher.clone());
         let error = format!("{:?}", refresher.token().await.unwrap_err());
-        assert!(error.contains("needs the very token"), "{error}");
+        assert!(error.contains("waits for its own token"), "{error}");
         *own.lock().unwrap() = None;
     }
 }

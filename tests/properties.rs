@@ -72,7 +72,7 @@ proptest! {
                 prop_assert_eq!(sent.into_body(), ["Bearer abc"]);
             }
             Err(error) => {
-                prop_assert!(matches!(error, Error::Refused(_)), "{}", error);
+                prop_assert!(matches!(error, Error::Destination(_)), "{}", error);
                 let plainly_allowed = text.starts_with("https://api.example.com/");
                 prop_assert!(!plainly_allowed, "{uri} was refused");
             }

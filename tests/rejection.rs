@@ -18,8 +18,8 @@ use http::{
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, retry::Policy, service_fn};
 use tower_auth_refresh::{
-    AuthRefreshLayer, AuthRefresher, Error, Expiry, GrpcUnauthenticated, LoginReason, MinTokenLife, NeverRejected,
-    ReplayClone, TokenInfo,
+    AuthRefreshLayer, AuthRefresher, Error, Expiry, GrpcUnauthenticatedAsRejection, LoginReason, NeverReject,
+    ReplayClone, TokenInfo, TokenValidFor,
 };
 
 /// A service that answers by the token and by how many requests there have been (from 1), and notes what it was sent.
@@ -153,7 +153,7 @@ async fn a_late_rejection_of_an_old_token_costs_no_login_and_is_replayed_with_th
 #[tokio::test(start_paused = true)]
 async fn late_rejections_do_not_use_up_the_rate() {
     let logins = Logins::default();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).rejections(1, HOUR).build().unwrap();
+    let refresher = logins.builder(|n| async move { token(n, HOUR) }).rejection_limit(1, HOUR).build().unwrap();
     refresher.ready().await.unwrap();
     let accepted = Arc::new(Mutex::new("Bearer t2"));
     let now_accepted = accepted.clone();
@@ -207,7 +207,7 @@ async fn an_endpoint_that_always_rejects_sees_two_requests_a_call_and_logins_sta
 #[tokio::test(start_paused = true)]
 async fn the_limits_can_be_set_and_switched_off() {
     let logins = Logins::default();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).rejections(0, secs(60)).build().unwrap();
+    let refresher = logins.builder(|n| async move { token(n, HOUR) }).rejection_limit(0, secs(60)).build().unwrap();
     let api = api(|_, _| status(401));
     let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api.clone());
     for _ in 0..10 {
@@ -218,7 +218,7 @@ async fn the_limits_can_be_set_and_switched_off() {
 
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
-    let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).reject_on(NeverRejected).layer(api.clone());
+    let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).reject_on(NeverReject).layer(api.clone());
     for _ in 0..10 {
         client.call(request()).await.unwrap();
         sleep(secs(10)).await;
@@ -333,7 +333,13 @@ async fn a_rejection_is_what_the_classifier_says() {
     sleep(secs(2)).await;
     let by_grpc = api(grpc);
     let layer = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone);
-    let answer = layer.clone().reject_on(GrpcUnauthenticated).layer(by_grpc.clone()).oneshot(request()).await.unwrap();
+    let answer = layer
+        .clone()
+        .reject_on(GrpcUnauthenticatedAsRejection)
+        .layer(by_grpc.clone())
+        .oneshot(request())
+        .await
+        .unwrap();
     assert_eq!(answer.headers()["grpc-status"], "0");
     assert_eq!(by_grpc.seen(), ["Bearer t1", "Bearer t2"]);
 
@@ -354,7 +360,7 @@ async fn the_callers_own_credentials_are_kept_where_that_is_wanted_and_never_dou
     let api = api(|_, _| status(401));
     let mut own = request();
     own.headers_mut().insert(AUTHORIZATION, HeaderValue::from_static("Basic Zm9v"));
-    let keeps = AuthRefreshLayer::new(refresher).replay(ReplayClone).keep_existing(true).layer(api.clone());
+    let keeps = AuthRefreshLayer::new(refresher).replay(ReplayClone).if_not_present(true).layer(api.clone());
     assert_eq!(keeps.clone().oneshot(own).await.unwrap().status(), 401);
     assert_eq!(api.seen(), ["Basic Zm9v"]);
     assert_eq!(logins.started(), 1, "it says nothing of our token");
@@ -389,11 +395,11 @@ async fn a_response_tells_which_token_it_was_sent_with_where_asked() {
     let layer = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone);
     let untold = layer.layer(api(|_, _| status(200))).oneshot(request()).await.unwrap();
     assert!(untold.extensions().is_empty());
-    let told = layer.token_info(true).layer(api(only("Bearer t2"))).oneshot(request()).await.unwrap();
+    let told = layer.insert_token_info(true).layer(api(only("Bearer t2"))).oneshot(request()).await.unwrap();
     let info = told.extensions().get::<TokenInfo>().unwrap();
     assert_eq!(info.generation, 2);
-    assert_eq!(Some(info.expiry), refresher.status().expiry);
-    assert!(matches!(info.expiry, Expiry::At(_)));
+    assert_eq!(Some(info.expires), refresher.status().expires);
+    assert!(matches!(info.expires, Expiry::At(_)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -406,7 +412,7 @@ async fn a_request_whose_token_must_live_long_has_it_refreshed_first() {
     let client = AuthRefreshLayer::new(refresher).layer(api.clone());
     let lasting = |secs_left| {
         let mut request = request();
-        request.extensions_mut().insert(MinTokenLife(secs(secs_left)));
+        request.extensions_mut().insert(TokenValidFor(secs(secs_left)));
         request
     };
     client.clone().oneshot(lasting(599)).await.unwrap();
@@ -477,5 +483,5 @@ async fn the_future_is_send_with_any_policy() {
     let api = || api(|_, _| status(200));
     assert_send(layer.clone().layer(api()).call(request())).await.unwrap();
     assert_send(layer.clone().replay(ReplayClone).layer(api()).call(request())).await.unwrap();
-    assert_send(layer.reject_on(GrpcUnauthenticated).layer(api()).call(request())).await.unwrap();
+    assert_send(layer.reject_on(GrpcUnauthenticatedAsRejection).layer(api()).call(request())).await.unwrap();
 }

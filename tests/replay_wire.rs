@@ -38,7 +38,7 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
-use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, ReplayBuffered, ReplayClone};
+use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, DestinationPolicy, ReplayBuffered, ReplayClone};
 use tower_http::follow_redirect::FollowRedirectLayer;
 
 /// A server that accepts all tokens but those named, and sends the body back.
@@ -275,7 +275,7 @@ async fn a_foreign_origin_sees_no_token_whether_redirects_are_followed_above_or_
         let layer = AuthRefreshLayer::new(refresher(&Logins::default()))
             .allow_origin(&own.url(""))
             .unwrap()
-            .send_unauthenticated_elsewhere(true);
+            .destination_policy(DestinationPolicy::SendUnauthenticated);
         let request = Request::get(own.url("/")).body(Full::<Bytes>::default()).unwrap();
         let answer = if above {
             ServiceBuilder::new().layer(FollowRedirectLayer::new()).layer(layer).service(hyper()).oneshot(request).await
@@ -296,7 +296,7 @@ async fn a_redirect_to_a_foreign_origin_is_refused_unless_told_otherwise() {
     let request = Request::get(own.url("/")).body(Full::<Bytes>::default()).unwrap();
     let client = ServiceBuilder::new().layer(FollowRedirectLayer::new()).layer(layer).service(hyper());
     let error = client.oneshot(request).await.unwrap_err();
-    assert_eq!(error.to_string(), "a token may not go to an origin that is not allowed");
+    assert_eq!(error.into_source().to_string(), "token must not be sent to an origin that is not allowed");
     assert!(foreign.tokens().is_empty());
 }
 

@@ -288,18 +288,18 @@ impl Simulation {
         let mut jitter = self.random.fork();
         let service = service_fn(move |_: LoginRequest| login(world.clone(), clock.clone()));
         let mut builder = AuthRefresher::builder(service)
-            .random(move || jitter.u64(..))
+            .rng(move || jitter.u64(..))
             .clock(self.clock.clone())
             .wait_timeout(WAIT)
             .login_timeout(LOGIN)
             .backoff(SHORTEST, LONGEST)
             .refresh_before_expiry(secs(self.random.u64(..600)));
         match self.random.u8(..6) {
-            0 => builder = builder.when_no_token(NoTokenPolicy::SendUnauthenticated),
+            0 => builder = builder.no_token_policy(NoTokenPolicy::SendUnauthenticated),
             1 => {
                 let at_most = secs(self.random.u64(..600));
                 lock(&self.world).stale = at_most;
-                builder = builder.when_no_token(NoTokenPolicy::serve_stale(at_most));
+                builder = builder.no_token_policy(NoTokenPolicy::ServeStale { max_stale: at_most });
             }
             _ => {}
         }
@@ -423,7 +423,7 @@ fn client(
     handle: &AuthRefresher,
     world: &SharedWorld,
     clock: &TestClock,
-) -> impl tower::Service<Request<()>, Response = Response<bool>, Error = Error<BoxError>, Future: Send> + use<> {
+) -> impl tower::Service<Request<()>, Response = Response<bool>, Error = Error, Future: Send> + use<> {
     let (world, clock) = (world.clone(), clock.clone());
     let inner = service_fn(move |request: Request<()>| {
         let header = request.headers().get(AUTHORIZATION).map(|header| header.to_str().unwrap().to_owned());
@@ -444,7 +444,7 @@ async fn send(handle: AuthRefresher, world: SharedWorld, clock: TestClock) {
         let just_set = world.last_jump.is_some_and(|jump| start - jump <= HEARTBEAT + GRAIN);
         world.invalidated == Some(start) || just_set
     };
-    let live = matches!(handle.status().state, State::Live | State::Refreshing | State::Stale);
+    let live = matches!(handle.status().state, State::Ready | State::Refreshing | State::Stale);
     let answer = client(&handle, &world, &clock).oneshot(request()).await;
     assert!(start.elapsed() <= WAIT + GRAIN, "waited {:?}", start.elapsed());
     if live && !excused {

@@ -56,7 +56,7 @@ async fn a_static_token_is_never_refreshed_and_serves_on_though_it_is_rejected()
             assert_eq!(token(&refresher).await, "abc");
         }
     }
-    assert_eq!(refresher.status().failures, 0);
+    assert_eq!(refresher.status().consecutive_failures, 0);
 }
 
 #[tokio::test]
@@ -198,12 +198,12 @@ async fn a_jwt_is_used_to_its_end_and_no_longer_and_reading_it_again_is_no_failu
     sleep(secs(3590)).await;
     assert_eq!(token(&refresher).await, first);
     let status = refresher.status();
-    assert_eq!((status.generation, status.failures), (1, 0));
+    assert_eq!((status.generation, status.consecutive_failures), (1, 0));
 
     // Whoever should have replaced it is dead.
     sleep(secs(40)).await;
     assert!(refresher.token().await.is_err());
-    assert_eq!(refresher.status().state, State::Failing);
+    assert_eq!(refresher.status().state, State::Failed);
     sleep(secs(3600)).await;
     assert!(refresher.token().await.is_err(), "what is old does not become new");
 
@@ -228,7 +228,7 @@ async fn a_jwt_that_was_replaced_in_time_leaves_no_gap() {
         sleep(secs(11)).await;
         assert_eq!(token(&refresher).await, next);
         let status = refresher.status();
-        assert_eq!((status.generation, status.failures), (n + 1, 0));
+        assert_eq!((status.generation, status.consecutive_failures), (n + 1, 0));
     }
 }
 

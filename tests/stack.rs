@@ -227,7 +227,7 @@ async fn a_timeout_below_ends_a_request_and_not_the_login() {
     });
     let client = ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher)).timeout(secs(5)).service(slow);
     let request = Request::get("https://api.example.com/").body(Body::default()).unwrap();
-    let error = BoxError::from(client.oneshot(request).await.unwrap_err());
+    let error = client.oneshot(request).await.unwrap_err().into_source();
     assert!(error.is::<tower::timeout::error::Elapsed>());
     assert_eq!(logins.started(), 1);
 }

@@ -4,7 +4,6 @@
 pub mod timing;
 
 use std::{
-    convert::Infallible,
     future::{Future, Ready, ready},
     hint::black_box,
     pin::pin,
@@ -48,17 +47,17 @@ impl Requests {
     }
 }
 
-/// An inner service in memory: it answers at once.
+/// An inner service in memory: it responds at once. Its error is boxed, as that of most clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Inner;
 
 impl<B> Service<Request<B>> for Inner {
     type Response = Response<()>;
-    type Error = Infallible;
-    type Future = Ready<Result<Response<()>, Infallible>>;
+    type Error = BoxError;
+    type Future = Ready<Result<Response<()>, BoxError>>;
 
     #[inline]
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         Poll::Ready(Ok(()))
     }
 

@@ -8,8 +8,8 @@ use std::{
     time::SystemTime,
 };
 
-use tokio::{sync::watch, time::Instant};
-use tower_auth_refresh::{Expiry, State, Status};
+use tokio::time::Instant;
+use tower_auth_refresh::{Expiry, State, Status, StatusReceiver};
 
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
@@ -42,7 +42,7 @@ impl Timeline {
     pub(crate) fn tell(&self, what: &str, status: &Status) {
         let time = self.start.elapsed().as_secs_f64();
         let token = if status.generation == 0 { "-".to_owned() } else { format!("#{}", status.generation) };
-        let left_of_it = match status.expiry {
+        let left_of_it = match status.expires {
             Some(Expiry::At(end)) => {
                 let left = end.duration_since(SystemTime::now()).unwrap_or_default();
                 format!("{:.1}s", left.as_secs_f64())
@@ -53,19 +53,19 @@ impl Timeline {
         println!("{time:>6.2}s  {what:<44} {token:>5} {left_of_it:>6} {:>9}", self.counts.requests.load(Relaxed));
     }
 
-    pub(crate) async fn watch(self, mut watched: watch::Receiver<Status>) {
-        let mut before = watched.borrow_and_update().clone();
+    pub(crate) async fn watch(self, mut watched: StatusReceiver) {
+        let mut before = watched.borrow_and_update();
         while watched.changed().await.is_ok() {
-            let status = watched.borrow_and_update().clone();
+            let status = watched.borrow_and_update();
             if status.generation > before.generation {
                 self.tell("a new token is in use", &status);
-            } else if status.failures > before.failures {
-                self.tell("the login failed; it will be tried again", &status);
+            } else if status.consecutive_failures > before.consecutive_failures {
+                self.tell("login failed; it will be tried again", &status);
             } else if status.state != before.state {
                 match status.state {
                     State::LoggingIn => self.tell("logging in; requests wait for the token", &status),
                     State::Refreshing => self.tell("logging in; requests go on", &status),
-                    State::Failing => self.tell("the token has ended", &status),
+                    State::Failed => self.tell("the token has ended", &status),
                     _ => {}
                 }
             }

@@ -1,4 +1,4 @@
-//! [`ResponseFuture`]: hardly larger than the inner service's own.
+//! [`ResponseFuture`]: hardly larger than the inner service's future.
 
 use std::{
     fmt,
@@ -11,15 +11,22 @@ use http::{Request, Response};
 use pin_project::pin_project;
 use tower_service::Service;
 
-use super::{ClassifyRejection, NeverReplay, ReplayPolicy, Unauthorized, sent::tell_rejection, slow::Slow};
-use crate::{Error, refresh::Mark};
+use super::{
+    classify::{ClassifyRejection, UnauthorizedAsRejection},
+    destination::UnsafeDestination,
+    error::Error,
+    in_flight::report_rejection,
+    replay::policy::{NeverReplay, ReplayPolicy},
+    slow_path::SlowPath,
+};
+use crate::{error::BoxError, refresh::TokenId};
 
 /// The future of [`AuthRefresh`](crate::AuthRefresh).
 ///
-/// Dropping it drops the inner service's future; a login that it waits for goes on.
+/// To drop it drops the inner service's future. A login that it waits for goes on.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<S, B, P = NeverReplay, C = Unauthorized>
+pub struct ResponseFuture<S, B, P = NeverReplay, C = UnauthorizedAsRejection>
 where
     S: Service<Request<P::Body>>,
     P: ReplayPolicy<B>,
@@ -34,15 +41,26 @@ where
     S: Service<Request<P::Body>>,
     P: ReplayPolicy<B>,
 {
-    /// The request is on its way, with the token of this mark if it has one.
+    /// The fast path: the request has been sent, with this token if it has one.
     Called {
         #[pin]
         future: S::Future,
-        mark: Option<Mark>,
+        token: Option<TokenId>,
         classify: C,
     },
-    /// Boxed, since it is rare and large.
-    Slow { slow: Pin<Box<Slow<S, B, P, C>>> },
+    Rare(Rare<S, B, P, C>),
+}
+
+/// A state of its own, so that the fast path is one of two.
+enum Rare<S, B, P, C>
+where
+    S: Service<Request<P::Body>>,
+    P: ReplayPolicy<B>,
+{
+    /// Boxed, because it is large.
+    SlowPath(Pin<Box<SlowPath<S, B, P, C>>>),
+    /// The request was not sent.
+    Refused(UnsafeDestination),
 }
 
 impl<S, B, P, C> ResponseFuture<S, B, P, C>
@@ -51,34 +69,41 @@ where
     P: ReplayPolicy<B>,
 {
     #[inline]
-    pub(crate) fn called(future: S::Future, mark: Option<Mark>, classify: C) -> Self {
-        Self { state: State::Called { future, mark, classify } }
+    pub(crate) fn called(future: S::Future, token: Option<TokenId>, classify: C) -> Self {
+        Self { state: State::Called { future, token, classify } }
     }
 
-    pub(crate) fn slow(slow: Slow<S, B, P, C>) -> Self {
-        Self { state: State::Slow { slow: Box::pin(slow) } }
+    pub(crate) fn slow_path(slow_path: SlowPath<S, B, P, C>) -> Self {
+        Self { state: State::Rare(Rare::SlowPath(Box::pin(slow_path))) }
+    }
+
+    pub(crate) fn refused(error: UnsafeDestination) -> Self {
+        Self { state: State::Rare(Rare::Refused(error)) }
     }
 }
 
 impl<S, B, R, P, C> Future for ResponseFuture<S, B, P, C>
 where
     S: Service<Request<P::Body>, Response = Response<R>> + Clone,
+    S::Error: Into<BoxError>,
     P: ReplayPolicy<B>,
     C: ClassifyRejection + Clone,
 {
-    type Output = Result<S::Response, Error<S::Error>>;
+    type Output = Result<S::Response, Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().state.project() {
-            StateProj::Called { future, mark, classify } => {
-                let polled = future.poll(cx);
-                if let (Poll::Ready(Ok(response)), Some(mark)) = (&polled, mark) {
-                    tell_rejection(*mark, classify, response);
+            StateProj::Called { future, token, classify } => match future.poll(cx) {
+                Poll::Ready(Ok(response)) => {
+                    report_rejection(*token, classify, &response);
+                    Poll::Ready(Ok(response))
                 }
-                polled.map_err(Error::Inner)
-            }
-            StateProj::Slow { slow } => slow.as_mut().poll(cx),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(Error::inner(error))),
+                Poll::Pending => Poll::Pending,
+            },
+            StateProj::Rare(Rare::SlowPath(slow_path)) => slow_path.as_mut().poll(cx),
+            StateProj::Rare(Rare::Refused(error)) => Poll::Ready(Err(Error::Destination(*error))),
         }
     }
 }
@@ -91,7 +116,8 @@ where
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {
             State::Called { .. } => "Called",
-            State::Slow { .. } => "Slow",
+            State::Rare(Rare::SlowPath(_)) => "SlowPath",
+            State::Rare(Rare::Refused(_)) => "Refused",
         };
         f.debug_tuple("ResponseFuture").field(&format_args!("{state}")).finish()
     }

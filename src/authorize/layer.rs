@@ -1,22 +1,28 @@
-//! [`AuthRefreshLayer`]: where the token goes.
+//! [`AuthRefreshLayer`]: the settings of a service, and where they come from.
 
 use http::HeaderName;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{AuthRefresh, ClassifyRejection, InvalidOrigin, NeverReplay, Unauthorized, rules::Rules};
-use crate::{AccessToken, AuthRefresher, BoxError, LoginRequest};
+use super::{
+    classify::{ClassifyRejection, UnauthorizedAsRejection},
+    config::Config,
+    destination::DestinationPolicy,
+    origin::InvalidOrigin,
+    replay::policy::NeverReplay,
+    service::AuthRefresh,
+};
+use crate::{AccessToken, AuthRefresher, error::BoxError, login::LoginRequest};
 
-/// Puts the current token of an [`AuthRefresher`] on each request, in the `Authorization` header.
+/// Sets the current token of an [`AuthRefresher`] on each request, in the `Authorization` header.
 ///
-/// Services made by one layer, or by layers of clones of one refresher, share its token. By default:
+/// All services of one layer share its token, and so do layers with clones of one refresher. By default:
 ///
-/// * A header of that name which the request has already is [replaced](Self::keep_existing).
-/// * Tokens go to `https`, and in plain text to the loopback [only](Self::allow_plain_text); which origins is
-///   [not limited](Self::allow_origin) otherwise. What counts is the request's URI: a client below that uses a proxy, perhaps
-///   one of the environment, sends it there.
-/// * A response of 401 means that the token [was rejected](Self::reject_on): the next request has a newer one. The rejected
-///   request is [not sent again](Self::replay).
+/// - A header of that name that the request has already is [replaced](Self::if_not_present).
+/// - Tokens go to `https`, and in plaintext to the loopback [only](Self::allow_plaintext). The origins are
+///   [not limited](Self::allow_origin). The request's URI counts: a client below can use a proxy.
+/// - A response of 401 [rejects the token](Self::reject_on): the next request has a newer one. The rejected request is
+///   [not replayed](Self::replay).
 ///
 /// ```
 /// use http::{Request, Response, header::AUTHORIZATION};
@@ -38,32 +44,32 @@ use crate::{AccessToken, AuthRefresher, BoxError, LoginRequest};
 /// # }
 /// ```
 ///
-/// # In a stack
+/// # Place in the stack
 ///
-/// It works above and below tower's layers; what differs is this. What is below must be `Clone`: above a `RateLimit` or a
-/// `Balance`, which are not, put a `Buffer` between.
+/// The layer works above and below tower's layers, with the differences below. The service below it must be `Clone`: put a
+/// `Buffer` above a `RateLimit` or a `Balance`, which are not.
 ///
 /// | layer | above this one (outside) | below this one (inside) |
 /// | --- | --- | --- |
-/// | `Retry` | each try has the token of its time, and may be replayed once: **the usual place** | tries again with the same token; a rejection is replayed once for all tries |
-/// | `Timeout` | limits the whole call; a login that it waits for goes on without it | limits each sending, and not the wait for a token |
-/// | `Buffer`, `ConcurrencyLimit`, `LoadShed` | a call that waits for a token keeps its slot | a call that waits for a token has no slot, so that the login may use the same: **the usual place** |
-/// | `FollowRedirect` | each hop is checked, and gets a token if it may: **the usual place** | the client's own rules decide what becomes of the header; one of [another name](Self::header) is not known to them |
-/// | `Trace` | do not see the token | see it, marked sensitive |
-/// | `Balance`, `ReadyCache` | choose among clients that share a token | choose among connections, below a `Buffer` |
+/// | `Retry` | every attempt uses the current token, and can be replayed once: **the usual place** | every attempt uses the same token; a rejection is replayed once for all attempts |
+/// | `Timeout` | limits the whole call; a login that the call waits for goes on | limits each attempt, but not the wait for a token |
+/// | `Buffer`, `ConcurrencyLimit`, `LoadShed` | a call that waits for a token occupies a slot | a call that waits for a token occupies no slot, so the login can use it: **the usual place** |
+/// | `FollowRedirect` | each hop is checked, and gets a token if its destination is allowed: **the usual place** | the client's own rules decide what happens to the header; they do not know a header of [another name](Self::header) |
+/// | `Trace` | does not see the token | sees the token, marked sensitive |
+/// | `Balance`, `ReadyCache` | selects among clients that share a token | selects among connections, below a `Buffer` |
 #[derive(Clone, Debug)]
-pub struct AuthRefreshLayer<P = NeverReplay, C = Unauthorized> {
+pub struct AuthRefreshLayer<P = NeverReplay, C = UnauthorizedAsRejection> {
     refresher: AuthRefresher,
-    rules: Rules<P, C>,
+    config: Config<P, C>,
 }
 
 impl AuthRefreshLayer {
-    /// A layer that uses `refresher`'s token.
+    /// Creates a layer with the default settings, which uses the token of `refresher`.
     pub fn new(refresher: AuthRefresher) -> Self {
-        Self { refresher, rules: Rules::default() }
+        Self { refresher, config: Config::default() }
     }
 
-    /// The short form, for a refresher with the default settings.
+    /// Creates a layer with a new refresher that has the default settings.
     pub fn with_login<L>(login: L) -> Self
     where
         L: Service<LoginRequest, Response = AccessToken> + Send + 'static,
@@ -75,78 +81,83 @@ impl AuthRefreshLayer {
 }
 
 impl<P, C> AuthRefreshLayer<P, C> {
-    /// Whether, and how, a request whose token is rejected is sent once more with a newer one.
-    /// [Never](NeverReplay) by default; [`ReplayClone`](crate::ReplayClone) for bodies that can be cloned.
+    /// Sets whether and how a request is replayed with a newer token after its token was rejected. Defaults to
+    /// [`NeverReplay`]; [`ReplayClone`](crate::ReplayClone) is for bodies that can be cloned.
     ///
-    /// The call waits for the newer token with the rejection in hand. If none comes, or the body cannot be sent again, the
-    /// caller gets that, untouched. Once the request is on its way again, what comes of that is the call's outcome, be it
-    /// an error. Of two such layers, one above the other, each replays once.
+    /// - The call keeps the rejection while it waits for the newer token. If there is none, or if the body cannot be sent again,
+    ///   the caller gets the rejection unchanged.
+    /// - The result of the replay is the call's result, even if it is an error.
+    /// - Of two such layers, one above the other, each replays once.
     #[must_use]
     pub fn replay<Q>(self, policy: Q) -> AuthRefreshLayer<Q, C> {
-        AuthRefreshLayer { refresher: self.refresher, rules: self.rules.with_replay(policy) }
+        AuthRefreshLayer { refresher: self.refresher, config: self.config.with_replay(policy) }
     }
 
-    /// What tells that a token was rejected: [401](Unauthorized) by default;
-    /// [`GrpcUnauthenticated`](crate::GrpcUnauthenticated), [`NeverRejected`](crate::NeverRejected), or any function of
-    /// status and headers.
+    /// Sets which responses reject the token. Defaults to [`UnauthorizedAsRejection`], 401. There are
+    /// [`GrpcUnauthenticatedAsRejection`](crate::GrpcUnauthenticatedAsRejection) and [`NeverReject`](crate::NeverReject), and
+    /// any function of status and headers.
     ///
-    /// A rejected token is used no more, and a login is under way at once (unless the last handle of the refresher is gone:
-    /// a call on its way keeps none, but for one that may be [replayed](Self::replay)). How often that may be is limited by
-    /// [`AuthRefresherBuilder::rejections`](crate::AuthRefresherBuilder::rejections).
+    /// A rejected token is no longer used, and a login starts. How often a rejection counts is limited by
+    /// [`AuthRefresherBuilder::rejection_limit`](crate::AuthRefresherBuilder::rejection_limit). A rejection that arrives after the
+    /// last handle of the refresher was dropped has no effect. A call in flight keeps a handle only if it can be
+    /// [replayed](Self::replay).
     #[must_use]
     pub fn reject_on<D: ClassifyRejection>(self, classify: D) -> AuthRefreshLayer<P, D> {
-        AuthRefreshLayer { refresher: self.refresher, rules: self.rules.with_classify(classify) }
+        AuthRefreshLayer { refresher: self.refresher, config: self.config.with_classify(classify) }
     }
 
-    /// Lets tokens go in plain text to any host, and to URIs without scheme or host. Not allowed by default.
+    /// Sets whether tokens go in plaintext to any host, and to URIs without a scheme or a host. Defaults to `false`.
     ///
-    /// For networks whose encryption is done elsewhere (a service mesh), and for inner services that get requests in
-    /// origin form (RFC 9112, section 3.2.1), as those below a connection pool do.
+    /// It is for networks that are encrypted elsewhere (a service mesh), and for inner services that receive requests in
+    /// origin form (RFC 9112, section 3.2.1), as those below a connection pool.
     #[must_use]
-    pub fn allow_plain_text(mut self, allow: bool) -> Self {
-        self.rules.placement.destinations.plain_text = allow;
+    pub fn allow_plaintext(mut self, allow: bool) -> Self {
+        self.config.header.destinations.allow_plaintext = allow;
         self
     }
 
-    /// Narrows the origins that tokens go to: from any, to those named by calls of this. An origin is a scheme, a host and
-    /// perhaps a port (RFC 6454), as in `https://api.example.com:8443`.
+    /// Adds an origin to those that tokens go to. Defaults to any origin, until the first call of this.
+    ///
+    /// An origin is a scheme, a host and an optional port (RFC 6454), as in `https://api.example.com:8443`. The spelling of the
+    /// request's URI makes no difference.
     ///
     /// # Errors
     ///
-    /// This is no origin.
+    /// The text is not an origin, or no request can have this origin: its scheme is not `https` or `http`, or it contains a
+    /// wildcard.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
-        self.rules.placement.destinations.allow(origin.parse()?);
+        self.config.header.destinations.allow(origin.parse()?);
         Ok(self)
     }
 
-    /// Whether requests to where tokens may not go are sent without one. By default they are not sent, and the call fails
-    /// with [`Error::Refused`](crate::Error::Refused).
+    /// Sets what happens to a request whose destination is not allowed to get the token. Defaults to
+    /// [`DestinationPolicy::Fail`].
     #[must_use]
-    pub fn send_unauthenticated_elsewhere(mut self, on: bool) -> Self {
-        self.rules.placement.destinations.pass_on = on;
+    pub fn destination_policy(mut self, policy: DestinationPolicy) -> Self {
+        self.config.header.destination_policy = policy;
         self
     }
 
-    /// Whether a request that has the header already keeps it, and is sent without a token. By default the token takes its
-    /// place.
+    /// Sets whether a request that has the header already keeps it, and is sent without a token. Defaults to `false`: the
+    /// token replaces the header.
     #[must_use]
-    pub fn keep_existing(mut self, keep: bool) -> Self {
-        self.rules.placement.keep_existing = keep;
+    pub fn if_not_present(mut self, enabled: bool) -> Self {
+        self.config.header.if_not_present = enabled;
         self
     }
 
-    /// The header that the token is put in. `Authorization` by default.
+    /// Sets the header that contains the token. Defaults to `Authorization`.
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
-        self.rules.placement.set_header(name);
+        self.config.header.set_name(name);
         self
     }
 
-    /// Whether responses tell which token was sent: a [`TokenInfo`](crate::TokenInfo) in their extensions. Not by default,
-    /// since it costs an allocation.
+    /// Sets whether the extensions of each response contain a [`TokenInfo`](crate::TokenInfo). Defaults to `false`, because it
+    /// allocates in each call.
     #[must_use]
-    pub fn token_info(mut self, on: bool) -> Self {
-        self.rules.tell = on;
+    pub fn insert_token_info(mut self, enabled: bool) -> Self {
+        self.config.insert_token_info = enabled;
         self
     }
 }
@@ -155,6 +166,13 @@ impl<S, P: Clone, C: Clone> Layer<S> for AuthRefreshLayer<P, C> {
     type Service = AuthRefresh<S, P, C>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AuthRefresh::new(inner, self.refresher.clone(), self.rules.clone())
+        AuthRefresh::with_config(inner, self.refresher.clone(), self.config.clone())
+    }
+}
+
+impl<S> AuthRefresh<S> {
+    /// Creates a layer with the default settings, which uses the token of `refresher`.
+    pub fn layer(refresher: AuthRefresher) -> AuthRefreshLayer {
+        AuthRefreshLayer::new(refresher)
     }
 }

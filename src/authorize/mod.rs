@@ -1,32 +1,39 @@
-//! Puts the current token on each request. Reads the cell, and knows nothing of logins.
+//! Sets the current token on each request. Reads the cell, and knows nothing of logins.
 //!
-//! In reading order: `layer`, `rules` and `placement` (what was asked for), `service` and `held` (the hot path), `future`
-//! (until the response comes), `slow` and `sent` (the calls out of the ordinary); `destination`, `rejection`, `replay` and
-//! `token_info` are one rule each.
+//! In reading order; each file imports only files before it:
+//!
+//! - `origin`, `destination`: where a token is allowed to go
+//! - `error`, `classify`, `extensions`, `replay`: one rule each
+//! - `header_config`, `config`: the settings of one layer
+//! - `header_cache`: the header value that a service keeps between calls
+//! - `in_flight`: a request on its way that may be replayed
+//! - `slow_path`, `future`, `service` (the hot path), `layer`
 
-#[cfg(feature = "replay-buffered")]
-mod buffered;
+mod classify;
+mod config;
 mod destination;
+mod error;
+mod extensions;
 mod future;
-mod held;
+mod header_cache;
+mod header_config;
+mod in_flight;
 mod layer;
-mod placement;
-mod rejection;
+mod origin;
 mod replay;
-mod rules;
-mod sent;
 mod service;
-mod slow;
-mod token_info;
+mod slow_path;
 
 #[cfg(feature = "replay-buffered")]
-pub use self::buffered::{BufferedBody, ReplayBuffered};
+pub use self::replay::buffered::{BufferedBody, ReplayBuffered};
 pub use self::{
-    destination::{InvalidOrigin, UnsafeDestination},
+    classify::{ClassifyRejection, GrpcUnauthenticatedAsRejection, NeverReject, UnauthorizedAsRejection},
+    destination::{DestinationPolicy, UnsafeDestination},
+    error::Error,
+    extensions::{TokenInfo, TokenValidFor},
     future::ResponseFuture,
     layer::AuthRefreshLayer,
-    rejection::{ClassifyRejection, GrpcUnauthenticated, NeverRejected, Unauthorized},
-    replay::{NeverReplay, ReplayClone, ReplayPolicy},
+    origin::InvalidOrigin,
+    replay::policy::{NeverReplay, ReplayClone, ReplayPolicy},
     service::AuthRefresh,
-    token_info::{MinTokenLife, TokenInfo},
 };

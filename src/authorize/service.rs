@@ -1,4 +1,4 @@
-//! The hot path.
+//! [`AuthRefresh`]: the hot path.
 
 use std::task::{Context, Poll};
 
@@ -6,46 +6,72 @@ use http::{Request, Response};
 use tower_service::Service;
 
 use super::{
-    ClassifyRejection, MinTokenLife, NeverReplay, ReplayPolicy, ResponseFuture, Unauthorized, held::Held,
-    placement::Verdict, rules::Rules, sent::Sent, slow::Slow,
+    classify::{ClassifyRejection, UnauthorizedAsRejection},
+    config::Config,
+    error::Error,
+    extensions::TokenValidFor,
+    future::ResponseFuture,
+    header_cache::HeaderCache,
+    header_config::Verdict,
+    in_flight::InFlight,
+    replay::policy::{NeverReplay, ReplayPolicy},
+    slow_path::SlowPath,
 };
-use crate::{AuthRefresher, Error, refresh::Mark};
+use crate::{AuthRefresher, error::BoxError, refresh::TokenId};
 
-/// Puts the current token on each request; made by an [`AuthRefreshLayer`](crate::AuthRefreshLayer).
+/// Sets the current token on each request. [`AuthRefreshLayer`](crate::AuthRefreshLayer) creates it, and has the settings.
 ///
-/// With a token, a call costs one look at the shared cell, one clone of the header value and one insert. From its third call
-/// on a service holds on to the value, and only looks whether it is in use still and its thread is the same; an idle service
-/// lets go of it at its next call, or when it is dropped. Without a token the call waits for a login, and holds none of the
-/// inner service's capacity meanwhile; that is why the inner service must be `Clone`.
+/// - With a token, a call costs one atomic load, one clone of the header value and one insert. From its third call on, a
+///   service keeps the header value; it drops an old value at its next call.
+/// - Without a token, the call waits for a login. It holds none of the inner service's capacity in the meantime, so the inner
+///   service must be `Clone`.
+/// - The service is ready when the inner service is. It is ready without a token too.
 ///
-/// Readiness is the inner service's alone: it never fails for want of a token.
+/// ```
+/// use http::{Request, Response, header::AUTHORIZATION};
+/// use tower::{BoxError, ServiceExt, service_fn};
+/// use tower_auth_refresh::{AccessToken, AuthRefresh, AuthRefresher, LoginRequest};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let refresher = AuthRefresher::new(service_fn(|_: LoginRequest| async { AccessToken::bearer("abc") }));
+/// let http = service_fn(|request: Request<()>| async move {
+///     Ok::<_, BoxError>(Response::new(request.headers()[AUTHORIZATION].clone()))
+/// });
+/// let client = AuthRefresh::new(http, refresher);
+///
+/// let request = Request::get("https://api.example.com/").body(())?;
+/// assert_eq!(client.oneshot(request).await?.body(), "Bearer abc");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
-pub struct AuthRefresh<S, P = NeverReplay, C = Unauthorized> {
+pub struct AuthRefresh<S, P = NeverReplay, C = UnauthorizedAsRejection> {
     inner: S,
     refresher: AuthRefresher,
-    rules: Rules<P, C>,
-    /// Whether `https` is all that a request must have.
-    simple: bool,
-    held: Held,
+    config: Config<P, C>,
+    /// Every `https` request takes the fast path.
+    allows_any_https: bool,
+    header_cache: HeaderCache,
 }
 
 impl<S, P, C> AuthRefresh<S, P, C> {
-    pub(crate) fn new(inner: S, refresher: AuthRefresher, rules: Rules<P, C>) -> Self {
-        let simple = !rules.tell && rules.placement.is_simple();
-        Self { inner, refresher, rules, simple, held: Held::default() }
+    pub(crate) fn with_config(inner: S, refresher: AuthRefresher, config: Config<P, C>) -> Self {
+        let allows_any_https = !config.insert_token_info && config.header.allows_any_https();
+        Self { inner, refresher, config, allows_any_https, header_cache: HeaderCache::default() }
     }
 
-    /// The inner service.
+    /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner
     }
 
-    /// The inner service.
+    /// Returns a mutable reference to the inner service.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.inner
     }
 
-    /// The inner service.
+    /// Returns the inner service.
     pub fn into_inner(self) -> S {
         self.inner
     }
@@ -54,88 +80,96 @@ impl<S, P, C> AuthRefresh<S, P, C> {
 impl<S, B, R, P, C> Service<Request<B>> for AuthRefresh<S, P, C>
 where
     S: Service<Request<P::Body>, Response = Response<R>> + Clone,
+    S::Error: Into<BoxError>,
     P: ReplayPolicy<B> + Clone,
     C: ClassifyRejection + Clone,
 {
     type Response = S::Response;
-    type Error = Error<S::Error>;
+    type Error = Error;
     type Future = ResponseFuture<S, B, P, C>;
 
     #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx).map_err(Error::Inner)
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        self.inner.poll_ready(cx).map_err(Error::inner)
     }
 
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let Some(mark) = self.authorize(&mut request) else { return self.otherwise(request) };
-        let (request, kept) = self.rules.replay.keep(request);
-        let Some(kept) = kept else {
-            return ResponseFuture::called(self.inner.call(request), Some(mark), self.rules.classify.clone());
+        let Some(token) = self.authorize(&mut request) else { return self.call_slow(request) };
+        let request = self.config.replay.wrap(request);
+        let Some(saved) = self.config.replay.save(&request) else {
+            return ResponseFuture::called(self.inner.call(request), Some(token), self.config.classify.clone());
         };
-        let sent = Sent::keeping(kept, &request, mark, &self.refresher, &self.rules, &self.inner);
-        ResponseFuture::slow(Slow::Called { future: self.inner.call(request), sent: Some(sent) })
+        let in_flight = InFlight::replayable(saved, &request, token, &self.refresher, &self.config, &self.inner);
+        ResponseFuture::slow_path(SlowPath::Called { future: self.inner.call(request), in_flight: Some(in_flight) })
     }
 }
 
 impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
-    /// Puts the token on the request, if nothing is out of the ordinary and there is one.
+    /// The fast path: inserts the current token, if the request can take it and there is one.
     #[inline]
-    fn authorize<B>(&mut self, request: &mut Request<B>) -> Option<Mark> {
-        let ordinary = (self.simple && request.uri().scheme_str() == Some("https")) || self.is_ordinary(request);
-        if !ordinary || MinTokenLife::of(request.extensions()).is_some() {
+    fn authorize<B>(&mut self, request: &mut Request<B>) -> Option<TokenId> {
+        let is_https = || request.uri().scheme_str() == Some("https");
+        let can_take_it = (self.allows_any_https && is_https()) || self.is_authorized(request);
+        if !can_take_it || TokenValidFor::of(request.extensions()).is_some() {
             return None;
         }
-        let placement = &self.rules.placement;
-        match self.held.current(&self.refresher) {
-            Some((mark, token)) => {
-                placement.put(request.headers_mut(), token);
-                Some(mark)
+        let header = &self.config.header;
+        match self.header_cache.get(&self.refresher) {
+            Some((token, value)) => {
+                header.insert(request.headers_mut(), value);
+                Some(token)
             }
-            None => self.held.take_from_cell(&self.refresher, placement, request.headers_mut()),
+            None => self.header_cache.load(&self.refresher, header, request.headers_mut()),
         }
     }
 
-    fn is_ordinary<B>(&self, request: &Request<B>) -> bool {
-        !self.rules.tell && self.rules.placement.is_for(request.uri(), request.headers())
+    fn is_authorized<B>(&self, request: &Request<B>) -> bool {
+        !self.config.insert_token_info && self.config.header.authorizes(request.uri(), request.headers())
     }
 
-    /// The calls out of the ordinary: those that get no token, wait for one, or tell of it.
-    fn otherwise<B>(&mut self, request: Request<B>) -> ResponseFuture<S, B, P, C>
+    /// The slow path: requests that get no token, wait for one, or whose response tells of it.
+    fn call_slow<B>(&mut self, request: Request<B>) -> ResponseFuture<S, B, P, C>
     where
         S: Service<Request<P::Body>>,
         P: ReplayPolicy<B>,
     {
-        self.held.let_go_of_old(&self.refresher);
-        match self.rules.placement.judge(request.uri(), request.headers()) {
+        self.header_cache.evict_stale(&self.refresher);
+        match self.config.header.decide(request.uri(), request.headers()) {
             Verdict::Authorize => {}
-            Verdict::PassOn => {
-                let request = request.map(|body| self.rules.replay.pass_on(body));
-                return ResponseFuture::called(self.inner.call(request), None, self.rules.classify.clone());
+            Verdict::SkipToken => {
+                let request = request.map(|body| self.config.replay.wrap_body(body));
+                return ResponseFuture::called(self.inner.call(request), None, self.config.classify.clone());
             }
-            Verdict::Refuse(why) => {
-                self.refresher.events().refused(why);
-                self.give_slot_back();
-                return ResponseFuture::slow(Slow::Refused { why });
+            Verdict::Refuse(error) => {
+                self.refresher.telemetry().request_not_sent(error.label());
+                self.release_readiness();
+                return ResponseFuture::refused(error);
             }
         }
-        let token = match MinTokenLife::of(request.extensions()) {
-            Some(MinTokenLife(life)) => self.refresher.wait_for(life),
-            None => {
-                if let Some(lease) = &*self.refresher.current() {
-                    let (request, sent) = Sent::new(request, lease, &self.refresher, &self.rules, &self.inner);
-                    return ResponseFuture::slow(Slow::Called { future: self.inner.call(request), sent: Some(sent) });
-                }
-                self.refresher.wait()
-            }
-        };
-        self.give_slot_back();
-        let (refresher, rules, inner) = (self.refresher.clone(), self.rules.clone(), self.inner.clone());
-        ResponseFuture::slow(Slow::Token { token, refresher, rules, inner, request })
+        let valid_for = TokenValidFor::of(request.extensions()).map(|TokenValidFor(min)| min);
+        if valid_for.is_none()
+            && let Some(token) = self.refresher.current().usable()
+        {
+            let (request, in_flight) = InFlight::new(request, token, &self.refresher, &self.config, &self.inner);
+            let future = self.inner.call(request);
+            return ResponseFuture::slow_path(SlowPath::Called { future, in_flight: Some(in_flight) });
+        }
+        let token = self.refresher.wait_for_token(valid_for);
+        self.release_readiness();
+        let (refresher, config, inner) = (self.refresher.clone(), self.config.clone(), self.inner.clone());
+        ResponseFuture::slow_path(SlowPath::WaitingForToken { token, refresher, config, inner, request })
     }
 
-    /// A clone is not ready: what the ready one had reserved goes back, so that the login may have it.
-    fn give_slot_back(&mut self) {
+    /// Gives back what `poll_ready` has reserved, for the login to use. A clone is not ready.
+    fn release_readiness(&mut self) {
         self.inner = self.inner.clone();
+    }
+}
+
+impl<S> AuthRefresh<S> {
+    /// Creates a service with the default settings.
+    pub fn new(inner: S, refresher: AuthRefresher) -> Self {
+        Self::with_config(inner, refresher, Config::default())
     }
 }

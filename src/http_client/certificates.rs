@@ -21,7 +21,7 @@ pub(super) fn checked(
         Ok(verifier) => Ok(Arc::new(verifier)),
         // So says the verifier that the system has none, of which there is no error of its own.
         Err(Error::General(_)) if none_added => {
-            crate::events::no_trust_roots();
+            crate::telemetry::no_trust_roots();
             Ok(Arc::new(CheckedBy { provider: Arc::clone(provider), trusts: nobody }))
         }
         Err(error) => Err(error),

@@ -34,7 +34,7 @@ fn tls(verify: bool, roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig
     let verifier = if verify {
         certificates::checked(roots, &provider)?
     } else {
-        crate::events::certificates_unchecked();
+        crate::telemetry::certificate_verification_disabled();
         certificates::unchecked(&provider)
     };
     Ok(ClientConfig::builder_with_provider(provider)

@@ -6,7 +6,7 @@ use tower_service::Service;
 use zeroize::Zeroizing;
 
 use super::{RefreshToken, RefreshTokenStore, refresh_token::InMemory};
-use crate::{AccessToken, BoxError, LoginRequest, login::Login};
+use crate::{AccessToken, BoxError, LoginRequest, login::erased::Login};
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 

@@ -31,7 +31,7 @@ use super::{
 use crate::{
     AccessToken, BoxError, Clock, LoginError, LoginRequest,
     exchange::{AGENT, Exchange, HttpService, JSON, ResponseFuture},
-    refresh::detach,
+    login::current::spawn_in_login,
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -117,7 +117,7 @@ impl<S: HttpService> Service<LoginRequest> for OAuth2Login<S> {
                 grant::Kind::RefreshToken(store) => store.clone(),
                 _ => return Ok(asking.log_in(&mut state, request).await?),
             };
-            let refreshing = detach(async move { asking.refresh(&mut state, &*store).await });
+            let refreshing = spawn_in_login(async move { asking.refresh(&mut state, &*store).await });
             match refreshing.await {
                 Ok(refreshed) => Ok(refreshed?),
                 Err(ended) => match ended.try_into_panic() {

@@ -1,4 +1,4 @@
-//! How an [`AuthRefresher`] is made: its settings, their defaults and limits.
+//! [`AuthRefresherBuilder`]: creates an [`AuthRefresher`] from its settings.
 
 use std::{
     fmt,
@@ -7,156 +7,125 @@ use std::{
     time::Duration,
 };
 
+use tokio::runtime::Handle;
 use tower_service::Service;
 
 use super::{
-    AuthRefresher, idle::Idle, lease::Moment, ledger::Ledger, rejections::RejectionLimit, schedule::Schedule,
-    shared::Shared, worker::Duty,
+    core::Core,
+    handle::AuthRefresher,
+    rejection_limit::RejectionLimit,
+    schedule::Backoff,
+    settings::{NoTokenPolicy, Settings},
+    shared::Shared,
 };
-use crate::{AccessToken, BoxError, Clock, LoginRequest, SystemClock, events::Events, login::Login};
+use crate::{clock::Clock, error::BoxError, login::LoginRequest, telemetry::Telemetry, token::AccessToken};
 
-/// The longest that any setting may be: no deadline of ours overflows.
-const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+/// The longest duration that a setting accepts, so that no deadline overflows.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The settings of one identity, as they are shared.
-#[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) schedule: Schedule,
-    pub(crate) login_timeout: Duration,
-    pub(crate) wait_timeout: Duration,
-    pub(crate) no_token: NoTokenPolicy,
-    pub(crate) rejections: RejectionLimit,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) events: Events,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            schedule: Schedule {
-                lead: Duration::from_secs(300),
-                jitter: true,
-                default_lifetime: None,
-                serve_stale: Duration::ZERO,
-                backoff: (Duration::from_millis(500), Duration::from_secs(60)),
-            },
-            login_timeout: Duration::from_secs(30),
-            wait_timeout: Duration::from_secs(10),
-            no_token: NoTokenPolicy::Fail,
-            rejections: RejectionLimit { min_age: Duration::from_secs(1), burst: 6, per: Duration::from_secs(60) },
-            clock: Arc::new(SystemClock),
-            events: Events::default(),
-        }
-    }
-}
-
-/// Says when an [`AuthRefresher`] logs in. Every setting has a default; [`build`](Self::build) checks them all.
+/// Configures when an [`AuthRefresher`] logs in. Every setting has a default; [`build`](Self::build) checks them all.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_auth_refresh::{AccessToken, AuthRefresher, LoginRequest};
+///
+/// let login = tower::service_fn(|_: LoginRequest| async { AccessToken::bearer("abc") });
+/// let error = AuthRefresher::builder(login).login_timeout(Duration::ZERO).build().unwrap_err();
+/// assert_eq!(error.to_string(), "`login_timeout` must be more than zero");
+/// ```
 #[must_use]
 pub struct AuthRefresherBuilder {
-    login: Box<dyn Login>,
-    random: Box<dyn FnMut() -> u64 + Send>,
-    seed: Option<AccessToken>,
-    pause_when_idle: Option<Duration>,
+    core: Core,
+    initial_token: Option<AccessToken>,
     settings: Settings,
 }
 
-/// What becomes of a call when there is no token: none has come, or the last one has expired and logins fail.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NoTokenPolicy {
-    /// It fails with [`Error::Login`](crate::Error::Login). It was not sent.
-    #[default]
-    Fail,
-    /// It waits as it would otherwise, and then is sent without an `Authorization` header of ours.
-    SendUnauthenticated,
-    /// An expired token is used on for a while, for servers that accept it. Afterwards, and before there is any, as
-    /// [`Fail`](Self::Fail).
-    #[non_exhaustive]
-    ServeStale {
-        /// How long after its end a token is used at most.
-        at_most: Duration,
-    },
-}
-
-impl NoTokenPolicy {
-    /// [`ServeStale`](Self::ServeStale), for so long at most after the token's end.
-    pub const fn serve_stale(at_most: Duration) -> Self {
-        Self::ServeStale { at_most }
-    }
-}
-
-impl AuthRefresherBuilder {
-    pub(crate) fn new<L>(login: L) -> Self
+impl AuthRefresher {
+    /// Creates a refresher with the default settings.
+    ///
+    /// The login service is any tower service from [`LoginRequest`] to [`AccessToken`].
+    pub fn new<L>(login: L) -> Self
     where
         L: Service<LoginRequest, Response = AccessToken> + Send + 'static,
         L::Error: Into<BoxError>,
         L::Future: Send,
     {
-        Self {
-            login: Box::new(login),
-            // The standard library's hashers are seeded by the system, each one differently.
-            random: Box::new(|| RandomState::new().hash_one(0)),
-            seed: None,
-            pause_when_idle: None,
-            settings: Settings::default(),
-        }
+        Self::builder(login).build_unchecked()
     }
 
-    /// A name for this refresher, such as that of the API it is for. None by default.
+    /// Creates a builder, to change the settings.
+    pub fn builder<L>(login: L) -> AuthRefresherBuilder
+    where
+        L: Service<LoginRequest, Response = AccessToken> + Send + 'static,
+        L::Error: Into<BoxError>,
+        L::Future: Send,
+    {
+        // The standard library seeds each hasher with a different number from the system.
+        let rng = Box::new(|| RandomState::new().hash_one(0));
+        let core = Core { login: Box::new(login), rng };
+        AuthRefresherBuilder { core, initial_token: None, settings: Settings::default() }
+    }
+}
+
+impl AuthRefresherBuilder {
+    /// Sets a name, such as that of the API. Defaults to none.
     ///
-    /// What is told of a refresher has its name: the label `refresher` of its [metrics](crate::observability) (`default`
-    /// without a name), and the field `refresher` of its events and spans. Give each one a name if there are several.
+    /// The name is the label `refresher` of the [metrics](crate::observability) (`default` without a name) and the field
+    /// `refresher` of the events and spans. Name each refresher if a program has several.
     pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.settings.events = Events::named(name.into().into());
+        self.settings.telemetry = Telemetry::named(name.into().into());
         self
     }
 
-    /// A token to start with, so that the first request need not wait for a login. Its lifetime counts from
-    /// [`build`](Self::build). None by default.
-    pub fn seed(mut self, token: AccessToken) -> Self {
-        self.seed = Some(token);
+    /// Sets a token to start with, so that the first request does not wait for a login. Defaults to none.
+    ///
+    /// Its lifetime counts from [`build`](Self::build). If a server rejects it, it is replaced at once, because its age is not
+    /// known.
+    pub fn initial_token(mut self, token: AccessToken) -> Self {
+        self.initial_token = Some(token.with_unknown_age());
         self
     }
 
-    /// What becomes of a call when there is no token. It [fails](NoTokenPolicy::Fail) by default.
-    pub fn when_no_token(mut self, policy: NoTokenPolicy) -> Self {
+    /// Sets what a call does when there is no token. Defaults to [`NoTokenPolicy::Fail`].
+    pub fn no_token_policy(mut self, policy: NoTokenPolicy) -> Self {
         self.settings.no_token = policy;
         self
     }
 
-    /// After how long without requests the token is refreshed no more, until the next one. By default it is refreshed
-    /// for as long as there is a handle.
+    /// Sets the time without requests after which refreshes pause, until the next request. Defaults to no limit: the worker
+    /// refreshes the token as long as there is a handle.
     ///
-    /// The time is kept to an eighth. The first request after a pause uses the token if it is still good, and waits for a
-    /// login otherwise. With zero a token is only ever refreshed because a request came.
+    /// Refreshes pause after at least this time, and at most one token lifetime later. The first request after a pause uses the
+    /// token if it is still valid, and waits for a login otherwise. With zero, only a request causes a refresh. An idle
+    /// refresher has no task.
     pub fn pause_when_idle(mut self, after: Duration) -> Self {
-        self.pause_when_idle = Some(after);
+        self.settings.policy.idle_after = Some(after);
         self
     }
 
-    /// How long before its end a token is refreshed: the lead. 5 minutes by default.
+    /// Sets how long before its expiry a token is refreshed. Defaults to 5 minutes.
     ///
-    /// The lead is cut to a quarter of the token's lifetime where that is shorter. The token in use serves all
-    /// the while; no request waits for its successor.
+    /// The lead is at most a quarter of the token's lifetime. The current token is used in the meantime: no request waits.
     pub fn refresh_before_expiry(mut self, lead: Duration) -> Self {
-        self.settings.schedule.lead = lead;
+        self.settings.policy.schedule.refresh_lead = lead;
         self
     }
 
-    /// Whether a refresh comes a random while earlier than the lead says, so that many processes that started together do
-    /// not log in together. On by default; at most a tenth of the lifetime and 30 seconds.
-    pub fn jitter(mut self, on: bool) -> Self {
-        self.settings.schedule.jitter = on;
+    /// Sets whether refreshes come earlier than the lead by a random time, so that processes that started together do not log
+    /// in together. Defaults to `true`. The time is at most a tenth of the lifetime, and 30 seconds.
+    pub fn jitter(mut self, enabled: bool) -> Self {
+        self.settings.policy.schedule.jitter = enabled;
         self
     }
 
-    /// How long a token of [unknown expiry](crate::Expiry::Unknown) is used. By default until it is rejected.
+    /// Sets how long a token of [unknown expiry](crate::Expiry::Unknown) is used. Defaults to no limit: it is used until it is
+    /// rejected.
     pub fn default_lifetime(mut self, lifetime: Duration) -> Self {
-        self.settings.schedule.default_lifetime = Some(lifetime);
+        self.settings.policy.schedule.default_lifetime = Some(lifetime);
         self
     }
 
-    /// How long one login may take. 30 seconds by default.
+    /// Sets how long one login can take. Defaults to 30 seconds.
     ///
     /// A login that takes longer is dropped and counts as a transient failure.
     pub fn login_timeout(mut self, limit: Duration) -> Self {
@@ -164,94 +133,97 @@ impl AuthRefresherBuilder {
         self
     }
 
-    /// How long one call may wait for a token where there is none. 10 seconds by default.
+    /// Sets how long one call can wait for a token. Defaults to 10 seconds.
     ///
-    /// The login goes on when its callers give up.
+    /// The login goes on when a caller gives up.
     pub fn wait_timeout(mut self, limit: Duration) -> Self {
         self.settings.wait_timeout = limit;
         self
     }
 
-    /// The shortest and the longest pause after a failed login. Half a second and 60 seconds by default.
+    /// Sets the shortest and the longest pause after a failed login. Defaults to 0.5 seconds and 60 seconds. A pause is never
+    /// shorter than a millisecond.
     ///
-    /// The pause doubles with each failure in a row, with jitter; an issuer's `Retry-After` can make it longer, up to 5
-    /// minutes. Without a token, calls fail at once during the pause. The shortest pause also keeps apart two logins that
-    /// succeed.
-    pub fn backoff(mut self, shortest: Duration, longest: Duration) -> Self {
-        self.settings.schedule.backoff = (shortest, longest);
+    /// The pause doubles with each failure in a row, with jitter. An issuer's `Retry-After` extends it, to at most 5 minutes.
+    /// Calls without a token fail immediately during the pause. Two successful logins are at least `min` apart too.
+    pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
+        self.settings.policy.schedule.backoff = Backoff { min, max };
         self
     }
 
-    /// How long a token must have been in use for a rejection to count: 1 second by default, and never more than an eighth
-    /// of its lifetime.
+    /// Sets the age from which a rejection of a token counts. Defaults to 1 second. It is at most an eighth of the lifetime.
     ///
-    /// A token that has just been issued may not be valid everywhere yet, and another would be no better.
+    /// A token that was just issued may not be valid everywhere yet, and another would not be better. A token of
+    /// [unknown age](AccessToken::with_unknown_age) always counts as old enough.
     pub fn min_rejection_age(mut self, age: Duration) -> Self {
-        self.settings.rejections.min_age = age;
+        self.settings.policy.min_rejection_age = age;
         self
     }
 
-    /// How many rejections count in how long; each causes a login. 6 a minute by default: as many at once, and then one in
-    /// each share of the time (10 seconds).
+    /// Sets how many rejections count in which time; each causes a login. Defaults to 6 in 60 seconds: as many at once, then
+    /// one every 10 seconds.
     ///
-    /// An API may answer 401 for reasons of its own. What exceeds the limit is passed on to the caller, and the token is used
-    /// on. With 0 no rejection counts.
-    pub fn rejections(mut self, most: u32, per: Duration) -> Self {
-        self.settings.rejections.burst = most;
-        self.settings.rejections.per = per;
+    /// An API can respond with 401 for reasons of its own. A rejection beyond the limit is returned to the caller, and the
+    /// token stays in use. With 0 no rejection counts.
+    pub fn rejection_limit(mut self, max: u32, per: Duration) -> Self {
+        self.settings.policy.rejection_limit = RejectionLimit { max, per };
         self
     }
 
-    /// The wall clock. The system's by default.
+    /// Sets the wall clock. Defaults to the system's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.settings.clock = Arc::new(clock);
         self
     }
 
-    /// Where jitter comes from: uniformly distributed numbers. Seeded by the system by default.
-    pub fn random(mut self, numbers: impl FnMut() -> u64 + Send + 'static) -> Self {
-        self.random = Box::new(numbers);
+    /// Sets the random source, which returns uniformly distributed numbers. Defaults to one that the system seeds.
+    pub fn rng(mut self, rng: impl FnMut() -> u64 + Send + 'static) -> Self {
+        self.core.rng = Box::new(rng);
         self
     }
 
-    /// Makes the refresher. Nothing is spawned and nobody logs in before the first use, so this needs no runtime.
+    /// Sets the runtime that runs the worker and the logins. Defaults to that of the call that starts the worker.
+    ///
+    /// Set it if calls come from runtimes that end soon, or that are not driven all the time: a current-thread runtime makes
+    /// progress only inside `block_on`. The runtime needs a time driver.
+    pub fn runtime(mut self, runtime: Handle) -> Self {
+        self.settings.runtime = Some(runtime);
+        self
+    }
+
+    /// Creates the refresher. It spawns nothing and does not log in before its first use, so this needs no runtime.
     ///
     /// # Errors
     ///
-    /// A setting makes no sense; the error names it.
+    /// A setting is not valid. The error names it.
     pub fn build(self) -> Result<AuthRefresher, InvalidSetting> {
         let settings = &self.settings;
-        let (shortest, longest) = settings.schedule.backoff;
-        let limit = |name, value: Duration| match value {
-            Duration::ZERO => Err(InvalidSetting { name, trouble: "must be more than zero" }),
-            value if value > LONGEST => Err(InvalidSetting { name, trouble: "must be at most 24 hours" }),
+        let Backoff { min, max } = settings.policy.schedule.backoff;
+        let check = |name, value: Duration| match value {
+            Duration::ZERO => Err(InvalidSetting { name, reason: "must be more than zero" }),
+            value if value > MAX_DURATION => Err(InvalidSetting { name, reason: "must be at most 24 hours" }),
             _ => Ok(()),
         };
-        limit("login_timeout", settings.login_timeout)?;
-        limit("wait_timeout", settings.wait_timeout)?;
-        limit("backoff", shortest)?;
-        limit("backoff", longest)?;
-        limit("rejections", settings.rejections.per)?;
-        if shortest > longest {
-            return Err(InvalidSetting { name: "backoff", trouble: "the shortest pause must not exceed the longest" });
+        check("login_timeout", settings.login_timeout)?;
+        check("wait_timeout", settings.wait_timeout)?;
+        check("backoff", min)?;
+        check("backoff", max)?;
+        check("rejection_limit", settings.policy.rejection_limit.per)?;
+        if min > max {
+            return Err(InvalidSetting { name: "backoff", reason: "must have a minimum not above its maximum" });
         }
-        if settings.schedule.default_lifetime == Some(Duration::ZERO) {
-            return Err(InvalidSetting { name: "default_lifetime", trouble: "must be more than zero" });
+        if settings.policy.schedule.default_lifetime == Some(Duration::ZERO) {
+            return Err(InvalidSetting { name: "default_lifetime", reason: "must be more than zero" });
         }
         Ok(self.build_unchecked())
     }
 
     pub(crate) fn build_unchecked(self) -> AuthRefresher {
         let mut settings = self.settings;
-        if let NoTokenPolicy::ServeStale { at_most } = settings.no_token {
-            settings.schedule.serve_stale = at_most;
+        if let NoTokenPolicy::ServeStale { max_stale } = settings.no_token {
+            settings.policy.schedule.max_stale = max_stale;
         }
-        let mut ledger = Ledger::new(self.random, Idle::new(self.pause_when_idle));
-        if let Some(token) = self.seed {
-            ledger.seed(token, Moment::now(&*settings.clock), &settings.schedule);
-        }
-        let duty = Duty { login: self.login, ledger };
-        AuthRefresher { shared: Shared::new(duty, settings) }
+        AuthRefresher::from_shared(Shared::new(self.core, self.initial_token, settings))
     }
 }
 
@@ -261,16 +233,16 @@ impl fmt::Debug for AuthRefresherBuilder {
     }
 }
 
-/// A setting that makes no sense.
+/// The error for a setting that is not valid. It names the setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSetting {
     name: &'static str,
-    trouble: &'static str,
+    reason: &'static str,
 }
 
 impl fmt::Display for InvalidSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`: {}", self.name, self.trouble)
+        write!(f, "`{}` {}", self.name, self.reason)
     }
 }
 

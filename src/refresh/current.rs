@@ -1,74 +1,112 @@
-//! The cell: the token in use, or none. It holds tokens only; a failure never displaces one.
+//! [`CurrentToken`]: the cell that requests read. It contains tokens only; a failure never displaces one.
 
 use std::sync::{
-    Arc, Weak,
+    Arc,
     atomic::{AtomicU32, Ordering},
 };
 
 use arc_swap::{ArcSwapOption, Guard};
+use tokio::time::Instant;
 
-use super::{
-    lease::Lease,
-    mark::{Mark, Registration},
-    shared::Shared,
-};
+use super::cached_token::CachedToken;
 
-/// Read by every request, without a lock. Written under the shelf's lock only, so that writers cannot cross.
+/// Read by every request, without a lock. Written under the state's lock only.
 ///
-/// On cache lines of its own: what lies beside it is written to, be it the count of the handles.
+/// It is aligned to cache lines of its own, because the fields beside it are written to.
 #[derive(Debug)]
 #[repr(align(128))]
-pub(crate) struct Current {
-    cell: ArcSwapOption<Lease>,
-    /// The generation of what is in the cell as marks have it, or zero: whoever holds on to a token sees by one look whether
-    /// it is in use still.
+pub(crate) struct CurrentToken {
+    cell: ArcSwapOption<CachedToken>,
+    /// The number of the publication in the cell, or zero while the cell is empty or about to change.
     ///
-    /// Always changed before the cell: once the new token, or that there is none, has been seen there, nobody holds on to the
-    /// old one.
-    generation: AtomicU32,
-    registration: Registration,
+    /// A writer stores zero, then the cell, then the new epoch. A reader loads the epoch, then the cell. Therefore:
+    ///
+    /// - Once a thread has seen a change of the cell, no thread uses a header cached before it.
+    /// - A reader never stores an old token under a new epoch.
+    epoch: AtomicU32,
+    /// The epoch of the last publication, without its flag.
+    last_epoch: AtomicU32,
 }
 
-impl Current {
-    pub(crate) fn new(shared: Weak<Shared>) -> Self {
-        let registration = Registration::new(shared);
-        Self { cell: ArcSwapOption::empty(), generation: AtomicU32::new(0), registration }
-    }
+/// Identifies one publication of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Epoch(u32);
 
-    /// The token in use. Do not keep the guard across an await: there are few of them, and others pay for it.
-    #[inline]
-    pub(crate) fn load(&self) -> Guard<Option<Arc<Lease>>> {
-        self.cell.load()
-    }
-
-    /// Whether the token of this mark, which is of this refresher, is in use still.
-    #[inline]
-    pub(crate) fn is(&self, mark: Mark) -> bool {
-        debug_assert!(self.registration.made(mark));
-        self.generation.load(Ordering::Acquire) == mark.generation()
-    }
+impl Epoch {
+    const NONE: Self = Self(0);
+    /// An epoch that is never current.
+    pub(crate) const NEVER: Self = Self(Self::CHECK - 1);
+    /// Set if the token's expiry must be checked at each use, because its worker may not run in time.
+    const CHECK: u32 = 1 << 31;
 
     #[inline]
-    pub(crate) fn mark_of(&self, generation: u64) -> Mark {
-        self.registration.mark(generation)
+    pub(crate) fn checks_expiry(self) -> bool {
+        self.0 & Self::CHECK != 0
+    }
+}
+
+/// What a request found in the cell. It must be dropped before the next await: guards are few.
+pub(crate) struct Loaded {
+    pub(crate) epoch: Epoch,
+    token: Guard<Option<Arc<CachedToken>>>,
+}
+
+impl Loaded {
+    /// Returns the token, unless its expiry must be checked and it has expired.
+    #[inline]
+    pub(crate) fn usable(&self) -> Option<&Arc<CachedToken>> {
+        let token = self.token.as_ref()?;
+        let unchecked = !self.epoch.checks_expiry() && self.epoch != Epoch::NONE;
+        (unchecked || is_before(token.usable_until())).then_some(token)
+    }
+}
+
+/// Returns whether a deadline has not passed.
+#[inline]
+pub(crate) fn is_before(deadline: Option<Instant>) -> bool {
+    deadline.is_none_or(|deadline| Instant::now() < deadline)
+}
+
+impl CurrentToken {
+    pub(crate) fn new() -> Self {
+        Self { cell: ArcSwapOption::empty(), epoch: AtomicU32::new(0), last_epoch: AtomicU32::new(0) }
     }
 
-    pub(crate) fn store(&self, lease: Arc<Lease>) {
-        let mark = self.mark_of(lease.generation);
-        self.generation.store(mark.generation(), Ordering::Release);
-        self.cell.store(Some(lease));
+    #[inline]
+    pub(crate) fn load(&self) -> Loaded {
+        let epoch = Epoch(self.epoch.load(Ordering::Acquire));
+        Loaded { epoch, token: self.cell.load() }
     }
 
-    pub(crate) fn take(&self) -> Option<Arc<Lease>> {
-        self.generation.store(0, Ordering::Release);
-        self.cell.swap(None)
+    /// Returns whether the token of this epoch is still in the cell.
+    #[inline]
+    pub(crate) fn is_current(&self, epoch: Epoch) -> bool {
+        self.epoch.load(Ordering::Acquire) == epoch.0
     }
 
-    /// Takes the token away if it is of this generation or older.
-    pub(crate) fn clear_up_to(&self, generation: u64) {
-        if self.load().as_ref().is_some_and(|lease| lease.generation <= generation) {
-            self.take();
+    /// Publishes a token, and whether its expiry must be checked at use; or withdraws the current one. Returns the token
+    /// that was replaced, for the caller to drop without the lock.
+    ///
+    /// Only the holder of the state's lock may call this.
+    pub(crate) fn set(&self, token: Option<(&Arc<CachedToken>, bool)>) -> Option<Arc<CachedToken>> {
+        let epoch = Epoch(self.epoch.load(Ordering::Relaxed));
+        let unchanged = match (&*self.cell.load(), token) {
+            (Some(current), Some((token, check))) => Arc::ptr_eq(current, token) && epoch.checks_expiry() == check,
+            (None, None) => true,
+            _ => false,
+        };
+        if unchanged {
+            return None;
         }
+        self.epoch.store(0, Ordering::Release);
+        let replaced = self.cell.swap(token.map(|(token, _)| token.clone()));
+        if let Some((_, check)) = token {
+            let next = (self.last_epoch.load(Ordering::Relaxed) + 1) % Epoch::NEVER.0;
+            let next = next.max(1);
+            self.last_epoch.store(next, Ordering::Relaxed);
+            self.epoch.store(if check { next | Epoch::CHECK } else { next }, Ordering::Release);
+        }
+        replaced
     }
 }
 
@@ -77,58 +115,94 @@ mod tests {
     use std::{
         sync::atomic::{AtomicU64, Ordering::Relaxed},
         thread,
-        time::SystemTime,
+        time::{Duration, SystemTime},
     };
 
-    use tokio::time::Instant;
+    use super::*;
+    use crate::{clock::Timestamp, refresh::schedule::tests::schedule, token::AccessToken};
 
-    use super::{
-        super::{lease::Moment, schedule::tests::schedule},
-        *,
-    };
-    use crate::AccessToken;
-
-    fn lease(generation: u64) -> Arc<Lease> {
-        let sent = Moment { wall: SystemTime::UNIX_EPOCH, monotonic: Instant::now() };
-        let token = AccessToken::bearer("abc").unwrap();
-        Arc::new(Lease::new(token, generation, sent, &schedule(), 0.0))
+    fn cached(generation: u64, lifetime: Duration) -> Arc<CachedToken> {
+        let now = Timestamp { wall: SystemTime::UNIX_EPOCH, monotonic: Instant::now() };
+        let token = AccessToken::bearer("abc").unwrap().with_expires_in(lifetime);
+        Arc::new(CachedToken::new(token, generation, now, now, &schedule(), 0.0))
     }
 
-    /// What a stress test can see in one run: a mark that changed after the cell was seen at once, hundreds of times.
+    const HOUR: Duration = Duration::from_secs(3600);
+
     #[test]
-    fn whoever_has_seen_the_cell_change_holds_on_to_no_token_from_before() {
+    fn each_publication_has_its_own_epoch() {
+        let (current, token) = (CurrentToken::new(), cached(1, HOUR));
+        assert!(current.load().usable().is_none());
+        let mut seen = Vec::new();
+        for check in [false, true, false] {
+            current.set(Some((&token, check)));
+            let loaded = current.load();
+            assert_eq!(loaded.epoch.checks_expiry(), check);
+            assert!(current.is_current(loaded.epoch) && !seen.contains(&loaded.epoch));
+            seen.push(loaded.epoch);
+            assert!(current.set(Some((&token, check))).is_none(), "nothing changed");
+            assert!(current.is_current(loaded.epoch));
+        }
+        assert!(current.set(None).is_some());
+        assert!(seen.into_iter().all(|epoch| !current.is_current(epoch)));
+    }
+
+    #[test]
+    fn expired_token_is_not_usable_where_expiry_is_checked() {
+        let (current, token) = (CurrentToken::new(), cached(1, Duration::ZERO));
+        current.set(Some((&token, false)));
+        assert!(current.load().usable().is_some(), "the worker withdraws it");
+        current.set(Some((&token, true)));
+        assert!(current.load().usable().is_none());
+    }
+
+    /// The epochs must wrap around without the value that means "empty" and without touching the flag.
+    #[test]
+    fn epochs_wrap_around() {
+        let current = CurrentToken::new();
+        current.last_epoch.store(Epoch::NEVER.0 - 2, Relaxed);
+        for expected in [Epoch::NEVER.0 - 1, 1, 2] {
+            current.set(Some((&cached(1, HOUR), false)));
+            assert_eq!(current.load().epoch, Epoch(expected));
+        }
+    }
+
+    /// With an epoch that is stored after the cell, a stress test of this kind sees hundreds of violations in one run.
+    #[test]
+    fn seen_change_of_the_cell_ends_every_older_epoch() {
         const TOKENS: u64 = 4_000;
-        let (current, told) = (Current::new(Weak::new()), AtomicU64::new(0));
-        let leases: Vec<_> = (1..=TOKENS).map(lease).collect();
+        let (current, reported) = (CurrentToken::new(), AtomicU64::new(0));
+        let tokens: Vec<_> = (1..=TOKENS).map(|generation| cached(generation, HOUR)).collect();
         thread::scope(|scope| {
             let writer = scope.spawn(|| {
-                for lease in leases {
-                    let generation = lease.generation;
-                    current.store(lease);
-                    if generation % 2 == 0 {
-                        // Best taken when it has just been seen; no wait for a reader that has given up.
-                        (0..10_000).find(|_| told.load(Relaxed) >= generation);
-                        current.take();
+                for token in tokens {
+                    current.set(Some((&token, false)));
+                    if token.generation % 2 == 0 {
+                        // The race is likeliest when a reader has just seen the token. A reader may have ended.
+                        (0..10_000).find(|_| reported.load(Relaxed) >= token.generation);
+                        current.set(None);
                     }
                 }
             });
-            let mut seen = 0;
+            let mut last: Option<(Epoch, u64)> = None;
             while !writer.is_finished() {
-                let generation = current.load().as_ref().map(|lease| lease.generation);
-                let before = match generation {
-                    Some(generation) => {
-                        assert!(generation >= seen);
-                        seen = generation;
-                        told.store(seen, Relaxed);
-                        seen - 1
+                let loaded = current.load();
+                let generation = loaded.token.as_ref().map(|token| token.generation);
+                if let Some((epoch, seen)) = last {
+                    assert!(generation.is_none_or(|generation| generation >= seen));
+                    if generation != Some(seen) {
+                        assert!(
+                            !current.is_current(epoch),
+                            "generation {seen} is current, the cell has {generation:?}"
+                        );
                     }
-                    // The one that was there may have been taken, and another not come yet.
-                    None => seen,
-                };
-                assert!(!current.is(current.mark_of(before)), "of {before}, though {generation:?} is there");
+                }
+                if let Some(generation) = generation {
+                    reported.store(generation, Relaxed);
+                    last = (loaded.epoch != Epoch::NONE).then_some((loaded.epoch, generation));
+                }
             }
         });
-        assert!(current.load().is_none());
-        assert!((1..=TOKENS).all(|generation| !current.is(current.mark_of(generation))));
+        assert!(current.load().usable().is_none());
     }
 }

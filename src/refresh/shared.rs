@@ -1,4 +1,4 @@
-//! What the handles and the worker of one identity share.
+//! [`Shared`]: the state behind its lock, and the one function that reports an event to it.
 
 use std::{
     mem,
@@ -6,239 +6,307 @@ use std::{
 };
 
 use http::HeaderValue;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{
-    builder::Settings,
-    current::Current,
-    lease::{Lease, Moment},
-    mark::Mark,
-    rejections::{RejectionLimit, Rejections},
+    cached_token::CachedToken,
+    core::Core,
+    current::CurrentToken,
+    registry::Registry,
+    settings::Settings,
+    state::{
+        RefreshState, View,
+        actions::{Actions, Notice},
+        active_worker::WorkerId,
+    },
     status::{State, Status},
-    wait,
-    worker::{Duty, Worker},
+    token_id::{RefresherId, TokenId},
 };
-use crate::{LoginError, events::Rejection, login::Kind};
+use crate::{
+    clock::Timestamp,
+    login::{LoginError, trigger::Refreshable},
+    panic,
+    telemetry::{ExpiryGauge, RejectionEffect},
+    token::AccessToken,
+};
 
+static REFRESHERS: Registry<Shared> = Registry::new();
+
+/// What the handles of one refresher share. Its worker has a weak reference.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(crate) current: Current,
+    pub(crate) current: CurrentToken,
     pub(crate) settings: Settings,
-    pub(crate) status: watch::Sender<Status>,
-    /// What the handles want. The worker sees it close when the last handle is dropped.
-    pub(crate) demand: watch::Sender<Demand>,
-    shelf: Mutex<Shelf>,
-    rejections: Mutex<Rejections>,
+    pub(crate) id: RefresherId,
+    /// Changes with everything that a waiter or a subscriber can see.
+    pub(crate) status: watch::Sender<Snapshot>,
+    locked: Mutex<Locked>,
 }
 
-/// What handles have asked for so far. Counters, so that nothing asked for can be missed.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Demand {
-    /// Calls that came and found no token.
-    pub(crate) wants: u64,
-    /// Refreshes asked for by hand.
-    pub(crate) forces: u64,
-    /// The newest generation that has been rejected.
-    pub(crate) rejected: u64,
-    /// What the server said of it (`WWW-Authenticate`).
-    pub(crate) challenge: Option<HeaderValue>,
-    pub(crate) shut_down: bool,
-}
-
-/// Where the duty is: here while no worker has it.
+/// A status, numbered under the lock. Snapshots are sent after it, so two can cross; the newer one wins.
 #[derive(Debug)]
-enum Shelf {
-    Resting(Box<Duty>),
-    /// A worker has it. A token may lie here instead of in the cell, so that the next call is noticed.
-    Taken {
-        parked: Option<Arc<Lease>>,
-    },
-    Closed,
+pub(crate) struct Snapshot {
+    revision: u64,
+    pub(crate) status: Status,
+}
+
+/// What the lock protects. Under it no user code runs and no waker is woken: nothing can panic or lock again.
+#[derive(Debug)]
+pub(crate) struct Locked {
+    pub(crate) state: RefreshState,
+    slot: Slot,
+    /// Wakes the current worker. Each worker has its own, so that a replaced one cannot take its successor's wake-up.
+    wake: Option<Arc<Notify>>,
+    /// What was visible after the last event.
+    view: View,
+    revision: u64,
+}
+
+/// Where the core is.
+#[derive(Debug)]
+enum Slot {
+    Idle(Box<Core>),
+    /// A worker has borrowed the core for a login.
+    LoggingIn,
+    ShutDown,
+}
+
+/// What follows an event after the lock is released.
+struct Effects {
+    actions: Actions,
+    wake: Option<Arc<Notify>>,
+    gauge: Option<ExpiryGauge>,
+    snapshot: Option<Snapshot>,
+}
+
+impl Locked {
+    /// Lends the core to a login.
+    pub(crate) fn borrow_core(&mut self) -> Option<Box<Core>> {
+        match mem::replace(&mut self.slot, Slot::LoggingIn) {
+            Slot::Idle(core) => Some(core),
+            other => {
+                self.slot = other;
+                None
+            }
+        }
+    }
+
+    /// Returns the core to its slot. If the refresher has been shut down, the caller drops it without the lock.
+    pub(crate) fn return_core(&mut self, core: Box<Core>) -> Option<Box<Core>> {
+        match self.slot {
+            Slot::ShutDown => Some(core),
+            Slot::LoggingIn | Slot::Idle(_) => match mem::replace(&mut self.slot, Slot::Idle(core)) {
+                Slot::Idle(core) => Some(core),
+                Slot::LoggingIn | Slot::ShutDown => None,
+            },
+        }
+    }
+
+    /// Creates the wake-up of a new worker. Returns it, and that of the worker it replaces.
+    pub(crate) fn new_wake(&mut self) -> (Arc<Notify>, Option<Arc<Notify>>) {
+        let wake = Arc::new(Notify::new());
+        (wake.clone(), self.wake.replace(wake))
+    }
 }
 
 impl Shared {
-    pub(crate) fn new(duty: Duty, settings: Settings) -> Arc<Self> {
+    pub(crate) fn new(mut core: Core, initial_token: Option<AccessToken>, settings: Settings) -> Arc<Self> {
+        let mut state = RefreshState::new(settings.policy.clone());
+        if let Some(token) = initial_token {
+            let random = core.random();
+            state.set_initial_token(token, Timestamp::now(&*settings.clock), random);
+        }
+        let snapshot = Snapshot { revision: 0, status: state.status() };
+        let view = state.view();
+        let slot = Slot::Idle(Box::new(core));
         Arc::new_cyclic(|shared| Self {
-            current: Current::new(shared.clone()),
+            current: CurrentToken::new(),
             settings,
-            status: watch::Sender::new(Status::new()),
-            demand: watch::Sender::new(Demand::default()),
-            shelf: Mutex::new(Shelf::Resting(Box::new(duty))),
-            rejections: Mutex::default(),
+            id: REFRESHERS.register(shared.clone()),
+            status: watch::Sender::new(snapshot),
+            locked: Mutex::new(Locked { state, slot, wake: None, view, revision: 0 }),
         })
     }
 
-    /// Nothing panics under this lock, so a poisoned one is as good as any.
-    fn shelf(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Nothing panics under this lock, so a poisoned one is still valid.
+    fn lock(&self) -> MutexGuard<'_, Locked> {
+        self.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn now(&self) -> Moment {
-        Moment::now(&*self.settings.clock)
+    /// Reads both clocks. This is user code: no lock may be held.
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::now(&*self.settings.clock)
     }
 
-    /// Starts a worker on the caller's runtime unless there is one. A token that is still good is in the cell at once.
-    pub(super) fn ensure_worker(self: &Arc<Self>) -> Result<(), LoginError> {
+    /// Reports an event that happens now.
+    pub(crate) fn event<R>(&self, event: impl FnOnce(&mut Locked, Timestamp, &mut Actions) -> R) -> R {
         let now = self.now();
-        let (duty, runtime) = {
-            let mut shelf = self.shelf();
-            match &mut *shelf {
-                Shelf::Taken { parked } => {
-                    self.unpark(parked, now);
-                    return Ok(());
-                }
-                Shelf::Closed => return Err(LoginError::new(Kind::ShutDown, None)),
-                Shelf::Resting(_) => {}
-            }
-            let runtime = wait::runtime()?;
-            let Shelf::Resting(duty) = mem::replace(&mut *shelf, Shelf::Taken { parked: None }) else {
-                return Ok(());
-            };
-            let usable = duty.ledger.usable(now, &self.demand.borrow()).cloned();
-            if let Some(lease) = usable {
-                self.found(lease);
-            }
-            (duty, runtime)
+        self.event_at(now, event)
+    }
+
+    /// Reports an event to the state: under the lock the state and the cell change, after it everything else happens.
+    pub(crate) fn event_at<R>(
+        &self,
+        now: Timestamp,
+        event: impl FnOnce(&mut Locked, Timestamp, &mut Actions) -> R,
+    ) -> R {
+        self.transition(|locked, actions| {
+            locked.state.on_tick(now, actions);
+            event(locked, now, actions)
+        })
+    }
+
+    fn transition<R>(&self, event: impl FnOnce(&mut Locked, &mut Actions) -> R) -> R {
+        let mut actions = Actions::default();
+        let (result, effects) = {
+            let mut locked = self.lock();
+            let result = event(&mut locked, &mut actions);
+            (result, self.publish(&mut locked, actions))
         };
-        // Outside the lock: a runtime that is ending drops the worker here and now, which puts the duty back.
-        runtime.spawn(Worker::new(self, duty).run());
-        Ok(())
+        self.perform(effects);
+        result
     }
 
-    /// The token there is, if a worker watches it.
-    pub(super) fn usable(&self) -> Option<Arc<Lease>> {
-        if let Some(lease) = &*self.current.load() {
-            return Some(lease.clone());
+    /// Writes what is derived from the state into the cell. Returns what else has to follow.
+    fn publish(&self, locked: &mut Locked, mut actions: Actions) -> Effects {
+        actions.discard_token(self.current.set(locked.state.cell()));
+        let before = mem::replace(&mut locked.view, locked.state.view());
+        let has_changed = before != locked.view;
+        if has_changed {
+            locked.revision += 1;
         }
-        let now = self.now();
-        if let Shelf::Taken { parked } = &mut *self.shelf() {
-            self.unpark(parked, now);
-        }
-        self.current.load().clone()
-    }
-
-    fn unpark(&self, parked: &mut Option<Arc<Lease>>, now: Moment) {
-        if let Some(lease) = parked.take_if(|lease| !lease.is_unusable(now)) {
-            self.found(lease);
+        Effects {
+            wake: locked.wake.clone().filter(|_| actions.wake_worker),
+            gauge: Some(locked.view.gauge).filter(|gauge| *gauge != before.gauge),
+            snapshot: has_changed.then(|| Snapshot { revision: locked.revision, status: locked.state.status() }),
+            actions,
         }
     }
 
-    /// A call has found a token beside the cell: it is a use, and the next calls will find it in the cell.
-    fn found(&self, lease: Arc<Lease>) {
-        self.current.store(lease);
-        self.demand.send_modify(|demand| demand.wants += 1);
+    /// Performs what follows an event, in this order. All of it can run user code: wakers, recorders, subscribers, drops. A
+    /// panic there is caught, because this also runs in destructors.
+    fn perform(&self, effects: Effects) {
+        let Effects { actions, wake, gauge, snapshot } = effects;
+        if let Some(wake) = wake {
+            panic::catch(|| wake.notify_one());
+        }
+        if let Some(gauge) = gauge {
+            self.write_gauge(gauge);
+        }
+        if let Some(snapshot) = snapshot {
+            panic::catch(|| self.send(snapshot));
+        }
+        for notice in &actions.notices {
+            match *notice {
+                Notice::TokenExpired { generation } => self.settings.telemetry.token_expired(generation),
+                Notice::TokenRejected { generation } => self.settings.telemetry.token_rejected(generation),
+            }
+        }
+        panic::catch(|| drop(actions));
     }
 
-    /// The worker's runtime has ended: the next caller starts another from where this one was.
-    pub(crate) fn put_back(&self, duty: Box<Duty>) {
-        let mut shelf = self.shelf();
-        if matches!(*shelf, Shelf::Closed) {
-            // The login service is somebody else's code, so it is dropped outside the lock.
-            drop(shelf);
-            return;
+    /// Writes the gauge until it agrees with the state, because the writes of two events can cross.
+    fn write_gauge(&self, mut value: ExpiryGauge) {
+        loop {
+            self.settings.telemetry.set_expiry_gauge(value);
+            let current = self.lock().view.gauge;
+            if current == value {
+                return;
+            }
+            value = current;
         }
-        // Nobody watches the token's end now, so it may not stay where requests would take it.
-        self.current.take();
-        *shelf = Shelf::Resting(duty);
-        self.status.send_modify(|status| {
-            status.state = State::Idle;
-            status.lost_workers += 1;
+    }
+
+    fn send(&self, mut snapshot: Snapshot) {
+        self.status.send_if_modified(|latest| {
+            let is_newer = latest.revision < snapshot.revision;
+            if is_newer {
+                // The replaced status is dropped after the channel's lock is released: its error is user code.
+                mem::swap(latest, &mut snapshot);
+            }
+            is_newer
         });
     }
 
-    /// Puts a token in the cell, unless it has been rejected meanwhile.
-    pub(crate) fn publish(&self, lease: &Arc<Lease>) {
-        let mut shelf = self.shelf();
-        match &mut *shelf {
-            Shelf::Taken { parked } if self.demand.borrow().rejected < lease.generation => {
-                self.current.store(lease.clone());
-                *parked = None;
-            }
-            _ => {}
-        }
+    pub(crate) fn status(&self) -> Status {
+        self.event(|locked, _, _| locked.state.status())
     }
 
-    /// Takes the token out of the cell and lays it where the next call will find it, and be noticed.
-    pub(crate) fn park(&self) {
-        if let Shelf::Taken { parked } = &mut *self.shelf() {
-            *parked = self.current.take();
-        }
+    /// Returns a token that is usable now, without a demand for one.
+    pub(crate) fn usable_token(&self) -> Option<Arc<CachedToken>> {
+        self.event(|locked, _, _| locked.state.usable_token().cloned())
     }
 
-    /// Takes a token that may be used no more out of the cell.
-    pub(crate) fn withdraw(&self, generation: u64) {
-        self.remove(&mut self.shelf(), generation);
+    pub(crate) fn last_error(&self) -> Option<LoginError> {
+        self.lock().state.last_error().cloned()
     }
 
-    /// A server has rejected the token of this mark. Says whether there is a newer one, or will be.
-    pub(crate) fn reject(&self, rejected: Mark, challenge: Option<HeaderValue>) -> bool {
-        let (generation, effect) = self.take_rejection(rejected, challenge);
-        self.settings.events.rejection(generation, effect);
-        effect != Rejection::Ignored
-    }
-
-    fn take_rejection(&self, rejected: Mark, challenge: Option<HeaderValue>) -> (Option<u64>, Rejection) {
-        let now = self.now();
-        let mut shelf = self.shelf();
-        let Some(lease) = self.lying(&shelf) else { return (None, Rejection::Newer) };
-        let generation = lease.generation;
-        if self.current.mark_of(generation) != rejected {
-            return (Some(generation), Rejection::Newer);
-        }
-        let counts = {
-            let mut rejections = self.rejections.lock().unwrap_or_else(PoisonError::into_inner);
-            let settings = self.settings.rejections;
-            let limit = RejectionLimit { min_age: lease.min_rejection_age(settings.min_age), ..settings };
-            rejections.allow(&limit, lease.time_in_use(now), now.monotonic)
-        };
-        if counts {
-            self.drop_token(&mut shelf, generation, challenge);
-        }
-        (Some(generation), if counts { Rejection::Login } else { Rejection::Ignored })
-    }
-
-    /// Rejects the token there is.
     pub(crate) fn invalidate(&self) {
-        let mut shelf = self.shelf();
-        if let Some(generation) = self.lying(&shelf).map(|lease| lease.generation) {
-            self.drop_token(&mut shelf, generation, None);
-        }
+        self.event(|locked, now, actions| locked.state.on_invalidate(now, actions));
     }
 
-    /// The token there is, wherever it lies.
-    fn lying(&self, shelf: &Shelf) -> Option<Arc<Lease>> {
-        let lease = match (&*self.current.load(), shelf) {
-            (Some(lease), _) => lease.clone(),
-            (None, Shelf::Taken { parked }) => parked.clone()?,
-            (None, Shelf::Resting(duty)) => duty.ledger.lease()?.clone(),
-            (None, Shelf::Closed) => return None,
-        };
-        (lease.generation > self.demand.borrow().rejected).then_some(lease)
-    }
-
-    fn drop_token(&self, shelf: &mut Shelf, generation: u64, challenge: Option<HeaderValue>) {
-        self.demand.send_modify(|demand| {
-            demand.rejected = demand.rejected.max(generation);
-            demand.challenge = challenge;
-        });
-        self.remove(shelf, generation);
-    }
-
-    fn remove(&self, shelf: &mut Shelf, generation: u64) {
-        self.current.clear_up_to(generation);
-        if let Shelf::Taken { parked } = shelf {
-            parked.take_if(|lease| lease.generation <= generation);
-        }
-    }
-
+    /// Ends the worker for good, and drops the login service.
     pub(crate) fn shut_down(&self) {
-        // What is dropped is somebody else's code, so it is dropped outside the lock.
-        let _resting = {
-            let mut shelf = self.shelf();
-            self.current.take();
-            self.demand.send_modify(|demand| demand.shut_down = true);
-            self.status.send_modify(|status| status.state = State::ShutDown);
-            mem::replace(&mut *shelf, Shelf::Closed)
-        };
+        let core = self.event(|locked, _, actions| {
+            locked.state.on_shutdown(actions);
+            mem::replace(&mut locked.slot, Slot::ShutDown)
+        });
+        drop(core);
+    }
+
+    /// Returns the core of a worker whose task has ended, and lets the next call start another. Reads no clock.
+    pub(crate) fn worker_ended(&self, id: WorkerId, core: Option<Box<Core>>) {
+        let core = self.transition(|locked, _| {
+            let rest = core.and_then(|core| locked.return_core(core));
+            locked.state.on_worker_ended(id);
+            rest
+        });
+        panic::catch(|| drop(core));
+    }
+
+    fn reject(&self, rejected: TokenId, challenge: Option<HeaderValue>) -> bool {
+        let (generation, effect) = self
+            .event(|locked, now, actions| locked.state.on_rejection(rejected.generation(), challenge, now, actions));
+        self.settings.telemetry.rejection(generation, effect);
+        matches!(effect, RejectionEffect::TriggeredLogin | RejectionEffect::AlreadyReplaced)
+    }
+}
+
+/// Reports that a server has rejected this token. Returns whether a newer token exists or will; `false` if the last handle
+/// of the refresher has been dropped.
+pub(crate) fn reject(rejected: TokenId, challenge: Option<HeaderValue>) -> bool {
+    REFRESHERS.lookup(rejected.refresher()).is_some_and(|shared| shared.reject(rejected, challenge))
+}
+
+impl Refreshable for Shared {
+    fn request_refresh(&self) {
+        self.event(|locked, now, actions| locked.state.on_refresh_request(now, actions));
+    }
+
+    fn is_failing(&self) -> bool {
+        self.lock().state.is_failing()
+    }
+
+    fn source_stopped(&self) {
+        self.event(|_, _, actions| actions.wake_worker = true);
+    }
+}
+
+/// The last handle has been dropped. The worker finds that out when it is woken, and ends.
+impl Drop for Shared {
+    fn drop(&mut self) {
+        REFRESHERS.unregister(self.id);
+        let locked = self.locked.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let (wake, gauge, revision) = (locked.wake.take(), locked.view.gauge, locked.revision + 1);
+        let status = locked.state.status();
+        if let Some(wake) = wake {
+            panic::catch(|| wake.notify_one());
+        }
+        if gauge != ExpiryGauge::Unset {
+            self.settings.telemetry.set_expiry_gauge(ExpiryGauge::Unset);
+        }
+        // No token is refreshed any more, whatever the last snapshot says.
+        let state = if status.state == State::ShutDown { State::ShutDown } else { State::Idle };
+        panic::catch(|| self.send(Snapshot { revision, status: Status { state, ..status } }));
     }
 }

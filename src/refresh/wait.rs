@@ -1,122 +1,125 @@
-//! How callers wait: they watch the worker, and ask it. Dropping them loses nothing.
+//! How callers wait: each subscribes to the changes, looks at the state, and looks again after each change.
+//!
+//! To drop a waiting caller loses nothing, because the login runs in the worker.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
-    time::{Instant, timeout},
+    time::{Instant, timeout_at},
 };
 
-use super::{builder::NoTokenPolicy, lease::Lease, shared::Shared, worker};
-use crate::{LoginError, login::Kind};
+use super::{
+    cached_token::CachedToken,
+    settings::NoTokenPolicy,
+    shared::Shared,
+    state::{Caller, Found, Ticket, WaitFor, active_worker::Runtime},
+    worker::Worker,
+};
+use crate::login::{LoginError, current, error::Kind};
 
-/// A caller gives up when it has lost so many workers: its runtime is ending.
-const MOST_LOST_WORKERS: u64 = 3;
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wanted {
-    /// Any token that may be used.
-    Token,
-    /// What the next login to end brings.
-    NewToken,
-}
+/// A wait for a token; `None`: the request is sent without one.
+pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<Option<Arc<CachedToken>>, LoginError>> + Send>>;
 
 impl Shared {
-    /// Waits for a token, at most as long as a caller may.
-    pub(crate) async fn token(self: &Arc<Self>) -> Result<Arc<Lease>, LoginError> {
-        match self.usable() {
-            Some(lease) => Ok(lease),
-            None => self.wait(Wanted::Token, self.settings.wait_timeout).await,
-        }
+    /// Returns the current token, or waits for one for at most `wait_timeout`.
+    pub(crate) async fn token(self: &Arc<Self>) -> Result<Arc<CachedToken>, LoginError> {
+        self.wait(WaitFor::AnyToken, self.settings.wait_timeout).await
     }
 
-    /// Waits for the end of a login that is running, or else of one that is started for this caller: the worker takes what
-    /// was asked for while it logged in as done.
-    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Arc<Lease>, LoginError> {
+    /// Waits for the login under way, or for one that is started for this caller.
+    pub(crate) async fn refresh(self: &Arc<Self>) -> Result<Arc<CachedToken>, LoginError> {
         let limit = self.settings.login_timeout.saturating_add(self.settings.wait_timeout);
-        self.wait(Wanted::NewToken, limit).await
+        self.wait(WaitFor::NextLogin, limit).await
     }
 
-    /// The same, for a token that lives at least so long still, or else as long as can be had.
-    pub(crate) async fn token_valid_for(self: &Arc<Self>, remaining: Duration) -> Result<Arc<Lease>, LoginError> {
-        let lease = self.token().await?;
+    /// Returns a token that lives for at least `min`, or the best there is, after at most `wait_timeout`.
+    pub(crate) async fn token_valid_for(self: &Arc<Self>, min: Duration) -> Result<Arc<CachedToken>, LoginError> {
+        let started_at = self.now();
+        let token = self.token().await?;
         let now = self.now();
-        let lives_on = lease.until_expired(now).is_none_or(|left| left >= remaining);
-        if lives_on || lease.is_young(now) {
-            return Ok(lease);
+        if token.until_expired(now).is_none_or(|remaining| remaining >= min) || token.is_fresh(now) {
+            return Ok(token);
         }
-        match self.refresh().await {
+        let waited = now.monotonic.saturating_duration_since(started_at.monotonic);
+        match self.wait(WaitFor::NextLogin, self.settings.wait_timeout.saturating_sub(waited)).await {
             Ok(newer) => Ok(newer),
-            Err(error) => self.usable().ok_or(error),
+            Err(error) => self.usable_token().ok_or(error),
         }
     }
 
-    /// What becomes of a call that could get no token: `None`, it is sent all the same.
-    pub(crate) fn or_unauthenticated(
+    /// Decides what happens to a request for which there is no token; `None`: it is sent without one.
+    pub(crate) fn apply_no_token_policy(
         &self,
-        lease: Result<Arc<Lease>, LoginError>,
-    ) -> Result<Option<Arc<Lease>>, LoginError> {
-        match lease {
-            Ok(lease) => Ok(Some(lease)),
+        token: Result<Arc<CachedToken>, LoginError>,
+    ) -> Result<Option<Arc<CachedToken>>, LoginError> {
+        match token {
+            Ok(token) => Ok(Some(token)),
             Err(error) if error.is_shut_down() => Err(error),
             Err(_) if self.settings.no_token == NoTokenPolicy::SendUnauthenticated => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    async fn wait(self: &Arc<Self>, wanted: Wanted, limit: Duration) -> Result<Arc<Lease>, LoginError> {
-        if worker::is_logging_in_for(self) {
-            return Err(LoginError::new(Kind::Reentrant, None));
+    async fn wait(self: &Arc<Self>, wait_for: WaitFor, limit: Duration) -> Result<Arc<CachedToken>, LoginError> {
+        if current::is_login_of(self.id.number()) {
+            let usable = self.usable_token().filter(|_| wait_for == WaitFor::AnyToken);
+            return usable.ok_or_else(|| LoginError::new(Kind::Reentrant, None));
         }
-        runtime()?;
-        let _waiting = self.settings.events.waiting();
-        timeout(limit, self.watch(wanted)).await.unwrap_or_else(|_elapsed| {
-            Err(LoginError::timed_out(Kind::WaitTimeout(limit), self.status.borrow().last_error.as_ref()))
-        })
-    }
-
-    async fn watch(self: &Arc<Self>, wanted: Wanted) -> Result<Arc<Lease>, LoginError> {
-        let mut status = self.status.subscribe();
-        let (ended_before, lost_before) = {
-            let status = status.borrow();
-            (status.ended, status.lost_workers)
+        let mut ticket = Ticket::new(wait_for);
+        // Before the first look, so that no change after it is missed.
+        let mut changes = self.status.subscribe();
+        let mut until = match self.look(&mut ticket)? {
+            Found::Token(token) => return Ok(token),
+            Found::Wait { until } => until,
         };
-        let mut asked = false;
+        let _waiting = self.settings.telemetry.waiting();
+        let deadline = Instant::now() + limit;
         loop {
-            // The status first, then the cell: the worker writes them the other way round, so that no change between
-            // the two is missed.
-            let (ended, failure) = {
-                let status = status.borrow_and_update();
-                if status.lost_workers - lost_before >= MOST_LOST_WORKERS {
-                    return Err(LoginError::new(Kind::WorkerEnded, None));
-                }
-                let ended = status.ended != ended_before;
-                let failure = if ended { status.last_error.as_ref() } else { status.failing_at(Instant::now()) };
-                (ended, failure.cloned())
+            let next_look = until.map_or(deadline, |until| until.min(deadline));
+            match timeout_at(next_look, changes.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_closed)) => return Err(LoginError::new(Kind::ShutDown, None)),
+                Err(_elapsed) if Instant::now() >= deadline => return Err(self.wait_timed_out(limit)),
+                Err(_elapsed) => {}
+            }
+            until = match self.look(&mut ticket)? {
+                Found::Token(token) => return Ok(token),
+                Found::Wait { until } => until,
             };
-            self.ensure_worker()?;
-            let may_take = wanted == Wanted::Token || (ended && failure.is_none());
-            if may_take && let Some(lease) = &*self.current.load() {
-                return Ok(lease.clone());
-            }
-            if let Some(error) = failure {
-                return Err(error);
-            }
-            if !asked {
-                self.demand.send_modify(|demand| match wanted {
-                    Wanted::Token => demand.wants += 1,
-                    Wanted::NewToken => demand.forces += 1,
-                });
-                asked = true;
-            }
-            if status.changed().await.is_err() {
-                return Err(LoginError::new(Kind::ShutDown, None));
-            }
         }
     }
-}
 
-/// The caller's runtime.
-pub(super) fn runtime() -> Result<Handle, LoginError> {
-    Handle::try_current().map_err(|error| LoginError::new(Kind::NoRuntime, Some(error.into())))
+    /// Reports a caller's look to the state, and starts the worker that the state asks for.
+    fn look(self: &Arc<Self>, ticket: &mut Ticket) -> Result<Found, LoginError> {
+        let caller_runtime = Handle::try_current().ok();
+        let worker_runtime = self.settings.runtime.as_ref().or(caller_runtime.as_ref());
+        let caller =
+            Caller { runtime: caller_runtime.as_ref().map(Handle::id), target: worker_runtime.map(Runtime::of) };
+        let (look, wakes) = self.event(|locked, now, actions| {
+            let look = locked.state.on_look(ticket, caller, now, actions);
+            let wakes = look.start.map(|_| locked.new_wake());
+            (look, wakes)
+        });
+        if let (Some(id), Some((wake, replaced)), Some(runtime)) = (look.start, wakes, worker_runtime) {
+            // A replaced worker ends when its runtime is driven again.
+            if let Some(replaced) = replaced {
+                replaced.notify_one();
+            }
+            Worker::spawn(self, id, wake, runtime);
+        }
+        match look.outcome? {
+            // The wait needs a timer.
+            Found::Wait { .. } if caller_runtime.is_none() => Err(LoginError::new(Kind::NoRuntime, None)),
+            found => Ok(found),
+        }
+    }
+
+    fn wait_timed_out(&self, limit: Duration) -> LoginError {
+        let caller = Handle::try_current().ok().map(|runtime| runtime.id());
+        let (is_undriven, last_error) =
+            self.event(|locked, now, _| (locked.state.is_undriven(caller, now), locked.state.last_error().cloned()));
+        let kind = if is_undriven { Kind::Undriven(limit) } else { Kind::WaitTimeout(limit) };
+        LoginError::timed_out(kind, last_error.as_ref())
+    }
 }

@@ -1,50 +1,55 @@
-//! [`WeakAuthRefresher`]: a handle that does not count.
+//! [`WeakAuthRefresher`]: a handle that keeps neither the refresher nor its worker alive.
 
-use std::{fmt, sync::Weak};
+use std::{
+    any::Any,
+    fmt,
+    sync::{Arc, Weak},
+};
 
-use super::{AuthRefresher, shared::Shared};
+use super::{handle::AuthRefresher, shared::Shared};
+use crate::login::LoginRequest;
 
-/// A handle to an [`AuthRefresher`] that keeps neither it nor its worker.
+/// A weak handle to an [`AuthRefresher`]. It does not keep the refresher or its worker alive.
+///
+/// ```
+/// use tower_auth_refresh::{AccessToken, AuthRefresher, LoginRequest};
+///
+/// let refresher = AuthRefresher::new(tower::service_fn(|_: LoginRequest| async { AccessToken::bearer("abc") }));
+/// let weak = refresher.downgrade();
+/// assert!(weak.upgrade().is_some());
+/// drop(refresher);
+/// assert!(weak.upgrade().is_none());
+/// ```
 #[derive(Clone, Default)]
 pub struct WeakAuthRefresher {
     shared: Weak<Shared>,
 }
 
 impl WeakAuthRefresher {
-    pub(super) fn new(shared: Weak<Shared>) -> Self {
-        Self { shared }
-    }
-
-    /// A handle that counts; `None` if the last one is gone, or there never was one.
+    /// Returns a handle, or `None` if the last handle has been dropped.
     pub fn upgrade(&self) -> Option<AuthRefresher> {
-        self.shared.upgrade().map(|shared| AuthRefresher { shared })
+        self.shared.upgrade().map(AuthRefresher::from_shared)
     }
 }
 
-/// For whoever watches a token's source.
-#[cfg(feature = "token-file")]
-impl WeakAuthRefresher {
-    /// Has the token refreshed soon, and does not wait for it.
-    pub(crate) fn renew(&self) {
-        if let Some(shared) = self.shared.upgrade() {
-            shared.demand.send_modify(|demand| demand.forces += 1);
-        }
+impl AuthRefresher {
+    /// Creates a weak handle, which does not keep the worker alive.
+    pub fn downgrade(&self) -> WeakAuthRefresher {
+        WeakAuthRefresher { shared: Arc::downgrade(self.shared()) }
     }
+}
 
-    /// Whether the last login failed, and another may do better.
-    pub(crate) fn is_failing(&self) -> bool {
-        self.shared.upgrade().is_some_and(|shared| {
-            let last_error = &shared.status.borrow().last_error;
-            last_error.as_ref().is_some_and(|error| !error.is_permanent())
-        })
-    }
-
-    pub(crate) fn is(&self, other: &Self) -> bool {
-        self.shared.ptr_eq(&other.shared)
-    }
-
-    pub(crate) fn is_gone(&self) -> bool {
-        self.shared.strong_count() == 0
+impl LoginRequest {
+    /// Returns a weak handle to the refresher that sent this request.
+    ///
+    /// A login service that learns of a new token by itself can call [`AuthRefresher::refresh`] from a task of its own. In a
+    /// request that no refresher sent, the handle cannot be upgraded.
+    pub fn refresher(&self) -> WeakAuthRefresher {
+        let shared = self.trigger().upgrade().and_then(|refresher| {
+            let refresher: Arc<dyn Any + Send + Sync> = refresher;
+            refresher.downcast::<Shared>().ok()
+        });
+        WeakAuthRefresher { shared: shared.as_ref().map_or_else(Weak::new, Arc::downgrade) }
     }
 }
 

@@ -1,193 +1,181 @@
-//! The one task that logs in, publishes, sleeps, and ends when the last handle drops.
+//! [`Worker`]: the task that asks the state what to do next, and does it.
 //!
-//! It is a loop without a terminal state: look at both clocks, at the token and at what has been asked for; do one
-//! thing; look again.
+//! Between two steps the worker holds nothing: no handle, no token, no login service. For one login it borrows the [`Core`],
+//! and its destructor returns the core however the login ends. So a worker can end at any time, and the next call starts
+//! another.
 
 use std::{
-    fmt,
-    future::{Future, poll_fn},
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::pin,
+    future::pending,
+    ops::ControlFlow,
     sync::{Arc, Weak},
-    task::Poll,
+    time::Duration,
 };
 
 use tokio::{
+    runtime::Handle,
     select,
-    sync::watch,
+    sync::Notify,
     time::{sleep, timeout},
 };
 
 use super::{
-    WeakAuthRefresher,
-    lease::Moment,
-    ledger::{Ledger, Step},
-    shared::{Demand, Shared},
+    clock_watch::ClockWatch,
+    core::Core,
+    shared::Shared,
+    state::{LoginFinished, LoginOutcome, LoginStart, Step, active_worker::WorkerId},
 };
 use crate::{
-    AccessToken, LoginError, LoginReason, LoginRequest,
-    events::Events,
-    login::{Kind, Login},
+    login::{LoginError, LoginRequest, current, erased::catch_panic, error::Kind, trigger::RefreshTrigger},
+    panic,
+    telemetry::LoginSpan,
 };
 
-tokio::task_local! {
-    /// Which refresher the task is logging in for.
-    static LOGGING_IN_FOR: usize;
-}
-
-/// Whether the caller is the login service of this very refresher: it would wait for itself.
-pub(crate) fn is_logging_in_for(shared: &Arc<Shared>) -> bool {
-    LOGGING_IN_FOR.try_with(|id| *id == identity(shared)).unwrap_or(false)
-}
-
-/// Spawns a part of a login that is to go on when the login is dropped. It is still that login: it may not wait for its own
-/// token, and its events are in the login's span.
-#[cfg(feature = "oauth2")]
-pub(crate) fn detach<F>(part: F) -> tokio::task::JoinHandle<F::Output>
-where
-    F: Future<Output: Send> + Send + 'static,
-{
-    #[cfg(feature = "tracing")]
-    let part = tracing::Instrument::in_current_span(part);
-    match LOGGING_IN_FOR.try_with(|id| *id) {
-        Ok(id) => tokio::spawn(LOGGING_IN_FOR.scope(id, part)),
-        Err(_) => tokio::spawn(part),
-    }
-}
-
-fn identity(shared: &Arc<Shared>) -> usize {
-    Arc::as_ptr(shared).addr()
-}
-
-/// What is done for one identity, on whatever runtime: its login service, and all that is known.
-pub(crate) struct Duty {
-    pub(crate) login: Box<dyn Login>,
-    pub(crate) ledger: Ledger,
-}
-
-impl fmt::Debug for Duty {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Duty").field("ledger", &self.ledger).finish_non_exhaustive()
-    }
-}
-
-/// A duty being done.
 pub(crate) struct Worker {
-    line: Line,
-    events: Events,
-    /// There until it is dropped.
-    duty: Option<Box<Duty>>,
-}
-
-/// The worker's line to the handles. It holds none: the last one's drop ends the worker.
-struct Line {
     shared: Weak<Shared>,
-    demand: watch::Receiver<Demand>,
+    id: WorkerId,
+    wake: Arc<Notify>,
+    /// Borrowed for the login under way.
+    core: Option<Box<Core>>,
 }
 
-/// The last handle is gone, or has shut the refresher down.
-struct Done;
-
-impl Line {
-    /// Looks at the clocks and at what has been asked for, and tells how things stand. What it returns must be gone before
-    /// the next await.
-    fn look(&mut self, ledger: &mut Ledger, logging_in: bool) -> Result<(Arc<Shared>, Demand, Moment), Done> {
-        let shared = self.shared.upgrade().ok_or(Done)?;
-        let demand = self.demand.borrow_and_update().clone();
-        if demand.shut_down {
-            return Err(Done);
-        }
-        let now = ledger.tidy(&shared, &demand, logging_in);
-        Ok((shared, demand, now))
-    }
-
-    /// Waits until something has been asked for since the last look.
-    async fn asked(&mut self) -> Result<(), Done> {
-        self.demand.changed().await.map_err(|_| Done)
-    }
+/// What a login needs to know of its refresher, which it must not keep alive.
+struct Login {
+    start: LoginStart,
+    timeout: Duration,
+    refresher: u32,
+    span: LoginSpan,
+    request: LoginRequest,
 }
 
 impl Worker {
-    pub(crate) fn new(shared: &Arc<Shared>, duty: Box<Duty>) -> Self {
-        let line = Line { shared: Arc::downgrade(shared), demand: shared.demand.subscribe() };
-        Self { line, events: shared.settings.events.clone(), duty: Some(duty) }
+    /// Spawns a worker that `wake` wakes.
+    pub(crate) fn spawn(shared: &Arc<Shared>, id: WorkerId, wake: Arc<Notify>, runtime: &Handle) {
+        let worker = Self { shared: Arc::downgrade(shared), id, wake, core: None };
+        // A runtime that is shutting down drops the worker here and now.
+        runtime.spawn(worker.run());
     }
 
-    pub(crate) async fn run(mut self) {
-        if let Some(duty) = &self.duty {
-            self.events.worker_started(duty.ledger.lease().map(|lease| lease.end()));
+    async fn run(mut self) {
+        let Some(_watch) = self.start() else { return };
+        while self.step().await.is_continue() {}
+    }
+
+    /// `None`: the last handle has been dropped.
+    fn start(&self) -> Option<Option<ClockWatch>> {
+        let shared = self.shared.upgrade()?;
+        shared.settings.telemetry.worker_started();
+        Some(ClockWatch::register(&shared.settings.clock, &self.wake))
+    }
+
+    async fn step(&mut self) -> ControlFlow<()> {
+        match self.next_step() {
+            Step::End => ControlFlow::Break(()),
+            Step::Wait(None) => {
+                self.wake.notified().await;
+                ControlFlow::Continue(())
+            }
+            Step::Wait(Some(limit)) => {
+                let _ = timeout(limit, self.wake.notified()).await;
+                ControlFlow::Continue(())
+            }
+            Step::Login(start) => self.login(start).await,
         }
-        while let Ok(()) = self.step().await {}
     }
 
-    async fn step(&mut self) -> Result<(), Done> {
-        let Duty { ledger, .. } = self.duty.as_deref_mut().ok_or(Done)?;
-        let next = {
-            let (_, demand, now) = self.line.look(ledger, false)?;
-            ledger.next(now, &demand)
-        };
-        match next {
-            Step::Login(reason) => self.login(reason).await,
-            Step::Sleep(None) => self.line.asked().await,
-            Step::Sleep(Some(limit)) => timeout(limit, self.line.asked()).await.unwrap_or(Ok(())),
-        }
+    fn next_step(&mut self) -> Step {
+        let Some(shared) = self.shared.upgrade() else { return Step::End };
+        let (step, core) = shared.event(|locked, now, _| match locked.state.on_worker_ready(self.id, now) {
+            Step::Login(start) => (Step::Login(start), locked.borrow_core()),
+            step => (step, None),
+        });
+        self.core = core;
+        step
     }
 
-    async fn login(&mut self, reason: LoginReason) -> Result<(), Done> {
-        let Duty { login, ledger } = self.duty.as_deref_mut().ok_or(Done)?;
-        let (limit, id, asked, sent) = {
-            let (shared, asked, sent) = self.line.look(ledger, true)?;
-            ledger.begin(&shared.settings.schedule, sent);
-            (shared.settings.login_timeout, identity(&shared), asked, sent)
-        };
-        let refresher = WeakAuthRefresher::new(self.line.shared.clone());
-        let request = LoginRequest { reason, attempt: ledger.attempt(), refresher };
-        let mut span = self.events.login_started(&request, ledger.lease().is_some(), sent.monotonic);
-        let attempt = span.instrument(LOGGING_IN_FOR.scope(id, caught(login.login(request))));
-        let mut attempt = pin!(timeout(limit, attempt));
-        let mut now = sent;
-        let outcome = loop {
-            // The token in use may end, or be rejected, while its successor is being fetched.
-            let heartbeat = ledger.heartbeat(now);
+    async fn login(&mut self, start: LoginStart) -> ControlFlow<()> {
+        let Some(mut login) = self.prepare(start) else { return ControlFlow::Break(()) };
+        let Some(core) = self.core.as_deref_mut() else { return ControlFlow::Break(()) };
+        let request = login.request.clone();
+        let attempt = async { core.login.login(request).await };
+        let attempt = catch_panic(login.span.instrument(current::scope(login.refresher, attempt)));
+        let mut attempt = Box::pin(timeout(login.timeout, attempt));
+        let result = loop {
+            // The current token may expire, or a server may reject it, while its successor is on its way.
+            let Some(limit) = look(&self.shared, self.id, &login) else { return ControlFlow::Break(()) };
             select! {
                 biased;
-                outcome = &mut attempt => break outcome,
-                asked = self.line.asked() => asked?,
-                () = sleep(heartbeat.unwrap_or_default()), if heartbeat.is_some() => {}
+                result = &mut attempt => break result,
+                () = self.wake.notified() => {}
+                () = sleep_or_pend(limit) => {}
             }
-            (_, _, now) = self.line.look(ledger, true)?;
         };
-        let (shared, demand, _) = self.line.look(ledger, true)?;
-        let outcome = outcome.unwrap_or_else(|_elapsed| {
-            let last = shared.status.borrow().last_error.clone();
-            Err(LoginError::timed_out(Kind::LoginTimeout(limit), last.as_ref()))
+        // The login service's future is user code, and so is the random source.
+        panic::catch(|| drop(attempt));
+        let random = [core.random(), core.random()];
+        let Some(shared) = self.shared.upgrade() else { return ControlFlow::Break(()) };
+        let result = result.unwrap_or_else(|_elapsed| {
+            Err(LoginError::timed_out(Kind::LoginTimeout(login.timeout), shared.last_error().as_ref()))
         });
-        if outcome.is_ok() && demand.rejected != asked.rejected {
-            // It was begun before the rejection: what it brought may be the very token that was rejected.
-            span.superseded();
-        } else {
-            ledger.conclude(&shared, outcome, sent, &mut span);
+        // The clock is read before the core leaves this guard: it is user code too.
+        let now = shared.now();
+        let core = self.core.take();
+        let (finished, core) = shared.event_at(now, |locked, now, actions| {
+            let finished = locked.state.on_login_finished(self.id, result, random, now, actions);
+            (finished, core.and_then(|core| locked.return_core(core)))
+        });
+        drop(core);
+        match finished {
+            Some(finished) => {
+                record(&mut login.span, finished);
+                ControlFlow::Continue(())
+            }
+            None => ControlFlow::Break(()),
         }
-        Ok(())
+    }
+
+    fn prepare(&self, start: LoginStart) -> Option<Login> {
+        let shared = self.shared.upgrade()?;
+        let trigger = RefreshTrigger::new(self.shared.clone());
+        let request = LoginRequest::from_refresher(start.reason.clone(), start.attempt, trigger);
+        let span = shared.settings.telemetry.login_started(&request, start.requested_at.monotonic);
+        let timeout = shared.settings.login_timeout;
+        Some(Login { start, timeout, refresher: shared.id.number(), span, request })
     }
 }
 
-/// A runtime that ends drops its workers wherever they are.
+/// Looks at the state while a login is under way. Returns when to look again, or `None` if the worker has to end.
+fn look(shared: &Weak<Shared>, id: WorkerId, login: &Login) -> Option<Option<Duration>> {
+    let shared = shared.upgrade()?;
+    let now = shared.now();
+    let until_timeout = login.timeout.saturating_sub(now.monotonic.duration_since(login.start.requested_at.monotonic));
+    match shared.event_at(now, |locked, now, _| locked.state.on_login_tick(id, until_timeout, now)) {
+        Step::Wait(limit) => Some(limit),
+        Step::End | Step::Login(_) => None,
+    }
+}
+
+async fn sleep_or_pend(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => sleep(limit).await,
+        None => pending().await,
+    }
+}
+
+fn record(span: &mut LoginSpan, LoginFinished { elapsed, outcome }: LoginFinished) {
+    match outcome {
+        LoginOutcome::Succeeded { generation } => span.succeeded(generation, elapsed),
+        LoginOutcome::Failed { error, failures, retry_in } => span.failed(&error, failures, elapsed, retry_in),
+        LoginOutcome::Superseded => span.superseded(elapsed),
+    }
+}
+
+/// A runtime that shuts down drops its workers wherever they are, perhaps while a panic unwinds.
 impl Drop for Worker {
     fn drop(&mut self) {
-        self.events.worker_ended();
-        if let (Some(duty), Some(shared)) = (self.duty.take(), self.line.shared.upgrade()) {
-            shared.put_back(duty);
+        let core = self.core.take();
+        match self.shared.upgrade() {
+            Some(shared) => shared.worker_ended(self.id, core),
+            None => drop(panic::catch(|| drop(core))),
         }
     }
-}
-
-/// Turns a panic into an error.
-async fn caught(login: impl Future<Output = Result<AccessToken, LoginError>>) -> Result<AccessToken, LoginError> {
-    let mut login = pin!(login);
-    poll_fn(|cx| {
-        catch_unwind(AssertUnwindSafe(|| login.as_mut().poll(cx)))
-            .unwrap_or_else(|_| Poll::Ready(Err(LoginError::new(Kind::Panicked, None))))
-    })
-    .await
 }

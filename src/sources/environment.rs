@@ -34,7 +34,7 @@ impl EnvToken {
             VarError::NotUnicode(_) => format!("the variable {name} is not Unicode"),
         })?;
         let token = AccessToken::bearer(value.trim()).map_err(|error| format!("the variable {name}: {error}"))?;
-        Ok(token.with_expiry(Expiry::Never))
+        Ok(token.with_expiry(Expiry::Never).with_unknown_age())
     }
 }
 

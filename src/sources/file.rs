@@ -1,24 +1,18 @@
 //! [`TokenFile`].
 
 use std::{
-    fmt, fs,
+    fmt,
     future::Future,
-    io::{self, Read},
-    path::{Path, PathBuf},
+    path::PathBuf,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::Mutex, time::timeout};
 use tower_service::Service;
 
-use super::{text, watch::Watches};
+use super::{file_reader::File, file_watch::WatcherSet};
 use crate::{AccessToken, LoginError, LoginRequest};
-
-/// How long to wait while the file is being read already.
-const TURN: Duration = Duration::from_secs(1);
 
 /// The token in a file that somebody else keeps fresh: a service account's token that Kubernetes projects, or what a sidecar
 /// writes.
@@ -30,7 +24,7 @@ const TURN: Duration = Duration::from_secs(1);
 ///
 /// The writer should replace the file as a whole (write another, rename it): half a token looks like one. While there is
 /// none, reading is a login that fails, with the refresher's pauses between; where the file may come late,
-/// [shorter ones](crate::AuthRefresherBuilder::backoff) cost nobody anything. A [seed](crate::AuthRefresherBuilder::seed) is used to
+/// [shorter ones](crate::AuthRefresherBuilder::backoff) cost nobody anything. A [initial token](crate::AuthRefresherBuilder::initial_token) is used to
 /// its refresh before the file is looked at.
 ///
 /// ```
@@ -52,22 +46,13 @@ const TURN: Duration = Duration::from_secs(1);
 pub struct TokenFile {
     file: File,
     interval: Duration,
-    watches: Watches,
-}
-
-/// The file itself.
-#[derive(Clone)]
-pub(super) struct File {
-    path: Arc<Path>,
-    /// Held while it is read: a file system that hangs is to have one thread and no more.
-    reading: Arc<Mutex<()>>,
+    watchers: WatcherSet,
 }
 
 impl TokenFile {
     /// The file at this path. Nothing is read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        let file = File { path: path.into().into(), reading: Arc::default() };
-        Self { file, interval: Duration::from_secs(10), watches: Watches::default() }
+        Self { file: File::new(path.into()), interval: Duration::from_secs(10), watchers: WatcherSet::default() }
     }
 
     /// How often the file is read; every 10 seconds unless said, and no more often than every 10 ms.
@@ -76,39 +61,6 @@ impl TokenFile {
         self.interval = interval.max(Duration::from_millis(10));
         self
     }
-}
-
-impl File {
-    fn failed(&self, why: &dyn fmt::Display) -> String {
-        format!("the token file {}: {why}", self.path.display())
-    }
-
-    pub(super) async fn read(&self) -> Result<AccessToken, String> {
-        let runtime = Handle::try_current().map_err(|_| self.failed(&"there is no tokio runtime to read it on"))?;
-        let turn = timeout(TURN, self.reading.clone().lock_owned()).await;
-        let turn = turn.map_err(|_| self.failed(&"the last reading has not ended"))?;
-        let path = self.path.clone();
-        let read = runtime.spawn_blocking(move || {
-            let _turn = turn;
-            text_of(&path)
-        });
-        let text = match read.await {
-            Ok(text) => text.map_err(|error| self.failed(&error))?,
-            Err(_) => return Err(self.failed(&"the runtime has ended")),
-        };
-        text::token(&text).map_err(|error| self.failed(&error))
-    }
-}
-
-/// What is in it, as far as is needed to see that it is too large.
-fn text_of(path: &Path) -> io::Result<Vec<u8>> {
-    // A pipe would be waited for.
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("this is no file"));
-    }
-    let mut text = Vec::new();
-    fs::File::open(path)?.take(2 * text::LIMIT as u64).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 impl Service<LoginRequest> for TokenFile {
@@ -121,12 +73,12 @@ impl Service<LoginRequest> for TokenFile {
     }
 
     fn call(&mut self, request: LoginRequest) -> Self::Future {
-        let watched = self.watches.watch(request.refresher(), &self.file, self.interval);
+        let notifier = self.watchers.notifier(request.trigger(), &self.file, self.interval);
         let file = self.file.clone();
         Box::pin(async move {
             let token = file.read().await.map_err(LoginError::transient)?;
-            Ok(match watched {
-                Some(watched) => watched.take(token),
+            Ok(match notifier {
+                Some(notifier) => notifier.attach(token),
                 None => token,
             })
         })
@@ -136,7 +88,7 @@ impl Service<LoginRequest> for TokenFile {
 impl fmt::Debug for TokenFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TokenFile")
-            .field("path", &self.file.path)
+            .field("path", &self.file.path())
             .field("interval", &self.interval)
             .finish_non_exhaustive()
     }

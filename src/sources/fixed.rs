@@ -27,6 +27,7 @@ pub struct StaticToken(AccessToken);
 impl StaticToken {
     /// This token. If it [has an end](AccessToken::with_expiry), it is used until then.
     pub fn new(token: AccessToken) -> Self {
+        let token = token.with_unknown_age();
         Self(match token.expiry() {
             Expiry::Unknown => token.with_expiry(Expiry::Never),
             _ => token,

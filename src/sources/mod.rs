@@ -16,11 +16,13 @@ mod command;
 mod environment;
 #[cfg(feature = "token-file")]
 mod file;
+#[cfg(feature = "token-file")]
+mod file_reader;
+#[cfg(feature = "token-file")]
+mod file_watch;
 mod fixed;
 #[cfg(any(feature = "token-command", feature = "token-file"))]
 mod text;
-#[cfg(feature = "token-file")]
-mod watch;
 
 #[cfg(feature = "token-command")]
 #[cfg_attr(docsrs, doc(cfg(feature = "token-command")))]

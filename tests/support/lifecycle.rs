@@ -37,11 +37,27 @@ pub fn request() -> Request<()> {
 }
 
 /// Sends one request; returns the `Authorization` header that arrived.
-pub async fn send(refresher: &AuthRefresher) -> Result<String, Error<BoxError>> {
+pub async fn send(refresher: &AuthRefresher) -> Result<String, Error> {
     client(refresher).oneshot(request()).await.map(Response::into_body)
 }
 
 /// The causes of an error, outermost first.
 pub fn chain(error: &dyn std::error::Error) -> Vec<String> {
     std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
+}
+
+/// The message of an error's cause.
+pub fn cause(error: Error) -> String {
+    error.into_source().to_string()
+}
+
+/// The tasks of a refresher with a worker: the worker, and the task that compares its clocks.
+pub const WORKER_TASKS: usize = 2;
+
+/// Returns the number of tasks of the runtime, after those that have been woken or aborted have run.
+pub async fn alive_tasks() -> usize {
+    for _ in 0..8 {
+        tokio::task::yield_now().await;
+    }
+    tokio::runtime::Handle::current().metrics().num_alive_tasks()
 }

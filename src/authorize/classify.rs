@@ -1,10 +1,10 @@
-//! What tells that a token was not accepted.
+//! [`ClassifyRejection`]: whether a response rejects the token.
 
 use http::{HeaderMap, StatusCode};
 
-/// Tells from the head of a response whether the token that was sent has been rejected.
+/// Decides from the status and the headers of a response whether the server has rejected the token.
 ///
-/// Any function of status and headers will do:
+/// Any function of status and headers implements it:
 ///
 /// ```
 /// use http::{HeaderMap, StatusCode};
@@ -16,7 +16,7 @@ use http::{HeaderMap, StatusCode};
 /// assert!(!vendor.is_rejection(StatusCode::UNAUTHORIZED, &HeaderMap::new()));
 /// ```
 pub trait ClassifyRejection {
-    /// Whether the token has been rejected.
+    /// Returns whether the token has been rejected.
     fn is_rejection(&self, status: StatusCode, headers: &HeaderMap) -> bool;
 }
 
@@ -26,34 +26,35 @@ impl<F: Fn(StatusCode, &HeaderMap) -> bool> ClassifyRejection for F {
     }
 }
 
-/// 401 (RFC 9110, section 15.5.2): the default.
+/// Classifies 401 (RFC 9110, section 15.5.2) as a rejection. The default.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Unauthorized;
+pub struct UnauthorizedAsRejection;
 
-impl ClassifyRejection for Unauthorized {
+impl ClassifyRejection for UnauthorizedAsRejection {
     #[inline]
     fn is_rejection(&self, status: StatusCode, _: &HeaderMap) -> bool {
         status == StatusCode::UNAUTHORIZED
     }
 }
 
-/// For gRPC: the status `UNAUTHENTICATED` (16) in the headers, as an answer without messages has it; or 401, as proxies
-/// send it.
+/// Classifies the gRPC status `UNAUTHENTICATED` (16) as a rejection, and 401, which proxies send.
+///
+/// It reads `grpc-status` in the headers, where a response without messages has it.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct GrpcUnauthenticated;
+pub struct GrpcUnauthenticatedAsRejection;
 
-impl ClassifyRejection for GrpcUnauthenticated {
+impl ClassifyRejection for GrpcUnauthenticatedAsRejection {
     #[inline]
     fn is_rejection(&self, status: StatusCode, headers: &HeaderMap) -> bool {
         status == StatusCode::UNAUTHORIZED || headers.get("grpc-status").is_some_and(|status| status == "16")
     }
 }
 
-/// Nothing: a token is used to its end, whatever the server says.
+/// Classifies no response as a rejection: a token is used until it expires.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct NeverRejected;
+pub struct NeverReject;
 
-impl ClassifyRejection for NeverRejected {
+impl ClassifyRejection for NeverReject {
     #[inline]
     fn is_rejection(&self, _: StatusCode, _: &HeaderMap) -> bool {
         false
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_classifier_knows_its_rejections_and_no_others() {
+    fn classifier_detects_its_rejections_only() {
         let none = HeaderMap::new();
         let grpc = |status| HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static(status))]);
         let gateway = |status: StatusCode, _: &HeaderMap| status == StatusCode::TOO_MANY_REQUESTS;
@@ -81,10 +82,10 @@ mod tests {
             (200, &grpc("160"), false, false, false),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(Unauthorized.is_rejection(status, headers), by_status, "{status} {headers:?}");
-            assert_eq!(GrpcUnauthenticated.is_rejection(status, headers), by_grpc, "{status} {headers:?}");
+            assert_eq!(UnauthorizedAsRejection.is_rejection(status, headers), by_status, "{status} {headers:?}");
+            assert_eq!(GrpcUnauthenticatedAsRejection.is_rejection(status, headers), by_grpc, "{status} {headers:?}");
             assert_eq!(gateway.is_rejection(status, headers), by_function, "{status} {headers:?}");
-            assert!(!NeverRejected.is_rejection(status, headers));
+            assert!(!NeverReject.is_rejection(status, headers));
         }
     }
 }

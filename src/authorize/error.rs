@@ -1,0 +1,73 @@
+//! [`Error`]: why a call failed.
+
+use std::fmt;
+
+use super::destination::UnsafeDestination;
+use crate::{error::BoxError, login::LoginError};
+
+/// The error of a call of [`AuthRefresh`](crate::AuthRefresh).
+///
+/// Its [source](std::error::Error::source) is the cause: a [`LoginError`], an [`UnsafeDestination`], or the error of the inner
+/// service. [`into_source`](Self::into_source) returns the cause itself, for a stack that inspects the inner service's errors:
+///
+/// ```
+/// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
+/// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, Error, LoginRequest};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let login = service_fn(|_: LoginRequest| async { AccessToken::bearer("abc") });
+/// let client = ServiceBuilder::new()
+///     .map_err(Error::into_source)
+///     .layer(AuthRefreshLayer::with_login(login))
+///     .service_fn(|_: http::Request<()>| async { Err::<http::Response<()>, BoxError>("connection reset".into()) });
+///
+/// let request = http::Request::get("https://api.example.com/").body(()).unwrap();
+/// assert_eq!(client.oneshot(request).await.unwrap_err().to_string(), "connection reset");
+/// # }
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// There is no token. The request was not sent.
+    Login(LoginError),
+    /// The token is not allowed to go to the request's destination. The request was not sent.
+    Destination(UnsafeDestination),
+    /// The inner service failed.
+    Inner(BoxError),
+}
+
+impl Error {
+    pub(crate) fn inner(error: impl Into<BoxError>) -> Self {
+        Self::Inner(error.into())
+    }
+
+    /// Returns the cause as it was, without this error around it.
+    pub fn into_source(self) -> BoxError {
+        match self {
+            Self::Login(error) => error.into(),
+            Self::Destination(error) => error.into(),
+            Self::Inner(error) => error,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Login(_) => "no access token available",
+            Self::Destination(_) => "destination not allowed for the access token",
+            Self::Inner(_) => "inner service failed",
+        })
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(match self {
+            Self::Login(error) => error,
+            Self::Destination(error) => error,
+            Self::Inner(error) => &**error,
+        })
+    }
+}

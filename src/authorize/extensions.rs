@@ -1,0 +1,52 @@
+//! [`TokenInfo`], an extension of responses, and [`TokenValidFor`], an extension of requests.
+
+use std::time::Duration;
+
+use http::Extensions;
+
+use crate::{Expiry, refresh::CachedToken};
+
+/// The token that a request was sent with. The response's extensions contain it if the layer
+/// [inserts](crate::AuthRefreshLayer::insert_token_info) it.
+///
+/// It is for what outlives the request, such as a stream that must be reopened before the token expires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TokenInfo {
+    /// The token's generation.
+    pub generation: u64,
+    /// When the token expires.
+    pub expires: Expiry,
+}
+
+impl TokenInfo {
+    pub(crate) fn of(token: &CachedToken) -> Self {
+        Self { generation: token.generation, expires: token.token.expiry() }
+    }
+}
+
+/// How long the token of a request must live: an extension of the request.
+///
+/// If the current token expires sooner, it is refreshed first, and the request waits for that for at most
+/// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout). If there is no token that lives longer, or the refresh fails,
+/// the request is sent with the current token.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_auth_refresh::TokenValidFor;
+///
+/// let request = http::Request::get("https://api.example.com/watch")
+///     .extension(TokenValidFor(Duration::from_secs(600)))
+///     .body(())?;
+/// # Ok::<(), http::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenValidFor(pub Duration);
+
+impl TokenValidFor {
+    /// Reads the extension of a request.
+    #[inline]
+    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
+        if extensions.is_empty() { None } else { extensions.get().copied() }
+    }
+}

@@ -1,0 +1,76 @@
+//! [`HeaderConfig`]: which requests get a token, and in which header.
+//!
+//! What the hot path can do without type parameters is here. It is compiled once, so how well it is optimized does not
+//! depend on the user's crate.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::AUTHORIZATION};
+
+use super::destination::{AllowedDestinations, DestinationPolicy, UnsafeDestination};
+
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HeaderConfig {
+    pub(crate) destinations: AllowedDestinations,
+    pub(crate) destination_policy: DestinationPolicy,
+    /// A request that has the header already keeps it.
+    pub(crate) if_not_present: bool,
+    /// `None`: `Authorization`.
+    name: Option<HeaderName>,
+}
+
+/// What happens to a request.
+pub(crate) enum Verdict {
+    Authorize,
+    /// The request is sent without a token.
+    SkipToken,
+    /// The request is not sent.
+    Refuse(UnsafeDestination),
+}
+
+impl HeaderConfig {
+    /// Returns whether every `https` request gets a token.
+    pub(crate) fn allows_any_https(&self) -> bool {
+        !self.if_not_present && !self.destinations.has_allowlist()
+    }
+
+    /// Returns whether this request gets a token.
+    pub(crate) fn authorizes(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        matches!(self.decide(uri, headers), Verdict::Authorize)
+    }
+
+    pub(crate) fn decide(&self, uri: &Uri, headers: &HeaderMap) -> Verdict {
+        if self.if_not_present && self.is_present(headers) {
+            return Verdict::SkipToken;
+        }
+        match self.destinations.check(uri) {
+            Ok(()) => Verdict::Authorize,
+            Err(error) => match self.destination_policy {
+                DestinationPolicy::Fail => Verdict::Refuse(error),
+                DestinationPolicy::SendUnauthenticated => Verdict::SkipToken,
+            },
+        }
+    }
+
+    /// Inserts the token into its header.
+    pub(crate) fn insert(&self, headers: &mut HeaderMap, token: &HeaderValue) {
+        match &self.name {
+            // `http` inserts a name that is known at compile time faster.
+            None => drop(headers.insert(AUTHORIZATION, token.clone())),
+            Some(name) => drop(headers.insert(name, token.clone())),
+        }
+    }
+
+    pub(crate) fn name(&self) -> HeaderName {
+        self.name.clone().unwrap_or(AUTHORIZATION)
+    }
+
+    pub(crate) fn set_name(&mut self, name: HeaderName) {
+        self.name = (name != AUTHORIZATION).then_some(name);
+    }
+
+    fn is_present(&self, headers: &HeaderMap) -> bool {
+        match &self.name {
+            None => headers.contains_key(AUTHORIZATION),
+            Some(name) => headers.contains_key(name),
+        }
+    }
+}

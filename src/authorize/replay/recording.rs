@@ -1,0 +1,164 @@
+//! [`Recording`]: the part of a body that has been sent, up to a limit of memory.
+
+use std::collections::VecDeque;
+
+use bytes::{Bytes, BytesMut};
+use http::HeaderMap;
+
+/// A new segment is at least this large, if the limit allows it.
+const MIN_SEGMENT: usize = 256;
+/// What an entry of a header map takes beside its name and value.
+const HEADER_OVERHEAD: usize = 64;
+
+/// Frames that can be sent again.
+///
+/// Data is copied, and small frames are copied together, because a frame can be a slice of a much larger buffer. So the limit
+/// is a limit of the memory that is held.
+#[derive(Debug)]
+pub(crate) struct Recording {
+    frames: VecDeque<RecordedFrame>,
+    /// How many more bytes can be held; `None`: the limit has been exceeded, and nothing is held any more.
+    capacity_left: Option<usize>,
+    held: usize,
+}
+
+#[derive(Debug)]
+enum RecordedFrame {
+    Data(BytesMut),
+    Trailers(HeaderMap),
+}
+
+/// A frame to send again.
+pub(crate) enum Replayed {
+    Data(Bytes),
+    Trailers(HeaderMap),
+}
+
+impl Recording {
+    /// `None`: nothing is recorded.
+    pub(crate) fn new(limit: Option<usize>) -> Self {
+        Self { frames: VecDeque::new(), capacity_left: limit, held: 0 }
+    }
+
+    /// Returns whether everything that has been sent is here.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.capacity_left.is_some()
+    }
+
+    pub(crate) fn push_data(&mut self, data: &[u8]) {
+        let Some(left) = self.capacity_left else { return };
+        let spare = match self.frames.back() {
+            Some(RecordedFrame::Data(segment)) => segment.capacity() - segment.len(),
+            _ => 0,
+        };
+        let (now, rest) = data.split_at(data.len().min(spare));
+        if rest.len() > left {
+            return self.discard();
+        }
+        if let Some(RecordedFrame::Data(segment)) = self.frames.back_mut() {
+            segment.extend_from_slice(now);
+        }
+        if rest.is_empty() {
+            return;
+        }
+        // Segments grow with what is held, so that there are few.
+        let capacity = rest.len().max(self.held).max(MIN_SEGMENT).min(left);
+        let mut segment = BytesMut::with_capacity(capacity);
+        segment.extend_from_slice(rest);
+        self.hold(segment.capacity());
+        self.frames.push_back(RecordedFrame::Data(segment));
+    }
+
+    pub(crate) fn push_trailers(&mut self, trailers: &HeaderMap) {
+        let size = trailers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD).sum();
+        if self.capacity_left.is_some_and(|left| left < size) {
+            self.discard();
+        } else if self.capacity_left.is_some() {
+            self.hold(size);
+            self.frames.push_back(RecordedFrame::Trailers(trailers.clone()));
+        }
+    }
+
+    fn hold(&mut self, size: usize) {
+        self.held += size;
+        self.capacity_left = self.capacity_left.map(|left| left.saturating_sub(size));
+    }
+
+    /// Records whatever comes, because a replay has started that needs it.
+    pub(crate) fn lift_limit(&mut self) {
+        self.capacity_left = self.capacity_left.map(|_| usize::MAX);
+    }
+
+    /// Frees what is held. The body can no longer be replayed.
+    pub(crate) fn discard(&mut self) {
+        *self = Self::new(None);
+    }
+
+    /// Removes the next frame to send again.
+    pub(crate) fn pop(&mut self) -> Option<Replayed> {
+        Some(match self.frames.pop_front()? {
+            RecordedFrame::Data(data) => Replayed::Data(data.freeze()),
+            RecordedFrame::Trailers(trailers) => Replayed::Trailers(trailers),
+        })
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capacity(recording: &Recording) -> usize {
+        let size = |frame: &RecordedFrame| match frame {
+            RecordedFrame::Data(segment) => segment.capacity(),
+            RecordedFrame::Trailers(_) => 0,
+        };
+        recording.frames.iter().map(size).sum()
+    }
+
+    #[test]
+    fn small_frames_are_copied_together_within_the_limit() {
+        let mut recording = Recording::new(Some(64 << 10));
+        for _ in 0..64 << 10 {
+            recording.push_data(b"x");
+        }
+        assert!(recording.is_complete());
+        assert!(capacity(&recording) <= 64 << 10, "{}", capacity(&recording));
+        assert!(recording.frames.len() < 20, "{}", recording.frames.len());
+        recording.push_data(b"x");
+        assert!(!recording.is_complete() && recording.is_empty());
+    }
+
+    #[test]
+    fn slice_of_a_large_buffer_holds_its_own_bytes_only() {
+        let large = Bytes::from(vec![0; 1 << 20]);
+        let mut recording = Recording::new(Some(4096));
+        for _ in 0..1000 {
+            recording.push_data(&large[..4]);
+        }
+        drop(large);
+        assert!(recording.is_complete() && capacity(&recording) <= 4096);
+    }
+
+    #[test]
+    fn any_sequence_of_frames_up_to_the_limit_is_complete() {
+        for frame in [1, 7, 100, 1000, 4096] {
+            let mut recording = Recording::new(Some(4096));
+            let mut sent = Vec::new();
+            while sent.len() + frame <= 4096 {
+                let data = vec![sent.len() as u8; frame];
+                recording.push_data(&data);
+                sent.extend(data);
+            }
+            assert!(recording.is_complete(), "{frame}");
+            let mut replayed = Vec::new();
+            while let Some(Replayed::Data(data)) = recording.pop() {
+                replayed.extend_from_slice(&data);
+            }
+            assert_eq!(replayed, sent, "{frame}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! [`RefreshTrigger`]: how a login service asks its refresher for a refresh, without knowing the refresher's type.
+
+use std::{
+    any::Any,
+    fmt, ptr,
+    sync::{Arc, Weak},
+};
+
+/// The refresher, as a login service sees it.
+pub(crate) trait Refreshable: Any + Send + Sync {
+    /// Requests a refresh, and does not wait for it.
+    fn request_refresh(&self);
+
+    /// Returns whether the last login failed and a retry can help.
+    fn is_failing(&self) -> bool;
+
+    /// Reports that the token's source no longer reports the next token by itself, so that the schedule counts again.
+    fn source_stopped(&self);
+}
+
+/// A weak reference to the refresher that sent a [`LoginRequest`](super::LoginRequest). Empty in a request that no
+/// refresher sent.
+#[derive(Clone, Default)]
+pub(crate) struct RefreshTrigger(Option<Weak<dyn Refreshable>>);
+
+impl RefreshTrigger {
+    pub(crate) fn new(refresher: Weak<dyn Refreshable>) -> Self {
+        Self(Some(refresher))
+    }
+
+    pub(crate) fn upgrade(&self) -> Option<Arc<dyn Refreshable>> {
+        self.0.as_ref().and_then(Weak::upgrade)
+    }
+}
+
+#[cfg(feature = "token-file")]
+impl RefreshTrigger {
+    pub(crate) fn request_refresh(&self) {
+        if let Some(refresher) = self.upgrade() {
+            refresher.request_refresh();
+        }
+    }
+
+    pub(crate) fn is_failing(&self) -> bool {
+        self.upgrade().is_some_and(|refresher| refresher.is_failing())
+    }
+
+    pub(crate) fn source_stopped(&self) {
+        if let Some(refresher) = self.upgrade() {
+            refresher.source_stopped();
+        }
+    }
+
+    /// Returns whether the last handle of the refresher has been dropped, or there was none.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.0.as_ref().is_none_or(|refresher| refresher.strong_count() == 0)
+    }
+
+    pub(crate) fn ptr_eq(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (Some(one), Some(other)) => ptr::addr_eq(one.as_ptr(), other.as_ptr()),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Debug for RefreshTrigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RefreshTrigger").finish_non_exhaustive()
+    }
+}

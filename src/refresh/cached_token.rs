@@ -1,0 +1,233 @@
+//! A token with its timeline, anchored to when its login was sent.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+
+use super::{
+    schedule::{self, Schedule},
+    sharded_header::ShardedHeader,
+};
+use crate::{clock::Timestamp, expiry::Expiry, token::AccessToken};
+
+/// A published token. Its times are ages: durations since `requested_at`.
+#[derive(Debug)]
+pub(crate) struct CachedToken {
+    pub(crate) token: AccessToken,
+    /// The token's header value, for requests.
+    pub(crate) header: ShardedHeader,
+    pub(crate) generation: u64,
+    pub(crate) requested_at: Timestamp,
+    /// When the issuer returned the token; `None` if the token may be older than its login.
+    received_at: Option<Timestamp>,
+    /// `None`: the token has no known expiry.
+    lifetime: Option<Duration>,
+    refresh_age: Option<Duration>,
+    /// How long after its expiry the token can still be used.
+    max_stale: Duration,
+}
+
+impl CachedToken {
+    /// Computes the timeline of a token whose login was sent at `requested_at` and returned at `received_at`.
+    pub(crate) fn new(
+        token: AccessToken,
+        generation: u64,
+        requested_at: Timestamp,
+        received_at: Timestamp,
+        schedule: &Schedule,
+        random: f64,
+    ) -> Self {
+        let lifetime = match token.expiry() {
+            Expiry::In(lifetime) => Some(lifetime),
+            Expiry::At(expires) => Some(expires.duration_since(requested_at.wall).unwrap_or_default()),
+            Expiry::Never => None,
+            Expiry::Unknown => schedule.default_lifetime,
+        };
+        let expiry = match (token.expiry(), lifetime) {
+            (Expiry::In(_), Some(lifetime)) => {
+                requested_at.wall.checked_add(lifetime).map_or(Expiry::Never, Expiry::At)
+            }
+            (expiry, _) => expiry,
+        };
+        Self {
+            header: ShardedHeader::new(token.header_value()),
+            generation,
+            requested_at,
+            received_at: (!token.has_unknown_age()).then_some(received_at),
+            lifetime,
+            refresh_age: schedule::refresh_age(schedule, lifetime, token.refresh_in(), random),
+            max_stale: schedule.max_stale,
+            token: token.with_resolved_expiry(expiry),
+        }
+    }
+
+    /// Returns when the token expires, by the wall clock; `None` if it has no known expiry.
+    pub(crate) fn expires_at(&self) -> Option<SystemTime> {
+        self.requested_at.wall.checked_add(self.lifetime?)
+    }
+
+    /// Returns until when the token can be used, by the monotonic clock; `None` if there is no limit.
+    pub(crate) fn usable_until(&self) -> Option<Instant> {
+        self.requested_at.monotonic.checked_add(self.lifetime?)?.checked_add(self.max_stale)
+    }
+
+    /// Returns whether the token was issued less than `min_age` ago. Of a short life, an eighth is enough.
+    pub(crate) fn is_too_new(&self, min_age: Duration, now: Timestamp) -> bool {
+        let min_age = self.lifetime.map_or(min_age, |lifetime| min_age.min(lifetime / 8));
+        self.received_at.is_some_and(|received_at| received_at.elapsed_at(now) < min_age)
+    }
+
+    pub(crate) fn is_expired(&self, now: Timestamp) -> bool {
+        self.until_expired(now) == Some(Duration::ZERO)
+    }
+
+    /// Returns whether the token can no longer be used, not even as a stale one.
+    pub(crate) fn is_unusable(&self, now: Timestamp) -> bool {
+        self.until_unusable(now) == Some(Duration::ZERO)
+    }
+
+    /// Returns the time left until the refresh is due: zero if it is due now, `None` if it never is.
+    pub(crate) fn until_refresh(&self, now: Timestamp) -> Option<Duration> {
+        // The source reports the next token by itself, and knows when this one expires.
+        if self.token.source_notifies() && self.token.expiry() != Expiry::Unknown {
+            return None;
+        }
+        self.until(self.refresh_age, now)
+    }
+
+    /// Returns the time left until the token expires; `None` if it has no known expiry.
+    pub(crate) fn until_expired(&self, now: Timestamp) -> Option<Duration> {
+        self.until(self.lifetime, now)
+    }
+
+    pub(crate) fn until_unusable(&self, now: Timestamp) -> Option<Duration> {
+        self.until(self.lifetime.map(|lifetime| lifetime.saturating_add(self.max_stale)), now)
+    }
+
+    fn until(&self, age: Option<Duration>, now: Timestamp) -> Option<Duration> {
+        age.map(|age| age.saturating_sub(self.requested_at.elapsed_at(now)))
+    }
+
+    /// Returns whether less than a quarter of the life is over, so that another token would hardly live longer.
+    pub(crate) fn is_fresh(&self, now: Timestamp) -> bool {
+        self.lifetime.is_some_and(|lifetime| self.requested_at.elapsed_at(now) < lifetime / 4)
+    }
+
+    /// Returns whether the token expires later than `other`, by more than a rounding error of one second.
+    pub(crate) fn lives_longer_than(&self, other: &CachedToken, now: Timestamp) -> bool {
+        match (self.until_expired(now), other.until_expired(now)) {
+            (Some(remaining), Some(other)) => remaining > other.saturating_add(Duration::from_secs(1)),
+            (None, Some(_)) => true,
+            (_, None) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::refresh::schedule::tests::schedule;
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn start() -> Timestamp {
+        Timestamp { wall: SystemTime::UNIX_EPOCH + secs(1_800_000_000), monotonic: Instant::now() }
+    }
+
+    fn cached(expiry: Expiry, requested_at: Timestamp) -> CachedToken {
+        let token = AccessToken::bearer("abc").unwrap().with_expiry(expiry);
+        CachedToken::new(token, 1, requested_at, requested_at, &schedule(), 0.0)
+    }
+
+    /// Returns a timestamp at which each clock has advanced by this many seconds.
+    fn later(start: Timestamp, wall: i64, monotonic: u64) -> Timestamp {
+        let distance = secs(wall.unsigned_abs());
+        let wall = if wall < 0 { start.wall - distance } else { start.wall + distance };
+        Timestamp { wall, monotonic: start.monotonic + secs(monotonic) }
+    }
+
+    #[test]
+    fn token_expires_at_its_expiry_and_not_before() {
+        let start = start();
+        for expiry in [Expiry::In(secs(3600)), Expiry::At(start.wall + secs(3600))] {
+            let token = cached(expiry, start);
+            assert_eq!(token.token.expiry(), Expiry::At(start.wall + secs(3600)));
+            assert!(!token.is_expired(later(start, 3599, 3599)));
+            assert!(token.is_expired(later(start, 3600, 3600)));
+            assert!(token.is_unusable(later(start, 3600, 3600)));
+            assert_eq!(token.until_refresh(later(start, 3299, 3299)), Some(secs(1)));
+            assert_eq!(token.until_refresh(later(start, 3301, 3301)), Some(Duration::ZERO));
+        }
+    }
+
+    #[test]
+    fn stale_token_is_usable_for_max_stale() {
+        let schedule = Schedule { max_stale: secs(60), ..schedule() };
+        let token = AccessToken::bearer("abc").unwrap().with_expires_in(secs(100));
+        let start = start();
+        let token = CachedToken::new(token, 1, start, start, &schedule, 0.0);
+        assert_eq!(token.token.expiry(), Expiry::At(start.wall + secs(100)), "the real expiry is not altered");
+        assert!(token.is_expired(later(start, 100, 100)));
+        assert!(!token.is_unusable(later(start, 159, 159)));
+        assert!(token.is_unusable(later(start, 160, 160)));
+    }
+
+    #[test]
+    fn extreme_expiry_does_not_overflow() {
+        let start = start();
+        let soon = later(start, 1, 1);
+        for expiry in [Expiry::In(Duration::MAX), Expiry::In(secs(u64::MAX)), Expiry::Never, Expiry::Unknown] {
+            let token = cached(expiry, start);
+            assert!(!token.is_expired(soon), "{expiry:?}");
+        }
+        assert_eq!(cached(Expiry::In(Duration::MAX), start).token.expiry(), Expiry::Never);
+        assert!(cached(Expiry::At(SystemTime::UNIX_EPOCH), start).is_expired(start));
+        assert!(cached(Expiry::In(Duration::ZERO), start).is_expired(start));
+    }
+
+    #[test]
+    fn unknown_expiry_uses_default_lifetime() {
+        let schedule = Schedule { default_lifetime: Some(secs(900)), ..schedule() };
+        let start = start();
+        let token = CachedToken::new(AccessToken::bearer("abc").unwrap(), 1, start, start, &schedule, 0.0);
+        assert_eq!(token.until_expired(start), Some(secs(900)));
+        assert_eq!(token.token.expiry(), Expiry::Unknown);
+        let never = AccessToken::bearer("abc").unwrap().with_expiry(Expiry::Never);
+        assert_eq!(CachedToken::new(never, 1, start, start, &schedule, 0.0).until_expired(start), None);
+    }
+
+    #[test]
+    fn token_is_too_new_for_an_eighth_of_a_short_life() {
+        let start = start();
+        for (expiry, too_new) in [(Expiry::In(secs(3600)), 1000), (Expiry::In(secs(2)), 250), (Expiry::Never, 1000)] {
+            let token = cached(expiry, start);
+            let at = |millis| Timestamp { monotonic: start.monotonic + Duration::from_millis(millis), ..start };
+            assert!(token.is_too_new(secs(1), at(too_new - 1)), "{expiry:?}");
+            assert!(!token.is_too_new(secs(1), at(too_new)), "{expiry:?}");
+        }
+    }
+
+    #[test]
+    fn token_of_unknown_age_is_never_too_new() {
+        let start = start();
+        let token = AccessToken::bearer("abc").unwrap().with_unknown_age();
+        assert!(!CachedToken::new(token, 1, start, start, &schedule(), 0.0).is_too_new(secs(1), start));
+    }
+
+    #[test]
+    fn longer_lived_token_expires_over_a_second_later() {
+        let start = start();
+        let of = |secs_left| cached(Expiry::In(secs(secs_left)), start);
+        assert!(of(102).lives_longer_than(&of(100), start));
+        assert!(!of(101).lives_longer_than(&of(100), start));
+        assert!(!of(99).lives_longer_than(&of(100), start));
+        let never = cached(Expiry::Never, start);
+        assert!(never.lives_longer_than(&of(100), start));
+        assert!(!of(100).lives_longer_than(&never, start));
+        assert!(!never.lives_longer_than(&never, start));
+    }
+}

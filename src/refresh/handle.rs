@@ -1,0 +1,210 @@
+//! [`AuthRefresher`]: the handle of one identity's token.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{
+    cached_token::CachedToken,
+    current::{Epoch, Loaded},
+    shared::Shared,
+    status::Status,
+    status_receiver::StatusReceiver,
+    token_id::TokenId,
+    wait::TokenFuture,
+};
+use crate::{login::LoginError, telemetry::Telemetry, token::AccessToken};
+
+/// A handle to the token of one identity. Cloning is cheap; all clones share one token and one worker.
+///
+/// Nothing happens before the first use. The first use starts a worker, a task on the caller's runtime or on
+/// [the one set](crate::AuthRefresherBuilder::runtime). The worker logs in, publishes the token, sleeps until the refresh is
+/// due, and logs in again.
+///
+/// - The current token is used until it expires, whatever the login does. A failed login is retried with a growing pause.
+///   No failure is final.
+/// - When the last handle is dropped, the worker ends, and with it a login under way.
+/// - If the worker's runtime shuts down, the next use starts a worker on its own runtime. A token that is still valid stays in
+///   use.
+/// - A current-thread runtime runs the worker only inside `block_on`. There, each use checks the token's expiry, and a call on
+///   another runtime replaces a worker that is 100 ms late. A login that is under way cannot be replaced: callers wait for
+///   it, and the [error](LoginError::is_undriven) names the cause.
+///
+/// A login service that keeps a handle of its own refresher keeps it alive until [`shutdown`](Self::shutdown).
+///
+/// ```
+/// use std::time::Duration;
+/// use tower::service_fn;
+/// use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, LoginRequest};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let login = service_fn(|request: LoginRequest| async move {
+///     assert_eq!(request.attempt, 1);
+///     Ok::<_, BoxError>(AccessToken::bearer("abc")?.with_expires_in(Duration::from_secs(3600)))
+/// });
+/// let refresher = AuthRefresher::builder(login)
+///     .refresh_before_expiry(Duration::from_secs(300))
+///     .login_timeout(Duration::from_secs(30))
+///     .build()?;
+///
+/// refresher.ready().await?; // optional: fail at start-up
+/// assert_eq!(refresher.status().generation, 1);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Panics
+///
+/// A call that has to wait panics on a runtime without a time driver, as all of tokio's timers do
+/// ([`enable_time`](tokio::runtime::Builder::enable_time)).
+#[derive(Clone)]
+pub struct AuthRefresher {
+    shared: Arc<Shared>,
+}
+
+impl AuthRefresher {
+    pub(crate) fn from_shared(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Returns the [name](crate::AuthRefresherBuilder::name), if one is set.
+    pub fn name(&self) -> Option<&str> {
+        self.telemetry().name()
+    }
+
+    /// Waits until there is a token, so that a program can fail at start-up and not at its first request.
+    ///
+    /// To drop the future loses nothing: the login goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token). An error is not final: the next call logs in again.
+    pub async fn ready(&self) -> Result<(), LoginError> {
+        self.shared.token().await.map(drop)
+    }
+
+    /// Returns the current token, or waits for a login.
+    ///
+    /// To drop the future loses nothing: the login goes on.
+    ///
+    /// # Errors
+    ///
+    /// - The login failed, or the last login failed and the pause after it is not over.
+    /// - The wait exceeded [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout), 10 seconds by default.
+    /// - The refresher has been shut down.
+    /// - There is no token and no tokio runtime.
+    pub async fn token(&self) -> Result<AccessToken, LoginError> {
+        Ok(self.shared.token().await?.token.without_notifier())
+    }
+
+    /// Returns a token that lives for at least `min`. Refreshes the current one first if it expires sooner.
+    ///
+    /// Use it for what outlives a request: a connection, a stream, a tool that gets the token. The current token is returned
+    /// all the same if less than a quarter of its life is over, or if the refresh fails or exceeds
+    /// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout).
+    ///
+    /// To drop the future loses nothing: the login goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token).
+    pub async fn token_valid_for(&self, min: Duration) -> Result<AccessToken, LoginError> {
+        Ok(self.shared.token_valid_for(min).await?.token.without_notifier())
+    }
+
+    /// Refreshes the token now, or joins the login under way, and waits for its end.
+    ///
+    /// Requests use the current token in the meantime. To drop the future loses nothing: the login goes on.
+    ///
+    /// # Errors
+    ///
+    /// As [`token`](Self::token), but the limit of the wait is the sum of
+    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout) and
+    /// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout). The current token stays in use after an error.
+    pub async fn refresh(&self) -> Result<Refreshed, LoginError> {
+        let token = self.shared.refresh().await?;
+        let next_refresh = token.until_refresh(self.shared.now());
+        Ok(Refreshed { token: token.token.without_notifier(), next_refresh })
+    }
+
+    /// Discards the current token, and logs in for another. Does nothing if there is no token.
+    ///
+    /// The result of a login that is under way is discarded too, because it may be the same token. Without a worker, no login
+    /// starts until the next call. A service that is kept for many calls forgets the token's bytes at its next call.
+    pub fn invalidate(&self) {
+        self.shared.invalidate();
+    }
+
+    /// Follows the status.
+    pub fn subscribe(&self) -> StatusReceiver {
+        StatusReceiver::new(&self.shared)
+    }
+
+    /// Returns the status at this moment.
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// Ends the worker and a login under way, for good. From now on calls that need a token fail.
+    ///
+    /// Does not wait: the task ends when its runtime polls it again. A service that is kept for many calls forgets the token's
+    /// bytes at its next call.
+    pub fn shutdown(&self) {
+        self.shared.shut_down();
+    }
+}
+
+/// What the layer needs.
+impl AuthRefresher {
+    #[inline]
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.shared.settings.telemetry
+    }
+
+    /// Reads the cell. The result must be dropped before the next await.
+    #[inline]
+    pub(crate) fn current(&self) -> Loaded {
+        self.shared.current.load()
+    }
+
+    #[inline]
+    pub(crate) fn is_current(&self, epoch: Epoch) -> bool {
+        self.shared.current.is_current(epoch)
+    }
+
+    #[inline]
+    pub(crate) fn token_id(&self, token: &CachedToken) -> TokenId {
+        TokenId::new(self.shared.id, token.generation)
+    }
+
+    /// Waits for a token that lives for at least `min`, and applies the policy for a request without one.
+    pub(crate) fn wait_for_token(&self, min: Option<Duration>) -> TokenFuture {
+        let shared = self.shared.clone();
+        Box::pin(async move {
+            let token = match min {
+                Some(min) => shared.token_valid_for(min).await,
+                None => shared.token().await,
+            };
+            shared.apply_no_token_policy(token)
+        })
+    }
+}
+
+impl fmt::Debug for AuthRefresher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthRefresher").field("status", &self.status()).finish()
+    }
+}
+
+/// The result of [`AuthRefresher::refresh`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Refreshed {
+    /// The new token.
+    pub token: AccessToken,
+    /// The time left until the next refresh; `None` if none is planned.
+    pub next_refresh: Option<Duration>,
+}

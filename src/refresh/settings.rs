@@ -1,0 +1,80 @@
+//! The settings of one refresher, with their defaults.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+
+use super::{
+    rejection_limit::RejectionLimit,
+    schedule::{Backoff, Schedule},
+    state::Policy,
+};
+use crate::{
+    clock::{Clock, system_clock},
+    telemetry::Telemetry,
+};
+
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) policy: Policy,
+    pub(crate) login_timeout: Duration,
+    pub(crate) wait_timeout: Duration,
+    pub(crate) no_token: NoTokenPolicy,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// The runtime of the worker; `None`: that of the caller that starts it.
+    pub(crate) runtime: Option<Handle>,
+    pub(crate) telemetry: Telemetry,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            policy: Policy {
+                schedule: Schedule {
+                    refresh_lead: Duration::from_secs(300),
+                    jitter: true,
+                    default_lifetime: None,
+                    max_stale: Duration::ZERO,
+                    backoff: Backoff { min: Duration::from_millis(500), max: Duration::from_secs(60) },
+                },
+                min_rejection_age: Duration::from_secs(1),
+                rejection_limit: RejectionLimit { max: 6, per: Duration::from_secs(60) },
+                idle_after: None,
+            },
+            login_timeout: Duration::from_secs(30),
+            wait_timeout: Duration::from_secs(10),
+            no_token: NoTokenPolicy::Fail,
+            clock: system_clock(),
+            runtime: None,
+            telemetry: Telemetry::default(),
+        }
+    }
+}
+
+/// What a call does when there is no token: no login has succeeded yet, or the last token has expired and logins fail.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_auth_refresh::{AccessToken, AuthRefresher, LoginRequest, NoTokenPolicy};
+///
+/// let login = tower::service_fn(|_: LoginRequest| async { AccessToken::bearer("abc") });
+/// let refresher = AuthRefresher::builder(login)
+///     .no_token_policy(NoTokenPolicy::ServeStale { max_stale: Duration::from_secs(600) })
+///     .build()?;
+/// # Ok::<(), tower_auth_refresh::InvalidSetting>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NoTokenPolicy {
+    /// The call fails with [`Error::Login`](crate::Error::Login). The request is not sent.
+    #[default]
+    Fail,
+    /// The call waits for a token as usual. If there is none, the request is sent without an `Authorization` header.
+    SendUnauthenticated,
+    /// An expired token is used for a while, for servers that accept it. After that, and before the first token, the call
+    /// fails.
+    ServeStale {
+        /// How long after its expiry a token is used at most.
+        max_stale: Duration,
+    },
+}

@@ -1,0 +1,91 @@
+//! [`LoginState`]: which login is under way, who asks for one, and when the next can start.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::actions::Actions;
+use crate::{clock::Timestamp, login::LoginError};
+
+#[derive(Debug, Default)]
+pub(crate) struct LoginState {
+    /// The login under way.
+    pub(crate) attempt: Option<Attempt>,
+    /// A call without a token waits for a login.
+    pub(crate) wanted: bool,
+    /// The application has asked for a refresh.
+    pub(crate) forced: bool,
+    /// The number of logins that have finished.
+    pub(crate) completed: u64,
+    /// The number of logins that have failed since the last success.
+    pub(crate) failures: u32,
+    /// The error of the last login, if it failed.
+    last_error: Option<LoginError>,
+    /// No login starts before this.
+    not_before: Option<Instant>,
+}
+
+/// A login under way.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    pub(crate) requested_at: Timestamp,
+    /// A server has rejected the token in the meantime. If the login returns that token, it is discarded.
+    pub(crate) rejected: bool,
+    /// The application has invalidated the token in the meantime. Whatever the login returns is discarded.
+    pub(crate) superseded: bool,
+}
+
+impl LoginState {
+    /// ## Waiting => Logging in
+    ///
+    /// If the login is dropped with its runtime, the next one still keeps its distance.
+    pub(crate) fn start(&mut self, now: Timestamp, min_interval: Duration) {
+        self.attempt = Some(Attempt { requested_at: now, rejected: false, superseded: false });
+        self.not_before = now.monotonic.checked_add(min_interval);
+    }
+
+    /// ## Logging in => Waiting
+    ///
+    /// The login has succeeded.
+    pub(crate) fn succeed(&mut self, now: Timestamp, min_interval: Duration, actions: &mut Actions) {
+        self.failures = 0;
+        actions.discard_error(self.last_error.take());
+        self.complete(now, min_interval);
+    }
+
+    /// ## Logging in => Waiting
+    ///
+    /// The login has failed. The next one starts after `pause`.
+    pub(crate) fn fail(&mut self, error: LoginError, now: Timestamp, pause: Duration, actions: &mut Actions) {
+        actions.discard_error(self.last_error.replace(error));
+        self.complete(now, pause);
+    }
+
+    /// All that was asked for during the login is done with it, because the callers share its result.
+    fn complete(&mut self, now: Timestamp, pause: Duration) {
+        self.wanted = false;
+        self.forced = false;
+        self.completed += 1;
+        self.not_before = now.monotonic.checked_add(pause);
+    }
+
+    pub(crate) fn last_error(&self) -> Option<&LoginError> {
+        self.last_error.as_ref()
+    }
+
+    /// Returns whether the last login failed permanently, so that only a call causes the next one.
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.last_error.as_ref().is_some_and(LoginError::is_permanent)
+    }
+
+    /// Returns the error that calls share while the pause after a failure lasts.
+    pub(crate) fn error_in_pause(&self, now: Instant) -> Option<&LoginError> {
+        let pauses = self.attempt.is_none() && !self.until_allowed(now).is_zero();
+        self.last_error.as_ref().filter(|_| pauses)
+    }
+
+    /// Returns the time left until a login can start.
+    pub(crate) fn until_allowed(&self, now: Instant) -> Duration {
+        self.not_before.map_or(Duration::ZERO, |not_before| not_before.saturating_duration_since(now))
+    }
+}

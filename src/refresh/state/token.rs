@@ -1,0 +1,142 @@
+//! [`TokenState`]: the token, and how a new one takes its place.
+
+use std::{mem, sync::Arc, time::SystemTime};
+
+use http::HeaderValue;
+
+use super::actions::{Actions, Notice};
+use crate::{
+    clock::Timestamp,
+    expiry::Expiry,
+    login::error::Kind,
+    refresh::{cached_token::CachedToken, schedule::Schedule},
+    token::AccessToken,
+};
+
+#[derive(Debug, Default)]
+pub(crate) struct TokenState {
+    token: Option<Arc<CachedToken>>,
+    /// The number of different tokens so far.
+    generation: u64,
+    /// When the newest token was requested, and when it expires. Known longer than the token is kept.
+    newest: Option<(SystemTime, Expiry)>,
+    /// The token that was rejected, until a login returns another.
+    rejected: Option<RejectedToken>,
+    /// The expiry of the current token has been recorded.
+    expiry_noticed: bool,
+}
+
+/// A token that was rejected or invalidated.
+#[derive(Debug)]
+pub(crate) struct RejectedToken {
+    value: HeaderValue,
+    /// A login has returned it again.
+    reissued: bool,
+    /// The challenge of the rejection (`WWW-Authenticate`).
+    pub(crate) challenge: Option<HeaderValue>,
+}
+
+impl TokenState {
+    pub(crate) fn current(&self) -> Option<&Arc<CachedToken>> {
+        self.token.as_ref()
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub(crate) fn newest(&self) -> Option<(SystemTime, Expiry)> {
+        self.newest
+    }
+
+    pub(crate) fn rejected(&self) -> Option<&RejectedToken> {
+        self.rejected.as_ref()
+    }
+
+    /// Returns whether this is the token that was rejected.
+    pub(crate) fn is_rejected(&self, token: &AccessToken) -> bool {
+        self.rejected.as_ref().is_some_and(|rejected| rejected.value == token.header_value())
+    }
+
+    /// Starts with a token that no login returned.
+    pub(crate) fn set_initial(&mut self, token: AccessToken, now: Timestamp, schedule: &Schedule, random: f64) {
+        self.generation = 1;
+        self.store(CachedToken::new(token, 1, now, now, schedule, random));
+    }
+
+    /// ## Token => No token
+    ///
+    /// The token has become unusable. Its expiry is recorded once, earlier than that if stale tokens are served.
+    pub(crate) fn on_tick(&mut self, now: Timestamp, actions: &mut Actions) {
+        let Some(token) = &self.token else { return };
+        if token.is_expired(now) && !self.expiry_noticed {
+            self.expiry_noticed = true;
+            actions.notices.push(Notice::TokenExpired { generation: token.generation });
+        }
+        if token.is_unusable(now) {
+            actions.discard_token(self.token.take());
+        }
+    }
+
+    /// ## Token => No token
+    ///
+    /// A server has rejected the token, or the application has invalidated it.
+    pub(crate) fn reject(&mut self, challenge: Option<HeaderValue>, actions: &mut Actions) {
+        let Some(token) = self.token.take() else { return };
+        actions.notices.push(Notice::TokenRejected { generation: token.generation });
+        let value = token.token.header_value().clone();
+        self.rejected = Some(RejectedToken { value, reissued: false, challenge });
+        actions.discard_token(Some(token));
+    }
+
+    /// ## Token => No token
+    ///
+    /// The refresher has been shut down.
+    pub(crate) fn clear(&mut self, actions: &mut Actions) {
+        actions.discard_token(self.token.take());
+    }
+
+    /// ## Any => Token
+    ///
+    /// Accepts the token of a login that was sent at `requested_at`. The error says that the login made no progress; the
+    /// timeline of the current token may change even then.
+    pub(crate) fn accept(
+        &mut self,
+        token: AccessToken,
+        requested_at: Timestamp,
+        now: Timestamp,
+        schedule: &Schedule,
+        random: f64,
+        actions: &mut Actions,
+    ) -> Result<(), Kind> {
+        // A rejected token can be returned again by a race, once. An issuer that repeats it has no other. Neither has one
+        // whose tokens never expire, nor a source that would have reported another. Then it is better than no token.
+        let only_token = token.source_notifies() || token.expiry() == Expiry::Never;
+        let mut reissued = false;
+        if let Some(rejected) = self.rejected.as_mut().filter(|rejected| rejected.value == token.header_value()) {
+            reissued = mem::replace(&mut rejected.reissued, true) || only_token;
+            if !reissued {
+                return Err(Kind::SameToken);
+            }
+        }
+        let current = self.token.as_ref().filter(|current| current.token.header_value() == token.header_value());
+        let generation = if current.is_some() { self.generation } else { self.generation + 1 };
+        let token = CachedToken::new(token, generation, requested_at, now, schedule, random);
+        if token.is_expired(now) {
+            return Err(Kind::ExpiredOnArrival);
+        }
+        let progress = reissued
+            || token.token.source_notifies()
+            || current.is_none_or(|current| token.lives_longer_than(current, now));
+        self.generation = generation;
+        self.rejected = None;
+        actions.discard_token(self.store(token));
+        if progress { Ok(()) } else { Err(Kind::SameToken) }
+    }
+
+    fn store(&mut self, token: CachedToken) -> Option<Arc<CachedToken>> {
+        self.newest = Some((token.requested_at.wall, token.token.expiry()));
+        self.expiry_noticed = false;
+        self.token.replace(Arc::new(token))
+    }
+}

@@ -1,0 +1,121 @@
+//! [`UsageTracker`]: whether the token is still used, found out at no cost to requests.
+//!
+//! A request that finds the token in the cell leaves no trace. So the state withholds the token from the cell once between
+//! two logins. The next call finds the cell empty, asks the state, and so shows that the token is used.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+#[derive(Debug)]
+pub(crate) struct UsageTracker {
+    /// How long without use until refreshes pause; `None`: they never pause.
+    idle_after: Option<Duration>,
+    last_use: Option<Instant>,
+    probe: Probe,
+}
+
+/// The one probe between two logins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Probe {
+    /// The probe has not started.
+    Pending,
+    /// The token is withheld from the cell.
+    Withheld,
+    /// A call has asked for the token. It stays in the cell until the next login ends.
+    Answered,
+}
+
+impl UsageTracker {
+    pub(crate) fn new(idle_after: Option<Duration>) -> Self {
+        Self { idle_after, last_use: None, probe: Probe::Pending }
+    }
+
+    /// Records a call that asked for the token. A use while the refresh is due asks for the refresh too.
+    pub(crate) fn record_use(&mut self, now: Instant, refresh_is_due: bool) {
+        self.last_use = Some(now);
+        if refresh_is_due || self.probe == Probe::Withheld {
+            self.probe = Probe::Answered;
+        }
+    }
+
+    /// Returns whether the token is withheld from the cell.
+    pub(crate) fn withholds_token(&self) -> bool {
+        self.probe == Probe::Withheld
+    }
+
+    /// Returns the time left until the probe has to start, if the next login is due in `until_login`.
+    pub(crate) fn until_probe(&self, until_login: Option<Duration>) -> Option<Duration> {
+        let idle_after = self.idle_after.filter(|_| self.probe == Probe::Pending)?;
+        Some(until_login?.saturating_sub(idle_after))
+    }
+
+    /// Starts the probe. The token was in the cell until now, so it may have been used until now.
+    pub(crate) fn start_probe(&mut self, now: Instant) {
+        self.probe = Probe::Withheld;
+        self.last_use = Some(now);
+    }
+
+    /// Prepares the next probe. A token that was not used since the last probe stays withheld if its own probe would start at
+    /// once, since to put it in the cell would count as a use.
+    pub(crate) fn on_login_finished(&mut self, until_login: Option<Duration>) {
+        let starts_at_once = self.idle_after.zip(until_login).is_some_and(|(idle_after, until)| until <= idle_after);
+        if !(self.probe == Probe::Withheld && starts_at_once) {
+            self.probe = Probe::Pending;
+        }
+    }
+
+    /// Returns the time left until the refresher is idle, if no call uses it; `None` if it is never idle.
+    pub(crate) fn until_idle(&self, now: Instant) -> Option<Duration> {
+        let idle_at = self.last_use?.checked_add(self.idle_after?)?;
+        Some(idle_at.saturating_duration_since(now))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    #[test]
+    fn probe_starts_the_idle_time_before_the_login() {
+        let tracker = UsageTracker::new(Some(secs(600)));
+        assert_eq!(tracker.until_probe(Some(secs(3300))), Some(secs(2700)));
+        assert_eq!(tracker.until_probe(Some(secs(60))), Some(Duration::ZERO));
+        assert_eq!(tracker.until_probe(None), None);
+        assert_eq!(UsageTracker::new(None).until_probe(Some(secs(60))), None);
+    }
+
+    #[test]
+    fn one_probe_between_two_logins() {
+        let (mut tracker, start) = (UsageTracker::new(Some(secs(600))), Instant::now());
+        tracker.start_probe(start);
+        assert!(tracker.withholds_token());
+        tracker.record_use(start + secs(1), false);
+        assert!(!tracker.withholds_token());
+        assert_eq!(tracker.until_probe(Some(Duration::ZERO)), None, "answered");
+        tracker.on_login_finished(Some(secs(3300)));
+        assert!(tracker.until_probe(Some(secs(3300))).is_some());
+    }
+
+    #[test]
+    fn unused_token_stays_withheld_after_a_refresh() {
+        let (mut tracker, start) = (UsageTracker::new(Some(secs(7200))), Instant::now());
+        tracker.start_probe(start);
+        tracker.on_login_finished(Some(secs(3300)));
+        assert!(tracker.withholds_token());
+        assert_eq!(tracker.until_idle(start + secs(3300)), Some(secs(3900)), "the refresh is no use");
+        tracker.on_login_finished(Some(secs(7201)));
+        assert!(!tracker.withholds_token(), "its own probe comes later");
+    }
+
+    #[test]
+    fn use_while_the_refresh_is_due_answers_the_probe() {
+        let (mut tracker, start) = (UsageTracker::new(Some(Duration::ZERO)), Instant::now());
+        tracker.record_use(start, true);
+        assert_eq!(tracker.until_probe(Some(Duration::ZERO)), None);
+    }
+}

@@ -1,0 +1,63 @@
+//! [`TokenId`]: what a request in flight remembers of its token.
+
+use std::num::NonZeroU64;
+
+/// Identifies a token: the number of its refresher, and its generation.
+///
+/// A rejection can arrive long after its request was sent. A counted reference in each call would be shared by all threads,
+/// so a call remembers this number, and only a rejection looks up the refresher. Of the generation 32 bits are kept, which is
+/// enough to tell apart the tokens that requests in flight can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TokenId(NonZeroU64);
+
+impl TokenId {
+    /// The id of no token.
+    pub(crate) const NONE: Self = Self(NonZeroU64::MAX);
+
+    #[inline]
+    pub(crate) fn new(refresher: RefresherId, generation: u64) -> Self {
+        Self(refresher.0 | (generation & u64::from(u32::MAX)))
+    }
+
+    /// Returns the lower 32 bits of the token's generation.
+    pub(crate) fn generation(self) -> u32 {
+        self.0.get() as u32
+    }
+
+    /// Returns the number of the token's refresher.
+    pub(crate) fn refresher(self) -> u32 {
+        (self.0.get() >> 32) as u32
+    }
+}
+
+/// The number of a refresher, never zero, in the upper half.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RefresherId(NonZeroU64);
+
+impl RefresherId {
+    /// Returns `None` for zero.
+    pub(crate) fn new(number: u32) -> Option<Self> {
+        NonZeroU64::new(u64::from(number) << 32).map(Self)
+    }
+
+    pub(crate) fn number(self) -> u32 {
+        (self.0.get() >> 32) as u32
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_tell_refreshers_and_generations_apart() {
+        let (one, other) = (RefresherId::new(1).unwrap(), RefresherId::new(u32::MAX).unwrap());
+        assert!(RefresherId::new(0).is_none());
+        assert_ne!(TokenId::new(one, 1), TokenId::new(one, 2));
+        assert_ne!(TokenId::new(one, 1), TokenId::new(other, 1));
+        for generation in [0, 1, u64::from(u32::MAX), u64::MAX] {
+            assert_eq!(TokenId::new(one, generation).refresher(), 1);
+            assert_eq!(TokenId::new(other, generation).refresher(), other.number());
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Everything that the crate records in `tracing` and `metrics`. No secret is passed here.
+//!
+//! Without these features nothing is recorded, at no cost. A recorder or subscriber is user code, so nothing here may be
+//! called under a lock, and its panics are caught: they must not reach the refresher.
+#![cfg_attr(not(all(feature = "tracing", feature = "metrics")), allow(unused_variables))]
+
+use std::{sync::Arc, time::SystemTime};
+
+use crate::panic;
+
+macro_rules! event {
+    ($level:ident, $($rest:tt)*) => {
+        #[cfg(feature = "tracing")]
+        crate::panic::catch(|| tracing::event!(target: "tower_auth_refresh", tracing::Level::$level, $($rest)*))
+    };
+}
+
+macro_rules! metric {
+    ($($rest:tt)*) => {
+        #[cfg(feature = "metrics")]
+        crate::panic::catch(|| crate::telemetry::metrics::$($rest)*)
+    };
+}
+
+mod login_span;
+#[cfg(feature = "metrics")]
+mod metrics;
+
+pub(crate) use self::login_span::LoginSpan;
+
+#[cfg(feature = "jwt")]
+pub(crate) fn invalid_exp_claim() {
+    event!(WARN, "invalid exp claim: token expiry unknown");
+}
+
+#[cfg(feature = "jwt")]
+pub(crate) fn clock_skew(lifetime: std::time::Duration) {
+    event!(WARN, ?lifetime, "clock skew detected: token looks expired, its lifetime is used");
+}
+
+#[cfg(feature = "http-client")]
+pub(crate) fn no_trust_roots() {
+    event!(WARN, "no trust roots found: https connections will fail");
+}
+
+#[cfg(feature = "http-client")]
+pub(crate) fn certificate_verification_disabled() {
+    event!(WARN, "certificate verification disabled: an attacker on the network can read and change requests");
+}
+
+/// What one refresher records, under its name.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Telemetry {
+    name: Option<Arc<str>>,
+}
+
+/// The value of the expiry gauge.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ExpiryGauge {
+    /// No worker refreshes a token.
+    Unset,
+    NoToken,
+    NoExpiry,
+    At(SystemTime),
+}
+
+/// What a rejection of a token causes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RejectionEffect {
+    /// The token is no longer used. A login follows.
+    TriggeredLogin,
+    /// A newer token exists, or a login for it is due.
+    AlreadyReplaced,
+    /// Nothing: the token was issued just now.
+    TokenTooNew,
+    /// Nothing: too many rejections have counted.
+    RateLimited,
+}
+
+impl Telemetry {
+    pub(crate) fn named(name: Arc<str>) -> Self {
+        Self { name: Some(name) }
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        self.name.as_deref()
+    }
+
+    #[cfg(feature = "metrics")]
+    fn label(&self) -> Arc<str> {
+        self.name.clone().unwrap_or_else(|| "default".into())
+    }
+
+    pub(crate) fn worker_started(&self) {
+        metric!(describe());
+        metric!(register(&self.label()));
+    }
+
+    pub(crate) fn set_expiry_gauge(&self, value: ExpiryGauge) {
+        metric!(set_expiry(self.label(), value));
+    }
+
+    pub(crate) fn token_expired(&self, generation: u64) {
+        event!(INFO, generation, refresher = self.name(), "token expired");
+    }
+
+    /// Records that a rejected or invalidated token is no longer used.
+    pub(crate) fn token_rejected(&self, generation: u64) {
+        event!(INFO, generation, refresher = self.name(), "token rejected");
+    }
+
+    /// Records a response that rejected a token.
+    pub(crate) fn rejection(&self, generation: Option<u64>, effect: RejectionEffect) {
+        let ignored = match effect {
+            RejectionEffect::TokenTooNew => Some("token too new"),
+            RejectionEffect::RateLimited => Some("rate limited"),
+            RejectionEffect::TriggeredLogin | RejectionEffect::AlreadyReplaced => None,
+        };
+        if let Some(reason) = ignored {
+            event!(DEBUG, generation, reason, refresher = self.name(), "rejection ignored");
+        }
+        metric!(rejection(
+            self.label(),
+            match effect {
+                RejectionEffect::TriggeredLogin => "login",
+                RejectionEffect::AlreadyReplaced => "newer_token",
+                RejectionEffect::TokenTooNew | RejectionEffect::RateLimited => "ignored",
+            }
+        ));
+    }
+
+    pub(crate) fn request_replayed(&self) {
+        metric!(request_replayed(self.label()));
+    }
+
+    /// Records a request that was not sent.
+    pub(crate) fn request_not_sent(&self, reason: &'static str) {
+        metric!(request_not_sent(self.label(), reason));
+    }
+
+    /// Counts a call that waits for a token, until the returned guard is dropped.
+    pub(crate) fn waiting(&self) -> Waiting {
+        Waiting {
+            #[cfg(feature = "metrics")]
+            gauge: panic::catch(|| metrics::Waiting::new(self.label())),
+        }
+    }
+}
+
+/// A call that waits for a token.
+pub(crate) struct Waiting {
+    #[cfg(feature = "metrics")]
+    gauge: Option<metrics::Waiting>,
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        #[cfg(feature = "metrics")]
+        panic::catch(|| drop(self.gauge.take()));
+    }
+}
