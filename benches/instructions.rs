@@ -1,11 +1,11 @@
-//! Makes so many calls of one case, to be counted by `callgrind`; see `instructions.sh`.
+//! Makes a number of calls of one case, for `callgrind` to count; see `instructions.sh`.
 
 #[path = "common/mod.rs"]
 mod common;
 
 use std::{env, hint::black_box};
 
-use common::{HandWritten, Inner, Requests, call, refresher, secret};
+use common::{HandWritten, Inner, Requests, call, refresher, refresher_on_current_thread, secret};
 use http::{HeaderValue, Request, Response};
 use tower::{Layer, Service};
 use tower_auth_refresh::{AuthRefreshLayer, NeverReject, ReplayClone};
@@ -20,6 +20,19 @@ where
     let requests = Requests::new();
     for _ in 0..calls {
         call(black_box(&mut service), requests.next());
+    }
+}
+
+/// The same with a clone of the service for each call.
+#[inline(never)]
+fn run_clones<S>(service: S, calls: u32)
+where
+    S: Service<Request<()>, Response = Response<()>> + Clone,
+{
+    let requests = Requests::new();
+    for _ in 0..calls {
+        let mut clone = black_box(&service).clone();
+        call(&mut clone, requests.next());
     }
 }
 
@@ -38,6 +51,12 @@ fn main() {
         "ours" => run(layer.layer(Inner), calls),
         "ours, no rejections" => run(layer.reject_on(NeverReject).layer(Inner), calls),
         "ours, replay" => run(layer.replay(ReplayClone).layer(Inner), calls),
+        "ours, expiry checked at use" => {
+            let (_runtime, refresher) = refresher_on_current_thread();
+            run(AuthRefreshLayer::new(refresher).layer(Inner), calls);
+        }
+        "add-authorization, clones" => run_clones(AddAuthorizationLayer::bearer(&secret()).layer(Inner), calls),
+        "ours, clones" => run_clones(layer.layer(Inner), calls),
         "ours, origins" => run(layer.allow_origin("https://api.example.com").unwrap().layer(Inner), calls),
         _ => panic!("no such case"),
     }

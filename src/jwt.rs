@@ -51,10 +51,10 @@ impl Expiry {
         }
     }
 
-    /// Reads the `exp` claim of a JWT that may be old: one that looks expired is expired.
+    /// Reads the `exp` claim of a JWT that may be old: one that looks expired is expired. Returns `exp - iat` too.
     #[cfg(any(feature = "token-command", feature = "token-file"))]
-    pub(crate) fn from_stored_jwt(jwt: &[u8]) -> Self {
-        expiry_and_lifetime(jwt).map_or(Self::Unknown, |(expires, _)| Self::At(expires))
+    pub(crate) fn from_stored_jwt(jwt: &[u8]) -> (Self, Option<Duration>) {
+        expiry_and_lifetime(jwt).map_or((Self::Unknown, None), |(expires, lifetime)| (Self::At(expires), lifetime))
     }
 }
 

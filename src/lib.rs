@@ -1,15 +1,16 @@
-//! A tower layer that keeps an access token fresh and puts it on every outgoing request.
+//! Keeps an access token fresh and sets it on every outgoing request, as a tower layer.
 //!
 //! ```text
-//!  credentials ─▶ login service ─▶ AccessToken ─▶ schedule ─▶ worker ─▶ ┌─────────┐
-//!                                                                       │ current │   one ArcSwap
-//!  request ─▶ AuthRefresh::call ◀───────────── header ───────────────── └─────────┘
+//!  credentials ─▶ login service ─▶ AccessToken ─▶ refresh state ─▶ ┌─────────┐
+//!                       ▲                           │              │ current │   one ArcSwap
+//!                       └────── worker: its clock ──┘              └────┬────┘
+//!  request ─▶ AuthRefresh::call ◀──────────────── header ───────────────┘
 //!                 └─▶ inner service ─▶ ResponseFuture ─▶ response
-//!                                           └─ rejected? tell the worker, maybe replay once
+//!                                           └─ rejected? report it, maybe replay once
 //! ```
 //!
-//! An [`AuthRefresher`] is one identity: it knows how to log in, and keeps the token. An [`AuthRefreshLayer`] puts that
-//! token on the requests of any number of clients. A login service is any tower service from [`LoginRequest`] to
+//! An [`AuthRefresher`] is one identity: it logs in and refreshes the token. An [`AuthRefreshLayer`] sets that token on
+//! the requests of any number of clients. A login service is any tower service from [`LoginRequest`] to
 //! [`AccessToken`]. Ready-made ones are in [`oauth2`] (the grants), [`sources`] (a file, a command, a variable) and
 //! [`arthur`].
 //!
@@ -22,14 +23,14 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), BoxError> {
-//! // How to log in: here somebody would ask the identity provider.
+//! // How to log in. A real login service sends a request to the identity provider.
 //! let login = service_fn(|_: LoginRequest| async {
 //!     let token = AccessToken::bearer("s3cr3t")?.with_expires_in(Duration::from_secs(3600));
 //!     Ok::<_, BoxError>(token)
 //! });
 //! let refresher = AuthRefresher::new(login);
 //!
-//! // Where the token goes: any HTTP service, hyper's client or a mock.
+//! // Where the token goes: any HTTP service, such as hyper's client or a mock.
 //! let client = ServiceBuilder::new()
 //!     .layer(AuthRefreshLayer::new(refresher.clone()))
 //!     .service_fn(|request: Request<String>| async move {
@@ -45,37 +46,50 @@
 //!
 //! # What to rely on
 //!
-//! In short (at length, with the defaults: [`reliability`]):
+//! This is a summary. [`reliability`] has all promises, with the defaults and the known limits.
 //!
-//! - With a token, a call costs one look at a shared cell, one clone of a header value and one insert, hardly more than a
-//!   header that never changes: no lock, no clock, no allocation (but for what `arc-swap` sets up at a thread's first look),
-//!   and for a service that lives long no count of references that all threads would fight over.
-//! - A token is refreshed before its end, in a task of its own. No request waits for that.
-//! - One login at a time, however many wait for it; they share its success and its failure.
-//! - A failed login never displaces a token that is still good, and none is the last: the next comes after a pause.
-//! - A token that the server rejects is replaced at once, at a limited rate; the request can be
-//!   [sent once more](AuthRefreshLayer::replay).
-//! - The token goes to `https` and to the loopback only, unless told otherwise; no secret is in any `Debug` output,
-//!   error or event.
+//! - With a token, a call costs one atomic load or one `ArcSwap` load, one clone of a header value and one insert:
+//!   little more than a static header. It locks nothing and allocates nothing, except what `arc-swap` sets up once
+//!   for each thread. Threads do not contend for one reference count. It reads a clock only if the worker is on a
+//!   current-thread runtime.
+//! - A background task refreshes a token before it expires. No request waits for that.
+//! - One login runs at a time. All callers that wait for it share its success and its failure.
+//! - A failed login never displaces a valid token, and no failure is final. The worker retries the login after a pause.
+//! - A token that a server rejects is replaced at once, at a limited rate. The request can be
+//!   [replayed](AuthRefreshLayer::replay).
+//! - By default, tokens go to `https` and to the loopback only. No `Debug` output, error or event contains a secret.
 //!
 //! # Guides
 //!
-//! [Which login you have](guides::which_login), [where the layer goes in a stack](guides::placement),
-//! [how to write a login service](guides::login_service), [what happens when the login fails](guides::failures),
-//! [how to test](guides::testing), [how to migrate](guides::migrating) from a mutex and a string,
-//! [what is depended on](guides::dependencies).
+//! - [Which login to use](guides::which_login)
+//! - [Where the layer goes in a stack](guides::placement)
+//! - [How to write a login service](guides::login_service)
+//! - [What happens when a login fails](guides::failures)
+//! - [How to test](guides::testing)
+//! - [How to migrate](guides::migrating) from a mutex and a string
+//! - [What this crate depends on](guides::dependencies)
 //!
 //! # Features
 //!
-//! By default: `arthur` (the [Arthur API](arthur)), `http-client` (a [ready-made HTTP client](http_client) for logins), `jwt`
-//! ([`Expiry::from_jwt`]), `replay-buffered` ([`ReplayBuffered`]) and `tracing` (events of the token's life). Besides:
-//! `jwt-verify`, the check of the signature of the Arthur API's tokens; `metrics`, counts and times of the token's life
-//! ([`observability`]); `oauth2`, `token-file` and `token-command`, logins [for those](guides::which_login); and `test-util`,
-//! a [kit](test_util) for tests.
-//! Without any, the layer and the refresher remain; they work with any login service.
+//! Enabled by default:
+//!
+//! - `arthur`: the [Arthur API](arthur)
+//! - `http-client`: a [ready-made HTTP client](http_client) for logins
+//! - `jwt`: [`Expiry::from_jwt`]
+//! - `replay-buffered`: [`ReplayBuffered`]
+//! - `tracing`: events and spans ([`observability`])
+//!
+//! Enabled by name:
+//!
+//! - `jwt-verify`: verifies the signatures of the Arthur API's tokens
+//! - `metrics`: counts and durations ([`observability`])
+//! - `oauth2`, `token-file` and `token-command`: [ready-made logins](guides::which_login)
+//! - `test-util`: [utilities](test_util) for tests
+//!
+//! Without features, the layer and the refresher remain. They work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]
-// The links to features that are off lead nowhere; with all of them on, every link is checked.
+// Without a feature, links to it do not resolve. With all features, every link is checked.
 #![cfg_attr(
     not(all(
         feature = "arthur",
@@ -144,7 +158,7 @@ pub use refresh::{
 };
 pub use token::{AccessToken, InvalidToken};
 
-/// The README's code, compiled.
+/// Compiles the README's code.
 #[cfg(all(doctest, feature = "http-client", feature = "oauth2"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -1,98 +1,118 @@
-//! What to rely on: the promises of a refresher and its layer, with their defaults.
+//! Lists what a refresher and its layer promise, with the defaults.
 //!
-//! Each has a test that is named for it. All times are those of the defaults; the [builder](crate::AuthRefresherBuilder) sets
-//! them.
+//! Each promise has a test. All times are defaults; the [builder](crate::AuthRefresherBuilder) sets them.
 //!
 //! # While there is a token
 //!
 //! | promise | default |
 //! | --- | --- |
-//! | A token is refreshed before its end, in a task of its own. | 5 minutes before; of a short life, when three quarters are over |
-//! | The refresh comes a random while earlier than that, never later, so that many processes do not log in together. | by at most a tenth of the lifetime and 30 s |
-//! | An issuer's own hint of [when to refresh](crate::AccessToken::with_refresh_in) is followed. | where it is before the end, and from half of the lifetime on |
-//! | No request waits for a refresh. It is sent with the token in use, whatever the login is doing. | |
-//! | A failed refresh does not displace the token. It serves until its own end. | |
+//! | A background task refreshes a token before it expires. | 5 minutes before; of a short lifetime, after three quarters |
+//! | Jitter makes the refresh earlier, never later, so that many processes do not log in together. | by at most a tenth of the lifetime, and 30 s |
+//! | An issuer's [hint when to refresh](crate::AccessToken::with_refresh_in) replaces that time. | if it is before the expiry; from half of the lifetime on |
+//! | No request waits for a refresh. It uses the current token while a login is under way. | |
+//! | A caller that needs a minimum of remaining life ([`token_valid_for`](crate::AuthRefresher::token_valid_for), [`TokenValidFor`](crate::TokenValidFor)) waits at most [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout). Then it gets the current token. | 10 s |
+//! | A failed refresh does not displace the token. It is used until it expires. | |
 //! | A lifetime counts from when the login was *sent*. | |
-//! | A token of [unknown expiry](crate::Expiry::Unknown) is used until it is rejected, or for a default lifetime. | until it is rejected |
+//! | A token of [unknown expiry](crate::Expiry::Unknown) is used until a server rejects it, or for a default lifetime. | until it is rejected |
 //!
-//! # While there is none
-//!
-//! | promise | default |
-//! | --- | --- |
-//! | There is one login at a time, however many calls, clones and layers wait for it. They share its success and its failure. | |
-//! | A call waits so long at most, across logins; the error names the limit and the last cause. | 10 s |
-//! | A call that gives up, or is dropped, takes nothing along: the login goes on, and its token serves the others. | |
-//! | After a failed login calls fail at once, with its error, until the next may start. | |
-//! | Or they are sent without a token, or with the expired one for a while: [`NoTokenPolicy`](crate::NoTokenPolicy). | they fail |
-//! | A call that waits holds nothing of the inner service, so that the login may share its last connection or slot. | |
-//!
-//! # Whatever the login does
+//! # While there is no token
 //!
 //! | promise | default |
 //! | --- | --- |
-//! | No failure is final. The first login that works heals everything. | |
-//! | The pause after a failure doubles with each in a row, with jitter; all callers share it. | from 0.5 s to 60 s |
-//! | The issuer's [`Retry-After`](crate::LoginError::with_retry_after) prolongs the pause. | to 5 min at most |
-//! | A [permanent](crate::LoginError::permanent) failure is not repeated while there is a token; then only if a call asks, and once for each pause. | |
-//! | A login that hangs is given up. | after 30 s |
-//! | A login that panics has failed, no more. | |
-//! | A token that has expired on arrival, and one that is the same as before without a longer life, is a failed login: it does not come again without a pause. | |
-//! | A rejected token that the issuer brings again is not used; if it insists, or says that it never ends, it is, since there is no other. | |
-//! | A login that was begun before the token was [invalidated](crate::AuthRefresher::invalidate) does not count: what it brings is not used. | |
-//! | Two logins that succeed are kept apart. | by 0.5 s |
-//! | A login service that needs its own refresher's token gets an error at once, not a deadlock. | |
+//! | One login runs at a time. All calls, clones and layers share its success and its failure. | |
+//! | A call waits for a limited time. The error names the limit and the last cause. | 10 s |
+//! | A call that times out or is dropped does not stop the login. Other calls use its token. | |
+//! | After a failed login, calls fail immediately with its error, until the pause is over. | |
+//! | [`NoTokenPolicy`](crate::NoTokenPolicy) can send requests without a token, or with an expired one for a limited time. | they fail |
+//! | A call that waits for a token reserves no capacity of the inner service. The login can use the last connection or slot. | |
+//!
+//! # When a login fails
+//!
+//! | promise | default |
+//! | --- | --- |
+//! | No failure is final. The first login that succeeds ends the outage. | |
+//! | The pause after a failure doubles with each failure in a row, with jitter. All callers share it. | from 0.5 s to 60 s |
+//! | The issuer's [`Retry-After`](crate::LoginError::with_retry_after) extends the pause. | to 5 min at most |
+//! | While there is a token, a [permanent](crate::LoginError::permanent) failure is not retried. Without one, a call that needs a token causes a retry, once for each pause. | |
+//! | A login that exceeds [`login_timeout`](crate::AuthRefresherBuilder::login_timeout) is dropped and counts as failed. | 30 s |
+//! | A panic of the login service counts as a failed login. | |
+//! | A login that returns an expired token counts as failed. So does one that returns the same token without a longer life. | |
+//! | The starts of two logins are at least the shortest pause apart, and at least 1 ms. | 0.5 s |
+//! | [`invalidate`](crate::AuthRefresher::invalidate) also discards the result of a login that is under way. | |
+//! | A login service that waits for its own refresher's token gets the current one, or an error immediately. It causes no deadlock. | |
 //!
 //! # When a token is rejected
 //!
 //! | promise | default |
 //! | --- | --- |
-//! | A rejected token is used no more: the next request has a newer one. | on 401 |
-//! | The rejected request is sent once more with the newer token, if its whole body can be; once at most, never with the same token, never over credentials of the caller's own. | it is not |
-//! | A rejection counts against the token that was sent. If there is a newer one already it costs no login; however many requests had the same token rejected, there is one login. | |
-//! | If no newer token comes, the caller gets the rejection as it was. (So it is held meanwhile, and with its body an HTTP/1 connection: a login by way of a pool must not need the last one.) | |
+//! | A rejected token is no longer used. The next request has a newer one. | on 401 |
+//! | A rejected request is replayed with the newer token, if its whole body is available. It is replayed at most once, and never with the same token. | no replay |
+//! | [`ReplayBuffered`](crate::ReplayBuffered) limits the memory that its buffer occupies. Small frames do not exceed the limit. | 64 KiB |
+//! | A rejection counts only against the token that was sent. If a newer token is current, it costs no login. All rejections of one token cause one login. | |
+//! | A refresh that is under way when a server rejects the old token is used if it returns another token. The challenge may then reach only the next login. | |
+//! | If there is no newer token, the caller gets the rejection unchanged. Until then the call keeps that response, and with its body an HTTP/1 connection: a login through the same pool must not need the last one. | |
 //! | The challenge (`WWW-Authenticate`) reaches the login service. | |
-//! | A token that is very young is not dropped for a rejection: it may not be valid everywhere yet. | younger than 1 s, or than an eighth of its life |
-//! | An API that rejects for reasons of its own causes no login storm. | 6 rejections a minute count at most; each costs a login, or two if the issuer insists |
+//! | The rejection of a token that was just issued is ignored, because the token may not be valid everywhere yet. | younger than 1 s; of a short life, an eighth |
+//! | A token of [unknown age](crate::AccessToken::with_unknown_age) that a server rejects is replaced at once: an [initial token](crate::AuthRefresherBuilder::initial_token), or one from a [source](crate::sources) or a cache. | |
+//! | A rejected token that a login returns is discarded. If the next login returns it too, or if it never expires, it is used, because the issuer has no other. | |
+//! | An API that rejects for reasons of its own causes no login storm. | 6 rejections a minute count; each costs one login, or two if the issuer repeats the token |
 //!
 //! # Where tokens go
 //!
 //! | promise | default |
 //! | --- | --- |
-//! | To `https`, and in plain text to the loopback; elsewhere the request is refused, or goes out without a token. | refused |
-//! | To no origin but those allowed, if any are named: scheme, host and port, however they are written. | none is named |
-//! | Never beside another header of the same name: it takes its place, or gives way. | takes its place |
+//! | Tokens go to `https`, and in plaintext to the loopback. Any other request fails, or is sent without a token. | it fails |
+//! | Tokens go only to the allowed origins, if there is a list: scheme, host and port. The spelling makes no difference, not even of an IPv6 address. | no list |
+//! | A token never stands beside another header of its name. It replaces that header, or the request keeps its own and gets no token. | it replaces |
 //!
 //! # Clocks
 //!
 //! | promise | default |
 //! | --- | --- |
-//! | While a token can end, both the wall clock and the monotonic one are read again and again, and the one that says longer counts: a token that ended while the machine slept is soon gone. | every 15 s |
-//! | A wall clock that is set forward in mid-life costs one login; one that is set back costs nothing and prolongs nothing. | |
-//! | A wall clock that is wrong when a JWT comes does not lock out: the issuer's clock is used where it is known, and else the token's own `exp - iat` if it looks expired ([`Expiry::from_jwt`](crate::Expiry#method.from_jwt)). | |
+//! | One task for each runtime and clock compares the wall clock with the monotonic one. The clock that shows more counts, so a token that expired while the machine was suspended is soon withdrawn. | every 15 s |
+//! | A wall clock that is set forward costs one login. One that is set back costs nothing and extends no lifetime. | |
+//! | A wrong wall clock does not make a JWT unusable. [`Expiry::from_jwt`](crate::Expiry#method.from_jwt) uses the issuer's clock if it is known. A token that seems expired on arrival lives for `exp - iat`. | |
+//! | A JWT never lives longer than `exp - iat`, even if the local clock is behind. | |
 //!
 //! # Runtimes and tasks
 //!
 //! | promise | default |
 //! | --- | --- |
-//! | Building needs no runtime. Nothing is spawned, and nobody logs in, before the first use. | |
-//! | A runtime that ends, in mid-login or not, hands over to the next use: the token, the pauses and the counts go along. | |
-//! | When the last handle is dropped, the task ends, and a running login with it. | |
-//! | Refreshes go on without requests, or pause without them: [`pause_when_idle`](crate::AuthRefresherBuilder::pause_when_idle). | they go on |
+//! | Building needs no runtime. No task starts, and no login, before the first use. | |
+//! | If the worker's runtime shuts down, even during a login, the next use starts a worker on its own runtime. The token, the pauses and the counts stay. | |
+//! | [`AuthRefresherBuilder::runtime`](crate::AuthRefresherBuilder::runtime) names the runtime of the worker and the logins. | that of the call that starts the worker |
+//! | If the worker is on a current-thread runtime, each use checks the expiry, by the monotonic clock. So no expired token is sent, although the worker cannot run between two `block_on` calls. | |
+//! | If a worker is 100 ms late, a call on another runtime that needs a token replaces it with a worker there. | |
+//! | A login under way on a runtime that is not driven cannot be replaced. Callers wait, and their error [names the cause](crate::LoginError::is_undriven). | |
+//! | [`status`](crate::AuthRefresher::status) is computed when it is called. Neither the status nor the [gauge](crate::observability#metrics) reports an expired token as live. | |
+//! | Nothing that a subscriber keeps blocks the refresher. | |
+//! | A panic of a metrics recorder, a tracing subscriber, the clock or the random source does not stop the refresher. A panic of the clock can reach the call that reads it. | |
+//! | A call fails if its runtime aborts three workers that the call itself started. The workers of other callers do not count. | |
+//! | When the last handle is dropped, the worker ends, and a login under way is dropped. | |
+//! | Refreshes go on without requests, or [pause](crate::AuthRefresherBuilder::pause_when_idle) without them: after at least the idle time, and at most one token lifetime later. An idle refresher has no task. | they go on |
 //!
-//! A login that *blocks* would block the runtime's thread that it runs on. Give it one of its own:
+//! Three limits are known:
+//!
+//! - If every thread of a multi-thread runtime is blocked, the worker cannot withdraw a token. A call from another
+//!   thread can send an expired token until a thread is free.
+//! - A tracing subscriber that panics each time a span is entered makes each login fail.
+//! - A foreign executor can poll a call inside `runtime.enter()`. If nothing drives that runtime, its timers do not
+//!   fire, and not even the wait limit applies.
+//!
+//! A login that *blocks* blocks a thread of the worker's runtime. Move the blocking call to a thread of its own:
 //!
 //! ```
 //! use tower::service_fn;
 //! use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, LoginRequest};
 //!
-//! fn ask_the_keychain() -> Result<String, BoxError> {
-//!     Ok("abc".to_owned()) // takes its time
+//! fn read_keychain() -> Result<String, BoxError> {
+//!     Ok("abc".to_owned()) // a blocking call
 //! }
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), BoxError> {
 //! let login = service_fn(|_: LoginRequest| async {
-//!     let secret = tokio::task::spawn_blocking(ask_the_keychain).await??;
+//!     let secret = tokio::task::spawn_blocking(read_keychain).await??;
 //!     Ok::<_, BoxError>(AccessToken::bearer(secret)?)
 //! });
 //! assert_eq!(AuthRefresher::new(login).token().await?.secret(), "abc");
@@ -100,9 +120,9 @@
 //! # }
 //! ```
 //!
-//! # Seen in paused time
+//! # An outage in paused time
 //!
-//! An outage, from the first failed refresh to the recovery:
+//! From the first failed refresh to the recovery:
 //!
 //! ```
 //! use std::time::Duration;
@@ -116,7 +136,7 @@
 //! let start = Instant::now();
 //! let login = service_fn(move |_: LoginRequest| async move {
 //!     match start.elapsed().as_secs() / 60 {
-//!         50..70 => Err("the identity provider is down".into()),
+//!         50..70 => Err("identity provider unavailable".into()),
 //!         minute => Ok::<_, BoxError>(
 //!             AccessToken::bearer(format!("of-minute-{minute}"))?.with_expires_in(Duration::from_secs(3600)),
 //!         ),
@@ -125,25 +145,25 @@
 //! let refresher = AuthRefresher::new(login);
 //! refresher.ready().await?;
 //!
-//! // Refreshes fail since minute 55. The token in use serves to its end.
+//! // Refreshes have failed since minute 55. The current token is used until it expires.
 //! sleep(minutes(59)).await;
 //! assert_eq!(refresher.token().await?.secret(), "of-minute-0");
 //! assert!(refresher.status().consecutive_failures > 0);
 //!
-//! // Then there is none, and the error says why.
+//! // Then there is no token, and the error gives the cause.
 //! sleep(minutes(2)).await;
 //! assert_eq!(refresher.status().state, State::Failed);
 //! assert!(refresher.token().await.is_err());
 //!
-//! // The outage ends at minute 70; the next login comes within a minute.
+//! // The outage ends at minute 70. The next login starts within a minute.
 //! sleep(minutes(10)).await;
 //! assert_eq!(refresher.token().await?.secret(), "of-minute-70");
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! # Watching
+//! # Monitoring
 //!
-//! [`AuthRefresher::status`](crate::AuthRefresher::status) is a snapshot,
-//! [`AuthRefresher::subscribe`](crate::AuthRefresher::subscribe) a watch of it. For metrics, events and spans see
+//! [`AuthRefresher::status`](crate::AuthRefresher::status) returns a snapshot, and
+//! [`AuthRefresher::subscribe`](crate::AuthRefresher::subscribe) follows its changes. For metrics, events and spans see
 //! [`observability`](crate::observability).

@@ -1,7 +1,7 @@
-//! For tests of what uses this crate, without a network: logins by script, a wall clock to set, a layer with one token.
+//! Provides scripted logins, a wall clock that tests control, and a layer with one token, for tests without a network.
 //!
-//! Time in such tests is best [paused](https://docs.rs/tokio/latest/tokio/time/fn.pause.html): then an hour passes at once, and everything that a refresher does
-//! happens when it is due, to the millisecond.
+//! [Pause](https://docs.rs/tokio/latest/tokio/time/fn.pause.html) the time in such tests. Then an hour passes
+//! immediately, and a refresher does everything when it is due, to the millisecond.
 //!
 //! ```
 //! use std::time::Duration;
@@ -12,22 +12,19 @@
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), BoxError> {
-//! // The second login fails; all others bring a token for an hour.
+//! // The second login fails. All others return a token for an hour.
 //! let logins = Logins::default();
 //! let refresher = logins.refresher(|nth| async move {
 //!     match nth {
-//!         2 => Err("the identity provider is down".into()),
+//!         2 => Err("identity provider unavailable".into()),
 //!         nth => Ok(AccessToken::bearer(format!("t{nth}"))?.with_expires_in(Duration::from_secs(3600))),
 //!     }
 //! });
-//! // What is to be tested would be here.
+//! // The code under test goes here.
 //! let client = ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher)).service_fn(
-//!     |request: Request<()>| async move { Ok::<_, BoxError>(Response::new(request.headers()[AUTHORIZATION].clone())) },
-//! );
-//! let sent = async || {
-//!     let request = Request::get("https://api.example.com/").body(())?;
-//!     Ok::<_, BoxError>(client.clone().oneshot(request).await?.into_body())
-//! };
+//!     |request: Request<()>| async move { Ok::<_, BoxError>(Response::new(request.headers()[AUTHORIZATION].clone()))
+//! }, ); let sent = async || {     let request = Request::get("https://api.example.com/").body(())?;     Ok::<_,
+//! BoxError>(client.clone().oneshot(request).await?.into_body()) };
 //!
 //! assert_eq!(sent().await?, "Bearer t1");
 //! tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -57,7 +54,7 @@ use crate::{
     LoginRequest, sources::StaticToken,
 };
 
-/// A layer that sends `Bearer <secret>` for ever, and never logs in, whatever is rejected.
+/// Creates a layer that always sends `Bearer <secret>`. It never logs in, not even after a rejection.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -66,9 +63,8 @@ use crate::{
 /// use tower::{BoxError, ServiceBuilder, ServiceExt};
 ///
 /// let client = ServiceBuilder::new().layer(tower_auth_refresh::test_util::fixed("abc")?).service_fn(
-///     |request: Request<()>| async move { Ok::<_, BoxError>(Response::new(request.headers()[AUTHORIZATION].clone())) },
-/// );
-/// let response = client.oneshot(Request::get("https://api.example.com/").body(())?).await?;
+///     |request: Request<()>| async move { Ok::<_, BoxError>(Response::new(request.headers()[AUTHORIZATION].clone()))
+/// }, ); let response = client.oneshot(Request::get("https://api.example.com/").body(())?).await?;
 /// assert_eq!(response.body(), "Bearer abc");
 /// # Ok(())
 /// # }
@@ -76,7 +72,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// As [`AccessToken::bearer`].
+/// As for [`AccessToken::bearer`].
 pub fn fixed(secret: impl AsRef<[u8]>) -> Result<AuthRefreshLayer, InvalidToken> {
     let token = AccessToken::bearer(secret)?.with_expiry(Expiry::Never);
     let login = StaticToken::new(token.clone());
@@ -87,7 +83,7 @@ pub fn fixed(secret: impl AsRef<[u8]>) -> Result<AuthRefreshLayer, InvalidToken>
     Ok(AuthRefreshLayer::new(refresher))
 }
 
-/// Login services that answer by script, and what they were asked. Clones share the count.
+/// Creates scripted login services, and records their requests. Clones share the counts.
 #[derive(Clone, Debug, Default)]
 pub struct Logins {
     started: Arc<AtomicUsize>,
@@ -97,8 +93,11 @@ pub struct Logins {
 }
 
 impl Logins {
-    /// A login service that answers the n-th login, from 1, as `answer` says: with a token or an error, at once, after a
-    /// while, or never. [`LoginError`](crate::LoginError) has the errors of which a refresher makes a difference.
+    /// Creates a login service that calls a function with the number of the login, from 1.
+    ///
+    /// The function's future returns a token or an error, immediately, later or never. A refresher distinguishes the
+    /// errors of
+    /// [`LoginError`](crate::LoginError).
     pub fn service<F, R>(&self, answer: F) -> ScriptedLogin<F>
     where
         F: Fn(usize) -> R,
@@ -107,8 +106,9 @@ impl Logins {
         ScriptedLogin { logins: self.clone(), answer }
     }
 
-    /// A builder for a refresher with such a login service, whose refreshes come exactly when they are due, without jitter,
-    /// and whose wall clock is a [`TestClock`].
+    /// Creates a builder for a refresher with such a login service.
+    ///
+    /// Its refreshes have no jitter, and its wall clock is a [`TestClock`].
     pub fn builder<F, R>(&self, answer: F) -> AuthRefresherBuilder
     where
         F: Fn(usize) -> R + Send + 'static,
@@ -117,7 +117,7 @@ impl Logins {
         AuthRefresher::builder(self.service(answer)).jitter(false).rng(|| 0).clock(TestClock::default())
     }
 
-    /// The same, built.
+    /// Creates a refresher with such a login service, as [`builder`](Self::builder) configures it.
     pub fn refresher<F, R>(&self, answer: F) -> AuthRefresher
     where
         F: Fn(usize) -> R + Send + 'static,
@@ -126,28 +126,28 @@ impl Logins {
         self.builder(answer).build_unchecked()
     }
 
-    /// How many logins have started.
+    /// Returns how many logins have started.
     pub fn started(&self) -> usize {
         self.started.load(SeqCst)
     }
 
-    /// How many are running: not answered, and not dropped.
+    /// Returns how many logins are under way: neither finished nor dropped.
     pub fn running(&self) -> usize {
         self.running.load(SeqCst)
     }
 
-    /// How many have run at once, at most.
+    /// Returns the largest number of logins that were under way at the same time.
     pub fn most_running(&self) -> usize {
         self.most_running.load(SeqCst)
     }
 
-    /// What they were asked, in order.
+    /// Returns the requests so far, in order.
     pub fn requests(&self) -> Vec<LoginRequest> {
         lock(&self.requests).clone()
     }
 }
 
-/// Made by [`Logins::service`].
+/// A scripted login service. [`Logins::service`] creates it.
 #[derive(Clone)]
 pub struct ScriptedLogin<F> {
     logins: Logins,
@@ -188,7 +188,7 @@ impl<F> fmt::Debug for ScriptedLogin<F> {
     }
 }
 
-/// Runs until it is dropped.
+/// Counts one login as under way until it is dropped.
 struct Running(Arc<AtomicUsize>);
 
 impl Drop for Running {
@@ -197,19 +197,22 @@ impl Drop for Running {
     }
 }
 
-/// A wall clock that goes with tokio's, which may be paused, and can be set besides. It starts in 2027, at its first reading.
-/// Clones are one clock.
+/// A wall clock that follows tokio's clock, which can be paused, and that a test can also set.
+///
+/// It starts in 2027, at its first reading. Clones are one clock.
 #[derive(Clone, Debug, Default)]
 pub struct TestClock {
     started: Arc<Mutex<Option<Instant>>>,
-    /// Seconds set forward, or back.
+    /// How many seconds a test has set the clock forward, or back if negative.
     set: Arc<Mutex<i64>>,
 }
 
 const START: Duration = Duration::from_secs(1_800_000_000);
 
 impl TestClock {
-    /// Sets the clock forward by so many seconds, or back, as an administrator would. tokio's clock does not take part.
+    /// Sets the clock forward by this many seconds, or back if negative.
+    ///
+    /// Adds to earlier calls. tokio's clock does not change.
     pub fn set(&self, seconds: i64) {
         let mut set = lock(&self.set);
         *set = set.saturating_add(seconds);
@@ -223,12 +226,12 @@ impl Clock for TestClock {
         let set = *lock(&self.set);
         let by = Duration::from_secs(set.unsigned_abs());
         let since_epoch = if set < 0 { went.saturating_sub(by) } else { went.saturating_add(by) };
-        // Beyond what the system can tell it stands still.
+        // A time that the system cannot represent is the epoch.
         SystemTime::UNIX_EPOCH.checked_add(since_epoch).unwrap_or(SystemTime::UNIX_EPOCH)
     }
 }
 
-/// Nothing panics under these locks.
+/// Nothing panics under these locks, so a poisoned one is still valid.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

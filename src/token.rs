@@ -37,6 +37,8 @@ pub struct AccessToken {
     expiry: Expiry,
     refresh_in: Option<Duration>,
     has_unknown_age: bool,
+    /// The token lives at most this long, whatever the local clock says of its expiry.
+    max_lifetime: Option<Duration>,
     /// Set while the token's source reports the next token by itself.
     notifier: Option<Arc<AtomicBool>>,
 }
@@ -88,6 +90,7 @@ impl AccessToken {
             expiry: Expiry::Unknown,
             refresh_in: None,
             has_unknown_age: false,
+            max_lifetime: None,
             notifier: None,
         })
     }
@@ -96,6 +99,7 @@ impl AccessToken {
     #[must_use]
     pub fn with_expiry(mut self, expiry: Expiry) -> Self {
         self.expiry = expiry;
+        self.max_lifetime = None;
         // An explicit expiry replaces the source's knowledge.
         self.notifier = None;
         self
@@ -150,6 +154,16 @@ impl AccessToken {
     /// Returns whether the token's source reports the next token by itself.
     pub(crate) fn source_notifies(&self) -> bool {
         self.notifier.as_ref().is_some_and(|notifier| notifier.load(Ordering::Acquire))
+    }
+
+    /// Limits the lifetime of a token whose expiry is compared with the local clock, which can be behind.
+    #[cfg(any(feature = "token-command", feature = "token-file"))]
+    pub(crate) fn with_max_lifetime(self, max_lifetime: Option<Duration>) -> Self {
+        Self { max_lifetime, ..self }
+    }
+
+    pub(crate) fn max_lifetime(&self) -> Option<Duration> {
+        self.max_lifetime
     }
 
     pub(crate) fn has_unknown_age(&self) -> bool {

@@ -1,4 +1,4 @@
-//! With a token, a call allocates nothing of ours.
+//! The allocations of this crate: none for a call with a token, at most a kibibyte for a call that waits.
 
 use std::{
     convert::Infallible,
@@ -21,7 +21,7 @@ use tower_auth_refresh::{
     NeverReplay,
 };
 
-/// A request whose header map has room already, so that no growth of it is counted.
+/// Returns a request whose header map has spare capacity, so that the count does not include its growth.
 fn request() -> Request<()> {
     request_to("https://api.example.com/")
 }
@@ -36,7 +36,7 @@ fn inner(request: Request<()>) -> Ready<Result<Response<bool>, Infallible>> {
     ready(Ok(Response::new(request.headers().contains_key(AUTHORIZATION))))
 }
 
-/// A refresher that has its token, and the runtime it was got on.
+/// Returns a refresher that has a token, and the runtime of its worker.
 fn refresher() -> (Runtime, AuthRefresher) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let refresher = AuthRefresher::new(service_fn(|_: LoginRequest| ready(AccessToken::bearer("abc"))));
@@ -44,8 +44,8 @@ fn refresher() -> (Runtime, AuthRefresher) {
     (runtime, refresher)
 }
 
-/// How much is allocated by a hundred calls, of which each brings this value of the header to the inner service.
-fn allocated<C>(
+/// Counts the allocations of a hundred calls. Checks that each sends this value of the header to the inner service.
+fn count_allocations<C>(
     layer: &AuthRefreshLayer<NeverReplay, C>,
     (name, value): (&HeaderName, Option<&'static str>),
     request: impl Fn() -> Request<()>,
@@ -59,72 +59,76 @@ where
         ready(Ok::<_, Infallible>(Response::new(request.headers().get(&name) == value.as_ref())))
     }));
     let mut context = Context::from_waker(Waker::noop());
-    // Setting up what a thread has once is in nobody's account.
+    // The first call initializes the thread locals, which the count does not include.
     drop(pin!(client.call(request())).poll(&mut context));
     let requests: Vec<_> = (0..100).map(|_| request()).collect();
     let counted = measure(|| {
         for request in requests {
             let future = pin!(if clone { client.clone().call(request) } else { client.call(request) });
             let Poll::Ready(Ok(response)) = future.poll(&mut context) else {
-                panic!("the inner service answers at once")
+                panic!("the inner service is pending or failed")
             };
-            assert!(response.into_body(), "another header value came");
+            assert!(response.into_body(), "the inner service received another header value");
         }
     });
     counted.count_total
 }
 
-/// A clone for each call, and one service for all.
+/// Tests each configuration with a clone for each call, and with one service for all calls.
 #[test]
-fn a_call_allocates_nothing_whatever_the_rules_of_where_tokens_go() {
+fn call_with_token_allocates_nothing_with_any_config() {
     let (_runtime, refresher) = refresher();
     let layer = AuthRefreshLayer::new(refresher.clone());
-    let own = HeaderName::from_static("x-token-of-ours");
+    let custom = HeaderName::from_static("x-custom-token");
     let origins = layer.clone().allow_origin("https://api.example.com").unwrap();
-    let elsewhere = layer.clone().destination_policy(DestinationPolicy::SendUnauthenticated);
-    let plain_text = layer.clone().allow_plaintext(true);
-    let keeping = layer.clone().if_not_present(true);
-    let renamed = layer.clone().header(own.clone());
-    let ours = (&AUTHORIZATION, Some("Bearer abc"));
+    let unauthenticated = layer.clone().destination_policy(DestinationPolicy::SendUnauthenticated);
+    let plaintext = layer.clone().allow_plaintext(true);
+    let if_not_present = layer.clone().if_not_present(true);
+    let custom_header = layer.clone().header(custom.clone());
+    let token = (&AUTHORIZATION, Some("Bearer abc"));
     for clone in [true, false] {
-        for (rules, layer, sent, uri) in [
-            ("defaults", &layer, ours, "https://api.example.com/"),
-            ("loopback", &layer, ours, "http://127.0.0.1:8080/"),
-            ("plain text", &plain_text, ours, "http://api.example.com/"),
-            ("origins", &origins, ours, "https://API.example.com:443/"),
-            ("another header", &renamed, (&own, Some("Bearer abc")), "https://api.example.com/"),
-            ("none to keep", &keeping, ours, "https://api.example.com/"),
-            ("passed on", &elsewhere, (&AUTHORIZATION, None), "http://elsewhere.example/"),
+        for (config, layer, header, uri) in [
+            ("defaults", &layer, token, "https://api.example.com/"),
+            ("loopback", &layer, token, "http://127.0.0.1:8080/"),
+            ("plaintext", &plaintext, token, "http://api.example.com/"),
+            ("origins", &origins, token, "https://API.example.com:443/"),
+            ("custom header", &custom_header, (&custom, Some("Bearer abc")), "https://api.example.com/"),
+            ("no header present", &if_not_present, token, "https://api.example.com/"),
+            ("sent unauthenticated", &unauthenticated, (&AUTHORIZATION, None), "http://elsewhere.example/"),
         ] {
-            assert_eq!(allocated(layer, sent, || request_to(uri), clone), 0, "{rules}, clones: {clone}");
+            assert_eq!(count_allocations(layer, header, || request_to(uri), clone), 0, "{config}, clones: {clone}");
         }
-        let never_rejected = layer.clone().reject_on(NeverReject);
-        assert_eq!(allocated(&never_rejected, ours, request, clone), 0, "never rejected, clones: {clone}");
-        let with_its_own = || {
+        let never_reject = layer.clone().reject_on(NeverReject);
+        assert_eq!(count_allocations(&never_reject, token, request, clone), 0, "never reject, clones: {clone}");
+        let with_credentials = || {
             let mut request = request();
             request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_static("Basic abc"));
             request
         };
-        let kept = (&AUTHORIZATION, Some("Basic abc"));
-        assert_eq!(allocated(&keeping, kept, with_its_own, clone), 0, "one to keep, clones: {clone}");
+        let existing = (&AUTHORIZATION, Some("Basic abc"));
+        assert_eq!(
+            count_allocations(&if_not_present, existing, with_credentials, clone),
+            0,
+            "header present, clones: {clone}"
+        );
     }
 
     refresher.shutdown();
     let (mut client, request) = (layer.layer(service_fn(inner)), request());
     let waiting = measure(|| drop(client.call(request)));
-    assert!(waiting.count_total > 0, "the count counts: waiting for a token does allocate");
+    assert!(waiting.count_total > 0, "a call that waits for a token allocates, so the counter works");
 }
 
 #[test]
-fn ten_thousand_waiting_requests_cost_one_login_and_at_most_a_kibibyte_each() {
+fn waiting_request_allocates_at_most_one_kibibyte() {
     const WAITING: usize = 10_000;
-    let (logins, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
-    let (counted, opened) = (logins.clone(), gate.clone());
+    let (logins, permits) = (Arc::new(AtomicUsize::new(0)), Arc::new(Semaphore::new(0)));
+    let (counter, login_permits) = (logins.clone(), permits.clone());
     let login = service_fn(move |_: LoginRequest| {
-        counted.fetch_add(1, SeqCst);
-        let opened = opened.clone();
+        counter.fetch_add(1, SeqCst);
+        let permits = login_permits.clone();
         async move {
-            opened.acquire().await?.forget();
+            permits.acquire().await?.forget();
             Ok::<_, BoxError>(AccessToken::bearer("abc")?)
         }
     });
@@ -142,9 +146,9 @@ fn ten_thousand_waiting_requests_cost_one_login_and_at_most_a_kibibyte_each() {
             }
         });
         let each = counted.bytes_total as usize / WAITING + size_of_val(&waiting[0]) - size_of::<Request<()>>();
-        assert!(each <= 1024, "{each} bytes");
+        assert!(each <= 1024, "{each} bytes for each waiting request");
 
-        gate.add_permits(1);
+        permits.add_permits(1);
         for future in waiting {
             assert!(future.await.unwrap().into_body());
         }

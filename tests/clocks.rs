@@ -1,22 +1,22 @@
-//! Clocks that stand still, jump, or are wrong; and expiries of every kind.
+//! Clocks that stop, jump or are wrong, and every kind of expiry.
 #![cfg(feature = "jwt")]
 
 #[path = "support/lifecycle.rs"]
-mod harness;
+mod support;
 
 use std::time::{Duration, SystemTime};
 
-use harness::{HOUR, Logins, TestClock, secs, send, token};
 use jsonwebtoken::{EncodingKey, Header, encode};
+use support::{HOUR, Logins, TestClock, secs, send, token};
 use tokio::time::sleep;
 use tower_auth_refresh::{AccessToken, BoxError, Clock, Expiry};
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_ended_while_the_machine_slept_is_gone_within_a_heartbeat() {
+async fn token_expired_in_suspend_is_replaced_at_clock_check() {
     let (logins, clock) = (Logins::default(), TestClock::default());
     let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
-    // The monotonic clock stands still meanwhile.
+    // The machine is suspended: only the wall clock advances.
     clock.set(5 * 3600);
     sleep(secs(15) + Duration::from_millis(1)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
@@ -24,7 +24,7 @@ async fn a_token_that_ended_while_the_machine_slept_is_gone_within_a_heartbeat()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_set_back_does_not_prolong_a_token() {
+async fn clock_set_back_does_not_extend_token() {
     let (logins, clock) = (Logins::default(), TestClock::default());
     let refresher = logins
         .builder(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } })
@@ -40,34 +40,34 @@ async fn a_clock_set_back_does_not_prolong_a_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_set_by_an_hour_in_mid_life_costs_one_login_at_most_and_no_request() {
-    for set in [3600, -3600] {
+async fn clock_jump_costs_one_login_and_fails_no_request() {
+    for jump in [3600, -3600] {
         let (logins, clock) = (Logins::default(), TestClock::default());
         let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
         refresher.ready().await.unwrap();
         sleep(secs(600)).await;
-        clock.set(set);
+        clock.set(jump);
         for _ in 0..60 {
             send(&refresher).await.unwrap();
             sleep(secs(1)).await;
         }
-        assert!(logins.started() <= 2, "{set}: {}", logins.started());
+        assert!(logins.started() <= 2, "jump of {jump} s: {} logins", logins.started());
     }
 }
 
-/// The issuer's clock is the test clock's; `wrong` is the local one.
-fn jwt(n: usize, issuer: SystemTime, lifetime: u64) -> String {
-    let iat = issuer.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+/// Returns a JWT that an issuer signs at this time of its own clock.
+fn jwt(n: usize, issued_at: SystemTime, lifetime: u64) -> String {
+    let iat = issued_at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
     let claims = serde_json::json!({ "iat": iat, "exp": iat + lifetime, "n": n });
     encode(&Header::default(), &claims, &EncodingKey::from_secret(b"key")).unwrap()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_an_hour_off_at_login_neither_locks_out_nor_storms() {
-    for off in [3600, -3600] {
+async fn wrong_clock_at_login_causes_no_outage_and_no_storm() {
+    for offset in [3600, -3600] {
         for server_time_is_known in [true, false] {
             let (logins, issuer, local) = (Logins::default(), TestClock::default(), TestClock::default());
-            local.set(off);
+            local.set(offset);
             let clocks = (issuer.clone(), local.clone());
             let refresher = logins
                 .builder(move |n| {
@@ -86,13 +86,13 @@ async fn a_clock_an_hour_off_at_login_neither_locks_out_nor_storms() {
                 send(&refresher).await.unwrap();
                 sleep(secs(1)).await;
             }
-            assert_eq!(logins.started(), 3, "{off} {server_time_is_known}");
+            assert_eq!(logins.started(), 3, "offset {offset} s, server time known: {server_time_is_known}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lifetime_counts_from_when_the_login_was_sent() {
+async fn lifetime_counts_from_start_of_login() {
     let logins = Logins::default();
     let refresher = logins
         .builder(|n| async move {
@@ -114,7 +114,7 @@ async fn a_lifetime_counts_from_when_the_login_was_sent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn odd_expiries_are_taken_for_what_they_are() {
+async fn distant_or_missing_expiry_causes_no_extra_login() {
     let clock = TestClock::default();
     let now = clock.now();
     for (expiry, logins_in_a_day) in [
@@ -123,7 +123,7 @@ async fn odd_expiries_are_taken_for_what_they_are() {
         (Expiry::In(secs(u64::MAX)), 1),
         (Expiry::In(Duration::MAX), 1),
         (Expiry::At(now + Duration::from_secs(253_402_300_799 - 1_800_000_000)), 1),
-        // Each login brings the same end, which is soon past: a failure to make progress, with growing pauses.
+        // The refresh is due in the last minutes of the day, after this test.
         (Expiry::At(now + secs(86_400)), 1),
     ] {
         let logins = Logins::default();
@@ -142,7 +142,7 @@ async fn odd_expiries_are_taken_for_what_they_are() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_expiry_is_refreshed_by_the_default_lifetime() {
+async fn unknown_expiry_is_refreshed_after_default_lifetime() {
     let logins = Logins::default();
     let refresher = logins
         .builder(|n| async move { Ok::<_, BoxError>(AccessToken::bearer(format!("t{n}"))?) })
@@ -156,7 +156,7 @@ async fn an_unknown_expiry_is_refreshed_by_the_default_lifetime() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_issuers_hint_says_when_to_refresh() {
+async fn refresh_hint_sets_time_of_refresh() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { Ok(token(n, HOUR)?.with_refresh_in(secs(2400))) });
     refresher.ready().await.unwrap();

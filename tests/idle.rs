@@ -1,27 +1,27 @@
-//! Refreshing in the background, pausing when nobody asks, or only ever when somebody does.
+//! When the worker refreshes: always, until the refresher is idle, or only on demand.
 
 #[path = "support/lifecycle.rs"]
-mod harness;
+mod support;
 
 use std::time::Duration;
 
-use harness::{HOUR, Logins, secs, send, token};
+use support::{HOUR, Logins, secs, send, token};
 use tokio::time::{Instant, sleep};
 use tower_auth_refresh::{AuthRefresher, State};
 
-fn refresher(logins: &Logins, pause: Option<Duration>) -> AuthRefresher {
+fn refresher(logins: &Logins, pause_when_idle: Option<Duration>) -> AuthRefresher {
     let builder = logins.builder(|n| async move {
         sleep(secs(1)).await;
         token(n, HOUR)
     });
-    match pause {
-        Some(pause) => builder.pause_when_idle(pause).build().unwrap(),
+    match pause_when_idle {
+        Some(after) => builder.pause_when_idle(after).build().unwrap(),
         None => builder.build().unwrap(),
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_logs_in_before_the_first_request() {
+async fn unused_refresher_never_logs_in() {
     let logins = Logins::default();
     let _unused = refresher(&logins, None);
     sleep(24 * HOUR).await;
@@ -29,23 +29,23 @@ async fn nobody_logs_in_before_the_first_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_is_kept_fresh_without_requests_by_default() {
+async fn token_without_requests_is_refreshed_by_default() {
     let logins = Logins::default();
     let refresher = refresher(&logins, None);
     send(&refresher).await.unwrap();
     sleep(24 * HOUR).await;
-    // One every 55 minutes.
+    // One refresh every 55 minutes.
     assert_eq!(logins.started(), 1 + 26);
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t27");
 }
 
 #[tokio::test(start_paused = true)]
-async fn refreshes_stop_when_nobody_has_asked_for_long_and_the_next_request_resumes_them() {
+async fn refreshes_pause_when_idle_and_resume_on_request() {
     let logins = Logins::default();
     let refresher = refresher(&logins, Some(3 * HOUR));
     send(&refresher).await.unwrap();
     sleep(24 * HOUR).await;
-    // After 55, 110 and 165 minutes; not after 220.
+    // The worker refreshes after 55, 110 and 165 minutes, and not after 220.
     assert_eq!(logins.started(), 4);
     assert_eq!(refresher.status().state, State::Idle);
 
@@ -55,7 +55,7 @@ async fn refreshes_stop_when_nobody_has_asked_for_long_and_the_next_request_resu
 }
 
 #[tokio::test(start_paused = true)]
-async fn refreshes_do_not_pause_while_somebody_asks() {
+async fn refreshes_with_steady_requests_do_not_pause() {
     for pause in [secs(600), HOUR, 3 * HOUR] {
         let logins = Logins::default();
         let refresher = refresher(&logins, Some(pause));
@@ -64,7 +64,7 @@ async fn refreshes_do_not_pause_while_somebody_asks() {
         while start.elapsed() < 24 * HOUR {
             let before = Instant::now();
             send(&refresher).await.unwrap();
-            assert_eq!(before.elapsed(), Duration::ZERO, "no request waits");
+            assert_eq!(before.elapsed(), Duration::ZERO, "a request waited");
             sleep(secs(300)).await;
         }
         assert_eq!(logins.started(), 1 + 26, "{pause:?}");
@@ -72,11 +72,11 @@ async fn refreshes_do_not_pause_while_somebody_asks() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_after_a_pause_uses_the_token_while_it_is_good_and_has_it_refreshed() {
+async fn request_after_pause_uses_live_token_and_refreshes_it() {
     let logins = Logins::default();
     let refresher = refresher(&logins, Some(secs(600)));
     send(&refresher).await.unwrap();
-    // In the lead: due for a refresh, but not asked for.
+    // The refresh is due, but no request needs the token.
     sleep(HOUR - secs(100)).await;
     assert_eq!(logins.started(), 1);
     let before = Instant::now();
@@ -87,7 +87,7 @@ async fn a_request_after_a_pause_uses_the_token_while_it_is_good_and_has_it_refr
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_pause_of_zero_a_token_is_refreshed_on_demand_only() {
+async fn zero_idle_time_refreshes_on_demand_only() {
     let logins = Logins::default();
     let refresher = refresher(&logins, Some(Duration::ZERO));
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
@@ -97,7 +97,7 @@ async fn with_a_pause_of_zero_a_token_is_refreshed_on_demand_only() {
     assert_eq!(logins.started(), 1);
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
 
-    // Between the time to refresh and the end, a request goes out at once and has the token refreshed behind it.
+    // When the refresh is due, a request uses the current token and starts a refresh in the background.
     sleep(HOUR - secs(200)).await;
     assert_eq!(logins.started(), 2);
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
@@ -106,9 +106,9 @@ async fn with_a_pause_of_zero_a_token_is_refreshed_on_demand_only() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_may_use_the_token_that_lies_idle() {
-    let own = std::sync::Arc::new(std::sync::OnceLock::<AuthRefresher>::new());
-    let handle = own.clone();
+async fn login_can_use_idle_token_of_its_own_refresher() {
+    let self_handle = std::sync::Arc::new(std::sync::OnceLock::<AuthRefresher>::new());
+    let handle = self_handle.clone();
     let logins = Logins::default();
     let refresher = logins
         .builder(move |n| {
@@ -123,25 +123,26 @@ async fn a_login_may_use_the_token_that_lies_idle() {
         .pause_when_idle(HOUR)
         .build()
         .unwrap();
-    own.set(refresher.clone()).unwrap();
+    self_handle.set(refresher.clone()).unwrap();
     send(&refresher).await.unwrap();
     sleep(HOUR - secs(200)).await;
     assert_eq!((logins.started(), refresher.status().consecutive_failures), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_token_can_be_invalidated() {
+async fn invalidated_idle_token_is_replaced_on_next_request() {
     let logins = Logins::default();
     let refresher = refresher(&logins, Some(secs(600)));
     send(&refresher).await.unwrap();
     sleep(HOUR - secs(100)).await;
     refresher.invalidate();
     sleep(secs(10)).await;
-    assert_eq!(logins.started(), 1, "nobody asks");
+    assert_eq!(logins.started(), 1, "the worker logged in without a request");
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
 }
+
 #[tokio::test(start_paused = true)]
-async fn the_time_counts_from_the_first_request_however_late_it_comes() {
+async fn idle_time_counts_from_first_request() {
     let logins = Logins::default();
     let refresher = refresher(&logins, Some(3 * HOUR));
     sleep(24 * HOUR).await;
@@ -151,12 +152,12 @@ async fn the_time_counts_from_the_first_request_however_late_it_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refreshes_pause_again_after_a_request_has_resumed_them() {
+async fn resumed_refreshes_pause_at_next_idle_time() {
     let logins = Logins::default();
     let refresher = refresher(&logins, Some(secs(600)));
     send(&refresher).await.unwrap();
     for resumed in 1..4 {
-        // In the lead, so that the request has the token refreshed behind it.
+        // The refresh is due, so the request starts it in the background.
         sleep(HOUR - secs(100)).await;
         assert_eq!(logins.started(), resumed);
         send(&refresher).await.unwrap();

@@ -1,7 +1,7 @@
-//! What the layer does to requests, and to the service beneath it.
+//! The layer's effect on requests, and its contract with the inner service.
 
 #[path = "support/lifecycle.rs"]
-mod harness;
+mod support;
 
 use std::{
     convert::Infallible,
@@ -12,11 +12,11 @@ use std::{
     time::Duration,
 };
 
-use harness::{HOUR, Logins, request, secs, send, token};
 use http::{
     Request, Response,
     header::{AUTHORIZATION, HeaderValue},
 };
+use support::{HOUR, Logins, request, secs, send, token};
 use tokio::{
     sync::Semaphore,
     time::{Instant, sleep},
@@ -26,7 +26,7 @@ use tower_auth_refresh::{
     AccessToken, AuthRefreshLayer, AuthRefresher, Error, LoginRequest, ResponseFuture, UnsafeDestination,
 };
 
-fn fixed(token: &'static str) -> AuthRefresher {
+fn refresher_with(token: &'static str) -> AuthRefresher {
     AuthRefresher::new(service_fn(move |_: LoginRequest| ready(AccessToken::bearer(token))))
 }
 
@@ -35,27 +35,28 @@ async fn echo(request: Request<()>) -> Result<Response<Vec<HeaderValue>>, BoxErr
 }
 
 #[tokio::test]
-async fn the_header_is_sensitive_and_takes_the_place_of_the_callers() {
-    let client = AuthRefreshLayer::new(fixed("abc")).layer(service_fn(echo));
+async fn header_is_sensitive_and_replaces_existing_values() {
+    let client = AuthRefreshLayer::new(refresher_with("abc")).layer(service_fn(echo));
     let mut request = request();
     request.headers_mut().append(AUTHORIZATION, HeaderValue::from_static("Basic Zm9v"));
     request.headers_mut().append(AUTHORIZATION, HeaderValue::from_static("Basic YmFy"));
-    let sent = client.oneshot(request).await.unwrap().into_body();
-    assert_eq!(sent, ["Bearer abc"]);
-    assert!(sent.iter().all(HeaderValue::is_sensitive));
+    let headers = client.oneshot(request).await.unwrap().into_body();
+    assert_eq!(headers, ["Bearer abc"]);
+    assert!(headers.iter().all(HeaderValue::is_sensitive));
 }
 
 #[tokio::test]
-async fn a_token_goes_in_plain_text_only_where_allowed_and_the_request_is_not_sent_otherwise() {
-    let layer = AuthRefreshLayer::new(fixed("abc"));
-    for (uri, refused) in
+async fn unsafe_destination_fails_unless_plaintext_is_allowed() {
+    let layer = AuthRefreshLayer::new(refresher_with("abc"));
+    for (uri, expected) in
         [("http://example.com/", UnsafeDestination::Plaintext), ("/origin-form", UnsafeDestination::NoAuthority)]
     {
         let request = || Request::get(uri).body(()).unwrap();
-        let unreached =
-            service_fn(|_: Request<()>| async { panic!("the request was sent") as Result<Response<()>, Infallible> });
-        let error = layer.layer(unreached).oneshot(request()).await.unwrap_err();
-        assert!(matches!(error, Error::Destination(why) if why == refused), "{error}");
+        let never_called = service_fn(|_: Request<()>| async {
+            panic!("the layer sent the request") as Result<Response<()>, Infallible>
+        });
+        let error = layer.layer(never_called).oneshot(request()).await.unwrap_err();
+        assert!(matches!(error, Error::Destination(why) if why == expected), "{error}");
 
         let allowed = layer.clone().allow_plaintext(true).layer(service_fn(echo));
         assert_eq!(allowed.oneshot(request()).await.unwrap().into_body(), ["Bearer abc"]);
@@ -63,43 +64,46 @@ async fn a_token_goes_in_plain_text_only_where_allowed_and_the_request_is_not_se
 }
 
 #[tokio::test(start_paused = true)]
-async fn readiness_does_not_wait_for_a_token_and_does_not_fail_without_one() {
+async fn readiness_does_not_wait_for_token() {
     let refresher = Logins::default().refresher(|_| pending());
-    let mut client = harness::client(&refresher);
+    let mut client = support::client(&refresher);
     let start = Instant::now();
     client.ready().await.unwrap();
     assert_eq!(start.elapsed(), Duration::ZERO);
 }
 
 #[tokio::test]
-async fn an_inner_error_comes_through_as_itself() {
+async fn inner_error_is_returned_unchanged() {
     let failing = service_fn(|_: Request<()>| ready(Err::<Response<()>, _>(std::fmt::Error)));
-    let error = AuthRefreshLayer::new(fixed("abc")).layer(failing).oneshot(request()).await.unwrap_err();
+    let error = AuthRefreshLayer::new(refresher_with("abc")).layer(failing).oneshot(request()).await.unwrap_err();
     assert!(matches!(&error, Error::Inner(inner) if inner.is::<std::fmt::Error>()));
     assert!(error.into_source().is::<std::fmt::Error>());
 }
 
 #[tokio::test]
-async fn it_stands_below_and_above_services_with_boxed_errors() {
+async fn layer_works_between_services_with_boxed_errors() {
     let inner = ServiceBuilder::new().buffer::<Request<()>>(1).timeout(HOUR).service_fn(echo);
-    let client =
-        ServiceBuilder::new().buffer(1).timeout(HOUR).layer(AuthRefreshLayer::new(fixed("abc"))).service(inner);
+    let client = ServiceBuilder::new()
+        .buffer(1)
+        .timeout(HOUR)
+        .layer(AuthRefreshLayer::new(refresher_with("abc")))
+        .service(inner);
     assert_eq!(client.oneshot(request()).await.unwrap().into_body(), ["Bearer abc"]);
 }
 
-/// Panics when it is called without having been made ready, and is not ready when cloned.
+/// Panics if `call` comes before `poll_ready`. A clone is not ready.
 #[derive(Debug, Default)]
-struct Strict {
+struct RequiresReady {
     ready: bool,
 }
 
-impl Clone for Strict {
+impl Clone for RequiresReady {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
-impl Service<Request<()>> for Strict {
+impl Service<Request<()>> for RequiresReady {
     type Response = Response<()>;
     type Error = Infallible;
     type Future = Ready<Result<Response<()>, Infallible>>;
@@ -110,21 +114,21 @@ impl Service<Request<()>> for Strict {
     }
 
     fn call(&mut self, _: Request<()>) -> Self::Future {
-        assert!(std::mem::take(&mut self.ready), "called before it was ready");
+        assert!(std::mem::take(&mut self.ready), "call before poll_ready");
         ready(Ok(Response::new(())))
     }
 }
 
 #[tokio::test]
-async fn no_service_is_called_before_it_is_ready() {
-    let mut client = AuthRefreshLayer::new(fixed("abc")).layer(Strict::default());
+async fn inner_service_is_ready_before_each_call() {
+    let mut client = AuthRefreshLayer::new(refresher_with("abc")).layer(RequiresReady::default());
     for _ in ["without a token", "with a token"] {
         client.ready().await.unwrap().call(request()).await.unwrap();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_shares_the_apis_only_slot_does_not_wait_for_itself() {
+async fn login_sharing_concurrency_limit_does_not_deadlock() {
     let slot = Arc::new(Semaphore::new(1));
     let api = ServiceBuilder::new()
         .layer(tower::limit::GlobalConcurrencyLimitLayer::with_semaphore(slot.clone()))
@@ -140,7 +144,7 @@ async fn a_login_that_shares_the_apis_only_slot_does_not_wait_for_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_call_that_waits_for_a_token_holds_nothing_of_the_inner_service() {
+async fn call_waiting_for_token_releases_readiness() {
     let refresher = Logins::default().refresher(|n| async move {
         sleep(secs(1)).await;
         token(n, HOUR)
@@ -149,37 +153,37 @@ async fn a_call_that_waits_for_a_token_holds_nothing_of_the_inner_service() {
     let waiting = AuthRefreshLayer::new(refresher).layer(inner.clone()).oneshot(request());
     let mut waiting = tokio_test::task::spawn(waiting);
     assert!(waiting.poll().is_pending());
-    // The buffer's only slot is free.
+    // The only slot of the buffer is free.
     inner.oneshot(request()).await.unwrap();
     waiting.await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_needs_its_own_token_fails_at_once() {
-    let handle = Arc::new(std::sync::OnceLock::<AuthRefresher>::new());
-    let caught = Arc::new(AtomicBool::new(false));
-    let (own, seen) = (handle.clone(), caught.clone());
+async fn reentrant_login_fails_immediately() {
+    let self_handle = Arc::new(std::sync::OnceLock::<AuthRefresher>::new());
+    let inner_failed = Arc::new(AtomicBool::new(false));
+    let (handle, failed) = (self_handle.clone(), inner_failed.clone());
     let login = service_fn(move |_: LoginRequest| {
-        let (own, seen) = (own.clone(), seen.clone());
+        let (handle, failed) = (handle.clone(), failed.clone());
         async move {
-            let error = send(own.get().unwrap()).await.unwrap_err();
-            seen.store(true, std::sync::atomic::Ordering::SeqCst);
+            let error = send(handle.get().unwrap()).await.unwrap_err();
+            failed.store(true, std::sync::atomic::Ordering::SeqCst);
             Err::<AccessToken, _>(BoxError::from(error))
         }
     });
     let refresher = AuthRefresher::new(login);
-    handle.set(refresher.clone()).unwrap();
+    self_handle.set(refresher.clone()).unwrap();
     let start = Instant::now();
     let error = send(&refresher).await.unwrap_err();
     let no_token = "no access token available";
-    let own = "login service waits for its own token";
-    assert_eq!(harness::chain(&error), [no_token, "login failed", no_token, own]);
+    let reentrant = "login service waits for its own token";
+    assert_eq!(support::chain(&error), [no_token, "login failed", no_token, reentrant]);
     assert_eq!(start.elapsed(), Duration::ZERO);
-    assert!(caught.load(std::sync::atomic::Ordering::SeqCst));
+    assert!(inner_failed.load(std::sync::atomic::Ordering::SeqCst));
 }
 
 #[test]
-fn the_future_is_hardly_larger_than_the_inner_one() {
+fn future_adds_at_most_64_bytes_to_inner_future() {
     #[derive(Clone)]
     struct Sized<const N: usize>;
     impl<const N: usize> Service<Request<()>> for Sized<N> {
@@ -209,15 +213,15 @@ fn the_future_is_hardly_larger_than_the_inner_one() {
 }
 
 #[test]
-fn the_service_and_its_future_are_send_if_their_parts_are() {
+fn service_and_future_are_send_if_their_parts_are() {
     fn assert_send<T: Send>(_: &T) {}
     fn assert_sync<T: Sync>(_: &T) {}
-    let mut client = AuthRefreshLayer::new(fixed("abc")).layer(service_fn(echo));
+    let mut client = AuthRefreshLayer::new(refresher_with("abc")).layer(service_fn(echo));
     assert_send(&client);
     assert_sync(&client);
     assert_send(&client.call(request()));
 
-    // And they are of use if they are not.
+    // The service accepts an inner service that is not `Send`.
     let not_send = std::rc::Rc::new(());
     let inner = service_fn(move |_: Request<()>| {
         let not_send = not_send.clone();
@@ -226,11 +230,11 @@ fn the_service_and_its_future_are_send_if_their_parts_are() {
             Ok::<_, Infallible>(Response::new(()))
         }
     });
-    drop(AuthRefreshLayer::new(fixed("abc")).layer(inner).call(request()));
+    drop(AuthRefreshLayer::new(refresher_with("abc")).layer(inner).call(request()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_fixed_layer_sends_its_token_whatever_is_rejected() {
+async fn fixed_layer_keeps_its_token_after_rejections() {
     let unauthorized = service_fn(|request: Request<()>| {
         assert_eq!(request.headers()[AUTHORIZATION], "Bearer abc");
         let response = Response::builder().status(http::StatusCode::UNAUTHORIZED).body(());

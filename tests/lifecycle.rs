@@ -1,11 +1,11 @@
-//! The life of a token, in paused time.
+//! The lifecycle of a token: first login, refresh, failure, invalidation and shutdown. Most tests run in paused time.
 
 #[path = "support/lifecycle.rs"]
-mod harness;
+mod support;
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use harness::{HOUR, Logins, WORKER_TASKS, alive_tasks, chain, client, request, secs, send, token};
+use support::{HOUR, Logins, WORKER_TASKS, alive_tasks, chain, client, request, secs, send, token};
 use tokio::{
     sync::Barrier,
     task::JoinSet,
@@ -15,10 +15,10 @@ use tower::ServiceExt;
 use tower_auth_refresh::{AuthRefresher, Error, LoginReason, State};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_first_requests_cause_one_login() {
+async fn thousand_first_requests_cause_one_login() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move {
-        // Everybody else gets a turn before the login ends.
+        // Let every other request start to wait before the login finishes.
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
@@ -34,14 +34,14 @@ async fn a_thousand_first_requests_cause_one_login() {
             client.oneshot(request()).await.unwrap().into_body()
         });
     }
-    let answers = tasks.join_all().await;
-    assert_eq!(answers.len(), 1000);
-    assert!(answers.iter().all(|answer| answer == "Bearer t1"));
+    let responses = tasks.join_all().await;
+    assert_eq!(responses.len(), 1000);
+    assert!(responses.iter().all(|response| response == "Bearer t1"));
     assert_eq!(logins.started(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_is_refreshed_five_minutes_before_its_end() {
+async fn token_is_refreshed_five_minutes_before_expiry() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
@@ -55,7 +55,7 @@ async fn a_token_is_refreshed_five_minutes_before_its_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_request_waits_for_a_refresh() {
+async fn requests_during_refresh_do_not_wait() {
     let logins = Logins::default();
     let refresher = logins
         .builder(|n| async move {
@@ -85,7 +85,7 @@ async fn no_request_waits_for_a_refresh() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_refresh_leaves_the_token_in_use_until_its_end_and_the_first_good_login_heals() {
+async fn failed_refresh_keeps_token_until_expiry_then_recovers() {
     let logins = Logins::default();
     let outage_ends = Instant::now() + HOUR + secs(600);
     let refresher = logins.refresher(move |n| async move {
@@ -97,7 +97,7 @@ async fn a_failed_refresh_leaves_the_token_in_use_until_its_end_and_the_first_go
     refresher.ready().await.unwrap();
 
     sleep(HOUR - secs(1)).await;
-    assert!(logins.started() > 3, "it is tried again");
+    assert!(logins.started() > 3, "the worker did not retry");
     assert!(refresher.status().consecutive_failures > 2);
     assert_eq!(refresher.status().state, State::Ready);
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
@@ -115,7 +115,7 @@ async fn a_failed_refresh_leaves_the_token_in_use_until_its_end_and_the_first_go
 }
 
 #[tokio::test(start_paused = true)]
-async fn all_who_wait_share_a_failure_and_later_ones_fail_at_once() {
+async fn waiting_callers_share_failure_later_ones_fail_fast() {
     let logins = Logins::default();
     let refresher = logins.refresher(|_| async {
         sleep(secs(5)).await;
@@ -140,14 +140,14 @@ async fn all_who_wait_share_a_failure_and_later_ones_fail_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_gives_up_loses_nothing() {
+async fn dropped_caller_does_not_cancel_login() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move {
         sleep(Duration::from_millis(200)).await;
         token(n, HOUR)
     });
-    let impatient = tokio::time::timeout(Duration::from_millis(50), send(&refresher)).await;
-    assert!(impatient.is_err());
+    let result = tokio::time::timeout(Duration::from_millis(50), send(&refresher)).await;
+    assert!(result.is_err());
     sleep(Duration::from_millis(200)).await;
     let before = Instant::now();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
@@ -156,17 +156,17 @@ async fn a_caller_that_gives_up_loses_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_for_a_token_is_limited() {
+async fn wait_for_token_times_out_after_ten_seconds() {
     let logins = Logins::default();
     let refresher = logins.refresher(|_| pending());
     let start = Instant::now();
-    let Err(Error::Login(error)) = send(&refresher).await else { panic!("no token can have come") };
+    let Err(Error::Login(error)) = send(&refresher).await else { panic!("unexpected token") };
     assert!(error.is_timeout(), "{error}");
     assert_eq!(start.elapsed(), secs(10));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_hangs_is_given_up_and_tried_again() {
+async fn hanging_login_times_out_and_is_retried() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { pending().await } else { token(n, HOUR) } });
     assert!(send(&refresher).await.is_err());
@@ -177,20 +177,20 @@ async fn a_login_that_hangs_is_given_up_and_tried_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_that_panics_has_failed() {
+async fn panicking_login_fails_and_is_retried() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move {
         assert!(n > 1, "the first login panics");
         token(n, HOUR)
     });
-    let Err(Error::Login(error)) = send(&refresher).await else { panic!("no token can have come") };
+    let Err(Error::Login(error)) = send(&refresher).await else { panic!("unexpected token") };
     assert_eq!(error.to_string(), "login service panicked");
     sleep(secs(1)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_by_hand_tells_the_token_and_when_the_next_is_due() {
+async fn forced_refresh_returns_token_and_next_refresh_time() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     refresher.ready().await.unwrap();
@@ -201,7 +201,7 @@ async fn a_refresh_by_hand_tells_the_token_and_when_the_next_is_due() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_by_hand_joins_the_login_that_is_running() {
+async fn forced_refresh_joins_running_login() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move {
         sleep(secs(2)).await;
@@ -217,7 +217,7 @@ async fn a_refresh_by_hand_joins_the_login_that_is_running() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_invalidated_token_is_used_no_more() {
+async fn invalidated_token_is_replaced_before_next_request() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
@@ -228,7 +228,7 @@ async fn an_invalidated_token_is_used_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_login_brings_that_was_begun_before_an_invalidation_is_not_used() {
+async fn login_started_before_invalidation_is_discarded() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move {
         if n > 1 {
@@ -246,12 +246,12 @@ async fn what_a_login_brings_that_was_begun_before_an_invalidation_is_not_used()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shut_down_refresher_logs_in_no_more() {
+async fn refresher_after_shutdown_never_logs_in() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     refresher.ready().await.unwrap();
     refresher.shutdown();
-    let Err(Error::Login(error)) = send(&refresher).await else { panic!("there is a token") };
+    let Err(Error::Login(error)) = send(&refresher).await else { panic!("unexpected token") };
     assert!(error.is_shut_down());
     assert!(refresher.refresh().await.unwrap_err().is_shut_down());
     assert_eq!(refresher.status().state, State::ShutDown);
@@ -261,7 +261,7 @@ async fn a_shut_down_refresher_logs_in_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_token_and_one_worker_however_often_the_layer_is_applied() {
+async fn layers_of_one_refresher_share_token_and_worker() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     let (one, other) = (client(&refresher), client(&refresher));
@@ -273,7 +273,7 @@ async fn one_token_and_one_worker_however_often_the_layer_is_applied() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_last_drop_ends_the_worker_and_a_running_login() {
+async fn last_handle_dropped_aborts_worker_and_login() {
     let logins = Logins::default();
     let refresher = logins.refresher(|_| pending());
     let client = client(&refresher);
@@ -289,7 +289,7 @@ async fn the_last_drop_ends_the_worker_and_a_running_login() {
 }
 
 #[test]
-fn nothing_needs_a_runtime_before_the_first_use() {
+fn refresher_needs_no_runtime_before_first_use() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     let client = client(&refresher);
@@ -307,19 +307,19 @@ fn nothing_needs_a_runtime_before_the_first_use() {
 }
 
 #[test]
-fn without_a_runtime_a_wait_fails_and_says_why() {
+fn wait_without_runtime_fails_and_names_cause() {
     let refresher = AuthRefresher::new(Logins::default().service(|n| async move { token(n, HOUR) }));
     let mut wait = tokio_test::task::spawn(refresher.token());
-    // The wait's own limit needs a runtime too.
+    // The timer of `wait_timeout` would panic without a runtime.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait.poll()));
-    let std::task::Poll::Ready(Err(error)) = outcome.expect("it does not panic") else {
-        panic!("there is no token to be had")
+    let std::task::Poll::Ready(Err(error)) = outcome.expect("the wait panicked") else {
+        panic!("the wait is pending or returned a token")
     };
     assert_eq!(error.to_string(), "login requires a tokio runtime");
 }
 
 #[test]
-fn a_runtime_that_dies_in_mid_login_hands_over_to_the_next() {
+fn login_aborted_with_runtime_restarts_on_next_runtime() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { pending().await } else { token(n, HOUR) } });
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -327,7 +327,7 @@ fn a_runtime_that_dies_in_mid_login_hands_over_to_the_next() {
     let first = runtime();
     first.block_on(async {
         tokio::select! {
-            _ = send(&refresher) => panic!("the login hangs"),
+            _ = send(&refresher) => panic!("the hanging login returned"),
             () = async { while logins.running() == 0 { tokio::task::yield_now().await } } => {}
         }
     });
@@ -339,5 +339,5 @@ fn a_runtime_that_dies_in_mid_login_hands_over_to_the_next() {
     assert_eq!(second.block_on(send(&refresher)).unwrap(), "Bearer t2");
     drop(second);
     assert_eq!(runtime().block_on(send(&refresher)).unwrap(), "Bearer t2");
-    assert_eq!(logins.started(), 2, "a token that is still good is used on");
+    assert_eq!(logins.started(), 2, "the third runtime must use the unexpired token");
 }

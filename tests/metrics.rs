@@ -1,47 +1,49 @@
-//! What the metrics say.
+//! The names, labels and values of the metrics.
 #![cfg(feature = "metrics")]
 
 #[path = "support/lifecycle.rs"]
-mod harness;
+mod support;
 
 use std::{
     future::{Future, pending, ready},
     time::{Duration, SystemTime},
 };
 
-use harness::{HOUR, Logins, client, request, secs, send, token};
 use http::Response;
 use metrics::Recorder;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use support::{HOUR, Logins, client, request, secs, send, token};
 use tokio::time::sleep;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, Error, LoginError, ReplayClone};
 
-/// Runs a test in paused time, with a recorder of its own that lives as long.
-fn recorded<F: Future<Output = ()>>(test: impl FnOnce(Snapshotter) -> F) {
+/// Runs a test in paused time with its own recorder.
+fn with_recorder<F: Future<Output = ()>>(test: impl FnOnce(Snapshotter) -> F) {
     let recorder = DebuggingRecorder::new();
-    recorded_by(&recorder, test(recorder.snapshotter()));
+    run_with_recorder(&recorder, test(recorder.snapshotter()));
 }
 
-fn recorded_by(recorder: &dyn Recorder, test: impl Future<Output = ()>) {
+fn run_with_recorder(recorder: &dyn Recorder, test: impl Future<Output = ()>) {
     metrics::with_local_recorder(recorder, || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(test);
     });
 }
 
-/// All there is, as `name{label=value,…}` and its value. Taking it sets all to zero.
-fn all(snapshotter: &Snapshotter) -> Vec<(String, DebugValue)> {
-    let said = |(key, _, _, value): (metrics_util::CompositeKey, _, _, _)| {
+/// Returns all metrics as `name{label=value,…}` and value, and resets them to zero.
+fn snapshot(snapshotter: &Snapshotter) -> Vec<(String, DebugValue)> {
+    let render = |(key, _, _, value): (metrics_util::CompositeKey, _, _, _)| {
         let labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
         (format!("{}{{{}}}", key.key().name(), labels.join(",")), value)
     };
-    snapshotter.snapshot().into_vec().into_iter().map(said).collect()
+    snapshotter.snapshot().into_vec().into_iter().map(render).collect()
 }
 
-fn find(all: &[(String, DebugValue)], key: &str) -> f64 {
-    let Some((_, value)) = all.iter().find(|(name, _)| name == key) else { panic!("no {key} in {all:?}") };
+fn find(metrics: &[(String, DebugValue)], key: &str) -> f64 {
+    let Some((_, value)) = metrics.iter().find(|(name, _)| name == key) else {
+        panic!("{key} is missing in {metrics:?}")
+    };
     match value {
         DebugValue::Counter(count) => *count as f64,
         DebugValue::Gauge(value) => value.into_inner(),
@@ -50,15 +52,15 @@ fn find(all: &[(String, DebugValue)], key: &str) -> f64 {
 }
 
 fn value(snapshotter: &Snapshotter, key: &str) -> f64 {
-    find(&all(snapshotter), key)
+    find(&snapshot(snapshotter), key)
 }
 
 const EXPIRY: &str = "auth_refresh_token_expiry_timestamp_seconds{refresher=default}";
 const WAITING: &str = "auth_refresh_waiting_requests{refresher=default}";
 
 #[test]
-fn logins_are_counted_and_timed_by_their_outcome() {
-    recorded(|snapshotter| async move {
+fn logins_are_counted_and_timed_by_outcome() {
+    with_recorder(|snapshotter| async move {
         let refresher = Logins::default().refresher(|n| async move {
             sleep(secs(n as u64)).await;
             match n {
@@ -71,24 +73,24 @@ fn logins_are_counted_and_timed_by_their_outcome() {
             let _ = send(&refresher).await;
             sleep(secs(2)).await;
         }
-        let all = all(&snapshotter);
+        let metrics = snapshot(&snapshotter);
         for (outcome, seconds) in [("failure_transient", 1.0), ("failure_permanent", 2.0), ("success", 3.0)] {
             let labels = format!("{{refresher=default,outcome={outcome}}}");
-            assert_eq!(find(&all, &format!("auth_refresh_logins_total{labels}")), 1.0);
-            assert_eq!(find(&all, &format!("auth_refresh_login_duration_seconds{labels}")), seconds);
+            assert_eq!(find(&metrics, &format!("auth_refresh_logins_total{labels}")), 1.0);
+            assert_eq!(find(&metrics, &format!("auth_refresh_login_duration_seconds{labels}")), seconds);
         }
     });
 }
 
 #[test]
-fn a_login_that_is_dropped_or_superseded_is_counted_as_that() {
-    recorded(|snapshotter| async move {
+fn superseded_and_abandoned_logins_are_counted() {
+    with_recorder(|snapshotter| async move {
         let refresher = Logins::default().refresher(|n| async move {
             sleep(secs(1)).await;
             if n == 4 { pending().await } else { token(n, HOUR) }
         });
         refresher.ready().await.unwrap();
-        // In the middle of the refresh, which lasts from 3300 to 3301 s.
+        // Wait until the middle of the refresh, which lasts from 3300 s to 3301 s.
         sleep(HOUR - secs(301)).await;
         sleep(Duration::from_millis(500)).await;
         refresher.invalidate();
@@ -102,19 +104,21 @@ fn a_login_that_is_dropped_or_superseded_is_counted_as_that() {
 }
 
 #[test]
-fn the_end_of_the_token_is_told_and_that_there_is_none() {
-    recorded(|snapshotter| async move {
+fn expiry_gauge_reports_expiry_or_missing_token() {
+    with_recorder(|snapshotter| async move {
         let refresher = Logins::default().refresher(|n| async move {
             match n {
                 1 => token(n, HOUR),
-                2 => Ok(tower_auth_refresh::AccessToken::bearer("endless")?),
+                2 => Ok(tower_auth_refresh::AccessToken::bearer("no-expiry")?),
                 _ => pending().await,
             }
         });
         refresher.ready().await.unwrap();
-        let Some(tower_auth_refresh::Expiry::At(end)) = refresher.status().expires else { panic!("no end") };
-        let end = end.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
-        assert_eq!(value(&snapshotter, EXPIRY), end);
+        let Some(tower_auth_refresh::Expiry::At(expires_at)) = refresher.status().expires else {
+            panic!("the expiry is unknown")
+        };
+        let expires_at = expires_at.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
+        assert_eq!(value(&snapshotter, EXPIRY), expires_at);
         refresher.refresh().await.unwrap();
         assert_eq!(value(&snapshotter, EXPIRY), f64::INFINITY);
         refresher.invalidate();
@@ -127,8 +131,8 @@ fn the_end_of_the_token_is_told_and_that_there_is_none() {
 }
 
 #[test]
-fn calls_that_wait_are_counted_until_they_end_or_are_dropped() {
-    recorded(|snapshotter| async move {
+fn waiting_calls_are_counted_until_done_or_dropped() {
+    with_recorder(|snapshotter| async move {
         let refresher = Logins::default().refresher(|n| async move {
             sleep(secs(5)).await;
             token(n, HOUR)
@@ -136,7 +140,7 @@ fn calls_that_wait_are_counted_until_they_end_or_are_dropped() {
         let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(client(&refresher).oneshot(request()))).collect();
         sleep(secs(1)).await;
         assert_eq!(value(&snapshotter, WAITING), 3.0);
-        // The recorder starts again at zero after each look.
+        // Each snapshot resets the gauge to zero.
         waiting[0].abort();
         sleep(secs(1)).await;
         assert_eq!(value(&snapshotter, WAITING), -1.0);
@@ -147,7 +151,7 @@ fn calls_that_wait_are_counted_until_they_end_or_are_dropped() {
 
 #[test]
 fn rejections_and_replays_are_counted() {
-    recorded(|snapshotter| async move {
+    with_recorder(|snapshotter| async move {
         let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
         refresher.ready().await.unwrap();
         let api = service_fn(|request: http::Request<()>| async move {
@@ -155,119 +159,122 @@ fn rejections_and_replays_are_counted() {
             Response::builder().status(status).body(()).map_err(BoxError::from)
         });
         let client = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(api);
-        // Too young, then not.
+        // The first rejection is ignored because the token is too new. The second counts.
         assert_eq!(client.clone().oneshot(request()).await.unwrap().status(), 401);
         sleep(secs(2)).await;
         assert_eq!(client.oneshot(request()).await.unwrap().status(), 200);
-        let all = all(&snapshotter);
+        let metrics = snapshot(&snapshotter);
         for effect in ["ignored", "login"] {
             let key = format!("auth_refresh_rejections_total{{refresher=default,effect={effect}}}");
-            assert_eq!(find(&all, &key), 1.0);
+            assert_eq!(find(&metrics, &key), 1.0);
         }
-        assert_eq!(find(&all, "auth_refresh_replays_total{refresher=default}"), 1.0);
+        assert_eq!(find(&metrics, "auth_refresh_replays_total{refresher=default}"), 1.0);
     });
 }
 
 #[test]
-fn requests_that_are_not_sent_are_counted_by_reason() {
-    recorded(|snapshotter| async move {
+fn unsent_requests_are_counted_by_reason() {
+    with_recorder(|snapshotter| async move {
         let refresher = Logins::default().refresher(|_| async { Err("down".into()) });
         assert!(matches!(send(&refresher).await, Err(Error::Login(_))));
-        let elsewhere = http::Request::get("http://api.example.com/").body(()).unwrap();
-        assert!(matches!(client(&refresher).oneshot(elsewhere).await, Err(Error::Destination(_))));
+        let plaintext = http::Request::get("http://api.example.com/").body(()).unwrap();
+        assert!(matches!(client(&refresher).oneshot(plaintext).await, Err(Error::Destination(_))));
         refresher.shutdown();
         assert!(send(&refresher).await.is_err());
-        let all = all(&snapshotter);
+        let metrics = snapshot(&snapshotter);
         for reason in ["login_failed", "plaintext", "shut_down"] {
             let key = format!("auth_refresh_requests_not_sent_total{{refresher=default,reason={reason}}}");
-            assert_eq!(find(&all, &key), 1.0);
+            assert_eq!(find(&metrics, &key), 1.0);
         }
     });
 }
 
 #[test]
-fn a_name_tells_refreshers_apart() {
-    recorded(|snapshotter| async move {
+fn refresher_name_is_label_of_metrics() {
+    with_recorder(|snapshotter| async move {
         for name in ["billing", "search"] {
             let refresher = Logins::default().builder(|n| async move { token(n, HOUR) }).name(name).build().unwrap();
             assert_eq!(AuthRefresher::name(&refresher), Some(name));
             refresher.ready().await.unwrap();
         }
-        let all = all(&snapshotter);
+        let metrics = snapshot(&snapshotter);
         for name in ["billing", "search"] {
-            assert_eq!(find(&all, &format!("auth_refresh_logins_total{{refresher={name},outcome=success}}")), 1.0);
+            assert_eq!(find(&metrics, &format!("auth_refresh_logins_total{{refresher={name},outcome=success}}")), 1.0);
         }
     });
 }
 
 #[test]
 fn each_metric_is_described() {
-    recorded(|snapshotter| async move {
+    with_recorder(|snapshotter| async move {
         let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
         refresher.ready().await.unwrap();
         for (key, _, description, _) in snapshotter.snapshot().into_vec() {
-            // The first to wait does so before the worker has started.
+            // The first call changes the gauge of waiting calls before the worker has started.
             assert!(description.is_some(), "{key:?}");
         }
     });
 }
 
 #[test]
-fn that_there_has_never_been_a_token_is_told_as_that_there_is_none() {
-    recorded(|snapshotter| async move {
+fn expiry_gauge_after_failed_first_login_is_zero() {
+    with_recorder(|snapshotter| async move {
         let refresher = Logins::default().refresher(|_| async { Err(LoginError::permanent("wrong password").into()) });
         send(&refresher).await.unwrap_err();
-        let all = all(&snapshotter);
-        assert_eq!(find(&all, EXPIRY), 0.0);
+        let metrics = snapshot(&snapshotter);
+        assert_eq!(find(&metrics, EXPIRY), 0.0);
     });
 }
 
 #[test]
-fn that_nobody_wants_a_token_is_told_whenever_it_begins_and_ends() {
-    recorded(|snapshotter| async move {
+fn expiry_gauge_is_unset_while_refresher_is_idle() {
+    with_recorder(|snapshotter| async move {
         let logins =
             Logins::default().builder(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
         let refresher = logins.pause_when_idle(secs(600)).build().unwrap();
         send(&refresher).await.unwrap();
-        // The token ends in an outage, with requests until then and after.
+        // The token expires during an outage. Requests come before and after.
         for _ in 0..70 {
             sleep(secs(60)).await;
             let _ = send(&refresher).await;
         }
-        assert_eq!(value(&snapshotter, EXPIRY), 0.0, "somebody wants one");
+        assert_eq!(value(&snapshotter, EXPIRY), 0.0, "requests need a token");
         sleep(10 * HOUR).await;
-        assert!(value(&snapshotter, EXPIRY).is_nan(), "nobody does");
+        assert!(value(&snapshotter, EXPIRY).is_nan(), "no request needs a token");
         send(&refresher).await.unwrap_err();
-        assert_eq!(value(&snapshotter, EXPIRY), 0.0, "somebody does again");
+        assert_eq!(value(&snapshotter, EXPIRY), 0.0, "a request needs a token");
     });
 }
 
-/// Else the first of its kind, which may be the only one, would be no increase.
+/// A series that starts at one shows no increase, so a rate would miss the first event.
 #[test]
-fn each_counter_is_there_before_it_has_counted() {
-    recorded(|snapshotter| async move {
+fn each_counter_is_registered_at_zero() {
+    with_recorder(|snapshotter| async move {
         let refresher = Logins::default().refresher(|n| ready(token(n, HOUR)));
         refresher.ready().await.unwrap();
-        let all = all(&snapshotter);
+        let metrics = snapshot(&snapshotter);
         for (name, label, values) in [
             ("logins", "outcome", "failure_transient failure_permanent superseded abandoned"),
             ("rejections", "effect", "login newer_token ignored"),
             ("requests_not_sent", "reason", "plaintext no_authority origin_not_allowed login_failed timeout shut_down"),
         ] {
             for value in values.split(' ') {
-                assert_eq!(find(&all, &format!("auth_refresh_{name}_total{{refresher=default,{label}={value}}}")), 0.0);
+                assert_eq!(
+                    find(&metrics, &format!("auth_refresh_{name}_total{{refresher=default,{label}={value}}}")),
+                    0.0
+                );
             }
         }
-        assert_eq!(find(&all, "auth_refresh_replays_total{refresher=default}"), 0.0);
+        assert_eq!(find(&metrics, "auth_refresh_replays_total{refresher=default}"), 0.0);
     });
 }
 
-/// What is to be found of a metric in the exposition format, once each.
+/// Each line occurs once in the Prometheus exposition format.
 #[test]
-fn a_prometheus_server_is_told_of_all_in_its_own_words() {
+fn prometheus_output_contains_each_metric_once() {
     let recorder = PrometheusBuilder::new().set_buckets(&[1.0, 10.0]).unwrap().build_recorder();
     let handle = recorder.handle();
-    recorded_by(&recorder, async {
+    run_with_recorder(&recorder, async {
         let logins = Logins::default();
         let refresher = logins.builder(|n| async move {
             sleep(secs(2)).await;
@@ -287,7 +294,7 @@ fn a_prometheus_server_is_told_of_all_in_its_own_words() {
             r#"auth_refresh_token_expiry_timestamp_seconds{refresher="a \"b\""} 1800003600"#,
             r#"auth_refresh_waiting_requests{refresher="a \"b\""} 0"#,
         ] {
-            assert_eq!(text.lines().filter(|said| *said == line).count(), 1, "{line}\n{text}");
+            assert_eq!(text.lines().filter(|rendered| *rendered == line).count(), 1, "{line}\n{text}");
         }
     });
 }

@@ -1,4 +1,4 @@
-//! Arbitrary URIs, headers, tokens and cookies: a token goes only where it may, and nothing panics.
+//! Arbitrary URIs, headers and tokens: the layer sends a token to allowed destinations only, and nothing panics.
 
 use std::{
     convert::Infallible,
@@ -19,11 +19,11 @@ fn refresher(token: AccessToken) -> AuthRefresher {
     AuthRefresher::new(service_fn(move |_: LoginRequest| ready(Ok::<_, Infallible>(token.clone()))))
 }
 
-fn headers(request: Request<()>) -> Ready<Result<Response<Vec<HeaderValue>>, Infallible>> {
+fn authorization_headers(request: Request<()>) -> Ready<Result<Response<Vec<HeaderValue>>, Infallible>> {
     ready(Ok(Response::new(request.headers().get_all(AUTHORIZATION).iter().cloned().collect())))
 }
 
-/// Texts that look like URIs more often than chance would have it.
+/// Generates strings, most of which look like URIs.
 fn uri() -> impl Strategy<Value = String> {
     let scheme = prop_oneof!["https", "HTTPS", "http", "Http", "ws", "[a-z]{1,5}", ""];
     let userinfo = prop_oneof!["", "api\\.example\\.com@", "a:b@", "[a-z.:@]{0,8}@"];
@@ -44,8 +44,8 @@ fn uri() -> impl Strategy<Value = String> {
         .prop_map(|(scheme, userinfo, host, port, path)| format!("{scheme}://{userinfo}{host}{port}{path}"))
 }
 
-/// What a connector would make of the URI, read independently of the crate.
-fn is_the_allowed_origin(uri: &Uri) -> bool {
+/// Returns whether a connector would connect to the allowed origin. Does not use the crate's own check.
+fn is_allowed_origin(uri: &Uri) -> bool {
     let Some(authority) = uri.authority() else { return false };
     let host = authority.host().to_ascii_lowercase();
     let host = host.strip_suffix('.').unwrap_or(&host);
@@ -61,30 +61,31 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_token_goes_to_the_allowed_origin_only(text in uri()) {
+    fn token_is_sent_to_allowed_origin_only(text in uri()) {
         let Ok(uri) = text.parse::<Uri>() else { return Ok(()) };
         let layer = AuthRefreshLayer::new(refresher(AccessToken::bearer("abc").unwrap()));
-        let client = layer.allow_origin("https://api.example.com").unwrap().layer(service_fn(headers));
+        let client = layer.allow_origin("https://api.example.com").unwrap().layer(service_fn(authorization_headers));
         let Ok(request) = Request::get(uri.clone()).body(()) else { return Ok(()) };
         match block_on(client.oneshot(request)) {
-            Ok(sent) => {
-                prop_assert!(is_the_allowed_origin(&uri), "sent to {uri}");
-                prop_assert_eq!(sent.into_body(), ["Bearer abc"]);
+            Ok(response) => {
+                prop_assert!(is_allowed_origin(&uri), "sent to {uri}");
+                prop_assert_eq!(response.into_body(), ["Bearer abc"]);
             }
             Err(error) => {
                 prop_assert!(matches!(error, Error::Destination(_)), "{}", error);
-                let plainly_allowed = text.starts_with("https://api.example.com/");
-                prop_assert!(!plainly_allowed, "{uri} was refused");
+                let is_clearly_allowed = text.starts_with("https://api.example.com/");
+                prop_assert!(!is_clearly_allowed, "not sent to {uri}");
             }
         }
     }
 
     #[test]
-    fn a_token_goes_in_plain_text_to_the_loopback_only(text in uri()) {
+    fn plaintext_token_is_sent_to_loopback_only(text in uri()) {
         let Ok(uri) = text.parse::<Uri>() else { return Ok(()) };
         let layer = AuthRefreshLayer::new(refresher(AccessToken::bearer("abc").unwrap()));
         let Ok(request) = Request::get(uri.clone()).body(()) else { return Ok(()) };
-        if block_on(layer.layer(service_fn(headers)).oneshot(request)).is_ok() && uri.scheme_str() != Some("https") {
+        let is_sent = block_on(layer.layer(service_fn(authorization_headers)).oneshot(request)).is_ok();
+        if is_sent && uri.scheme_str() != Some("https") {
             let host = uri.host().unwrap_or_default().trim_matches(['[', ']', '.']).to_ascii_lowercase();
             let is_name = host == "localhost";
             let is_address = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback());
@@ -93,7 +94,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_headers_a_request_has_it_carries_one_token(
+    fn request_with_any_headers_carries_one_token(
         names in prop::collection::vec("(authorization|Authorization|x-[a-z]{1,5})", 0..5),
         values in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..20), 5),
     ) {
@@ -104,25 +105,25 @@ proptest! {
             }
         }
         let layer = AuthRefreshLayer::new(refresher(AccessToken::bearer("abc").unwrap()));
-        let sent = block_on(layer.layer(service_fn(headers)).oneshot(request)).unwrap();
-        prop_assert_eq!(sent.into_body(), ["Bearer abc"]);
+        let response = block_on(layer.layer(service_fn(authorization_headers)).oneshot(request)).unwrap();
+        prop_assert_eq!(response.into_body(), ["Bearer abc"]);
     }
 
     #[test]
-    fn any_bytes_are_a_token_that_can_be_sent_as_they_are_or_an_error_that_does_not_tell_them(
+    fn arbitrary_bytes_make_token_or_error_without_secret(
         secret in prop::collection::vec(any::<u8>(), 0..40),
     ) {
-        for made in [AccessToken::bearer(&secret), AccessToken::raw(&secret)] {
-            match made {
+        for token in [AccessToken::bearer(&secret), AccessToken::raw(&secret)] {
+            match token {
                 Ok(token) => {
                     prop_assert_eq!(token.secret().as_bytes(), &secret[..]);
                     prop_assert!(token.header_value().as_bytes().ends_with(&secret));
                     prop_assert!(token.header_value().is_sensitive());
                 }
                 Err(error) => {
-                    let told = format!("{error} {error:?}");
+                    let shown = format!("{error} {error:?}");
                     let text = String::from_utf8_lossy(&secret);
-                    prop_assert!(text.len() < 12 || !told.contains(&*text));
+                    prop_assert!(text.len() < 12 || !shown.contains(&*text));
                 }
             }
         }

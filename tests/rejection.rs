@@ -1,7 +1,7 @@
-//! Tokens that are rejected: healed in the same request, and never at the price of a login storm.
+//! Rejected tokens: the login, the replay of the request, and the limits that prevent a login storm.
 
 #[path = "support/lifecycle.rs"]
-mod harness;
+mod support;
 
 use std::{
     convert::Infallible,
@@ -10,11 +10,11 @@ use std::{
     time::Duration,
 };
 
-use harness::{HOUR, Logins, request, secs, token};
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{AUTHORIZATION, HeaderName, WWW_AUTHENTICATE},
 };
+use support::{HOUR, Logins, request, secs, token};
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, retry::Policy, service_fn};
 use tower_auth_refresh::{
@@ -22,28 +22,28 @@ use tower_auth_refresh::{
     ReplayClone, TokenInfo, TokenValidFor,
 };
 
-/// A service that answers by the token and by how many requests there have been (from 1), and notes what it was sent.
+/// A service whose response depends on the number of the request, from 1, and on its token. It records the tokens.
 #[derive(Clone)]
-struct Api<F> {
-    seen: Arc<Mutex<Vec<String>>>,
-    answer: F,
+struct MockApi<F> {
+    tokens: Arc<Mutex<Vec<String>>>,
+    respond: F,
 }
 
-fn api<F: Fn(usize, &str) -> Response<&'static str> + Clone>(answer: F) -> Api<F> {
-    Api { seen: Arc::default(), answer }
+fn api<F: Fn(usize, &str) -> Response<&'static str> + Clone>(respond: F) -> MockApi<F> {
+    MockApi { tokens: Arc::default(), respond }
 }
 
-impl<F> Api<F> {
-    fn seen(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
+impl<F> MockApi<F> {
+    fn tokens(&self) -> Vec<String> {
+        self.tokens.lock().unwrap().clone()
     }
 
-    fn count(&self) -> usize {
-        self.seen.lock().unwrap().len()
+    fn request_count(&self) -> usize {
+        self.tokens.lock().unwrap().len()
     }
 }
 
-impl<B, F: Fn(usize, &str) -> Response<&'static str>> Service<Request<B>> for Api<F> {
+impl<B, F: Fn(usize, &str) -> Response<&'static str>> Service<Request<B>> for MockApi<F> {
     type Response = Response<&'static str>;
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
@@ -54,9 +54,9 @@ impl<B, F: Fn(usize, &str) -> Response<&'static str>> Service<Request<B>> for Ap
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let token = request.headers().get(AUTHORIZATION).map_or("none", |value| value.to_str().unwrap()).to_owned();
-        let mut seen = self.seen.lock().unwrap();
-        seen.push(token.clone());
-        ready(Ok((self.answer)(seen.len(), &token)))
+        let mut tokens = self.tokens.lock().unwrap();
+        tokens.push(token.clone());
+        ready(Ok((self.respond)(tokens.len(), &token)))
     }
 }
 
@@ -64,7 +64,7 @@ fn status(status: u16) -> Response<&'static str> {
     Response::builder().status(status).body("").unwrap()
 }
 
-fn only(accepted: &'static str) -> impl Fn(usize, &str) -> Response<&'static str> + Clone {
+fn accept_only(accepted: &'static str) -> impl Fn(usize, &str) -> Response<&'static str> + Clone {
     move |_, token| status(if token == accepted { 200 } else { 401 })
 }
 
@@ -73,70 +73,70 @@ fn refresher(logins: &Logins) -> AuthRefresher {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_token_heals_in_the_same_request() {
+async fn rejected_token_is_replaced_and_request_replayed() {
     let logins = Logins::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
-    let api = api(only("Bearer t2"));
+    let api = api(accept_only("Bearer t2"));
     let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api.clone());
     assert_eq!(client.oneshot(request()).await.unwrap().status(), 200);
-    assert_eq!(api.seen(), ["Bearer t1", "Bearer t2"]);
+    assert_eq!(api.tokens(), ["Bearer t1", "Bearer t2"]);
     assert_eq!(logins.started(), 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_first_token_that_is_rejected_heals_too() {
+async fn rejected_first_token_is_replaced() {
     let logins = Logins::default();
     let refresher =
         logins.builder(|n| async move { token(n, HOUR) }).min_rejection_age(Duration::ZERO).build().unwrap();
-    let api = api(only("Bearer t2"));
+    let api = api(accept_only("Bearer t2"));
     let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api.clone());
     assert_eq!(client.oneshot(request()).await.unwrap().status(), 200);
-    assert_eq!(api.seen(), ["Bearer t1", "Bearer t2"]);
+    assert_eq!(api.tokens(), ["Bearer t1", "Bearer t2"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_replay_the_caller_gets_the_rejection_and_the_next_request_the_fresh_token() {
+async fn rejection_without_replay_refreshes_for_next_request() {
     let logins = Logins::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
-    let api = api(only("Bearer t2"));
+    let api = api(accept_only("Bearer t2"));
     let mut client = AuthRefreshLayer::new(refresher).layer(api.clone());
     assert_eq!(client.call(request()).await.unwrap().status(), 401);
     assert_eq!(client.call(request()).await.unwrap().status(), 200);
-    assert_eq!(api.seen(), ["Bearer t1", "Bearer t2"]);
+    assert_eq!(api.tokens(), ["Bearer t1", "Bearer t2"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_of_a_short_life_is_replaced_when_an_eighth_of_it_is_over() {
+async fn rejection_counts_after_eighth_of_short_lifetime() {
     for (age, replaced) in [(200, false), (300, true)] {
         let logins = Logins::default();
         let refresher = logins.refresher(|n| ready(token(n, secs(2))));
         refresher.ready().await.unwrap();
         sleep(Duration::from_millis(age)).await;
-        let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api(only("Bearer t2")));
+        let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api(accept_only("Bearer t2")));
         let status = client.oneshot(request()).await.unwrap().status();
         assert_eq!(status == 200, replaced, "rejected after {age} ms");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_late_rejection_of_an_old_token_costs_no_login_and_is_replayed_with_the_newer_one() {
+async fn late_rejection_is_replayed_with_newer_token() {
     let logins = Logins::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
-    let slow = api(only("Bearer t2"));
+    let api = api(accept_only("Bearer t2"));
     let inner = {
-        let slow = slow.clone();
+        let api = api.clone();
         service_fn(move |request: Request<()>| {
-            let mut slow = slow.clone();
+            let mut api = api.clone();
             async move {
-                let answer = slow.call(request).await;
+                let response = api.call(request).await;
                 sleep(secs(1)).await;
-                answer
+                response
             }
         })
     };
@@ -145,30 +145,30 @@ async fn a_late_rejection_of_an_old_token_costs_no_login_and_is_replayed_with_th
     tokio::task::yield_now().await;
     refresher.refresh().await.unwrap();
     assert_eq!(call.await.unwrap().unwrap().status(), 200);
-    assert_eq!(slow.seen(), ["Bearer t1", "Bearer t2"]);
+    assert_eq!(api.tokens(), ["Bearer t1", "Bearer t2"]);
     assert_eq!(logins.started(), 2);
     assert_eq!(refresher.status().generation, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn late_rejections_do_not_use_up_the_rate() {
+async fn late_rejections_do_not_count_for_rejection_limit() {
     let logins = Logins::default();
     let refresher = logins.builder(|n| async move { token(n, HOUR) }).rejection_limit(1, HOUR).build().unwrap();
     refresher.ready().await.unwrap();
     let accepted = Arc::new(Mutex::new("Bearer t2"));
     let now_accepted = accepted.clone();
     let inner = service_fn(move |request: Request<()>| {
-        let good = request.headers()[AUTHORIZATION] == *now_accepted.lock().unwrap();
+        let is_accepted = request.headers()[AUTHORIZATION] == *now_accepted.lock().unwrap();
         async move {
             sleep(secs(2)).await;
-            Ok::<_, Infallible>(status(if good { 200 } else { 401 }))
+            Ok::<_, Infallible>(status(if is_accepted { 200 } else { 401 }))
         }
     });
     let client = AuthRefreshLayer::new(refresher.clone()).layer(inner);
-    let late: Vec<_> = (0..5).map(|_| tokio::spawn(client.clone().oneshot(request()))).collect();
+    let calls: Vec<_> = (0..5).map(|_| tokio::spawn(client.clone().oneshot(request()))).collect();
     tokio::task::yield_now().await;
     refresher.refresh().await.unwrap();
-    for call in late {
+    for call in calls {
         assert_eq!(call.await.unwrap().unwrap().status(), 401);
     }
     assert_eq!(logins.started(), 2);
@@ -180,32 +180,32 @@ async fn late_rejections_do_not_use_up_the_rate() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_endpoint_that_always_rejects_sees_two_requests_a_call_and_logins_stay_within_the_rate() {
+async fn always_rejecting_endpoint_stays_in_rejection_limit() {
     let logins = Logins::default();
     let refresher = refresher(&logins);
     let api = api(|_, _| status(401));
     let mut client = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(api.clone());
     client.call(request()).await.unwrap();
-    assert_eq!(api.count(), 1, "a token so young is not replaced, and the same token never replayed");
+    assert_eq!(api.request_count(), 1, "the layer replayed the request although the token was too new");
     sleep(secs(2)).await;
     client.call(request()).await.unwrap();
-    assert_eq!(api.seen()[1..], ["Bearer t1", "Bearer t2"]);
+    assert_eq!(api.tokens()[1..], ["Bearer t1", "Bearer t2"]);
 
     let start = Instant::now();
     for _ in 0..10_000 {
-        let before = api.count();
+        let before = api.request_count();
         assert_eq!(client.call(request()).await.unwrap().status(), 401);
-        assert!(api.count() - before <= 2);
+        assert!(api.request_count() - before <= 2);
         sleep(Duration::from_millis(60)).await;
     }
     let minutes = start.elapsed().as_secs_f64() / 60.0;
     let allowed = 6.0 + 6.0 * minutes + 2.0;
     assert!((logins.started() as f64) <= allowed, "{} logins in {minutes} minutes", logins.started());
-    assert!(logins.started() > 50, "and it goes on to try");
+    assert!(logins.started() > 50, "{} logins: the rejections must still cause some", logins.started());
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_limits_can_be_set_and_switched_off() {
+async fn zero_rejection_limit_or_never_reject_prevents_login() {
     let logins = Logins::default();
     let refresher = logins.builder(|n| async move { token(n, HOUR) }).rejection_limit(0, secs(60)).build().unwrap();
     let api = api(|_, _| status(401));
@@ -214,7 +214,7 @@ async fn the_limits_can_be_set_and_switched_off() {
         client.call(request()).await.unwrap();
         sleep(secs(10)).await;
     }
-    assert_eq!((logins.started(), api.count()), (1, 10));
+    assert_eq!((logins.started(), api.request_count()), (1, 10));
 
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
@@ -223,13 +223,13 @@ async fn the_limits_can_be_set_and_switched_off() {
         client.call(request()).await.unwrap();
         sleep(secs(10)).await;
     }
-    assert_eq!((logins.started(), api.count()), (1, 20));
+    assert_eq!((logins.started(), api.request_count()), (1, 20));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_is_not_valid_at_once_causes_no_storm_and_succeeds_later() {
+async fn token_not_yet_valid_causes_no_login_storm() {
     let logins = Logins::default();
-    // However long the login took: what counts is how long the token has been there.
+    // The age counts from the token's arrival, so the duration of the login must not matter.
     let refresher = logins.refresher(|n| async move {
         sleep(secs(2)).await;
         token(n, HOUR)
@@ -238,32 +238,32 @@ async fn a_token_that_is_not_valid_at_once_causes_no_storm_and_succeeds_later() 
     let start = Instant::now();
     let api = api(move |_, _| status(if start.elapsed() < Duration::from_millis(900) { 401 } else { 200 }));
     let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api);
-    let mut answers = Vec::new();
+    let mut statuses = Vec::new();
     for _ in 0..20 {
-        answers.push(client.call(request()).await.unwrap().status().as_u16());
+        statuses.push(client.call(request()).await.unwrap().status().as_u16());
         advance(Duration::from_millis(100)).await;
     }
-    assert_eq!(answers.iter().filter(|&&status| status == 401).count(), 9);
+    assert_eq!(statuses.iter().filter(|&&status| status == 401).count(), 9);
     assert_eq!(logins.started(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn if_no_newer_token_comes_the_caller_gets_the_first_answer_untouched() {
+async fn failed_login_returns_first_response_unchanged() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
-    let api = api(|_, _| Response::builder().status(401).header("x-why", "revoked").body("the first").unwrap());
+    let api = api(|_, _| Response::builder().status(401).header("x-why", "revoked").body("first response").unwrap());
     let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api.clone());
-    let answer = client.call(request()).await.unwrap();
-    assert_eq!((answer.status().as_u16(), answer.headers()["x-why"].as_bytes()), (401, &b"revoked"[..]));
-    assert_eq!(answer.into_body(), "the first");
-    assert_eq!(api.seen(), ["Bearer t1"]);
+    let response = client.call(request()).await.unwrap();
+    assert_eq!((response.status().as_u16(), response.headers()["x-why"].as_bytes()), (401, &b"revoked"[..]));
+    assert_eq!(response.into_body(), "first response");
+    assert_eq!(api.tokens(), ["Bearer t1"]);
     assert!(matches!(client.call(request()).await, Err(Error::Login(_))));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_comes_again_is_not_replayed() {
+async fn reissued_rejected_token_is_not_replayed() {
     let logins = Logins::default();
     let refresher = logins.refresher(|_| async { token(1, HOUR) });
     refresher.ready().await.unwrap();
@@ -271,12 +271,12 @@ async fn a_token_that_comes_again_is_not_replayed() {
     let api = api(|_, _| status(401));
     let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api.clone());
     assert_eq!(client.oneshot(request()).await.unwrap().status(), 401);
-    assert_eq!(api.seen(), ["Bearer t1"]);
+    assert_eq!(api.tokens(), ["Bearer t1"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_issuer_that_insists_on_a_rejected_token_causes_no_outage() {
-    // An API rejects one request for reasons of its own; the issuer has but one token.
+async fn reissued_rejected_token_causes_no_outage() {
+    // The API rejects one request for a reason other than the token. The issuer always returns the same token.
     let logins = Logins::default();
     let refresher = logins.refresher(|_| async { token(1, HOUR) });
     refresher.ready().await.unwrap();
@@ -284,7 +284,7 @@ async fn an_issuer_that_insists_on_a_rejected_token_causes_no_outage() {
     let api = api(|n, _| status(if n == 1 { 401 } else { 200 }));
     let mut client = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(api);
     client.call(request()).await.unwrap();
-    assert!(client.call(request()).await.is_err(), "the rejected token is not used at once");
+    assert!(client.call(request()).await.is_err(), "the layer used the rejected token before the pause was over");
     sleep(secs(1)).await;
     for _ in 0..100 {
         assert_eq!(client.call(request()).await.unwrap().status(), 200);
@@ -295,7 +295,7 @@ async fn an_issuer_that_insists_on_a_rejected_token_causes_no_outage() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_challenge_reaches_the_login() {
+async fn challenge_of_rejection_reaches_login_service() {
     const CHALLENGE: &str = "Bearer error=\"insufficient_claims\", claims=\"eyJ9\"";
     let logins = Logins::default();
     let refresher = refresher(&logins);
@@ -315,14 +315,14 @@ async fn the_challenge_reaches_the_login() {
     let LoginReason::Rejected { challenge, .. } = &logins.requests()[1].reason else { panic!("not rejected") };
     assert_eq!(challenge.as_ref().unwrap(), &format!("Basic realm=\"x\", {CHALLENGE}"));
 
-    // It is of that rejection alone.
+    // The challenge belongs to that rejection only.
     refresher.invalidate();
     client.call(request()).await.unwrap();
     assert!(matches!(&logins.requests()[2].reason, LoginReason::Rejected { challenge: None, .. }));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_is_what_the_classifier_says() {
+async fn classifier_decides_which_response_is_rejection() {
     let grpc = |n: usize, _: &str| {
         let status = if n == 1 { "16" } else { "0" };
         Response::builder().header("grpc-status", status).body("").unwrap()
@@ -331,45 +331,45 @@ async fn a_rejection_is_what_the_classifier_says() {
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
-    let by_grpc = api(grpc);
+    let grpc_api = api(grpc);
     let layer = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone);
-    let answer = layer
+    let response = layer
         .clone()
         .reject_on(GrpcUnauthenticatedAsRejection)
-        .layer(by_grpc.clone())
+        .layer(grpc_api.clone())
         .oneshot(request())
         .await
         .unwrap();
-    assert_eq!(answer.headers()["grpc-status"], "0");
-    assert_eq!(by_grpc.seen(), ["Bearer t1", "Bearer t2"]);
+    assert_eq!(response.headers()["grpc-status"], "0");
+    assert_eq!(grpc_api.tokens(), ["Bearer t1", "Bearer t2"]);
 
     sleep(secs(2)).await;
-    let by_vendor = api(|n, _| status(if n == 1 { 429 } else { 200 }));
+    let vendor_api = api(|n, _| status(if n == 1 { 429 } else { 200 }));
     let vendor = |status: StatusCode, _: &HeaderMap| status == StatusCode::TOO_MANY_REQUESTS;
-    let answer = layer.reject_on(vendor).layer(by_vendor.clone()).oneshot(request()).await.unwrap();
-    assert_eq!(answer.status(), 200);
-    assert_eq!(by_vendor.seen(), ["Bearer t2", "Bearer t3"]);
+    let response = layer.reject_on(vendor).layer(vendor_api.clone()).oneshot(request()).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(vendor_api.tokens(), ["Bearer t2", "Bearer t3"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_callers_own_credentials_are_kept_where_that_is_wanted_and_never_doubled_or_replayed() {
+async fn if_not_present_preserves_existing_credentials() {
     let logins = Logins::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
     let api = api(|_, _| status(401));
-    let mut own = request();
-    own.headers_mut().insert(AUTHORIZATION, HeaderValue::from_static("Basic Zm9v"));
-    let keeps = AuthRefreshLayer::new(refresher).replay(ReplayClone).if_not_present(true).layer(api.clone());
-    assert_eq!(keeps.clone().oneshot(own).await.unwrap().status(), 401);
-    assert_eq!(api.seen(), ["Basic Zm9v"]);
-    assert_eq!(logins.started(), 1, "it says nothing of our token");
-    keeps.oneshot(request()).await.unwrap();
-    assert_eq!(api.seen()[1..], ["Bearer t1", "Bearer t2"]);
+    let mut with_credentials = request();
+    with_credentials.headers_mut().insert(AUTHORIZATION, HeaderValue::from_static("Basic Zm9v"));
+    let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).if_not_present(true).layer(api.clone());
+    assert_eq!(client.clone().oneshot(with_credentials).await.unwrap().status(), 401);
+    assert_eq!(api.tokens(), ["Basic Zm9v"]);
+    assert_eq!(logins.started(), 1, "the rejection does not concern the refresher's token");
+    client.oneshot(request()).await.unwrap();
+    assert_eq!(api.tokens()[1..], ["Bearer t1", "Bearer t2"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_token_goes_into_the_header_that_was_named() {
+async fn custom_header_is_replaced_by_token() {
     let name = HeaderName::from_static("x-api-token");
     let header = name.clone();
     let inner = service_fn(move |request: Request<()>| {
@@ -377,68 +377,75 @@ async fn the_token_goes_into_the_header_that_was_named() {
         let authorization = request.headers().contains_key(AUTHORIZATION);
         ready(Ok::<_, BoxError>(Response::new((values, authorization))))
     });
-    let mut twice = request();
-    twice.headers_mut().append(&name, HeaderValue::from_static("a"));
-    twice.headers_mut().append(&name, HeaderValue::from_static("b"));
+    let mut request = request();
+    request.headers_mut().append(&name, HeaderValue::from_static("a"));
+    request.headers_mut().append(&name, HeaderValue::from_static("b"));
     let client = AuthRefreshLayer::new(refresher(&Logins::default())).header(name).layer(inner);
-    let (values, authorization) = client.oneshot(twice).await.unwrap().into_body();
+    let (values, authorization) = client.oneshot(request).await.unwrap().into_body();
     assert_eq!(values, ["Bearer t1"]);
     assert!(!authorization);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_tells_which_token_it_was_sent_with_where_asked() {
+async fn token_info_is_inserted_into_response_if_enabled() {
     let logins = Logins::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
     let layer = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone);
-    let untold = layer.layer(api(|_, _| status(200))).oneshot(request()).await.unwrap();
-    assert!(untold.extensions().is_empty());
-    let told = layer.insert_token_info(true).layer(api(only("Bearer t2"))).oneshot(request()).await.unwrap();
-    let info = told.extensions().get::<TokenInfo>().unwrap();
+    let without_info = layer.layer(api(|_, _| status(200))).oneshot(request()).await.unwrap();
+    assert!(without_info.extensions().is_empty());
+    let with_info =
+        layer.insert_token_info(true).layer(api(accept_only("Bearer t2"))).oneshot(request()).await.unwrap();
+    let info = with_info.extensions().get::<TokenInfo>().unwrap();
     assert_eq!(info.generation, 2);
     assert_eq!(Some(info.expires), refresher.status().expires);
     assert!(matches!(info.expires, Expiry::At(_)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_whose_token_must_live_long_has_it_refreshed_first() {
+async fn token_valid_for_refreshes_token_before_request() {
     let logins = Logins::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(HOUR - secs(599)).await;
     let api = api(|_, _| status(200));
     let client = AuthRefreshLayer::new(refresher).layer(api.clone());
-    let lasting = |secs_left| {
+    let request_with_min_lifetime = |seconds| {
         let mut request = request();
-        request.extensions_mut().insert(TokenValidFor(secs(secs_left)));
+        request.extensions_mut().insert(TokenValidFor(secs(seconds)));
         request
     };
-    client.clone().oneshot(lasting(599)).await.unwrap();
-    client.clone().oneshot(lasting(600)).await.unwrap();
-    client.oneshot(lasting(2 * 3600)).await.unwrap();
-    assert_eq!(api.seen(), ["Bearer t1", "Bearer t2", "Bearer t2"], "there is none better");
+    client.clone().oneshot(request_with_min_lifetime(599)).await.unwrap();
+    client.clone().oneshot(request_with_min_lifetime(600)).await.unwrap();
+    client.oneshot(request_with_min_lifetime(2 * 3600)).await.unwrap();
+    assert_eq!(
+        api.tokens(),
+        ["Bearer t1", "Bearer t2", "Bearer t2"],
+        "a second refresh would not return a longer-lived token"
+    );
     assert_eq!(logins.started(), 2);
 }
 
+/// Retries unsuccessful responses, at most this number of times.
 #[derive(Clone)]
-struct ThreeTimes(u8);
+struct RetryUnsuccessful(u8);
 
-impl<B: Clone, R, E> Policy<Request<B>, Response<R>, E> for ThreeTimes {
+impl<B: Clone, R, E> Policy<Request<B>, Response<R>, E> for RetryUnsuccessful {
     type Future = Ready<()>;
     fn retry(&mut self, _: &mut Request<B>, result: &mut Result<Response<R>, E>) -> Option<Ready<()>> {
-        let again = self.0 > 0 && result.as_ref().is_ok_and(|response| !response.status().is_success());
+        let retry = self.0 > 0 && result.as_ref().is_ok_and(|response| !response.status().is_success());
         self.0 = self.0.saturating_sub(1);
-        again.then(|| ready(()))
+        retry.then(|| ready(()))
     }
     fn clone_request(&mut self, request: &Request<B>) -> Option<Request<B>> {
         Some(request.clone())
     }
 }
 
-/// What the service sees of one call through a stack, if it answers 503, 401, 200.
-async fn seen_through<S>(build: impl FnOnce(AuthRefresher, Script) -> S) -> (u16, Vec<String>, usize)
+/// Sends one request through a stack over a service that responds with 503, 401, 200. Returns the status of the
+/// response, the token of each request that the service received, and the number of logins.
+async fn send_through<S>(build: impl FnOnce(AuthRefresher, MockApiFn) -> S) -> (u16, Vec<String>, usize)
 where
     S: Service<Request<()>, Response = Response<&'static str>, Error: std::fmt::Debug>,
 {
@@ -446,36 +453,36 @@ where
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
-    let script: Script = api(|n, _| status([503, 401, 200][(n - 1).min(2)]));
-    let answer = build(refresher, script.clone()).oneshot(request()).await.unwrap();
-    (answer.status().as_u16(), script.seen(), logins.started())
+    let api: MockApiFn = api(|n, _| status([503, 401, 200][(n - 1).min(2)]));
+    let response = build(refresher, api.clone()).oneshot(request()).await.unwrap();
+    (response.status().as_u16(), api.tokens(), logins.started())
 }
 
-type Script = Api<fn(usize, &str) -> Response<&'static str>>;
+type MockApiFn = MockApi<fn(usize, &str) -> Response<&'static str>>;
 
 #[tokio::test(start_paused = true)]
-async fn retry_outside_gives_each_try_the_token_of_its_time() {
-    let (status, seen, logins) = seen_through(|refresher, api| {
-        ServiceBuilder::new().retry(ThreeTimes(3)).layer(AuthRefreshLayer::new(refresher)).service(api)
+async fn retry_outside_layer_sends_current_token_each_time() {
+    let (status, tokens, logins) = send_through(|refresher, api| {
+        ServiceBuilder::new().retry(RetryUnsuccessful(3)).layer(AuthRefreshLayer::new(refresher)).service(api)
     })
     .await;
     assert_eq!((status, logins), (200, 2));
-    assert_eq!(seen, ["Bearer t1", "Bearer t1", "Bearer t2"]);
+    assert_eq!(tokens, ["Bearer t1", "Bearer t1", "Bearer t2"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn retry_inside_and_replay_heal_together() {
-    let (status, seen, logins) = seen_through(|refresher, api| {
+async fn retry_inside_layer_works_with_replay() {
+    let (status, tokens, logins) = send_through(|refresher, api| {
         let layer = AuthRefreshLayer::new(refresher).replay(ReplayClone);
-        ServiceBuilder::new().layer(layer).retry(ThreeTimes(1)).service(api)
+        ServiceBuilder::new().layer(layer).retry(RetryUnsuccessful(1)).service(api)
     })
     .await;
     assert_eq!((status, logins), (200, 2));
-    assert_eq!(seen, ["Bearer t1", "Bearer t1", "Bearer t2"]);
+    assert_eq!(tokens, ["Bearer t1", "Bearer t1", "Bearer t2"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_future_is_send_with_any_policy() {
+async fn future_is_send_with_any_policy() {
     fn assert_send<F: Future + Send>(future: F) -> F {
         future
     }

@@ -1,8 +1,8 @@
-//! Rejection and replay over real sockets: hyper's client, hyper's server.
+//! Rejection and replay over real sockets, with hyper's client and server.
 #![cfg(feature = "replay-buffered")]
 
 #[path = "support/lifecycle.rs"]
-mod harness;
+mod support;
 
 use std::{
     collections::HashSet,
@@ -17,7 +17,6 @@ use std::{
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use harness::{HOUR, Logins, token};
 use http::{
     Request, Response, StatusCode,
     header::{AUTHORIZATION, LOCATION, WWW_AUTHENTICATE},
@@ -32,6 +31,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
+use support::{HOUR, Logins, token};
 use tokio::{
     net::TcpListener,
     sync::Barrier,
@@ -41,17 +41,17 @@ use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
 use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, DestinationPolicy, ReplayBuffered, ReplayClone};
 use tower_http::follow_redirect::FollowRedirectLayer;
 
-/// A server that accepts all tokens but those named, and sends the body back.
+/// A server that rejects the given tokens and accepts all others. It echoes the body.
 #[derive(Clone)]
 struct Server {
     addr: SocketAddr,
     state: Arc<State>,
-    _task: Arc<Abort>,
+    _task: Arc<AbortOnDrop>,
 }
 
-struct Abort(AbortHandle);
+struct AbortOnDrop(AbortHandle);
 
-impl Drop for Abort {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
@@ -60,13 +60,13 @@ impl Drop for Abort {
 #[derive(Default)]
 struct State {
     rejected: Mutex<HashSet<String>>,
-    /// The tokens that came, and how long the bodies were.
-    seen: Mutex<Vec<(Option<String>, usize)>>,
+    /// The token and the length of the body of each request.
+    requests: Mutex<Vec<(Option<String>, usize)>>,
     connections: AtomicUsize,
-    /// The first so many requests are answered together.
-    together: Option<Barrier>,
-    /// Answered before the body has been read.
-    early: bool,
+    /// Holds back the responses to the first 50 requests until all have arrived.
+    barrier: Option<Barrier>,
+    /// Rejects a request before its body has been read.
+    reject_early: bool,
     redirect: Mutex<Option<String>>,
 }
 
@@ -82,13 +82,13 @@ impl Server {
                 shared.connections.fetch_add(1, SeqCst);
                 let shared = shared.clone();
                 connections.spawn(async move {
-                    let service = service_fn(move |request| answer(shared.clone(), request));
+                    let service = service_fn(move |request| respond(shared.clone(), request));
                     let _ =
                         auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
                 });
             }
         });
-        Self { addr, state, _task: Arc::new(Abort(task.abort_handle())) }
+        Self { addr, state, _task: Arc::new(AbortOnDrop(task.abort_handle())) }
     }
 
     fn reject(&self, token: &str) {
@@ -96,7 +96,7 @@ impl Server {
     }
 
     fn tokens(&self) -> Vec<Option<String>> {
-        self.state.seen.lock().unwrap().iter().map(|(token, _)| token.clone()).collect()
+        self.state.requests.lock().unwrap().iter().map(|(token, _)| token.clone()).collect()
     }
 
     fn url(&self, path: &str) -> String {
@@ -108,21 +108,24 @@ impl Server {
     }
 }
 
-async fn answer(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn respond(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
     let header = request.headers().get(AUTHORIZATION);
     let token = header.map(|value| value.to_str().unwrap().trim_start_matches("Bearer ").to_owned());
     let rejected = token.as_ref().is_none_or(|token| state.rejected.lock().unwrap().contains(token));
-    let body =
-        if state.early && rejected { Bytes::new() } else { request.into_body().collect().await.unwrap().to_bytes() };
-    let count = {
-        let mut seen = state.seen.lock().unwrap();
-        seen.push((token, body.len()));
-        seen.len()
+    let body = if state.reject_early && rejected {
+        Bytes::new()
+    } else {
+        request.into_body().collect().await.unwrap().to_bytes()
     };
-    if let Some(together) = &state.together
+    let count = {
+        let mut requests = state.requests.lock().unwrap();
+        requests.push((token, body.len()));
+        requests.len()
+    };
+    if let Some(barrier) = &state.barrier
         && count <= 50
     {
-        together.wait().await;
+        barrier.wait().await;
     }
     if let Some(target) = &*state.redirect.lock().unwrap() {
         let redirect = Response::builder().status(StatusCode::TEMPORARY_REDIRECT).header(LOCATION, target);
@@ -156,15 +159,15 @@ fn pattern(bytes: usize) -> Bytes {
 }
 
 #[tokio::test]
-async fn a_rejected_request_is_sent_again_byte_for_byte() {
+async fn rejected_request_is_replayed_byte_for_byte() {
     let server = Server::start(State::default()).await;
     server.reject("t1");
     let body = pattern(100_000);
     let client = AuthRefreshLayer::new(refresher(&Logins::default())).replay(ReplayClone).layer(hyper());
-    let answer = client.oneshot(server.post(Full::new(body.clone()))).await.unwrap();
-    assert_eq!(read(answer).await, (StatusCode::OK, body.clone()));
-    let seen = server.state.seen.lock().unwrap().clone();
-    assert_eq!(seen, [(Some("t1".into()), body.len()), (Some("t2".into()), body.len())]);
+    let response = client.oneshot(server.post(Full::new(body.clone()))).await.unwrap();
+    assert_eq!(read(response).await, (StatusCode::OK, body.clone()));
+    let requests = server.state.requests.lock().unwrap().clone();
+    assert_eq!(requests, [(Some("t1".into()), body.len()), (Some("t2".into()), body.len())]);
 }
 
 type Streaming = UnsyncBoxBody<Bytes, BoxError>;
@@ -175,46 +178,46 @@ fn streaming(bytes: &Bytes) -> Streaming {
 }
 
 #[tokio::test]
-async fn a_streaming_body_is_sent_again_from_the_buffer_byte_for_byte() {
-    for early in [false, true] {
-        let server = Server::start(State { early, ..State::default() }).await;
+async fn streaming_body_is_replayed_from_buffer() {
+    for reject_early in [false, true] {
+        let server = Server::start(State { reject_early, ..State::default() }).await;
         server.reject("t1");
         let body = pattern(60_000);
         let client = AuthRefreshLayer::new(refresher(&Logins::default())).replay(ReplayBuffered::new()).layer(hyper());
-        let answer = client.oneshot(server.post(streaming(&body))).await.unwrap();
-        assert_eq!(read(answer).await, (StatusCode::OK, body), "{early}");
+        let response = client.oneshot(server.post(streaming(&body))).await.unwrap();
+        assert_eq!(read(response).await, (StatusCode::OK, body), "rejected early: {reject_early}");
         assert_eq!(server.tokens(), [Some("t1".into()), Some("t2".into())]);
     }
 }
 
 #[tokio::test]
-async fn a_streaming_body_that_outgrows_the_buffer_is_sent_once_and_the_next_request_has_the_fresh_token() {
+async fn streaming_body_above_buffer_limit_is_not_replayed() {
     let server = Server::start(State::default()).await;
     server.reject("t1");
     let body = pattern(60_000);
     let policy = ReplayBuffered::new().limit(10_000);
     let mut client = AuthRefreshLayer::new(refresher(&Logins::default())).replay(policy).layer(hyper());
-    let answer = client.ready().await.unwrap().call(server.post(streaming(&body))).await.unwrap();
-    assert_eq!(read(answer).await, (StatusCode::UNAUTHORIZED, "not accepted".into()));
-    let answer = client.ready().await.unwrap().call(server.post(streaming(&body))).await.unwrap();
-    assert_eq!(read(answer).await, (StatusCode::OK, body));
+    let response = client.ready().await.unwrap().call(server.post(streaming(&body))).await.unwrap();
+    assert_eq!(read(response).await, (StatusCode::UNAUTHORIZED, "not accepted".into()));
+    let response = client.ready().await.unwrap().call(server.post(streaming(&body))).await.unwrap();
+    assert_eq!(read(response).await, (StatusCode::OK, body));
     assert_eq!(server.tokens(), [Some("t1".into()), Some("t2".into())]);
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_cloned_is_sent_once_without_replay() {
+async fn body_without_clone_works_without_replay() {
     let server = Server::start(State::default()).await;
     server.reject("t1");
     let mut client = AuthRefreshLayer::new(refresher(&Logins::default())).layer(hyper::<Streaming>());
-    let answer = client.ready().await.unwrap().call(server.post(streaming(&pattern(10)))).await.unwrap();
-    assert_eq!(read(answer).await.0, StatusCode::UNAUTHORIZED);
-    let answer = client.ready().await.unwrap().call(server.post(streaming(&pattern(10)))).await.unwrap();
-    assert_eq!(read(answer).await.0, StatusCode::OK);
+    let response = client.ready().await.unwrap().call(server.post(streaming(&pattern(10)))).await.unwrap();
+    assert_eq!(read(response).await.0, StatusCode::UNAUTHORIZED);
+    let response = client.ready().await.unwrap().call(server.post(streaming(&pattern(10)))).await.unwrap();
+    assert_eq!(read(response).await.0, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn fifty_requests_in_flight_with_one_rejected_token_cause_one_login() {
-    let server = Server::start(State { together: Some(Barrier::new(50)), ..State::default() }).await;
+async fn fifty_rejections_of_one_token_cause_one_login() {
+    let server = Server::start(State { barrier: Some(Barrier::new(50)), ..State::default() }).await;
     server.reject("t1");
     let logins = Logins::default();
     let refresher = refresher(&logins);
@@ -225,10 +228,10 @@ async fn fifty_requests_in_flight_with_one_rejected_token_cause_one_login() {
         let (client, request) = (client.clone(), server.post(Full::new(pattern(10))));
         calls.spawn(async move { read(client.oneshot(request).await.unwrap()).await });
     }
-    for answer in calls.join_all().await {
-        assert_eq!(answer, (StatusCode::OK, pattern(10)));
+    for response in calls.join_all().await {
+        assert_eq!(response, (StatusCode::OK, pattern(10)));
     }
-    assert_eq!(logins.started(), 2, "the first, and one for the rejections");
+    assert_eq!(logins.started(), 2, "one login at the start, and one for all rejections");
     assert_eq!(refresher.status().generation, 2);
     let tokens = server.tokens();
     assert_eq!(tokens.len(), 100);
@@ -237,22 +240,22 @@ async fn fifty_requests_in_flight_with_one_rejected_token_cause_one_login() {
 }
 
 #[tokio::test]
-async fn a_rejection_does_not_strand_its_connection() {
+async fn connection_is_reused_after_rejection() {
     let server = Server::start(State::default()).await;
     let logins = Logins::default();
     let refresher = refresher(&logins);
     let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(hyper());
     for n in 1..=4 {
         server.reject(&format!("t{n}"));
-        let answer = client.ready().await.unwrap().call(server.post(Full::new(pattern(10)))).await.unwrap();
-        assert_eq!(read(answer).await.0, StatusCode::OK);
+        let response = client.ready().await.unwrap().call(server.post(Full::new(pattern(10)))).await.unwrap();
+        assert_eq!(read(response).await.0, StatusCode::OK);
     }
     assert_eq!(logins.started(), 5);
     assert_eq!(server.state.connections.load(SeqCst), 1);
 }
 
 #[tokio::test]
-async fn if_the_login_fails_the_first_answer_is_intact() {
+async fn failed_login_returns_first_response_intact() {
     let server = Server::start(State::default()).await;
     server.reject("t1");
     let refresher = Logins::default()
@@ -261,35 +264,35 @@ async fn if_the_login_fails_the_first_answer_is_intact() {
         .build()
         .unwrap();
     let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(hyper());
-    let answer = client.oneshot(server.post(Full::new(pattern(10)))).await.unwrap();
-    assert_eq!(answer.headers()[WWW_AUTHENTICATE], "Bearer");
-    assert_eq!(read(answer).await, (StatusCode::UNAUTHORIZED, "not accepted".into()));
+    let response = client.oneshot(server.post(Full::new(pattern(10)))).await.unwrap();
+    assert_eq!(response.headers()[WWW_AUTHENTICATE], "Bearer");
+    assert_eq!(read(response).await, (StatusCode::UNAUTHORIZED, "not accepted".into()));
 }
 
 #[tokio::test]
-async fn a_foreign_origin_sees_no_token_whether_redirects_are_followed_above_or_below() {
-    for (above, code) in [(true, "above"), (false, "below")] {
+async fn redirect_sends_no_token_to_foreign_origin() {
+    for (follow_above, name) in [(true, "above"), (false, "below")] {
         let (own, foreign) = (Server::start(State::default()).await, Server::start(State::default()).await);
-        // The same host: only the port differs.
+        // Only the port differs, the host is the same.
         *own.state.redirect.lock().unwrap() = Some(foreign.url("/"));
         let layer = AuthRefreshLayer::new(refresher(&Logins::default()))
             .allow_origin(&own.url(""))
             .unwrap()
             .destination_policy(DestinationPolicy::SendUnauthenticated);
         let request = Request::get(own.url("/")).body(Full::<Bytes>::default()).unwrap();
-        let answer = if above {
+        let response = if follow_above {
             ServiceBuilder::new().layer(FollowRedirectLayer::new()).layer(layer).service(hyper()).oneshot(request).await
         } else {
             ServiceBuilder::new().layer(layer).layer(FollowRedirectLayer::new()).service(hyper()).oneshot(request).await
         };
-        assert_eq!(answer.unwrap().status(), StatusCode::UNAUTHORIZED, "{code}");
-        assert_eq!(own.tokens(), [Some("t1".into())], "{code}");
-        assert_eq!(foreign.tokens(), [None], "{code}");
+        assert_eq!(response.unwrap().status(), StatusCode::UNAUTHORIZED, "{name}");
+        assert_eq!(own.tokens(), [Some("t1".into())], "{name}");
+        assert_eq!(foreign.tokens(), [None], "{name}");
     }
 }
 
 #[tokio::test]
-async fn a_redirect_to_a_foreign_origin_is_refused_unless_told_otherwise() {
+async fn redirect_to_foreign_origin_fails_by_default() {
     let (own, foreign) = (Server::start(State::default()).await, Server::start(State::default()).await);
     *own.state.redirect.lock().unwrap() = Some(foreign.url("/"));
     let layer = AuthRefreshLayer::new(refresher(&Logins::default())).allow_origin(&own.url("")).unwrap();
@@ -301,12 +304,12 @@ async fn a_redirect_to_a_foreign_origin_is_refused_unless_told_otherwise() {
 }
 
 #[tokio::test]
-async fn a_body_goes_on_streaming_through_the_buffer() {
+async fn large_body_streams_through_buffer() {
     let server = Server::start(State::default()).await;
     let body = pattern(5_000_000);
     let chunks = stream::iter(body.chunks(10_000).map(Bytes::copy_from_slice).collect::<Vec<_>>());
     let streaming: Streaming = UnsyncBoxBody::new(StreamBody::new(chunks.map(|chunk| Ok(Frame::data(chunk)))));
     let client = AuthRefreshLayer::new(refresher(&Logins::default())).replay(ReplayBuffered::new()).layer(hyper());
-    let answer = client.oneshot(server.post(streaming)).await.unwrap();
-    assert_eq!(read(answer).await, (StatusCode::OK, body));
+    let response = client.oneshot(server.post(streaming)).await.unwrap();
+    assert_eq!(read(response).await, (StatusCode::OK, body));
 }

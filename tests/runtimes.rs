@@ -1,7 +1,7 @@
-//! Runtimes, tasks, and callers that come and go.
+//! Logins across runtimes that end, tasks that block and callers that are dropped.
 
 #[path = "support/lifecycle.rs"]
-mod harness;
+mod support;
 
 use std::{
     pin::pin,
@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use harness::{HOUR, Logins, WORKER_TASKS, alive_tasks, client, request, secs, send, token};
+use support::{HOUR, Logins, WORKER_TASKS, alive_tasks, client, request, secs, send, token};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::oneshot,
@@ -29,29 +29,29 @@ fn current_thread() -> Runtime {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_callers_deadline_does_not_govern_the_login() {
+async fn caller_timeout_does_not_cancel_login() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move {
         sleep(Duration::from_millis(200)).await;
         token(n, HOUR)
     });
-    let hasty = TimeoutLayer::new(Duration::from_millis(50)).layer(client(&refresher));
-    let error = hasty.clone().oneshot(request()).await.unwrap_err();
+    let client = TimeoutLayer::new(Duration::from_millis(50)).layer(client(&refresher));
+    let error = client.clone().oneshot(request()).await.unwrap_err();
     assert!(error.is::<tower::timeout::error::Elapsed>());
     sleep(Duration::from_millis(200)).await;
-    assert_eq!(hasty.oneshot(request()).await.unwrap().into_body(), "Bearer t1");
+    assert_eq!(client.oneshot(request()).await.unwrap().into_body(), "Bearer t1");
     assert_eq!(logins.started(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_caller_that_caused_a_login_can_leave_and_the_others_get_its_token() {
+async fn dropped_first_caller_leaves_login_to_others() {
     let logins = Logins::default();
-    let (answer, answered) = oneshot::channel::<()>();
-    let answered = Arc::new(std::sync::Mutex::new(Some(answered)));
+    let (release, released) = oneshot::channel::<()>();
+    let released = Arc::new(std::sync::Mutex::new(Some(released)));
     let refresher = logins.refresher(move |n| {
-        let answered = answered.lock().unwrap().take();
+        let released = released.lock().unwrap().take();
         async move {
-            answered.ok_or("logged in twice")?.await?;
+            released.ok_or("logged in twice")?.await?;
             token(n, HOUR)
         }
     });
@@ -63,14 +63,14 @@ async fn the_caller_that_caused_a_login_can_leave_and_the_others_get_its_token()
     let second = tokio::spawn(client(&refresher).oneshot(request()));
     yield_now().await;
     drop(first);
-    answer.send(()).unwrap();
+    release.send(()).unwrap();
     assert_eq!(second.await.unwrap().unwrap().into_body(), "Bearer t1");
     assert_eq!(logins.started(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_wake_up_is_lost_whenever_the_login_ends() {
-    // The login ends after so many polls of its task; the caller is polled between any two.
+async fn login_finished_at_any_poll_wakes_caller() {
+    // The login finishes after this number of polls of its task. The test polls the caller between them.
     for polls in 0..20 {
         for polled_before in 0..5 {
             let refresher = Logins::default().refresher(move |n| async move {
@@ -81,22 +81,22 @@ async fn no_wake_up_is_lost_whenever_the_login_ends() {
             });
             let mut call = tokio_test::task::spawn(client(&refresher).oneshot(request()));
             let mut polled = 0;
-            let answer = loop {
+            let response = loop {
                 let woken = polled <= polled_before || call.is_woken();
                 polled += 1;
-                if woken && let Poll::Ready(answer) = call.poll() {
-                    break answer;
+                if woken && let Poll::Ready(response) = call.poll() {
+                    break response;
                 }
-                assert!(polled < 100, "{polls} {polled_before}: never woken");
+                assert!(polled < 100, "never woken: login polls {polls}, polled before {polled_before}");
                 yield_now().await;
             };
-            assert_eq!(answer.unwrap().into_body(), "Bearer t1");
+            assert_eq!(response.unwrap().into_body(), "Bearer t1");
         }
     }
 }
 
 #[test]
-fn a_login_that_blocks_in_a_thread_of_its_own_stops_nothing_else() {
+fn login_in_spawn_blocking_does_not_stall_runtime() {
     let runtime = current_thread();
     runtime.block_on(async {
         let (tick, ticked) = mpsc::channel::<()>();
@@ -105,7 +105,7 @@ fn a_login_that_blocks_in_a_thread_of_its_own_stops_nothing_else() {
             let ticked = ticked.lock().unwrap().take();
             async move {
                 tokio::task::spawn_blocking(move || {
-                    // Blocks until the runtime's only thread has had time for something else.
+                    // Block until the only thread of the runtime has run another task.
                     ticked.ok_or("logged in twice")?.recv_timeout(secs(60))?;
                     token(n, HOUR)
                 })
@@ -122,9 +122,9 @@ fn a_login_that_blocks_in_a_thread_of_its_own_stops_nothing_else() {
 }
 
 #[test]
-fn a_worker_whose_runtime_has_ended_leaves_no_token_that_nobody_watches() {
+fn expired_token_of_ended_runtime_is_not_used() {
     let logins = Logins::default();
-    let clock = harness::TestClock::default();
+    let clock = support::TestClock::default();
     let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
     let first = current_thread();
     assert_eq!(first.block_on(send(&refresher)).unwrap(), "Bearer t1");
@@ -135,7 +135,7 @@ fn a_worker_whose_runtime_has_ended_leaves_no_token_that_nobody_watches() {
 }
 
 #[test]
-fn pauses_outlive_a_runtime() {
+fn backoff_continues_after_runtime_ends() {
     let logins = Logins::default();
     let refresher = logins
         .builder(|_| async { Err::<AccessToken, BoxError>("down".into()) })
@@ -149,12 +149,12 @@ fn pauses_outlive_a_runtime() {
 }
 
 #[test]
-fn a_caller_on_another_runtime_takes_over_when_the_workers_runtime_ends() {
+fn waiting_call_restarts_login_when_worker_runtime_ends() {
     let logins = Logins::default();
-    let hangs = Arc::new(AtomicUsize::new(0));
-    let started = hangs.clone();
+    let started = Arc::new(AtomicUsize::new(0));
+    let counter = started.clone();
     let refresher = logins.refresher(move |n| {
-        started.fetch_add(1, SeqCst);
+        counter.fetch_add(1, SeqCst);
         async move { if n == 1 { std::future::pending().await } else { token(n, HOUR) } }
     });
     let (first, second) = (current_thread(), current_thread());
@@ -164,11 +164,11 @@ fn a_caller_on_another_runtime_takes_over_when_the_workers_runtime_ends() {
         std::future::poll_fn(|cx| {
             assert!(call.as_mut().poll(cx).is_pending());
             cx.waker().wake_by_ref();
-            if hangs.load(SeqCst) == 1 { Poll::Ready(()) } else { Poll::Pending }
+            if started.load(SeqCst) == 1 { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     });
-    // A call on the second waits for it, until the first ends.
+    // A call on the second runtime waits for that login until the first runtime ends.
     let mut call = tokio_test::task::spawn(client(&refresher).oneshot(request()));
     {
         let _entered = second.enter();
@@ -180,7 +180,7 @@ fn a_caller_on_another_runtime_takes_over_when_the_workers_runtime_ends() {
 }
 
 #[test]
-fn logins_that_are_dropped_with_their_runtimes_are_kept_apart_too() {
+fn login_aborted_with_runtime_is_followed_by_backoff() {
     let logins = Logins::default();
     let refresher = logins.builder(|_| std::future::pending()).backoff(secs(3600), secs(3600)).build().unwrap();
     for _ in 0..10 {
@@ -196,20 +196,20 @@ fn logins_that_are_dropped_with_their_runtimes_are_kept_apart_too() {
     assert_eq!(logins.started(), 1);
 }
 
-/// A clock that cannot be read on the worker's task.
+/// A clock that panics in the worker's task.
 #[derive(Debug)]
-struct Forbidden;
+struct PanicsInTask;
 
-impl tower_auth_refresh::Clock for Forbidden {
+impl tower_auth_refresh::Clock for PanicsInTask {
     fn now(&self) -> std::time::SystemTime {
-        assert!(tokio::task::try_id().is_none(), "read by the worker");
+        assert!(tokio::task::try_id().is_none(), "the worker read the clock");
         std::time::SystemTime::now()
     }
 }
 
 #[test]
-fn a_caller_gives_up_on_workers_that_cannot_live() {
-    let refresher = Logins::default().builder(|n| async move { token(n, HOUR) }).clock(Forbidden).build().unwrap();
+fn caller_fails_after_repeated_worker_aborts() {
+    let refresher = Logins::default().builder(|n| async move { token(n, HOUR) }).clock(PanicsInTask).build().unwrap();
     for _ in 0..2 {
         let error = current_thread().block_on(refresher.token()).unwrap_err();
         assert_eq!(error.to_string(), "worker aborted by its runtime");
@@ -217,7 +217,7 @@ fn a_caller_gives_up_on_workers_that_cannot_live() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn between_two_logins_the_state_says_that_one_is_about_to_start() {
+async fn status_before_next_login_is_logging_in() {
     let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
     refresher.ready().await.unwrap();
     refresher.invalidate();
@@ -226,7 +226,7 @@ async fn between_two_logins_the_state_says_that_one_is_about_to_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn handles_that_only_watch_do_not_keep_the_worker() {
+async fn status_receiver_does_not_keep_worker_alive() {
     let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
     let mut status = refresher.subscribe();
     send(&refresher).await.unwrap();
@@ -238,7 +238,7 @@ async fn handles_that_only_watch_do_not_keep_the_worker() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_in_mid_login_fails_those_who_wait_and_drops_the_login() {
+async fn shutdown_fails_waiting_calls_and_aborts_login() {
     let logins = Logins::default();
     let refresher = logins.refresher(|_| std::future::pending());
     let waiting = tokio::spawn(client(&refresher).oneshot(request()));
@@ -246,6 +246,6 @@ async fn a_shutdown_in_mid_login_fails_those_who_wait_and_drops_the_login() {
     assert_eq!(logins.running(), 1);
     refresher.shutdown();
     let error = waiting.await.unwrap().unwrap_err();
-    assert_eq!(harness::cause(error), "refresher shut down");
+    assert_eq!(support::cause(error), "refresher shut down");
     assert_eq!((logins.running(), alive_tasks().await), (0, 0));
 }

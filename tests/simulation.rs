@@ -3,46 +3,51 @@
 //! A seed that fails is printed; `SIMULATION_SEED=<seed>` runs it alone, `SIMULATION_SEEDS=<n>` runs so many.
 
 #[path = "support/lifecycle.rs"]
-mod harness;
+mod support;
 
 use std::{
     collections::HashMap,
     future::{Future, pending},
     panic,
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard},
+    task::{Context, Waker},
     time::{Duration, SystemTime},
 };
 
-use harness::{TestClock, request, secs};
+use futures::FutureExt;
 use http::{Request, Response, header::AUTHORIZATION};
+use support::{TestClock, WORKER_TASKS, alive_tasks, request, secs};
 use tokio::{
-    runtime::{Builder, Handle},
+    runtime::{Builder, Runtime},
     task::JoinSet,
     time::{Instant, advance, sleep, timeout},
 };
 use tower::{ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, AuthRefreshLayer, AuthRefresher, BoxError, Clock, Error, Expiry, LoginError, LoginRequest,
-    NoTokenPolicy, State,
+    NoTokenPolicy, ReplayClone, State,
 };
 
 const WAIT: Duration = secs(10);
 const LOGIN: Duration = secs(30);
-const SHORTEST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = secs(60);
-const MOST_RETRY_AFTER: Duration = secs(300);
-const HEARTBEAT: Duration = secs(15);
+const MIN_PAUSE: Duration = Duration::from_millis(500);
+const MAX_PAUSE: Duration = secs(60);
+const MAX_RETRY_AFTER: Duration = secs(300);
+const CLOCK_CHECK_INTERVAL: Duration = secs(15);
 /// Timers are good to a millisecond, and what is due at the same instant happens in any order.
 const GRAIN: Duration = Duration::from_millis(3);
 
 const SCRIPTED: &str = "a panic by script";
 
 #[test]
-fn whatever_happens_the_promises_hold() {
-    // Panics by script are part of the play, and of no interest.
+fn random_schedules_keep_the_promises() {
+    // Panics by script are not reported.
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        if info.payload_as_str() != Some(SCRIPTED) {
+        let payload = info.payload();
+        let scripted = [payload.downcast_ref::<&str>().copied(), payload.downcast_ref::<String>().map(String::as_str)];
+        if !scripted.contains(&Some(SCRIPTED)) {
             hook(info);
         }
     }));
@@ -56,9 +61,9 @@ fn whatever_happens_the_promises_hold() {
         for thread in 0..threads {
             scope.spawn(move || {
                 for seed in (thread..seeds).step_by(threads as usize) {
-                    if let Err(broken) = panic::catch_unwind(|| Simulation::new(seed).run()) {
+                    if let Err(panic) = panic::catch_unwind(|| Simulation::new(seed).run()) {
                         println!("SIMULATION_SEED={seed}");
-                        panic::resume_unwind(broken);
+                        panic::resume_unwind(panic);
                     }
                 }
             });
@@ -113,6 +118,12 @@ struct World {
     issued: HashMap<String, Vec<Issued>>,
     last_secret: String,
     last_jump: Option<Instant>,
+    /// How long the thread has been blocked. No timer fires meanwhile, and nothing compares the clocks.
+    blocked: Duration,
+    /// The same, when the wall clock was set last.
+    blocked_at_jump: Duration,
+    /// A runtime that is not driven may run the worker, and the task that compares its clocks.
+    clocks_unwatched: bool,
     invalidated: Option<Instant>,
     stale: Duration,
 }
@@ -166,16 +177,16 @@ impl World {
         self.logins += 1;
         let superseded = std::mem::take(&mut self.superseded);
         if let Some(last) = self.last_start.replace(now) {
-            assert!(now - last + GRAIN >= SHORTEST, "logins started {:?} apart", now - last);
+            assert!(now - last + GRAIN >= MIN_PAUSE, "logins started {:?} apart", now - last);
         }
         let Some((ended, outcome)) = self.last else { return };
         let pause = match outcome {
             Outcome::Token if superseded => Duration::ZERO,
-            Outcome::Token => SHORTEST,
+            Outcome::Token => MIN_PAUSE,
             Outcome::Dropped => Duration::ZERO,
             Outcome::Failed { retry_after } => {
-                let doubled = SHORTEST * 2_u32.pow(self.failures_in_a_row.min(10) - 1);
-                doubled.min(LONGEST / 2).max(retry_after.min(MOST_RETRY_AFTER))
+                let doubled = MIN_PAUSE * 2_u32.pow(self.failures_in_a_row.min(10) - 1);
+                doubled.min(MAX_PAUSE / 2).max(retry_after.min(MAX_RETRY_AFTER))
             }
         };
         let paused = now - ended;
@@ -204,8 +215,9 @@ impl World {
             };
             let usable = lifetime + self.stale + GRAIN;
             let by_wall = now_wall.duration_since(issued.at_wall).unwrap_or_default() <= usable;
-            let just_set = self.last_jump.is_some_and(|jump| now - jump <= HEARTBEAT + GRAIN);
-            now - issued.at <= usable && (by_wall || just_set)
+            let unseen = CLOCK_CHECK_INTERVAL + self.blocked - self.blocked_at_jump + GRAIN;
+            let just_set = self.last_jump.is_some_and(|jump| now - jump <= unseen);
+            now - issued.at <= usable && (by_wall || just_set || self.clocks_unwatched)
         });
         assert!(live, "{secret} was sent after its end: {issued:?}, now {now:?} {now_wall:?}");
     }
@@ -274,13 +286,24 @@ struct Simulation {
     world: SharedWorld,
     clock: TestClock,
     handles: Vec<AuthRefresher>,
+    /// Runtimes that are kept and not driven.
+    undriven: Vec<Runtime>,
+    /// The time on the runtime that ran last.
+    now: Option<Instant>,
 }
 
 impl Simulation {
     fn new(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let world = World { random: random.fork(), ..World::default() };
-        Self { random, world: Arc::new(Mutex::new(world)), clock: TestClock::default(), handles: Vec::new() }
+        Self {
+            random,
+            world: Arc::new(Mutex::new(world)),
+            clock: TestClock::default(),
+            handles: Vec::new(),
+            undriven: Vec::new(),
+            now: None,
+        }
     }
 
     fn build(&mut self) {
@@ -292,7 +315,7 @@ impl Simulation {
             .clock(self.clock.clone())
             .wait_timeout(WAIT)
             .login_timeout(LOGIN)
-            .backoff(SHORTEST, LONGEST)
+            .backoff(MIN_PAUSE, MAX_PAUSE)
             .refresh_before_expiry(secs(self.random.u64(..600)));
         match self.random.u8(..6) {
             0 => builder = builder.no_token_policy(NoTokenPolicy::SendUnauthenticated),
@@ -306,21 +329,75 @@ impl Simulation {
         if self.random.u8(..3) == 0 {
             builder = builder.pause_when_idle(secs(self.random.u64(..7200)));
         }
+        if self.random.u8(..4) == 0 {
+            let (now, now_wall) = (Instant::now(), self.clock.now());
+            let mut world = lock(&self.world);
+            let expiry = world.expiry(now_wall);
+            world.issued.insert("initial".to_owned(), vec![Issued { at: now, at_wall: now_wall, expiry }]);
+            builder = builder.initial_token(AccessToken::bearer("initial").unwrap().with_expiry(expiry));
+        }
         self.handles.push(builder.build().unwrap());
     }
 
     fn run(mut self) {
-        self.build();
-        let mut now = None;
-        for _ in 0..self.random.u8(1..4) {
-            now = Some(on_a_runtime(now, self.phase()));
+        for phase in 0..self.random.u8(1..5) {
+            let runtime = self.runtime();
+            runtime.block_on(async {
+                if phase == 0 {
+                    self.build();
+                }
+                self.phase().await;
+                self.now = Some(Instant::now());
+            });
+            if self.random.u8(..3) == 0 {
+                self.undriven.push(runtime);
+                lock(&self.world).clocks_unwatched = true;
+            } else {
+                self.shut_down(runtime);
+            }
+            if !self.undriven.is_empty() && self.random.bool() {
+                let kept = self.random.usize(..self.undriven.len());
+                let kept = self.undriven.swap_remove(kept);
+                if self.random.bool() {
+                    self.drive_again(&kept);
+                }
+                self.shut_down(kept);
+            }
         }
-        on_a_runtime(now, self.trouble_stops());
+        while let Some(kept) = self.undriven.pop() {
+            self.shut_down(kept);
+        }
+        let runtime = self.runtime();
+        runtime.block_on(self.outage_ends());
     }
 
-    /// Some steps on one runtime, which then ends, with whatever still runs on it.
+    /// Each runtime's paused clock starts anew. It is set to go on where the last one stopped.
+    fn runtime(&self) -> Runtime {
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(catch_up(self.now));
+        runtime
+    }
+
+    /// Drops a runtime, with everything that still runs on it.
+    fn shut_down(&mut self, runtime: Runtime) {
+        lock(&self.world).runtime_ends = true;
+        drop(runtime);
+        let mut world = lock(&self.world);
+        world.runtime_ends = false;
+        world.clocks_unwatched = !self.undriven.is_empty();
+    }
+
+    /// Drives a runtime again that has stood still for a while.
+    fn drive_again(&mut self, runtime: &Runtime) {
+        runtime.block_on(async {
+            catch_up(self.now).await;
+            sleep(secs(self.random.u64(..60))).await;
+            self.now = Some(Instant::now());
+        });
+    }
+
+    /// Some steps on one runtime.
     async fn phase(&mut self) {
-        lock(&self.world).runtime_ends = false;
         let mut tasks = JoinSet::new();
         for _ in 0..self.random.u8(5..40) {
             self.step(&mut tasks).await;
@@ -328,20 +405,20 @@ impl Simulation {
                 done.unwrap();
             }
         }
-        let everything_ends_in_time = async {
+        let all_calls_end = async {
             while let Some(done) = tasks.join_next().await {
                 done.unwrap()
             }
         };
         if self.random.bool() {
-            timeout(LOGIN + WAIT + GRAIN, everything_ends_in_time).await.expect("somebody waits for ever");
+            timeout(LOGIN + WAIT + GRAIN, all_calls_end).await.expect("a call waits without a limit");
         }
-        lock(&self.world).runtime_ends = true;
+        // A call that is dropped loses nothing; one that is kept would not run again.
     }
 
     async fn step(&mut self, tasks: &mut JoinSet<()>) {
         let handle = self.handles[self.random.usize(..self.handles.len())].clone();
-        match self.random.u8(..20) {
+        match self.random.u8(..23) {
             0..8 => {
                 let request = send(handle, self.world.clone(), self.clock.clone());
                 match self.random.u8(..4) {
@@ -354,10 +431,10 @@ impl Simulation {
                 }
             }
             8 => {
-                let start = Instant::now();
+                let (start, world) = (Waited::start(&self.world), self.world.clone());
                 tasks.spawn(async move {
                     let _ = handle.refresh().await;
-                    assert!(start.elapsed() <= LOGIN + WAIT + GRAIN);
+                    start.assert_at_most(LOGIN + WAIT, &world);
                 });
             }
             9 => {
@@ -369,56 +446,74 @@ impl Simulation {
                 let mut world = lock(&self.world);
                 world.invalidated = Some(Instant::now());
                 // What the running login brings will not be used: another may follow at once.
-                world.superseded = world.running > 0;
+                world.superseded |= world.running > 0;
             }
             11 => self.handles.push(handle),
             12 if self.handles.len() > 1 => drop(self.handles.swap_remove(0)),
             13 => {
                 let by = self.random.i64(-7200..7200);
                 self.clock.set(by);
-                lock(&self.world).last_jump = Some(Instant::now());
+                let mut world = lock(&self.world);
+                (world.last_jump, world.blocked_at_jump) = (Some(Instant::now()), world.blocked);
             }
+            20 => {
+                // A rejection may count, and then a login that is under way may be discarded.
+                let mut world = lock(&self.world);
+                world.invalidated = Some(Instant::now());
+                world.superseded |= world.running > 0;
+                drop(world);
+                let (replay, world) = (self.random.bool(), self.world.clone());
+                let call = rejected(handle, replay, world);
+                tasks.spawn(async move { drop(call.await) });
+            }
+            21 => self.block_thread().await,
             14 => sleep(secs(self.random.u64(..10_000))).await,
             15..17 => sleep(secs(self.random.u64(..100))).await,
             _ => sleep(Duration::from_millis(self.random.u64(..2000))).await,
         }
     }
 
-    /// Logins are good from now on: a request succeeds within one step of the back-off. Then nothing is left.
-    async fn trouble_stops(&mut self) {
+    /// The thread is blocked for a while, and calls follow before the runtime runs anything else.
+    async fn block_thread(&mut self) {
+        let blocked = Duration::from_millis(self.random.u64(..10_000));
+        lock(&self.world).blocked += blocked;
+        assert!(pin!(advance(blocked)).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let handle = self.handles[self.random.usize(..self.handles.len())].clone();
+        let mut client = client(&handle, &self.world, &self.clock);
+        let _ = pin!(tower::Service::call(&mut client, request())).poll(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// Logins succeed from now on: a request succeeds within one step of the backoff. Then nothing is left.
+    async fn outage_ends(&mut self) {
         {
             let mut world = lock(&self.world);
             (world.calm, world.runtime_ends) = (true, false);
         }
         let handle = self.handles.pop().unwrap();
         self.handles.clear();
-        // A request sets the worker going; a login that hangs may have to be given up; then one pause.
+        // A request starts the worker. A login that hangs may have to time out. Then follows one pause.
         send(handle.clone(), self.world.clone(), self.clock.clone()).await;
-        sleep(LOGIN + MOST_RETRY_AFTER.max(LONGEST) + GRAIN).await;
+        sleep(LOGIN + MAX_RETRY_AFTER.max(MAX_PAUSE) + GRAIN).await;
         let answer = client(&handle, &self.world, &self.clock).oneshot(request()).await;
-        assert!(answer.expect("trouble has stopped").into_body(), "sent without a token");
+        assert!(answer.expect("the outage has ended").into_body(), "sent without a token");
 
+        assert!(alive_tasks().await <= WORKER_TASKS);
         lock(&self.world).runtime_ends = true;
         drop(handle);
         sleep(GRAIN).await;
-        assert_eq!(Handle::current().metrics().num_alive_tasks(), 0, "a task is left");
+        assert_eq!(alive_tasks().await, 0, "a task is left");
         assert_eq!(lock(&self.world).running, 0, "a login is left");
     }
 }
 
-/// Each runtime's paused clock starts anew; it is set to go on where the last one stopped.
-fn on_a_runtime(before: Option<Instant>, work: impl Future<Output = ()>) -> Instant {
-    let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    runtime.block_on(async {
-        if let Some(before) = before {
-            advance(before.saturating_duration_since(Instant::now())).await;
-        }
-        work.await;
-        Instant::now()
-    })
+/// Advances the clock of the current runtime to this time.
+async fn catch_up(time: Option<Instant>) {
+    if let Some(time) = time {
+        advance(time.saturating_duration_since(Instant::now())).await;
+    }
 }
 
-/// The layer over a service that checks what is sent; answers whether there was a token.
+/// The layer over a service that checks what is sent. It responds whether there was a token.
 fn client(
     handle: &AuthRefresher,
     world: &SharedWorld,
@@ -435,18 +530,52 @@ fn client(
     tower::Layer::layer(&AuthRefreshLayer::new(handle.clone()), inner)
 }
 
+/// How long a call waits, without the time in which its thread was blocked.
+struct Waited {
+    start: Instant,
+    blocked: Duration,
+}
+
+impl Waited {
+    fn start(world: &SharedWorld) -> Self {
+        Self { start: Instant::now(), blocked: lock(world).blocked }
+    }
+
+    fn assert_at_most(&self, limit: Duration, world: &SharedWorld) {
+        let waited = self.start.elapsed().saturating_sub(lock(world).blocked - self.blocked);
+        assert!(waited <= limit + GRAIN, "waited {waited:?}");
+    }
+}
+
+/// Sends a request whose token the server rejects, whichever it is.
+fn rejected(
+    handle: AuthRefresher,
+    replay: bool,
+    world: SharedWorld,
+) -> impl Future<Output = Result<Response<()>, Error>> + Send {
+    let server = service_fn(move |_: Request<()>| {
+        lock(&world).invalidated = Some(Instant::now());
+        async { Ok::<_, BoxError>(Response::builder().status(401).body(()).unwrap()) }
+    });
+    let layer = AuthRefreshLayer::new(handle);
+    match replay {
+        true => tower::Layer::layer(&layer.replay(ReplayClone), server).oneshot(request()).left_future(),
+        false => tower::Layer::layer(&layer, server).oneshot(request()).right_future(),
+    }
+}
+
 async fn send(handle: AuthRefresher, world: SharedWorld, clock: TestClock) {
-    let start = Instant::now();
+    let (start, waited) = (Instant::now(), Waited::start(&world));
     // The worker sees an invalidation as soon as it runs; nobody else knows when that is, but that it takes no time.
     // So it is with a clock that was set, within a heartbeat.
     let excused = {
         let world = lock(&world);
-        let just_set = world.last_jump.is_some_and(|jump| start - jump <= HEARTBEAT + GRAIN);
+        let just_set = world.last_jump.is_some_and(|jump| start - jump <= CLOCK_CHECK_INTERVAL + GRAIN);
         world.invalidated == Some(start) || just_set
     };
     let live = matches!(handle.status().state, State::Ready | State::Refreshing | State::Stale);
     let answer = client(&handle, &world, &clock).oneshot(request()).await;
-    assert!(start.elapsed() <= WAIT + GRAIN, "waited {:?}", start.elapsed());
+    waited.assert_at_most(WAIT, &world);
     if live && !excused {
         assert_eq!(start.elapsed(), Duration::ZERO, "waited although there was a token: {answer:?}");
         assert!(answer.expect("failed although there was a token").into_body(), "sent without although there was one");

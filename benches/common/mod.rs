@@ -9,6 +9,7 @@ use std::{
     pin::pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use http::{
@@ -105,10 +106,19 @@ impl<S: Service<Request<()>>> Service<Request<()>> for HandWritten<S> {
 
 /// A refresher that has its token, and a runtime for its worker.
 pub fn refresher() -> (Runtime, AuthRefresher) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    refresher_on(tokio::runtime::Builder::new_multi_thread().worker_threads(1), Expiry::Never)
+}
+
+/// The same on a current-thread runtime, where the expiry is checked at each use.
+pub fn refresher_on_current_thread() -> (Runtime, AuthRefresher) {
+    refresher_on(&mut tokio::runtime::Builder::new_current_thread(), Expiry::In(Duration::from_secs(3600)))
+}
+
+fn refresher_on(runtime: &mut tokio::runtime::Builder, expiry: Expiry) -> (Runtime, AuthRefresher) {
+    let runtime = runtime.enable_all().build().unwrap();
     let secret: Arc<str> = secret().into();
     let refresher = AuthRefresher::new(service_fn(move |_: LoginRequest| {
-        ready(AccessToken::bearer(&*secret).map(|token| token.with_expiry(Expiry::Never)).map_err(BoxError::from))
+        ready(AccessToken::bearer(&*secret).map(|token| token.with_expiry(expiry)).map_err(BoxError::from))
     }));
     runtime.block_on(refresher.ready()).unwrap();
     (runtime, refresher)

@@ -11,6 +11,10 @@ use std::{
 use tower::{BoxError, Service, service_fn};
 use tower_auth_refresh::{AccessToken, LoginRequest};
 
+/// How long after its expiry a token is accepted, as real servers do to allow for other clocks and slow networks. It is long,
+/// so that no example depends on the speed of the machine.
+const LEEWAY: Duration = Duration::from_secs(60);
+
 /// Clones share the tokens.
 #[derive(Clone, Debug)]
 pub(crate) struct Issuer {
@@ -21,7 +25,7 @@ pub(crate) struct Issuer {
 #[derive(Debug, Default)]
 struct Issued {
     count: u64,
-    /// When each ends.
+    /// When each expires.
     valid: HashMap<String, Instant>,
 }
 
@@ -63,7 +67,7 @@ impl Issuer {
         std::str::from_utf8(header)
             .ok()
             .and_then(|header| issued.valid.get(header))
-            .is_some_and(|end| Instant::now() < *end)
+            .is_some_and(|expires| Instant::now() < *expires + LEEWAY)
     }
 
     /// Takes back all tokens.

@@ -21,7 +21,13 @@ pub struct Outcome {
     pub logins: u64,
 }
 
-/// Sends requests for so long. `logins` tells how many tokens there have been, `revoke` takes all of them back.
+/// How many tokens a run sees at least: the first, a refreshed one, and the one after the revocation.
+const MIN_LOGINS: u64 = 3;
+/// How much longer than asked for a run can take to see them, on a slow machine.
+const MAX_EXTRA: Duration = Duration::from_secs(60);
+
+/// Sends requests for this long, and until there have been [`MIN_LOGINS`] tokens. `logins` returns the number of tokens so far,
+/// `revoke` revokes all of them.
 pub(crate) async fn run(
     lasting: Duration,
     logins: impl Fn() -> u64,
@@ -31,7 +37,9 @@ pub(crate) async fn run(
     let (start, mut newest, mut revoked) = (Instant::now(), Instant::now(), false);
     let tell = |what: fmt::Arguments<'_>| println!("{:4.1}s  {what}", start.elapsed().as_secs_f32());
     let mut outcome = Outcome { requests: 0, failed: 0, logins: 0 };
-    while start.elapsed() < lasting {
+    let first = logins();
+    let has_seen_enough = |logins: u64| logins >= first + MIN_LOGINS || start.elapsed() > lasting + MAX_EXTRA;
+    while start.elapsed() < lasting || !has_seen_enough(outcome.logins) {
         if logins() > outcome.logins {
             outcome.logins = logins();
             newest = Instant::now();

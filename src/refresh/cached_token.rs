@@ -39,7 +39,10 @@ impl CachedToken {
     ) -> Self {
         let lifetime = match token.expiry() {
             Expiry::In(lifetime) => Some(lifetime),
-            Expiry::At(expires) => Some(expires.duration_since(requested_at.wall).unwrap_or_default()),
+            Expiry::At(expires) => {
+                let remaining = expires.duration_since(requested_at.wall).unwrap_or_default();
+                Some(token.max_lifetime().map_or(remaining, |max_lifetime| remaining.min(max_lifetime)))
+            }
             Expiry::Never => None,
             Expiry::Unknown => schedule.default_lifetime,
         };
@@ -187,6 +190,16 @@ mod tests {
         assert_eq!(cached(Expiry::In(Duration::MAX), start).token.expiry(), Expiry::Never);
         assert!(cached(Expiry::At(SystemTime::UNIX_EPOCH), start).is_expired(start));
         assert!(cached(Expiry::In(Duration::ZERO), start).is_expired(start));
+    }
+
+    #[cfg(feature = "token-file")]
+    #[test]
+    fn slow_local_clock_does_not_extend_a_stored_token() {
+        let start = start();
+        let token = AccessToken::bearer("abc").unwrap().with_expiry(Expiry::At(start.wall + secs(7200)));
+        let token = token.with_max_lifetime(Some(secs(3600)));
+        let token = CachedToken::new(token, 1, start, start, &schedule(), 0.0);
+        assert_eq!(token.until_expired(start), Some(secs(3600)));
     }
 
     #[test]

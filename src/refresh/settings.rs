@@ -7,7 +7,7 @@ use tokio::runtime::Handle;
 use super::{
     rejection_limit::RejectionLimit,
     schedule::{Backoff, Schedule},
-    state::Policy,
+    state::refresh_state::Policy,
 };
 use crate::{
     clock::{Clock, system_clock},

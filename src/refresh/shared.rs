@@ -15,9 +15,10 @@ use super::{
     registry::Registry,
     settings::Settings,
     state::{
-        RefreshState, View,
         actions::{Actions, Notice},
         active_worker::WorkerId,
+        refresh_state::RefreshState,
+        view::View,
     },
     status::{State, Status},
     token_id::{RefresherId, TokenId},

@@ -49,7 +49,7 @@ pub enum State {
     Ready,
     /// There is a token, and a login for the next one is under way.
     Refreshing,
-    /// There is an expired token that is [still used](crate::NoTokenPolicy::ServeStale).
+    /// There is an expired token that is [still used](crate::NoTokenPolicy::ServeStale), whether or not a login is under way.
     Stale,
     /// There is no token because logins fail. The next login starts after a pause.
     Failed,

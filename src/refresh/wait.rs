@@ -13,7 +13,10 @@ use super::{
     cached_token::CachedToken,
     settings::NoTokenPolicy,
     shared::Shared,
-    state::{Caller, Found, Ticket, WaitFor, active_worker::Runtime},
+    state::{
+        active_worker::Runtime,
+        caller_events::{Caller, Found, Ticket, WaitFor},
+    },
     worker::Worker,
 };
 use crate::login::{LoginError, current, error::Kind};

@@ -22,7 +22,10 @@ use super::{
     clock_watch::ClockWatch,
     core::Core,
     shared::Shared,
-    state::{LoginFinished, LoginOutcome, LoginStart, Step, active_worker::WorkerId},
+    state::{
+        active_worker::WorkerId,
+        worker_events::{LoginFinished, LoginOutcome, LoginStart, Step},
+    },
 };
 use crate::{
     login::{LoginError, LoginRequest, current, erased::catch_panic, error::Kind, trigger::RefreshTrigger},

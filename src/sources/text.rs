@@ -25,7 +25,8 @@ pub(super) fn token(text: &[u8]) -> Result<AccessToken, NoToken> {
         return Err(NoToken::TooLarge);
     }
     let token = AccessToken::bearer(text).map_err(NoToken::Invalid)?;
-    Ok(token.with_expiry(Expiry::from_stored_jwt(text)).with_unknown_age())
+    let (expiry, max_lifetime) = Expiry::from_stored_jwt(text);
+    Ok(token.with_expiry(expiry).with_max_lifetime(max_lifetime).with_unknown_age())
 }
 
 impl fmt::Display for NoToken {

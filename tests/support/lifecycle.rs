@@ -1,5 +1,5 @@
-//! What the tests of the lifecycle share beside the crate's own kit: a service that tells which token it was sent.
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part")]
+//! Helpers for tests of the lifecycle: a client that returns the `Authorization` header it sent, and constructors.
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses only some of the helpers")]
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tower::{Service, ServiceExt, service_fn};
 pub use tower_auth_refresh::test_util::{Logins, TestClock};
 use tower_auth_refresh::{AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, BoxError, Error};
 
-/// The token `t<n>`.
+/// Returns the bearer token `t<n>`.
 pub fn token(n: usize, lifetime: Duration) -> Result<AccessToken, BoxError> {
     Ok(AccessToken::bearer(format!("t{n}"))?.with_expires_in(lifetime))
 }
@@ -19,7 +19,7 @@ pub const fn secs(secs: u64) -> Duration {
 
 pub const HOUR: Duration = secs(3600);
 
-/// The layer over a service that answers with the `Authorization` header it was sent.
+/// Returns the layer over a service whose response body is the `Authorization` header of the request.
 pub fn client(
     refresher: &AuthRefresher,
 ) -> AuthRefresh<
@@ -36,25 +36,25 @@ pub fn request() -> Request<()> {
     Request::get("https://api.example.com/").body(()).unwrap()
 }
 
-/// Sends one request; returns the `Authorization` header that arrived.
+/// Sends one request and returns the `Authorization` header that the inner service received.
 pub async fn send(refresher: &AuthRefresher) -> Result<String, Error> {
     client(refresher).oneshot(request()).await.map(Response::into_body)
 }
 
-/// The causes of an error, outermost first.
+/// Returns the messages of an error and its causes, outermost first.
 pub fn chain(error: &dyn std::error::Error) -> Vec<String> {
     std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect()
 }
 
-/// The message of an error's cause.
+/// Returns the message of an error's cause.
 pub fn cause(error: Error) -> String {
     error.into_source().to_string()
 }
 
-/// The tasks of a refresher with a worker: the worker, and the task that compares its clocks.
+/// The number of tasks of a refresher with a worker: the worker, and the task that compares the clocks.
 pub const WORKER_TASKS: usize = 2;
 
-/// Returns the number of tasks of the runtime, after those that have been woken or aborted have run.
+/// Returns the number of alive tasks of the runtime, after all woken and aborted tasks have run.
 pub async fn alive_tasks() -> usize {
     for _ in 0..8 {
         tokio::task::yield_now().await;

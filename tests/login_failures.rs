@@ -1,7 +1,7 @@
-//! Trouble with the login never becomes trouble with requests, and never more than a few logins.
+//! Failed logins and unusual tokens: requests do not fail while a token lives, and the issuer sees few logins.
 
 #[path = "support/lifecycle.rs"]
-mod harness;
+mod support;
 
 use std::{
     future::{Ready, pending, ready},
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use harness::{HOUR, Logins, cause, chain, client, request, secs, send, token};
+use support::{HOUR, Logins, cause, chain, client, request, secs, send, token};
 use tokio::{
     sync::Barrier,
     task::JoinSet,
@@ -22,7 +22,7 @@ use tower_auth_refresh::{
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_lead_longer_than_the_lifetime_neither_refuses_the_token_nor_storms() {
+async fn lead_longer_than_lifetime_causes_no_login_storm() {
     let logins = Logins::default();
     let refresher =
         logins.builder(|n| async move { token(n, secs(30)) }).refresh_before_expiry(secs(60)).build().unwrap();
@@ -30,12 +30,12 @@ async fn a_lead_longer_than_the_lifetime_neither_refuses_the_token_nor_storms() 
         send(&refresher).await.unwrap();
         sleep(secs(1)).await;
     }
-    // One every 22.5 s.
+    // One login every 22.5 s.
     assert_eq!(logins.started(), 14);
 }
 
 #[tokio::test(start_paused = true)]
-async fn short_lifetimes_cost_at_most_two_logins_each_and_no_request() {
+async fn short_lifetime_costs_two_logins_and_fails_no_request() {
     for lifetime in [299, 60, 10, 1] {
         let logins = Logins::default();
         let refresher = logins.builder(move |n| async move { token(n, secs(lifetime)) }).jitter(true).build().unwrap();
@@ -49,12 +49,12 @@ async fn short_lifetimes_cost_at_most_two_logins_each_and_no_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_has_expired_on_arrival_is_a_failed_login_with_growing_pauses() {
+async fn token_expired_on_arrival_counts_as_failed_login() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { token(n, Duration::ZERO) });
     let start = Instant::now();
     while start.elapsed() < secs(60) {
-        let Err(Error::Login(error)) = send(&refresher).await else { panic!("there is no token to send") };
+        let Err(Error::Login(error)) = send(&refresher).await else { panic!("unexpected token") };
         assert_eq!(error.to_string(), "login returned an expired token");
         sleep(Duration::from_millis(10)).await;
     }
@@ -62,30 +62,31 @@ async fn a_token_that_has_expired_on_arrival_is_a_failed_login_with_growing_paus
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_token_again_is_used_on_and_asked_for_with_growing_pauses() {
-    // As a metadata server does: the cached token until a minute before its end, with what is left of its life.
+async fn unchanged_token_stays_in_use_and_login_backs_off() {
+    // Metadata servers do this: they return a cached token with its remaining lifetime, until a minute before its
+    // expiry.
     let logins = Logins::default();
-    let end = Instant::now() + HOUR;
+    let expires_at = Instant::now() + HOUR;
     let refresher = logins.refresher(move |_| async move {
         let now = Instant::now();
-        if now < end - secs(60) { token(1, end - now) } else { token(2, HOUR) }
+        if now < expires_at - secs(60) { token(1, expires_at - now) } else { token(2, HOUR) }
     });
     refresher.ready().await.unwrap();
-    sleep_until(end - secs(61)).await;
+    sleep_until(expires_at - secs(61)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
-    assert!((2..=4).contains(&logins.started()), "{} logins in the lead", logins.started());
+    assert!((2..=4).contains(&logins.started()), "{} logins during the lead", logins.started());
     assert_eq!(refresher.status().generation, 1);
     assert!(refresher.status().consecutive_failures > 0);
     let error = refresher.status().last_error.unwrap();
     assert_eq!(error.to_string(), "login returned the same token");
 
-    sleep_until(end).await;
+    sleep_until(expires_at).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
     assert_eq!(refresher.status().consecutive_failures, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_token_with_a_longer_life_is_progress() {
+async fn unchanged_token_with_later_expiry_counts_as_success() {
     let logins = Logins::default();
     let refresher = logins.refresher(|_| async { token(1, HOUR) });
     refresher.ready().await.unwrap();
@@ -96,24 +97,24 @@ async fn the_same_token_with_a_longer_life_is_progress() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejected_token_that_comes_again_is_a_failed_login() {
+async fn reissued_rejected_token_counts_as_failed_login() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { if n < 3 { token(1, HOUR) } else { token(2, HOUR) } });
     refresher.ready().await.unwrap();
     sleep(secs(10)).await;
     refresher.invalidate();
-    let Err(Error::Login(error)) = send(&refresher).await else { panic!("the rejected token was sent") };
+    let Err(Error::Login(error)) = send(&refresher).await else { panic!("the layer sent the rejected token") };
     assert_eq!(error.to_string(), "login returned the same token");
     sleep(secs(1)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_thousand_requests_at_the_instant_of_expiry_cause_one_login() {
+async fn thousand_requests_at_expiry_cause_one_login() {
     let logins = Logins::default();
     let start = Instant::now();
     let refresher = logins.refresher(move |n| async move {
-        // The refreshes before the end fail.
+        // All refreshes before the expiry fail.
         if n > 1 && start.elapsed() < secs(60) {
             return Err("no".into());
         }
@@ -123,7 +124,7 @@ async fn a_thousand_requests_at_the_instant_of_expiry_cause_one_login() {
     refresher.ready().await.unwrap();
     sleep(secs(50)).await;
     let before = loop {
-        // Past the end, and past the pause of the last failure.
+        // Wait for the expiry and for the end of the last backoff.
         sleep(Duration::from_millis(100)).await;
         if refresher.status().state == State::LoggingIn {
             break logins.started();
@@ -139,31 +140,32 @@ async fn a_thousand_requests_at_the_instant_of_expiry_cause_one_login() {
             client.oneshot(request()).await.is_ok()
         });
     }
-    assert!(tasks.join_all().await.into_iter().all(|sent| sent));
+    assert!(tasks.join_all().await.into_iter().all(|is_ok| is_ok));
     assert_eq!(logins.started(), before);
 }
 
 #[tokio::test(start_paused = true)]
-async fn ten_thousand_requests_do_not_flood_a_failing_issuer() {
+async fn failing_issuer_under_load_sees_few_logins() {
     let logins = Logins::default();
     let refresher = logins.refresher(|_| async { Err("429".into()) });
     for _ in 0..10_000 {
         assert!(send(&refresher).await.is_err());
         sleep(Duration::from_millis(6)).await;
     }
-    // Pauses of 0.5, 1, 2, 4, 8, 16 and 30 s.
+    // The pauses are 0.5, 1, 2, 4, 8, 16 and 30 s.
     assert_eq!(logins.started(), 7);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_issuers_retry_after_is_honoured_for_at_most_five_minutes() {
-    for (asked, honoured) in [(30, 30), (3600, 300)] {
+async fn retry_after_is_followed_for_at_most_five_minutes() {
+    for (retry_after, pause) in [(30, 30), (3600, 300)] {
         let logins = Logins::default();
-        let refresher = logins
-            .refresher(move |_| async move { Err(LoginError::transient("429").with_retry_after(secs(asked)).into()) });
-        let Err(Error::Login(error)) = send(&refresher).await else { panic!("there is no token") };
-        assert_eq!(error.retry_after(), Some(secs(asked)));
-        sleep(secs(honoured - 1)).await;
+        let refresher = logins.refresher(move |_| async move {
+            Err(LoginError::transient("429").with_retry_after(secs(retry_after)).into())
+        });
+        let Err(Error::Login(error)) = send(&refresher).await else { panic!("unexpected token") };
+        assert_eq!(error.retry_after(), Some(secs(retry_after)));
+        sleep(secs(pause - 1)).await;
         assert!(send(&refresher).await.is_err());
         assert_eq!(logins.started(), 1);
         sleep(secs(2)).await;
@@ -172,38 +174,38 @@ async fn an_issuers_retry_after_is_honoured_for_at_most_five_minutes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permanent_error_costs_one_login_for_each_pause_and_only_if_somebody_asks() {
+async fn permanent_error_is_retried_on_demand_once_per_pause() {
     let logins = Logins::default();
-    let mended = Instant::now() + secs(600);
+    let corrected_at = Instant::now() + secs(600);
     let refresher = logins.refresher(move |n| async move {
-        if Instant::now() < mended { Err(LoginError::permanent("wrong password").into()) } else { token(n, HOUR) }
+        if Instant::now() < corrected_at { Err(LoginError::permanent("wrong password").into()) } else { token(n, HOUR) }
     });
-    let Err(Error::Login(error)) = send(&refresher).await else { panic!("there is no token") };
+    let Err(Error::Login(error)) = send(&refresher).await else { panic!("unexpected token") };
     assert!(error.is_permanent());
     assert_eq!(chain(&error), ["login refused", "wrong password"]);
 
-    // Nobody asks: nobody logs in.
+    // Without a request the worker does not log in.
     sleep(secs(300)).await;
     assert_eq!(logins.started(), 1);
 
-    // The burst after the pause costs one login.
+    // The burst of requests after the pause causes one login.
     for _ in 0..100 {
         assert!(send(&refresher).await.is_err());
     }
     assert_eq!(logins.started(), 2);
 
-    sleep_until(mended).await;
+    sleep_until(corrected_at).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t3");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permanent_error_is_not_repeated_while_there_is_a_token() {
+async fn permanent_error_with_live_token_is_not_retried() {
     let logins = Logins::default();
     let day = 24 * HOUR;
-    let mended = Instant::now() + 4 * day + HOUR;
+    let corrected_at = Instant::now() + 4 * day + HOUR;
     let refresher = logins
         .builder(move |n| async move {
-            if n == 1 || Instant::now() >= mended {
+            if n == 1 || Instant::now() >= corrected_at {
                 token(n, 4 * day)
             } else {
                 Err(LoginError::permanent("wrong password").into())
@@ -217,16 +219,16 @@ async fn a_permanent_error_is_not_repeated_while_there_is_a_token() {
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
     assert_eq!(logins.started(), 2);
 
-    // At the token's end the first call asks once more.
+    // After the token has expired, the first request causes a login.
     sleep(secs(2)).await;
     assert!(send(&refresher).await.is_err());
     assert_eq!(logins.started(), 3);
-    sleep_until(mended).await;
+    sleep_until(corrected_at).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t4");
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_issuers_hint_cannot_cause_a_storm() {
+async fn zero_refresh_hint_causes_no_login_storm() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { Ok(token(n, HOUR)?.with_refresh_in(Duration::ZERO)) });
     refresher.ready().await.unwrap();
@@ -235,15 +237,15 @@ async fn an_issuers_hint_cannot_cause_a_storm() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_through_its_own_client_by_a_detour_is_bounded_in_time_and_in_causes() {
-    // In a task of its own, where nobody can tell that the login waits for itself.
-    let own = Arc::new(std::sync::OnceLock::<AuthRefresher>::new());
-    let handle = own.clone();
+async fn reentrant_login_in_task_times_out_with_few_causes() {
+    // In a spawned task the refresher cannot detect that the login waits for itself.
+    let self_handle = Arc::new(std::sync::OnceLock::<AuthRefresher>::new());
+    let handle = self_handle.clone();
     let refresher = Logins::default().refresher(move |_| {
         let handle = handle.clone();
         async move { tokio::spawn(async move { handle.get().unwrap().token().await.map_err(Into::into) }).await? }
     });
-    own.set(refresher.clone()).unwrap();
+    self_handle.set(refresher.clone()).unwrap();
     for _ in 0..200 {
         let start = Instant::now();
         let error = refresher.token().await.unwrap_err();
@@ -254,38 +256,38 @@ async fn a_login_through_its_own_client_by_a_detour_is_bounded_in_time_and_in_ca
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_may_do_as_it_likes_when_it_is_dropped() {
-    struct Curious(Arc<std::sync::OnceLock<AuthRefresher>>);
-    impl std::fmt::Debug for Curious {
+async fn error_drop_can_call_refresher_without_deadlock() {
+    struct StatusOnDrop(Arc<std::sync::OnceLock<AuthRefresher>>);
+    impl std::fmt::Debug for StatusOnDrop {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("Curious")
+            f.write_str("StatusOnDrop")
         }
     }
-    impl std::fmt::Display for Curious {
+    impl std::fmt::Display for StatusOnDrop {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("curious")
+            f.write_str("calls status on drop")
         }
     }
-    impl std::error::Error for Curious {}
-    impl Drop for Curious {
+    impl std::error::Error for StatusOnDrop {}
+    impl Drop for StatusOnDrop {
         fn drop(&mut self) {
             let _ = self.0.get().map(AuthRefresher::status);
         }
     }
-    let own = Arc::new(std::sync::OnceLock::new());
-    let handle = own.clone();
+    let self_handle = Arc::new(std::sync::OnceLock::new());
+    let handle = self_handle.clone();
     let refresher = Logins::default().refresher(move |n| {
-        let error = Curious(handle.clone());
+        let error = StatusOnDrop(handle.clone());
         async move { if n < 3 { Err(error.into()) } else { token(n, HOUR) } }
     });
-    own.set(refresher.clone()).unwrap();
+    self_handle.set(refresher.clone()).unwrap();
     refresher.ready().await.unwrap_err();
     sleep(secs(10)).await;
     refresher.ready().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_may_use_another_refreshers_token() {
+async fn login_can_use_token_of_another_refresher() {
     let other = Logins::default().refresher(|_| async { token(7, HOUR) });
     let refresher = Logins::default().refresher(move |_| {
         let other = other.clone();
@@ -295,7 +297,7 @@ async fn a_login_may_use_another_refreshers_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_refreshers_shutdown_is_not_this_ones() {
+async fn shutdown_of_another_refresher_is_transient_error() {
     let other = Logins::default().refresher(|_| async { token(7, HOUR) });
     other.shutdown();
     let refresher = Logins::default().refresher(move |_| {
@@ -308,7 +310,7 @@ async fn another_refreshers_shutdown_is_not_this_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_permanent_error_is_known_through_other_layers() {
+async fn wrapped_permanent_error_is_recognized() {
     #[derive(Debug)]
     struct Wrapped(LoginError);
     impl std::fmt::Display for Wrapped {
@@ -330,7 +332,7 @@ async fn a_permanent_error_is_known_through_other_layers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_a_token_requests_do_as_the_policy_says_and_the_expiry_is_never_altered() {
+async fn request_without_token_follows_no_token_policy() {
     for policy in
         [NoTokenPolicy::Fail, NoTokenPolicy::SendUnauthenticated, NoTokenPolicy::ServeStale { max_stale: secs(120) }]
     {
@@ -340,19 +342,19 @@ async fn without_a_token_requests_do_as_the_policy_says_and_the_expiry_is_never_
             .no_token_policy(policy)
             .build()
             .unwrap();
-        // The inner service of the harness fails without a token.
-        let sent = || async { send(&refresher).await.map_err(cause) };
-        assert_eq!(sent().await.unwrap(), "Bearer t1");
+        // The inner service of `send` fails without a token.
+        let send = || async { send(&refresher).await.map_err(cause) };
+        assert_eq!(send().await.unwrap(), "Bearer t1");
         let expiry = refresher.status().expires;
         sleep(secs(59)).await;
-        assert_eq!(sent().await.unwrap(), "Bearer t1");
+        assert_eq!(send().await.unwrap(), "Bearer t1");
         sleep(secs(2)).await;
-        let after_the_end = sent().await;
+        let after_expiry = send().await;
         let state = refresher.status().state;
         sleep(secs(118)).await;
-        let before_the_grace_ends = sent().await;
+        let during_max_stale = send().await;
         sleep(secs(2)).await;
-        let after_the_grace = sent().await;
+        let after_max_stale = send().await;
         assert_eq!(refresher.status().expires, expiry);
 
         let failed = Err("login failed".to_owned());
@@ -360,13 +362,13 @@ async fn without_a_token_requests_do_as_the_policy_says_and_the_expiry_is_never_
         let stale = Ok("Bearer t1".to_owned());
         match policy {
             NoTokenPolicy::Fail => {
-                assert_eq!([&after_the_end, &before_the_grace_ends, &after_the_grace], [&failed; 3]);
+                assert_eq!([&after_expiry, &during_max_stale, &after_max_stale], [&failed; 3]);
             }
             NoTokenPolicy::SendUnauthenticated => {
-                assert_eq!([&after_the_end, &before_the_grace_ends, &after_the_grace], [&unauthenticated; 3]);
+                assert_eq!([&after_expiry, &during_max_stale, &after_max_stale], [&unauthenticated; 3]);
             }
             _ => {
-                assert_eq!([&after_the_end, &before_the_grace_ends, &after_the_grace], [&stale, &stale, &failed]);
+                assert_eq!([&after_expiry, &during_max_stale, &after_max_stale], [&stale, &stale, &failed]);
                 assert_eq!(state, State::Stale);
             }
         }
@@ -374,7 +376,7 @@ async fn without_a_token_requests_do_as_the_policy_says_and_the_expiry_is_never_
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_sends_unauthenticated_waits_for_the_first_login_and_obeys_a_shutdown() {
+async fn send_unauthenticated_waits_for_login_obeys_shutdown() {
     let logins = Logins::default();
     let refresher = logins
         .builder(|n| async move {
@@ -390,7 +392,7 @@ async fn what_sends_unauthenticated_waits_for_the_first_login_and_obeys_a_shutdo
 }
 
 #[tokio::test(start_paused = true)]
-async fn both_limits_tell_themselves_and_the_last_cause() {
+async fn timeouts_report_limit_and_last_cause() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { Err("down".into()) } else { pending().await } });
     assert!(send(&refresher).await.is_err());
@@ -400,7 +402,7 @@ async fn both_limits_tell_themselves_and_the_last_cause() {
     assert!(error.is_timeout());
     assert_eq!(chain(&error), ["wait for a token timed out after 10s", "login failed", "down"]);
 
-    // However many attempts hang, the cause before them is kept, and nothing besides.
+    // After many attempts that hang, the chain contains only the cause before them.
     sleep(secs(300)).await;
     let error = refresher.status().last_error.unwrap();
     assert!(error.is_timeout());
@@ -408,24 +410,24 @@ async fn both_limits_tell_themselves_and_the_last_cause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_login_service_that_panics_anywhere_has_failed_and_is_used_again() {
-    /// Panics when made ready, then when called, then when polled.
-    struct Panicky(usize);
-    impl Service<LoginRequest> for Panicky {
+async fn panicking_login_service_fails_and_is_reused() {
+    /// Panics in the first `poll_ready`, then in the first `call`.
+    struct PanicsTwice(usize);
+    impl Service<LoginRequest> for PanicsTwice {
         type Response = AccessToken;
         type Error = std::convert::Infallible;
         type Future = Ready<Result<AccessToken, Self::Error>>;
         fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
             self.0 += 1;
-            assert!(self.0 != 1, "not made ready");
+            assert!(self.0 != 1, "poll_ready panics");
             Poll::Ready(Ok(()))
         }
         fn call(&mut self, _: LoginRequest) -> Self::Future {
-            assert!(self.0 != 2, "not called");
+            assert!(self.0 != 2, "call panics");
             ready(Ok(AccessToken::bearer("abc").unwrap()))
         }
     }
-    let refresher = AuthRefresher::builder(Panicky(0)).rng(|| 0).build().unwrap();
+    let refresher = AuthRefresher::builder(PanicsTwice(0)).rng(|| 0).build().unwrap();
     for _ in 0..2 {
         assert_eq!(cause(send(&refresher).await.unwrap_err()), "login service panicked");
         sleep(Duration::from_millis(600)).await;
@@ -435,7 +437,7 @@ async fn a_login_service_that_panics_anywhere_has_failed_and_is_used_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_issuer_that_is_down_at_start_up_is_no_lasting_trouble() {
+async fn login_failed_at_startup_is_retried() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { Err("down".into()) } else { token(n, HOUR) } });
     assert_eq!(chain(&refresher.ready().await.unwrap_err()), ["login failed", "down"]);
@@ -445,10 +447,10 @@ async fn an_issuer_that_is_down_at_start_up_is_no_lasting_trouble() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_token_is_used_until_it_is_refreshed() {
+async fn initial_token_is_used_until_refresh() {
     let logins = Logins::default();
-    let seed = token(0, HOUR).unwrap();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(seed).build().unwrap();
+    let initial_token = token(0, HOUR).unwrap();
+    let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(initial_token).build().unwrap();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t0");
     assert_eq!(logins.started(), 0);
     sleep(HOUR - secs(299)).await;
@@ -457,42 +459,42 @@ async fn a_seed_token_is_used_until_it_is_refreshed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_token_that_has_expired_is_not_used() {
+async fn expired_initial_token_is_not_used() {
     let logins = Logins::default();
-    let seed = token(0, secs(60)).unwrap();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(seed).build().unwrap();
+    let initial_token = token(0, secs(60)).unwrap();
+    let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(initial_token).build().unwrap();
     sleep(secs(60)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_seed_token_can_be_invalidated_before_its_first_use() {
+async fn initial_token_invalidated_before_use_is_replaced() {
     let logins = Logins::default();
-    let seed = token(0, HOUR).unwrap();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(seed).build().unwrap();
+    let initial_token = token(0, HOUR).unwrap();
+    let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(initial_token).build().unwrap();
     refresher.invalidate();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn jitter_is_drawn_from_the_given_source_and_makes_refreshes_earlier_only() {
-    for (draw, refresh) in [(0, 3300), (u64::MAX / 2, 3285), (u64::MAX, 3270)] {
+async fn jitter_uses_given_rng_and_only_advances_refresh() {
+    for (random, refresh_at) in [(0, 3300), (u64::MAX / 2, 3285), (u64::MAX, 3270)] {
         let logins = Logins::default();
         let refresher =
-            logins.builder(|n| async move { token(n, HOUR) }).jitter(true).rng(move || draw).build().unwrap();
+            logins.builder(|n| async move { token(n, HOUR) }).jitter(true).rng(move || random).build().unwrap();
         refresher.ready().await.unwrap();
-        sleep(secs(refresh - 1)).await;
-        assert_eq!(logins.started(), 1, "{draw}");
+        sleep(secs(refresh_at - 1)).await;
+        assert_eq!(logins.started(), 1, "{random}");
         sleep(secs(2)).await;
-        assert_eq!(logins.started(), 2, "{draw}");
+        assert_eq!(logins.started(), 2, "{random}");
     }
 }
 
 #[test]
-fn a_setting_that_makes_no_sense_is_named() {
+fn invalid_setting_is_named_in_error() {
     let builder = || AuthRefresher::builder(Logins::default().service(|n| async move { token(n, HOUR) }));
     let day = 24 * HOUR;
-    for (builder, told) in [
+    for (builder, message) in [
         (builder().login_timeout(Duration::ZERO), "`login_timeout` must be more than zero"),
         (builder().login_timeout(day + secs(1)), "`login_timeout` must be at most 24 hours"),
         (builder().wait_timeout(Duration::ZERO), "`wait_timeout` must be more than zero"),
@@ -502,7 +504,7 @@ fn a_setting_that_makes_no_sense_is_named() {
         (builder().backoff(secs(2), secs(1)), "`backoff` must have a minimum not above its maximum"),
         (builder().default_lifetime(Duration::ZERO), "`default_lifetime` must be more than zero"),
     ] {
-        assert_eq!(builder.build().unwrap_err().to_string(), told);
+        assert_eq!(builder.build().unwrap_err().to_string(), message);
     }
     let extreme = builder()
         .login_timeout(day)

@@ -1,32 +1,32 @@
-//! What people can see of a refresher, and steer.
+//! Status, subscription, forced refreshes, events and spans.
 #![cfg(feature = "tracing")]
 
 #[path = "support/lifecycle.rs"]
-mod harness;
+mod support;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
-use harness::{HOUR, Logins, TestClock, secs, send, token};
+use support::{HOUR, Logins, TestClock, secs, send, token};
 use tokio::time::{Instant, sleep};
 use tower::Service;
 use tower_auth_refresh::{AuthRefreshLayer, BoxError, Clock, Expiry, LoginReason, State};
 use tracing::{
-    Event, Instrument,
+    Dispatch, Event, Instrument,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
-    subscriber::Subscriber,
+    subscriber::{DefaultGuard, Subscriber},
 };
 use tracing_subscriber::{
     layer::{Context, Layer, SubscriberExt},
-    registry::LookupSpan,
+    registry::{LookupSpan, Registry},
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_status_tells_how_things_stand() {
+async fn status_reports_state_times_failures_and_error() {
     let (logins, clock) = (Logins::default(), TestClock::default());
     let refresher = logins
         .builder(|n| async move {
@@ -60,22 +60,22 @@ async fn a_status_tells_how_things_stand() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_subscriber_sees_each_state_and_the_end() {
+async fn subscriber_sees_each_state_until_shutdown() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move {
         sleep(secs(1)).await;
         if n == 1 { token(n, secs(60)) } else { Err("down".into()) }
     });
     let mut status = refresher.subscribe();
-    let seen = tokio::spawn(async move {
-        let mut seen = vec![status.borrow_and_update().state];
+    let states = tokio::spawn(async move {
+        let mut states = vec![status.borrow_and_update().state];
         while status.changed().await.is_ok() {
             let state = status.borrow_and_update().state;
-            if seen.last() != Some(&state) {
-                seen.push(state);
+            if states.last() != Some(&state) {
+                states.push(state);
             }
         }
-        seen
+        states
     });
     tokio::task::yield_now().await;
     refresher.ready().await.unwrap();
@@ -83,14 +83,14 @@ async fn a_subscriber_sees_each_state_and_the_end() {
     sleep(secs(16)).await;
     refresher.shutdown();
     drop(refresher);
-    let seen = seen.await.unwrap();
-    assert_eq!(seen[..4], [State::Idle, State::LoggingIn, State::Ready, State::Refreshing]);
-    assert!(seen.contains(&State::Failed));
-    assert_eq!(seen.last(), Some(&State::ShutDown));
+    let states = states.await.unwrap();
+    assert_eq!(states[..4], [State::Idle, State::LoggingIn, State::Ready, State::Refreshing]);
+    assert!(states.contains(&State::Failed));
+    assert_eq!(states.last(), Some(&State::ShutDown));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failed_refresh_by_hand_says_why_and_respects_the_pause() {
+async fn forced_refresh_after_failure_respects_backoff() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
     refresher.ready().await.unwrap();
@@ -103,7 +103,7 @@ async fn a_failed_refresh_by_hand_says_why_and_respects_the_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn refreshes_by_hand_are_kept_apart() {
+async fn forced_refreshes_are_spaced_by_minimum_backoff() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     let start = Instant::now();
@@ -111,11 +111,11 @@ async fn refreshes_by_hand_are_kept_apart() {
         refresher.refresh().await.unwrap();
     }
     assert_eq!(logins.started(), 10);
-    assert!(start.elapsed() >= secs(4), "half a second between any two");
+    assert!(start.elapsed() >= secs(4), "the logins are less than half a second apart");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_can_be_had_that_lives_long_enough() {
+async fn token_valid_for_refreshes_token_that_expires_sooner() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     refresher.ready().await.unwrap();
@@ -123,7 +123,7 @@ async fn a_token_can_be_had_that_lives_long_enough() {
     assert_eq!(refresher.token_valid_for(secs(900)).await.unwrap().header_value(), "Bearer t1");
     assert_eq!(refresher.token_valid_for(secs(901)).await.unwrap().header_value(), "Bearer t2");
     assert_eq!(logins.requests()[1].reason, LoginReason::Forced);
-    // There is none better: asking again and again costs no logins.
+    // No token lives for that long, so further calls cause no logins.
     for _ in 0..100 {
         assert_eq!(refresher.token_valid_for(2 * HOUR).await.unwrap().header_value(), "Bearer t2");
         sleep(secs(1)).await;
@@ -132,7 +132,7 @@ async fn a_token_can_be_had_that_lives_long_enough() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_lives_too_short_is_used_if_there_is_none_better() {
+async fn token_valid_for_returns_live_token_if_login_fails() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
     refresher.ready().await.unwrap();
@@ -144,7 +144,7 @@ async fn a_token_that_lives_too_short_is_used_if_there_is_none_better() {
 }
 
 #[test]
-fn debug_output_tells_the_status_and_the_settings() {
+fn debug_output_shows_status_and_settings() {
     let builder = Logins::default().builder(|n| async move { token(n, HOUR) });
     assert!(format!("{builder:?}").contains("login_timeout: 30s"), "{builder:?}");
     let refresher = builder.build().unwrap();
@@ -152,26 +152,36 @@ fn debug_output_tells_the_status_and_the_settings() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_token_can_be_read_for_other_uses_than_http() {
+async fn token_secret_can_be_read_without_request() {
     let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
     assert_eq!(refresher.token().await.unwrap().secret(), "t1");
 }
 
-/// Events of this crate, with their fields, and the span that each came in.
-#[derive(Clone, Default)]
-struct Recorder(Arc<Mutex<Vec<String>>>);
+/// Sets a subscriber with this layer for the current thread, until the guard is dropped.
+fn set_subscriber(layer: impl Layer<Registry> + Send + Sync) -> DefaultGuard {
+    // `tracing` caches for the whole process whether a callsite is enabled. As long as there is only one dispatcher,
+    // the first thread that reaches the callsite decides. That can be another test, which has no subscriber. With a
+    // second dispatcher, `tracing` asks all of them.
+    static SECOND: OnceLock<Dispatch> = OnceLock::new();
+    SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
+    tracing::subscriber::set_default(tracing_subscriber::registry().with(layer))
+}
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
+/// Records the events of this crate with their fields and their span.
+#[derive(Clone, Default)]
+struct EventRecorder(Arc<Mutex<Vec<String>>>);
+
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for EventRecorder {
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         if event.metadata().target() != "tower_auth_refresh" {
             return;
         }
-        let mut told = String::new();
-        event.record(&mut Fields(&mut told));
+        let mut line = String::new();
+        event.record(&mut Fields(&mut line));
         if let Some(span) = context.event_span(event) {
-            told += &format!(" in {}", span.name());
+            line += &format!(" in {}", span.name());
         }
-        self.0.lock().unwrap().push(format!("{} {told}", event.metadata().level()));
+        self.0.lock().unwrap().push(format!("{} {line}", event.metadata().level()));
     }
 }
 
@@ -185,14 +195,14 @@ impl Visit for Fields<'_> {
         }
     }
     fn record_error(&mut self, field: &Field, value: &(dyn std::error::Error + 'static)) {
-        *self.0 += &format!(" {}={}", field.name(), harness::chain(value).join(": "));
+        *self.0 += &format!(" {}={}", field.name(), support::chain(value).join(": "));
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_events_of_a_tokens_life_are_told_in_order_and_in_no_callers_span_but_the_logins_own() {
-    let recorder = Recorder::default();
-    let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
+async fn events_are_ordered_and_outside_spans_of_callers() {
+    let recorder = EventRecorder::default();
+    let _default = set_subscriber(recorder.clone());
 
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move {
@@ -203,13 +213,13 @@ async fn the_events_of_a_tokens_life_are_told_in_order_and_in_no_callers_span_bu
         }
     });
     send(&refresher).instrument(tracing::info_span!("request")).await.unwrap();
-    // A refresh after 45 s; failures at 46 and 47.5 s; a good login at 49.5 s.
+    // The refresh starts after 45 s. It fails at 46 and 47.5 s, and succeeds at 49.5 s.
     sleep(secs(50)).await;
     refresher.invalidate();
     sleep(secs(1) + Duration::from_millis(100)).await;
-    let told = recorder.0.lock().unwrap().clone();
+    let events = recorder.0.lock().unwrap().clone();
     assert_eq!(
-        told,
+        events,
         [
             "DEBUG login started reason=First attempt=1 in login",
             "INFO login succeeded generation=1 elapsed=1s in login",
@@ -226,29 +236,29 @@ async fn the_events_of_a_tokens_life_are_told_in_order_and_in_no_callers_span_bu
     );
 }
 
-/// Spans of logins as they are made, and what is recorded on them later.
+/// Records the spans of logins, and the fields that are added to them later.
 #[derive(Clone, Default)]
-struct Spans(Arc<Mutex<Vec<String>>>);
+struct SpanRecorder(Arc<Mutex<Vec<String>>>);
 
-impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Spans {
+impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanRecorder {
     fn on_new_span(&self, attributes: &Attributes<'_>, _: &Id, _: Context<'_, S>) {
         if attributes.metadata().name() == "login" {
-            let mut told = format!("login root={}", attributes.is_root());
-            attributes.record(&mut Fields(&mut told));
-            self.0.lock().unwrap().push(told);
+            let mut line = format!("login root={}", attributes.is_root());
+            attributes.record(&mut Fields(&mut line));
+            self.0.lock().unwrap().push(line);
         }
     }
     fn on_record(&self, _: &Id, values: &Record<'_>, _: Context<'_, S>) {
-        let mut told = String::new();
-        values.record(&mut Fields(&mut told));
-        self.0.lock().unwrap().push(told);
+        let mut line = String::new();
+        values.record(&mut Fields(&mut line));
+        self.0.lock().unwrap().push(line);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_login_is_a_span_without_parent_that_tells_its_reason_its_attempt_and_its_outcome() {
-    let spans = Spans::default();
-    let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(spans.clone()));
+async fn login_span_is_root_and_records_reason_and_outcome() {
+    let spans = SpanRecorder::default();
+    let _default = set_subscriber(spans.clone());
     let logins = Logins::default();
     let builder = logins.builder(|n| async move { if n == 1 { Err("down".into()) } else { token(n, HOUR) } });
     let refresher = builder.name("billing").build().unwrap();
@@ -267,9 +277,9 @@ async fn each_login_is_a_span_without_parent_that_tells_its_reason_its_attempt_a
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rejection_about_which_nothing_is_done_is_told() {
-    let recorder = Recorder::default();
-    let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
+async fn ignored_rejection_is_recorded_with_reason() {
+    let recorder = EventRecorder::default();
+    let _default = set_subscriber(recorder.clone());
     let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
     let rejecting = tower::service_fn(|_: http::Request<()>| {
         std::future::ready(http::Response::builder().status(401).body(()).map_err(BoxError::from))
@@ -278,7 +288,7 @@ async fn a_rejection_about_which_nothing_is_done_is_told() {
     for (event, wait) in
         [("DEBUG rejection ignored generation=1 reason=\"token too new\"", 2), ("INFO token rejected generation=1", 0)]
     {
-        client.call(harness::request()).await.unwrap();
+        client.call(support::request()).await.unwrap();
         let last = recorder.0.lock().unwrap().iter().rfind(|event| event.contains("reject")).cloned();
         assert_eq!(last.as_deref(), Some(event));
         sleep(secs(wait)).await;
@@ -286,9 +296,9 @@ async fn a_rejection_about_which_nothing_is_done_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_expires_is_told_once() {
-    let recorder = Recorder::default();
-    let _default = tracing::subscriber::set_default(tracing_subscriber::registry().with(recorder.clone()));
+async fn token_expiry_is_recorded_once() {
+    let recorder = EventRecorder::default();
+    let _default = set_subscriber(recorder.clone());
     let logins = Logins::default();
     let refresher = logins
         .builder(|n| async move { if n == 1 { token(n, secs(60)) } else { Err("down".into()) } })
@@ -297,7 +307,7 @@ async fn a_token_that_expires_is_told_once() {
         .unwrap();
     refresher.ready().await.unwrap();
     sleep(HOUR).await;
-    let told = recorder.0.lock().unwrap().clone();
-    assert_eq!(told.iter().filter(|told| told.contains("token expired")).count(), 1);
-    assert!(told.contains(&"INFO token expired generation=1".to_owned()));
+    let events = recorder.0.lock().unwrap().clone();
+    assert_eq!(events.iter().filter(|event| event.contains("token expired")).count(), 1);
+    assert!(events.contains(&"INFO token expired generation=1".to_owned()));
 }

@@ -1,0 +1,101 @@
+//! [`RefreshState`]: the parts together, and the times that follow from them.
+
+use std::{cmp, time::Duration};
+
+use super::{
+    actions::Actions,
+    active_worker::{ActiveWorker, WorkerId},
+    login::LoginState,
+    token::TokenState,
+    usage::UsageTracker,
+};
+use crate::{
+    clock::Timestamp,
+    refresh::{
+        rejection_limit::{RejectionBudget, RejectionLimit},
+        schedule::Schedule,
+    },
+    token::AccessToken,
+};
+
+/// The settings that the state needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Policy {
+    pub(crate) schedule: Schedule,
+    pub(crate) min_rejection_age: Duration,
+    pub(crate) rejection_limit: RejectionLimit,
+    pub(crate) idle_after: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RefreshState {
+    pub(super) policy: Policy,
+    pub(super) token: TokenState,
+    pub(super) login: LoginState,
+    pub(super) usage: UsageTracker,
+    pub(super) rejections: RejectionBudget,
+    pub(super) worker: Option<ActiveWorker>,
+    pub(super) last_worker: WorkerId,
+    /// The last worker whose task ended before the state let it go.
+    pub(super) last_aborted: Option<WorkerId>,
+    pub(super) shut_down: bool,
+    /// When the last event happened, for an event that must not read a clock.
+    pub(super) last_tick: Option<Timestamp>,
+}
+
+impl RefreshState {
+    pub(crate) fn new(policy: Policy) -> Self {
+        Self {
+            usage: UsageTracker::new(policy.idle_after),
+            policy,
+            token: TokenState::default(),
+            login: LoginState::default(),
+            rejections: RejectionBudget::default(),
+            worker: None,
+            last_worker: WorkerId(0),
+            last_aborted: None,
+            shut_down: false,
+            last_tick: None,
+        }
+    }
+
+    /// Starts with a token that no login returned.
+    pub(crate) fn set_initial_token(&mut self, token: AccessToken, now: Timestamp, random: f64) {
+        self.token.set_initial(token, now, &self.policy.schedule, random);
+    }
+
+    /// Happens with every event, before it.
+    pub(crate) fn on_tick(&mut self, now: Timestamp, actions: &mut Actions) {
+        self.last_tick = Some(now);
+        self.token.on_tick(now, actions);
+    }
+
+    pub(super) fn wake_worker(&mut self, now: Timestamp, actions: &mut Actions) {
+        actions.wake_worker = true;
+        if let Some(worker) = self.worker.as_mut().filter(|_| self.login.attempt.is_none()) {
+            worker.expect_now(now.monotonic);
+        }
+    }
+
+    pub(super) fn until_refresh(&self, now: Timestamp) -> Option<Duration> {
+        self.token.current()?.until_refresh(now)
+    }
+
+    /// Returns the time left until a login starts that no call asks for; `None` if none does.
+    pub(super) fn until_login(&self, now: Timestamp) -> Option<Duration> {
+        if self.login.is_suspended() {
+            return None;
+        }
+        let until_due = match self.token.current() {
+            Some(token) => token.until_refresh(now)?,
+            None => Duration::ZERO,
+        };
+        Some(cmp::max(until_due, self.login.until_allowed(now.monotonic)))
+    }
+
+    /// Returns the time left until the token expires, or becomes unusable if it has expired.
+    pub(super) fn until_token_changes(&self, now: Timestamp) -> Option<Duration> {
+        let token = self.token.current()?;
+        token.until_expired(now).filter(|left| !left.is_zero()).or_else(|| token.until_unusable(now))
+    }
+}

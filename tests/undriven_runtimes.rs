@@ -1,0 +1,256 @@
+//! Runtimes that are not driven all the time: never an expired token, and never a caller that waits for a worker that
+//! cannot run.
+//!
+//! A current-thread runtime stands still between two `block_on` calls. These tests advance its paused clock without
+//! driving it, so they need no sleep.
+
+#[path = "support/lifecycle.rs"]
+mod support;
+
+use std::{
+    future::{Future, pending, poll_fn},
+    pin::pin,
+    sync::{Arc, Mutex},
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
+
+use http::{Request, Response, header::AUTHORIZATION};
+use support::{HOUR, Logins, WORKER_TASKS, alive_tasks, request, secs, send, token};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::{Instant, sleep},
+};
+use tower::{BoxError, Service, ServiceExt, service_fn};
+use tower_auth_refresh::{AuthRefresh, AuthRefresher, AuthRefresherBuilder, State};
+
+const LIFETIME: Duration = secs(2);
+
+fn current_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+/// Polls a future once.
+fn poll_once<F: Future>(future: F) -> Poll<F::Output> {
+    pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Advances the clock, and runs no task of the runtime.
+fn block_thread(duration: Duration) {
+    assert!(poll_once(tokio::time::advance(duration)).is_pending());
+}
+
+/// Advances the clock of a runtime that is not driven.
+fn stand_still(runtime: &Runtime, duration: Duration) {
+    runtime.block_on(async { block_thread(duration) });
+}
+
+/// Tokens of 2 seconds, and when each was issued.
+#[derive(Clone, Default)]
+struct Issuer {
+    logins: Logins,
+    issued_at: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl Issuer {
+    fn builder(&self) -> AuthRefresherBuilder {
+        let issued_at = self.issued_at.clone();
+        self.logins.builder(move |n| {
+            issued_at.lock().unwrap().push(Instant::now());
+            async move { token(n, LIFETIME) }
+        })
+    }
+
+    fn assert_live(&self, header: &str) {
+        let n: usize = header.strip_prefix("Bearer t").unwrap().parse().unwrap();
+        let age = self.issued_at.lock().unwrap()[n - 1].elapsed();
+        assert!(age < LIFETIME, "{header} was sent {age:?} after it was issued");
+    }
+
+    /// A client whose server accepts live tokens only.
+    fn client(
+        &self,
+        refresher: &AuthRefresher,
+    ) -> AuthRefresh<impl Service<Request<()>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + use<>>
+    {
+        let issuer = self.clone();
+        let server = service_fn(move |request: Request<()>| {
+            issuer.assert_live(request.headers()[AUTHORIZATION].to_str().unwrap());
+            async { Ok::<_, BoxError>(Response::new(())) }
+        });
+        AuthRefresh::new(server, refresher.clone())
+    }
+}
+
+#[test]
+fn call_per_block_on_always_carries_a_live_token() {
+    for pause_when_idle in [None, Some(Duration::ZERO)] {
+        let (issuer, runtime) = (Issuer::default(), current_thread());
+        let builder = issuer.builder();
+        let refresher = match pause_when_idle {
+            Some(after) => builder.pause_when_idle(after).build().unwrap(),
+            None => builder.build().unwrap(),
+        };
+        let mut long_lived = issuer.client(&refresher);
+        for _ in 0..5 {
+            for _ in 0..4 {
+                // Some of these calls use the header that the service has cached.
+                runtime.block_on(long_lived.ready()).unwrap();
+                runtime.block_on(long_lived.call(request())).unwrap();
+            }
+            runtime.block_on(issuer.client(&refresher).oneshot(request())).unwrap();
+            stand_still(&runtime, 2 * LIFETIME);
+        }
+        assert_eq!(issuer.logins.started(), 5, "one for each pause");
+    }
+}
+
+#[test]
+fn token_per_block_on_is_always_live() {
+    let (issuer, runtime) = (Issuer::default(), current_thread());
+    let refresher = issuer.builder().build().unwrap();
+    for _ in 0..5 {
+        let token = runtime.block_on(refresher.token()).unwrap();
+        runtime.block_on(async { issuer.assert_live(token.header_value().to_str().unwrap()) });
+        stand_still(&runtime, 2 * LIFETIME);
+    }
+}
+
+#[test]
+fn blocked_thread_does_not_send_an_expired_token() {
+    let (issuer, runtime) = (Issuer::default(), current_thread());
+    let refresher = issuer.builder().build().unwrap();
+    runtime.block_on(async {
+        let mut client = issuer.client(&refresher);
+        for _ in 0..4 {
+            for _ in 0..4 {
+                client.ready().await.unwrap().call(request()).await.unwrap();
+            }
+            block_thread(2 * LIFETIME);
+        }
+    });
+}
+
+#[test]
+fn status_of_an_expired_token_is_not_ready() {
+    let (issuer, runtime) = (Issuer::default(), current_thread());
+    let refresher = issuer.builder().build().unwrap();
+    runtime.block_on(refresher.ready()).unwrap();
+    let statuses = refresher.subscribe();
+    runtime.block_on(async {
+        assert_eq!((refresher.status().state, statuses.borrow().state), (State::Ready, State::Ready));
+        block_thread(LIFETIME);
+        assert_eq!(statuses.borrow().state, State::LoggingIn);
+        assert_eq!(refresher.status().state, State::LoggingIn);
+    });
+}
+
+#[test]
+fn worker_on_a_runtime_that_is_never_driven_again_is_replaced() {
+    let issuer = Issuer::default();
+    let refresher = issuer.builder().build().unwrap();
+    let startup = current_thread();
+    startup.block_on(refresher.ready()).unwrap();
+    let other = current_thread();
+    other.block_on(async {
+        let mut client = issuer.client(&refresher);
+        for _ in 0..20 {
+            client.ready().await.unwrap().call(request()).await.unwrap();
+            assert!(matches!(refresher.status().state, State::Ready | State::Refreshing));
+            sleep(Duration::from_millis(500)).await;
+        }
+    });
+    assert!(issuer.logins.started() >= 5, "{}", issuer.logins.started());
+    // The replaced worker ends when its runtime is driven again.
+    startup.block_on(async { assert_eq!(alive_tasks().await, 0) });
+    other.block_on(async { assert_eq!(alive_tasks().await, WORKER_TASKS) });
+}
+
+#[test]
+fn idle_worker_on_a_runtime_that_is_not_driven_delays_no_call() {
+    // Nothing was asked of the worker before its runtime stood still.
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move { token(n, HOUR) });
+    let startup = current_thread();
+    startup.block_on(refresher.ready()).unwrap();
+    refresher.invalidate();
+    current_thread().block_on(async {
+        let start = Instant::now();
+        assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
+        assert!(start.elapsed() < secs(1), "waited {:?}", start.elapsed());
+    });
+    drop(startup);
+}
+
+#[test]
+fn login_on_a_runtime_that_is_not_driven_is_named_by_the_error() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|_| pending());
+    let startup = current_thread();
+    startup.block_on(async {
+        let mut call = pin!(send(&refresher));
+        poll_fn(|cx| {
+            assert!(call.as_mut().poll(cx).is_pending());
+            cx.waker().wake_by_ref();
+            if logins.running() == 1 { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    });
+    let other = current_thread();
+    let error = other.block_on(refresher.token()).unwrap_err();
+    assert!(error.is_undriven() && error.is_timeout(), "{error}");
+    let expected = "wait for a token timed out because the login's runtime is not driven, after 10s";
+    assert_eq!(error.to_string(), expected);
+
+    // A login that only takes long is another matter.
+    let slow = Logins::default().refresher(|_| pending());
+    let error = other.block_on(slow.token()).unwrap_err();
+    assert!(error.is_timeout() && !error.is_undriven(), "{error}");
+    drop(startup);
+}
+
+#[test]
+fn named_runtime_drives_the_worker() {
+    let logins = Logins::default();
+    let named = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let builder = logins.builder(|n| async move { token(n, HOUR) });
+    let refresher = builder.runtime(named.handle().clone()).build().unwrap();
+    let startup = Builder::new_current_thread().enable_all().build().unwrap();
+    assert_eq!(startup.block_on(send(&refresher)).unwrap(), "Bearer t1");
+    drop(startup);
+    assert_eq!(refresher.status().state, State::Ready, "the worker has survived the caller's runtime");
+    assert_eq!(named.metrics().num_alive_tasks(), WORKER_TASKS);
+}
+
+#[test]
+fn named_runtime_that_is_not_driven_is_named_by_the_error() {
+    let (logins, named) = (Logins::default(), current_thread());
+    let builder = logins.builder(|n| async move { token(n, HOUR) });
+    let refresher = builder.runtime(named.handle().clone()).build().unwrap();
+    let error = current_thread().block_on(refresher.token()).unwrap_err();
+    assert!(error.is_undriven(), "{error}");
+    assert_eq!(logins.started(), 0);
+}
+
+#[test]
+fn short_lived_runtimes_do_not_fail_a_caller_on_a_healthy_one() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        sleep(secs(1)).await;
+        token(n, HOUR)
+    });
+    let healthy = current_thread();
+    let mut call = Box::pin(send(&refresher));
+    // The first worker is one of another runtime, so that the caller has to wait for it.
+    let mut other = current_thread();
+    other.block_on(async { assert!(poll_once(refresher.token()).is_pending()) });
+    for _ in 0..10 {
+        healthy.block_on(async { assert!(poll_once(call.as_mut()).is_pending()) });
+        let next = current_thread();
+        drop(std::mem::replace(&mut other, next));
+        // The next runtime is quicker than the caller that waits.
+        other.block_on(async { assert!(poll_once(refresher.token()).is_pending()) });
+    }
+    drop(other);
+    assert_eq!(healthy.block_on(call).unwrap(), format!("Bearer t{}", logins.started()));
+}

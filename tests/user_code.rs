@@ -1,0 +1,303 @@
+//! User code that misbehaves: recorders, subscribers, clocks and random sources that panic, and subscribers that keep
+//! what they read. None of it stops the refresher.
+#![cfg(all(feature = "metrics", feature = "tracing"))]
+
+#[path = "support/lifecycle.rs"]
+mod support;
+
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::{
+        Arc, Once,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::SystemTime,
+};
+
+use http::Response;
+use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, SharedString, Unit};
+use support::{HOUR, Logins, request, secs, send, token};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::{Instant, sleep},
+};
+use tower::{BoxError, Layer, ServiceExt, service_fn};
+use tower_auth_refresh::{
+    AuthRefreshLayer, AuthRefresher, AuthRefresherBuilder, Clock, ReplayClone, State, SystemClock,
+};
+use tracing::{
+    Event, Metadata as TracingMetadata, Subscriber,
+    span::{Attributes, Id, Record},
+};
+
+const SCRIPTED: &str = "a panic by script";
+
+/// Keeps the output free of panics that the tests cause.
+fn silence_scripted_panics() {
+    static SILENCED: Once = Once::new();
+    SILENCED.call_once(|| {
+        let hook = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if info.payload().downcast_ref::<&str>() != Some(&SCRIPTED)
+                && info.payload().downcast_ref::<String>().map(String::as_str) != Some(SCRIPTED)
+            {
+                hook(info);
+            }
+        }));
+    });
+}
+
+/// Panics at one call, counted from 1.
+#[derive(Clone, Debug)]
+struct PanicsAt {
+    call: usize,
+    calls: Arc<AtomicUsize>,
+}
+
+impl PanicsAt {
+    fn new(call: usize) -> Self {
+        silence_scripted_panics();
+        Self { call, calls: Arc::default() }
+    }
+
+    fn call(&self) {
+        assert!(self.calls.fetch_add(1, SeqCst) + 1 != self.call, "{SCRIPTED}");
+    }
+
+    fn has_panicked(&self) -> bool {
+        self.calls.load(SeqCst) >= self.call
+    }
+}
+
+impl metrics::Recorder for PanicsAt {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {
+        self.call();
+    }
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {
+        self.call();
+    }
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {
+        self.call();
+    }
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(Arc::new(self.clone()))
+    }
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        Gauge::from_arc(Arc::new(self.clone()))
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::from_arc(Arc::new(self.clone()))
+    }
+}
+
+impl CounterFn for PanicsAt {
+    fn increment(&self, _: u64) {
+        self.call();
+    }
+    fn absolute(&self, _: u64) {
+        self.call();
+    }
+}
+
+impl GaugeFn for PanicsAt {
+    fn increment(&self, _: f64) {
+        self.call();
+    }
+    fn decrement(&self, _: f64) {
+        self.call();
+    }
+    fn set(&self, _: f64) {
+        self.call();
+    }
+}
+
+impl HistogramFn for PanicsAt {
+    fn record(&self, _: f64) {
+        self.call();
+    }
+}
+
+impl Subscriber for PanicsAt {
+    fn enabled(&self, _: &TracingMetadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        self.call();
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {
+        self.call();
+    }
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &Event<'_>) {
+        self.call();
+    }
+    fn enter(&self, _: &Id) {
+        self.call();
+    }
+    fn exit(&self, _: &Id) {
+        self.call();
+    }
+}
+
+impl Clock for PanicsAt {
+    fn now(&self) -> SystemTime {
+        self.call();
+        SystemClock.now()
+    }
+}
+
+fn current_thread() -> Runtime {
+    Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+}
+
+/// Logins of which the second fails.
+fn builder() -> AuthRefresherBuilder {
+    Logins::default().builder(|n| async move { if n == 2 { Err("down".into()) } else { token(n, secs(60)) } })
+}
+
+/// A token's life: a login, a failed refresh, an expiry, a rejection with a replay, and a runtime that shuts down in
+/// the middle.
+async fn live(refresher: &AuthRefresher) {
+    for _ in 0..3 {
+        let _ = send(refresher).await;
+        sleep(secs(60)).await;
+    }
+    let _ = refresher.refresh().await;
+    sleep(secs(10)).await;
+    let server =
+        service_fn(|_: http::Request<()>| async { Response::builder().status(401).body(()).map_err(BoxError::from) });
+    let _ = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(server).oneshot(request()).await;
+}
+
+/// Runs a life on a runtime that then shuts down. A panic may reach the caller in whose call it happens.
+fn run_life(refresher: &AuthRefresher) {
+    let runtime = current_thread();
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(live(refresher))));
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(runtime)));
+}
+
+/// The refresher is as good as new: no token is left where no worker withdraws it, and the next call gets one.
+fn assert_works(refresher: &AuthRefresher, call: usize) {
+    assert_eq!(refresher.status().state, State::Idle, "after a panic at call {call}");
+    let runtime = current_thread();
+    runtime.block_on(async {
+        // Past every pause. The clock of each runtime starts anew, behind that of the last one.
+        sleep(24 * HOUR).await;
+        // This may be the second login, which fails.
+        let _ = send(refresher).await;
+        sleep(secs(1)).await;
+        let sent = send(refresher).await;
+        assert!(sent.is_ok(), "after a panic at call {call}: {sent:?}");
+    });
+}
+
+#[test]
+fn recorder_that_panics_at_any_call_does_not_stop_the_refresher() {
+    for call in 1.. {
+        let recorder = PanicsAt::new(call);
+        let refresher = builder().build().unwrap();
+        metrics::with_local_recorder(&recorder, || run_life(&refresher));
+        assert_works(&refresher, call);
+        if !recorder.has_panicked() {
+            assert!(call > 50, "the recorder was called {call} times only");
+            return;
+        }
+    }
+}
+
+#[test]
+fn subscriber_that_panics_at_any_call_does_not_stop_the_refresher() {
+    for call in 1.. {
+        let subscriber = PanicsAt::new(call);
+        let refresher = builder().build().unwrap();
+        tracing::subscriber::with_default(subscriber.clone(), || run_life(&refresher));
+        assert_works(&refresher, call);
+        if !subscriber.has_panicked() {
+            assert!(call > 20, "the subscriber was called {call} times only");
+            return;
+        }
+    }
+}
+
+#[test]
+fn clock_that_panics_at_any_call_does_not_stop_the_refresher() {
+    for call in 1.. {
+        let clock = PanicsAt::new(call);
+        let refresher = builder().clock(clock.clone()).build().unwrap();
+        run_life(&refresher);
+        if !clock.has_panicked() {
+            assert!(call > 20, "the clock was read {call} times only");
+            return;
+        }
+        assert_works(&refresher, call);
+    }
+}
+
+#[test]
+fn rng_that_panics_at_any_call_does_not_stop_the_refresher() {
+    for call in 1.. {
+        let rng = PanicsAt::new(call);
+        let source = rng.clone();
+        let number = move || {
+            source.call();
+            0
+        };
+        let refresher = builder().jitter(true).rng(number).build().unwrap();
+        run_life(&refresher);
+        assert_works(&refresher, call);
+        if !rng.has_panicked() {
+            assert!(call > 3, "the random source was called {call} times only");
+            return;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn kept_status_blocks_nobody() {
+    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let mut statuses = refresher.subscribe();
+    let before = statuses.borrow();
+    let updated = statuses.borrow_and_update();
+    let start = Instant::now();
+    refresher.ready().await.unwrap();
+    refresher.refresh().await.unwrap();
+    match statuses.borrow().state {
+        State::Ready => drop(refresher.refresh().await.unwrap()),
+        state => panic!("{state:?}"),
+    }
+    assert!(start.elapsed() < secs(5));
+    match statuses.borrow().state {
+        State::Ready => refresher.shutdown(),
+        state => panic!("{state:?}"),
+    }
+    assert_eq!((before.state, updated.state), (State::Idle, State::Idle));
+    assert_eq!(statuses.borrow().state, State::ShutDown);
+}
+
+#[tokio::test(start_paused = true)]
+async fn condition_of_a_subscriber_can_call_the_refresher() {
+    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let mut statuses = refresher.subscribe();
+    refresher.ready().await.unwrap();
+    let handle = refresher.clone();
+    let status = statuses
+        .wait_for(move |status| {
+            handle.invalidate();
+            status.generation == 1 && handle.status().generation == 1
+        })
+        .await
+        .unwrap();
+    assert_eq!(status.generation, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn subscriber_sees_that_the_refresher_was_dropped() {
+    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let mut statuses = refresher.subscribe();
+    refresher.ready().await.unwrap();
+    drop(refresher);
+    assert_eq!(statuses.borrow_and_update().state, State::Idle, "no worker refreshes the token");
+    assert_eq!(statuses.changed().await.unwrap_err().to_string(), "refresher dropped");
+    assert!(statuses.wait_for(|status| status.generation == 2).await.is_err());
+}
