@@ -457,11 +457,6 @@ impl Simulation {
                 (world.last_jump, world.blocked_at_jump) = (Some(Instant::now()), world.blocked);
             }
             20 => {
-                // A rejection may count, and then a login that is under way may be discarded.
-                let mut world = lock(&self.world);
-                world.invalidated = Some(Instant::now());
-                world.superseded |= world.running > 0;
-                drop(world);
                 let (replay, world) = (self.random.bool(), self.world.clone());
                 let call = rejected(handle, replay, world);
                 tasks.spawn(async move { drop(call.await) });
@@ -554,7 +549,12 @@ fn rejected(
     world: SharedWorld,
 ) -> impl Future<Output = Result<Response<()>, Error>> + Send {
     let server = service_fn(move |_: Request<()>| {
-        lock(&world).invalidated = Some(Instant::now());
+        {
+            // The rejection may count, and then a login that is under way may be discarded.
+            let mut world = lock(&world);
+            world.invalidated = Some(Instant::now());
+            world.superseded |= world.running > 0;
+        }
         async { Ok::<_, BoxError>(Response::builder().status(401).body(()).unwrap()) }
     });
     let layer = AuthRefreshLayer::new(handle);
