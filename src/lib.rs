@@ -119,6 +119,7 @@ mod login;
 mod loopback;
 mod panic;
 mod refresh;
+mod shard;
 mod telemetry;
 mod token;
 

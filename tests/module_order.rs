@@ -14,6 +14,7 @@ use syn::{
 /// The order of the top-level modules. A module imports only modules before it.
 const MODULES: &[&str] = &[
     "panic",
+    "shard",
     "error",
     "clock",
     "expiry",
@@ -88,6 +89,8 @@ const FILES: &[(&str, &[&str])] = &[
             "header_config",
             "config",
             "header_cache",
+            "sharded_arc",
+            "service_context",
             "in_flight",
             "slow_path",
             "future",

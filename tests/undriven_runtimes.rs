@@ -16,7 +16,7 @@ use std::{
 };
 
 use http::{Request, Response, header::AUTHORIZATION};
-use support::{HOUR, Logins, WORKER_TASKS, alive_tasks, request, secs, send, token};
+use support::{HOUR, Logins, TestClock, WORKER_TASKS, alive_tasks, request, secs, send, token};
 use tokio::{
     runtime::{Builder, Runtime},
     time::{Instant, sleep},
@@ -128,6 +128,20 @@ fn blocked_thread_does_not_send_an_expired_token() {
             }
             block_thread(2 * LIFETIME);
         }
+    });
+}
+
+#[test]
+fn blocked_thread_after_a_clock_jump_does_not_send_an_expired_token() {
+    let (logins, clock, runtime) = (Logins::default(), TestClock::default(), current_thread());
+    let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
+    runtime.block_on(async {
+        assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+        clock.set(1800);
+        sleep(secs(20)).await;
+        assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+        block_thread(secs(1800));
+        assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
     });
 }
 

@@ -1,5 +1,7 @@
 //! [`Config`]: the settings of one layer.
 
+use http::Request;
+
 use super::{classify::UnauthorizedAsRejection, header_config::HeaderConfig, replay::policy::NeverReplay};
 
 /// Cloning is cheap.
@@ -24,6 +26,11 @@ impl Default for Config<NeverReplay, UnauthorizedAsRejection> {
 }
 
 impl<P, C> Config<P, C> {
+    /// Returns whether a request takes the fast path.
+    pub(crate) fn authorizes<B>(&self, request: &Request<B>) -> bool {
+        !self.insert_token_info && self.header.authorizes(request.uri(), request.headers())
+    }
+
     pub(crate) fn with_replay<Q>(self, replay: Q) -> Config<Q, C> {
         let Self { header, insert_token_info, replay: _, classify } = self;
         Config { header, insert_token_info, replay, classify }

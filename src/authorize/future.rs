@@ -15,7 +15,7 @@ use super::{
     classify::{ClassifyRejection, UnauthorizedAsRejection},
     destination::UnsafeDestination,
     error::Error,
-    in_flight::report_rejection,
+    in_flight::{Rejected, Saved, report_rejection},
     replay::policy::{NeverReplay, ReplayPolicy},
     slow_path::SlowPath,
 };
@@ -47,6 +47,8 @@ where
         future: S::Future,
         token: Option<TokenId>,
         classify: C,
+        /// `None`: the request cannot be replayed.
+        saved: Option<Saved<S, B, P, C>>,
     },
     Rare(Rare<S, B, P, C>),
 }
@@ -69,8 +71,13 @@ where
     P: ReplayPolicy<B>,
 {
     #[inline]
-    pub(crate) fn called(future: S::Future, token: Option<TokenId>, classify: C) -> Self {
-        Self { state: State::Called { future, token, classify } }
+    pub(crate) fn called(
+        future: S::Future,
+        token: Option<TokenId>,
+        classify: C,
+        saved: Option<Saved<S, B, P, C>>,
+    ) -> Self {
+        Self { state: State::Called { future, token, classify, saved } }
     }
 
     pub(crate) fn slow_path(slow_path: SlowPath<S, B, P, C>) -> Self {
@@ -86,24 +93,46 @@ impl<S, B, R, P, C> Future for ResponseFuture<S, B, P, C>
 where
     S: Service<Request<P::Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
-    P: ReplayPolicy<B>,
+    P: ReplayPolicy<B> + Clone,
     C: ClassifyRejection + Clone,
 {
     type Output = Result<S::Response, Error>;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            StateProj::Called { future, token, classify } => match future.poll(cx) {
+        let mut state = self.project().state;
+        match state.as_mut().project() {
+            StateProj::Called { future, token, classify, saved } => match future.poll(cx) {
                 Poll::Ready(Ok(response)) => {
-                    report_rejection(*token, classify, &response);
+                    if report_rejection(*token, classify, &response)
+                        && let Some(saved) = saved.take()
+                    {
+                        let rejected = Rejected::new(response, saved, classify.clone(), false);
+                        state.set(State::Rare(Rare::SlowPath(Box::pin(SlowPath::rejected(rejected)))));
+                        return state.poll_rare(cx);
+                    }
                     Poll::Ready(Ok(response))
                 }
                 Poll::Ready(Err(error)) => Poll::Ready(Err(Error::inner(error))),
                 Poll::Pending => Poll::Pending,
             },
+            StateProj::Rare(_) => state.poll_rare(cx),
+        }
+    }
+}
+
+impl<S, B, R, P, C> State<S, B, P, C>
+where
+    S: Service<Request<P::Body>, Response = Response<R>> + Clone,
+    S::Error: Into<BoxError>,
+    P: ReplayPolicy<B> + Clone,
+    C: ClassifyRejection + Clone,
+{
+    fn poll_rare(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, Error>> {
+        match self.project() {
             StateProj::Rare(Rare::SlowPath(slow_path)) => slow_path.as_mut().poll(cx),
             StateProj::Rare(Rare::Refused(error)) => Poll::Ready(Err(Error::Destination(*error))),
+            StateProj::Called { .. } => Poll::Pending,
         }
     }
 }

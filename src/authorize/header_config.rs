@@ -51,11 +51,11 @@ impl HeaderConfig {
     }
 
     /// Inserts the token into its header.
-    pub(crate) fn insert(&self, headers: &mut HeaderMap, token: &HeaderValue) {
+    pub(crate) fn insert(&self, headers: &mut HeaderMap, token: HeaderValue) {
         match &self.name {
             // `http` inserts a name that is known at compile time faster.
-            None => drop(headers.insert(AUTHORIZATION, token.clone())),
-            Some(name) => drop(headers.insert(name, token.clone())),
+            None => drop(headers.insert(AUTHORIZATION, token)),
+            Some(name) => drop(headers.insert(name, token)),
         }
     }
 

@@ -1,90 +1,82 @@
-//! [`InFlight`]: a request on its way that may be replayed, or whose response tells of its token.
+//! [`InFlight`]: a request on its way, and what follows its response.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, header::WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Request, Response, header::WWW_AUTHENTICATE};
 
 use super::{
     classify::ClassifyRejection,
-    config::Config,
     extensions::{TokenInfo, TokenValidFor},
     replay::policy::ReplayPolicy,
+    service_context::ServiceContext,
+    sharded_arc::ShardedArc,
 };
-use crate::{
-    AuthRefresher,
-    refresh::{self, CachedToken, TokenFuture, TokenId},
-};
+use crate::refresh::{self, CachedToken, TokenFuture, TokenId};
+
+/// What sends a saved request again.
+pub(crate) struct Resender<S, P, C> {
+    pub(crate) inner: S,
+    pub(crate) context: ShardedArc<ServiceContext<P, C>>,
+}
+
+/// A saved request of a policy.
+pub(crate) type Saved<S, B, P, C> = <P as ReplayPolicy<B>>::Saved<Resender<S, P, C>>;
 
 /// What a call on the slow path remembers until its response arrives.
 pub(crate) struct InFlight<S, B, P: ReplayPolicy<B>, C> {
-    token: TokenId,
-    classify: C,
-    token_info: Option<TokenInfo>,
-    replayable: Option<Replayable<S, B, P>>,
-}
-
-/// A saved request, and the service that can send it again.
-struct Replayable<S, B, P: ReplayPolicy<B>> {
-    refresher: AuthRefresher,
-    inner: S,
-    request: P::Saved,
-    header: HeaderName,
-    token: Option<HeaderValue>,
-    valid_for: Option<TokenValidFor>,
+    pub(crate) token: TokenId,
+    pub(crate) classify: C,
+    pub(crate) token_info: Option<TokenInfo>,
+    /// `None`: the request cannot be replayed.
+    pub(crate) saved: Option<Saved<S, B, P, C>>,
 }
 
 /// What follows a response.
 pub(crate) enum Outcome<S, B, P: ReplayPolicy<B>, C, T> {
     /// The response is for the caller.
     Final(T),
-    /// The token was rejected. A newer one is there, or a login for it is due.
-    Rejected { newer: TokenFuture, original: T, in_flight: InFlight<S, B, P, C> },
+    /// The token was rejected, and the request is saved.
+    Rejected(Rejected<S, B, P, C, T>),
+}
+
+/// A rejected request. A newer token is there, or a login for it is due.
+pub(crate) struct Rejected<S, B, P: ReplayPolicy<B>, C, T> {
+    pub(crate) newer: TokenFuture,
+    pub(crate) original: T,
+    pub(crate) replay: Replay<S, B, P, C>,
+}
+
+/// A saved request that waits for a newer token.
+pub(crate) struct Replay<S, B, P: ReplayPolicy<B>, C> {
+    saved: Saved<S, B, P, C>,
+    classify: C,
+    insert_token_info: bool,
 }
 
 /// A request to send again.
-pub(crate) struct Replay<S, B, P: ReplayPolicy<B>, C> {
+pub(crate) struct Replayed<S, B, P: ReplayPolicy<B>, C> {
     pub(crate) inner: S,
     pub(crate) request: Request<P::Body>,
     pub(crate) in_flight: InFlight<S, B, P, C>,
 }
 
-impl<S: Clone, B, P: ReplayPolicy<B>, C: Clone> InFlight<S, B, P, C> {
-    /// Inserts this token into the request, and saves what a replay needs.
+impl<S: Clone, B, P: ReplayPolicy<B> + Clone, C: Clone> InFlight<S, B, P, C> {
+    /// Inserts this token into the request, and saves the request.
     pub(crate) fn new(
         mut request: Request<B>,
         token: &CachedToken,
-        refresher: &AuthRefresher,
-        config: &Config<P, C>,
+        context: &ShardedArc<ServiceContext<P, C>>,
         inner: &S,
     ) -> (Request<P::Body>, Self) {
-        config.header.insert(request.headers_mut(), token.header.local().1);
-        let id = refresher.token_id(token);
+        let ServiceContext { refresher, config, .. } = &**context;
+        config.header.insert(request.headers_mut(), token.header.local().1.clone());
         let request = config.replay.wrap(request);
-        let in_flight = match config.replay.save(&request) {
-            Some(saved) => Self::replayable(saved, &request, id, refresher, config, inner),
-            None => Self { token: id, classify: config.classify.clone(), token_info: None, replayable: None },
+        let resender = || Resender { inner: inner.clone(), context: context.clone() };
+        let in_flight = Self {
+            token: refresher.token_id(token),
+            classify: config.classify.clone(),
+            token_info: config.insert_token_info.then(|| TokenInfo::of(token)),
+            saved: config.replay.save(&request, resender),
         };
-        let token_info = config.insert_token_info.then(|| TokenInfo::of(token));
-        (request, Self { token_info, ..in_flight })
-    }
-
-    /// Keeps a request that has its token and is saved.
-    pub(crate) fn replayable(
-        saved: P::Saved,
-        request: &Request<P::Body>,
-        token: TokenId,
-        refresher: &AuthRefresher,
-        config: &Config<P, C>,
-        inner: &S,
-    ) -> Self {
-        let header = config.header.name();
-        let replayable = Replayable {
-            refresher: refresher.clone(),
-            inner: inner.clone(),
-            request: saved,
-            token: request.headers().get(&header).cloned(),
-            header,
-            valid_for: TokenValidFor::of(request.extensions()),
-        };
-        Self { token, classify: config.classify.clone(), token_info: None, replayable: Some(replayable) }
+        (request, in_flight)
     }
 }
 
@@ -104,34 +96,49 @@ pub(crate) fn report_rejection<R>(
 
 impl<S, B, P: ReplayPolicy<B>, C: ClassifyRejection> InFlight<S, B, P, C> {
     pub(crate) fn on_response<R>(self, mut response: Response<R>) -> Outcome<S, B, P, C, Response<R>> {
+        let insert_token_info = self.token_info.is_some();
         if let Some(token_info) = self.token_info {
             response.extensions_mut().insert(token_info);
         }
         let has_newer = report_rejection(Some(self.token), &self.classify, &response);
-        match &self.replayable {
-            Some(replayable) if has_newer => {
-                let min = replayable.valid_for.map(|TokenValidFor(min)| min);
-                let newer = replayable.refresher.wait_for_token(min);
-                Outcome::Rejected { newer, original: response, in_flight: self }
-            }
-            _ => Outcome::Final(response),
+        match self.saved.filter(|_| has_newer) {
+            Some(saved) => Outcome::Rejected(Rejected::new(response, saved, self.classify, insert_token_info)),
+            None => Outcome::Final(response),
         }
     }
+}
 
+impl<S, B, P: ReplayPolicy<B>, C, T> Rejected<S, B, P, C, T> {
+    /// Waits for a newer token than that of a saved request.
+    pub(crate) fn new(original: T, saved: Saved<S, B, P, C>, classify: C, insert_token_info: bool) -> Self {
+        let request = P::saved(&saved);
+        let min = TokenValidFor::of(request.extensions()).map(|TokenValidFor(min)| min);
+        let newer = request.resender.context.refresher.wait_for_token(min);
+        Self { newer, original, replay: Replay { saved, classify, insert_token_info } }
+    }
+}
+
+impl<S, B, P: ReplayPolicy<B>, C> Replay<S, B, P, C> {
     /// Returns the request with the newer token; `None` if it cannot be sent again, or the token is the rejected one.
-    pub(crate) fn replay(self, newer: &CachedToken) -> Option<Replay<S, B, P, C>> {
-        let Replayable { refresher, inner, request, header, token, .. } = self.replayable?;
+    pub(crate) fn with_token(self, newer: &CachedToken) -> Option<Replayed<S, B, P, C>> {
+        let request = P::saved(&self.saved);
+        let name = request.resender.context.config.header.name();
         let (_, value) = newer.header.local();
-        if token.as_ref() == Some(value) {
+        // Before the body is restored, because that ends the first attempt.
+        if request.header(&name) == Some(value) {
             return None;
         }
-        let mut request = P::restore(request)?;
-        *request.headers_mut().get_mut(&header)? = value.clone();
-        refresher.telemetry().request_replayed();
-        // A request is replayed once, so nothing is saved this time.
-        let token_info = self.token_info.map(|_| TokenInfo::of(newer));
-        let in_flight = InFlight { token: refresher.token_id(newer), token_info, replayable: None, ..self };
-        Some(Replay { inner, request, in_flight })
+        let (request, resender) = P::into_saved(self.saved).restore(P::restore_body, (&name, value))?;
+        let Resender { inner, context } = resender;
+        context.refresher.telemetry().request_replayed();
+        let in_flight = InFlight {
+            token: context.refresher.token_id(newer),
+            classify: self.classify,
+            token_info: self.insert_token_info.then(|| TokenInfo::of(newer)),
+            // A request is replayed once.
+            saved: None,
+        };
+        Some(Replayed { inner, request, in_flight })
     }
 }
 

@@ -4,7 +4,7 @@
 //!
 //! - `origin`, `destination`: where a token is allowed to go
 //! - `error`, `classify`, `extensions`, `replay`: one rule each
-//! - `header_config`, `config`: the settings of one layer
+//! - `header_config`, `config`: the settings of one layer; `sharded_arc`, `service_context`: what clones of a service share
 //! - `header_cache`: the header value that a service keeps between calls
 //! - `in_flight`: a request on its way that may be replayed
 //! - `slow_path`, `future`, `service` (the hot path), `layer`
@@ -22,6 +22,8 @@ mod layer;
 mod origin;
 mod replay;
 mod service;
+mod service_context;
+mod sharded_arc;
 mod slow_path;
 
 #[cfg(feature = "replay-buffered")]

@@ -13,8 +13,10 @@ use super::{
     future::ResponseFuture,
     header_cache::HeaderCache,
     header_config::Verdict,
-    in_flight::InFlight,
+    in_flight::{InFlight, Resender},
     replay::policy::{NeverReplay, ReplayPolicy},
+    service_context::ServiceContext,
+    sharded_arc::ShardedArc,
     slow_path::SlowPath,
 };
 use crate::{AuthRefresher, error::BoxError, refresh::TokenId};
@@ -48,17 +50,14 @@ use crate::{AuthRefresher, error::BoxError, refresh::TokenId};
 #[derive(Clone, Debug)]
 pub struct AuthRefresh<S, P = NeverReplay, C = UnauthorizedAsRejection> {
     inner: S,
-    refresher: AuthRefresher,
-    config: Config<P, C>,
-    /// Every `https` request takes the fast path.
-    allows_any_https: bool,
+    context: ShardedArc<ServiceContext<P, C>>,
     header_cache: HeaderCache,
 }
 
 impl<S, P, C> AuthRefresh<S, P, C> {
     pub(crate) fn with_config(inner: S, refresher: AuthRefresher, config: Config<P, C>) -> Self {
-        let allows_any_https = !config.insert_token_info && config.header.allows_any_https();
-        Self { inner, refresher, config, allows_any_https, header_cache: HeaderCache::default() }
+        let context = ShardedArc::new(ServiceContext::new(refresher, config));
+        Self { inner, context, header_cache: HeaderCache::default() }
     }
 
     /// Returns a reference to the inner service.
@@ -96,12 +95,11 @@ where
     #[inline]
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let Some(token) = self.authorize(&mut request) else { return self.call_slow(request) };
-        let request = self.config.replay.wrap(request);
-        let Some(saved) = self.config.replay.save(&request) else {
-            return ResponseFuture::called(self.inner.call(request), Some(token), self.config.classify.clone());
-        };
-        let in_flight = InFlight::replayable(saved, &request, token, &self.refresher, &self.config, &self.inner);
-        ResponseFuture::slow_path(SlowPath::Called { future: self.inner.call(request), in_flight: Some(in_flight) })
+        let config = &self.context.config;
+        let request = config.replay.wrap(request);
+        let resender = || Resender { inner: self.inner.clone(), context: self.context.clone() };
+        let saved = config.replay.save(&request, resender);
+        ResponseFuture::called(self.inner.call(request), Some(token), config.classify.clone(), saved)
     }
 }
 
@@ -109,23 +107,13 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
     /// The fast path: inserts the current token, if the request can take it and there is one.
     #[inline]
     fn authorize<B>(&mut self, request: &mut Request<B>) -> Option<TokenId> {
+        let ServiceContext { refresher, config, allows_any_https, header } = &*self.context;
         let is_https = || request.uri().scheme_str() == Some("https");
-        let can_take_it = (self.allows_any_https && is_https()) || self.is_authorized(request);
+        let can_take_it = (*allows_any_https && is_https()) || config.authorizes(request);
         if !can_take_it || TokenValidFor::of(request.extensions()).is_some() {
             return None;
         }
-        let header = &self.config.header;
-        match self.header_cache.get(&self.refresher) {
-            Some((token, value)) => {
-                header.insert(request.headers_mut(), value);
-                Some(token)
-            }
-            None => self.header_cache.load(&self.refresher, header, request.headers_mut()),
-        }
-    }
-
-    fn is_authorized<B>(&self, request: &Request<B>) -> bool {
-        !self.config.insert_token_info && self.config.header.authorizes(request.uri(), request.headers())
+        self.header_cache.insert(refresher, header, &config.header, request.headers_mut())
     }
 
     /// The slow path: requests that get no token, wait for one, or whose response tells of it.
@@ -134,31 +122,33 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
         S: Service<Request<P::Body>>,
         P: ReplayPolicy<B>,
     {
-        self.header_cache.evict_stale(&self.refresher);
-        match self.config.header.decide(request.uri(), request.headers()) {
+        let ServiceContext { refresher, config, header, .. } = &*self.context;
+        self.header_cache.evict_stale(refresher);
+        header.evict_stale(refresher);
+        match config.header.decide(request.uri(), request.headers()) {
             Verdict::Authorize => {}
             Verdict::SkipToken => {
-                let request = request.map(|body| self.config.replay.wrap_body(body));
-                return ResponseFuture::called(self.inner.call(request), None, self.config.classify.clone());
+                let request = request.map(|body| config.replay.wrap_body(body));
+                return ResponseFuture::called(self.inner.call(request), None, config.classify.clone(), None);
             }
             Verdict::Refuse(error) => {
-                self.refresher.telemetry().request_not_sent(error.label());
+                refresher.telemetry().request_not_sent(error.label());
                 self.release_readiness();
                 return ResponseFuture::refused(error);
             }
         }
         let valid_for = TokenValidFor::of(request.extensions()).map(|TokenValidFor(min)| min);
         if valid_for.is_none()
-            && let Some(token) = self.refresher.current().usable()
+            && let Some(token) = refresher.current().usable()
         {
-            let (request, in_flight) = InFlight::new(request, token, &self.refresher, &self.config, &self.inner);
+            let (request, in_flight) = InFlight::new(request, token, &self.context, &self.inner);
             let future = self.inner.call(request);
             return ResponseFuture::slow_path(SlowPath::Called { future, in_flight: Some(in_flight) });
         }
-        let token = self.refresher.wait_for_token(valid_for);
+        let token = refresher.wait_for_token(valid_for);
         self.release_readiness();
-        let (refresher, config, inner) = (self.refresher.clone(), self.config.clone(), self.inner.clone());
-        ResponseFuture::slow_path(SlowPath::WaitingForToken { token, refresher, config, inner, request })
+        let (context, inner) = (self.context.clone(), self.inner.clone());
+        ResponseFuture::slow_path(SlowPath::WaitingForToken { token, context, inner, request })
     }
 
     /// Gives back what `poll_ready` has reserved, for the login to use. A clone is not ready.

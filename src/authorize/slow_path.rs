@@ -11,12 +11,13 @@ use tower_service::Service;
 
 use super::{
     classify::ClassifyRejection,
-    config::Config,
     error::Error,
-    in_flight::{InFlight, Outcome, Replay},
+    in_flight::{InFlight, Outcome, Rejected, Replay, Replayed},
     replay::policy::ReplayPolicy,
+    service_context::ServiceContext,
+    sharded_arc::ShardedArc,
 };
-use crate::{AuthRefresher, error::BoxError, login::LoginError, refresh::TokenFuture};
+use crate::{error::BoxError, login::LoginError, refresh::TokenFuture};
 
 /// A wait for the first token holds nothing of the inner service. A wait for a newer token holds the rejection.
 #[pin_project(project = SlowPathProj, project_replace = SlowPathOwned)]
@@ -26,13 +27,7 @@ where
     P: ReplayPolicy<B>,
 {
     /// Waiting for a token.
-    WaitingForToken {
-        token: TokenFuture,
-        refresher: AuthRefresher,
-        config: Config<P, C>,
-        inner: S,
-        request: Request<B>,
-    },
+    WaitingForToken { token: TokenFuture, context: ShardedArc<ServiceContext<P, C>>, inner: S, request: Request<B> },
     /// Waiting until the inner service is ready. `in_flight` is `None` if the request has no token.
     WaitingForReady { inner: S, request: Request<P::Body>, in_flight: Option<InFlight<S, B, P, C>> },
     /// Waiting for the response. `in_flight` is `None` if the request has no token.
@@ -42,37 +37,48 @@ where
         in_flight: Option<InFlight<S, B, P, C>>,
     },
     /// Waiting for a newer token. The caller gets the rejection if there is none.
-    WaitingForNewToken { token: TokenFuture, original: S::Response, in_flight: InFlight<S, B, P, C> },
+    WaitingForNewToken { token: TokenFuture, original: S::Response, replay: Replay<S, B, P, C> },
     /// The caller has its result, or a step has panicked.
     Done,
+}
+
+impl<S, B, P, C> SlowPath<S, B, P, C>
+where
+    S: Service<Request<P::Body>>,
+    P: ReplayPolicy<B>,
+{
+    /// Waits for a newer token, and replays the request then.
+    pub(crate) fn rejected(rejected: Rejected<S, B, P, C, S::Response>) -> Self {
+        let Rejected { newer, original, replay } = rejected;
+        Self::WaitingForNewToken { token: newer, original, replay }
+    }
 }
 
 impl<S, B, R, P, C> SlowPath<S, B, P, C>
 where
     S: Service<Request<P::Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
-    P: ReplayPolicy<B>,
+    P: ReplayPolicy<B> + Clone,
     C: ClassifyRejection + Clone,
 {
     pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, Error>> {
         loop {
             let next = match self.as_mut().project() {
-                SlowPathProj::WaitingForToken { token, refresher, .. } => {
+                SlowPathProj::WaitingForToken { token, context, .. } => {
                     let token = ready!(token.as_mut().poll(cx)).map_err(|error| {
-                        refresher.telemetry().request_not_sent(label(&error));
+                        context.refresher.telemetry().request_not_sent(label(&error));
                         Error::Login(error)
                     })?;
-                    let SlowPathOwned::WaitingForToken { refresher, config, inner, request, .. } = self.as_mut().take()
-                    else {
+                    let SlowPathOwned::WaitingForToken { context, inner, request, .. } = self.as_mut().take() else {
                         continue;
                     };
                     match token {
                         Some(token) => {
-                            let (request, in_flight) = InFlight::new(request, &token, &refresher, &config, &inner);
+                            let (request, in_flight) = InFlight::new(request, &token, &context, &inner);
                             Self::WaitingForReady { inner, request, in_flight: Some(in_flight) }
                         }
                         None => {
-                            let request = request.map(|body| config.replay.wrap_body(body));
+                            let request = request.map(|body| context.config.replay.wrap_body(body));
                             Self::WaitingForReady { inner, request, in_flight: None }
                         }
                     }
@@ -89,18 +95,16 @@ where
                     let Some(in_flight) = in_flight.take() else { return Poll::Ready(Ok(response)) };
                     match in_flight.on_response(response) {
                         Outcome::Final(response) => return Poll::Ready(Ok(response)),
-                        Outcome::Rejected { newer, original, in_flight } => {
-                            Self::WaitingForNewToken { token: newer, original, in_flight }
-                        }
+                        Outcome::Rejected(rejected) => Self::rejected(rejected),
                     }
                 }
                 SlowPathProj::WaitingForNewToken { token, .. } => {
                     let newer = ready!(token.as_mut().poll(cx));
-                    let SlowPathOwned::WaitingForNewToken { original, in_flight, .. } = self.as_mut().take() else {
+                    let SlowPathOwned::WaitingForNewToken { original, replay, .. } = self.as_mut().take() else {
                         continue;
                     };
-                    match newer.ok().flatten().and_then(|newer| in_flight.replay(&newer)) {
-                        Some(Replay { inner, request, in_flight }) => {
+                    match newer.ok().flatten().and_then(|newer| replay.with_token(&newer)) {
+                        Some(Replayed { inner, request, in_flight }) => {
                             Self::WaitingForReady { inner, request, in_flight: Some(in_flight) }
                         }
                         None => return Poll::Ready(Ok(original)),

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::{clock::Timestamp, expiry::Expiry, token::AccessToken};
 
+/// A wall clock that has advanced this much further than the monotonic clock has jumped.
+const JUMP: Duration = Duration::from_millis(100);
+
 /// A published token. Its times are ages: durations since `requested_at`.
 #[derive(Debug)]
 pub(crate) struct CachedToken {
@@ -53,7 +56,7 @@ impl CachedToken {
             (expiry, _) => expiry,
         };
         Self {
-            header: ShardedHeader::new(token.header_value()),
+            header: ShardedHeader::new(token.header_value().clone()),
             generation,
             requested_at,
             received_at: (!token.has_unknown_age()).then_some(received_at),
@@ -62,6 +65,24 @@ impl CachedToken {
             max_stale: schedule.max_stale,
             token: token.with_resolved_expiry(expiry),
         }
+    }
+
+    /// Returns the token anchored anew, if the wall clock has advanced further than the monotonic clock since its login.
+    ///
+    /// Then the monotonic clock alone says when the token expires. A request that checks the expiry reads no other clock.
+    pub(crate) fn reanchored(&self, now: Timestamp) -> Option<Self> {
+        let wall = now.wall.duration_since(self.requested_at.wall).ok()?;
+        let monotonic = now.monotonic.saturating_duration_since(self.requested_at.monotonic);
+        if wall.saturating_sub(monotonic) < JUMP {
+            return None;
+        }
+        let requested_at = Timestamp { monotonic: now.monotonic.checked_sub(wall)?, ..self.requested_at };
+        Some(Self {
+            token: self.token.clone(),
+            header: ShardedHeader::new(self.token.header_value().clone()),
+            requested_at,
+            ..*self
+        })
     }
 
     /// Returns when the token expires, by the wall clock; `None` if it has no known expiry.
@@ -177,6 +198,21 @@ mod tests {
         assert!(token.is_expired(later(start, 100, 100)));
         assert!(!token.is_unusable(later(start, 159, 159)));
         assert!(token.is_unusable(later(start, 160, 160)));
+    }
+
+    #[test]
+    fn jump_of_the_wall_clock_moves_the_monotonic_deadline() {
+        // The monotonic clock must not be younger than the jump.
+        let start = later(start(), 0, 7200);
+        let token = cached(Expiry::In(secs(3600)), start);
+        assert!(token.reanchored(later(start, 10, 10)).is_none());
+        assert!(token.reanchored(later(start, -100, 10)).is_none());
+        let now = later(start, 1810, 10);
+        let reanchored = token.reanchored(now).unwrap();
+        assert_eq!(reanchored.usable_until(), Some(now.monotonic + secs(1790)));
+        assert_eq!(reanchored.until_expired(now), token.until_expired(now));
+        assert_eq!(reanchored.expires_at(), token.expires_at());
+        assert!(reanchored.reanchored(now).is_none());
     }
 
     #[test]

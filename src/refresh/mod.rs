@@ -48,7 +48,6 @@ pub use self::{
 pub(crate) use self::{
     cached_token::CachedToken,
     current::{Epoch, is_before},
-    sharded_header::ShardId,
     shared::reject,
     token_id::TokenId,
     wait::TokenFuture,

@@ -11,9 +11,6 @@ use std::num::NonZeroU64;
 pub(crate) struct TokenId(NonZeroU64);
 
 impl TokenId {
-    /// The id of no token.
-    pub(crate) const NONE: Self = Self(NonZeroU64::MAX);
-
     #[inline]
     pub(crate) fn new(refresher: RefresherId, generation: u64) -> Self {
         Self(refresher.0 | (generation & u64::from(u32::MAX)))

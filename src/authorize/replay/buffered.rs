@@ -14,6 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::{
     policy::{ReplayPolicy, Sealed},
     recording::{Recording, Replayed},
+    saved_request::SavedRequest,
 };
 use crate::error::BoxError;
 
@@ -62,29 +63,31 @@ where
     B::Error: Into<BoxError>,
 {
     type Body = BufferedBody<B>;
-    type Saved = Request<BufferedBody<B>>;
+    type Saved<R> = Box<SavedRequest<BufferedBody<B>, R>>;
 
     fn wrap(&self, request: Request<B>) -> Request<Self::Body> {
         request.map(|body| BufferedBody::new(body, Some(self.limit)))
-    }
-
-    fn save(&self, request: &Request<Self::Body>) -> Option<Self::Saved> {
-        let mut saved = Request::new(request.body().attempt(Attempt::First));
-        *saved.method_mut() = request.method().clone();
-        *saved.uri_mut() = request.uri().clone();
-        *saved.version_mut() = request.version();
-        *saved.headers_mut() = request.headers().clone();
-        *saved.extensions_mut() = request.extensions().clone();
-        Some(saved)
     }
 
     fn wrap_body(&self, body: B) -> Self::Body {
         BufferedBody::new(body, None)
     }
 
-    fn restore(saved: Self::Saved) -> Option<Request<Self::Body>> {
+    fn save<R>(&self, request: &Request<Self::Body>, resender: impl FnOnce() -> R) -> Option<Self::Saved<R>> {
+        Some(Box::new(SavedRequest::new(request, request.body().attempt(Attempt::First), resender())))
+    }
+
+    fn saved<R>(saved: &Self::Saved<R>) -> &SavedRequest<Self::Body, R> {
+        saved
+    }
+
+    fn into_saved<R>(saved: Self::Saved<R>) -> SavedRequest<Self::Body, R> {
+        *saved
+    }
+
+    fn restore_body(body: Self::Body) -> Option<Self::Body> {
         let waker = {
-            let mut buffer = saved.body().lock();
+            let mut buffer = body.lock();
             if !buffer.recording.is_complete() {
                 return None;
             }
@@ -95,7 +98,7 @@ where
         if let Some(first) = waker {
             first.wake();
         }
-        Some(saved.map(|body| body.attempt(Attempt::Replay)))
+        Some(body.attempt(Attempt::Replay))
     }
 }
 
@@ -338,13 +341,13 @@ mod tests {
         policy: ReplayBuffered,
         body: B,
     ) -> (BufferedBody<B>, BufferedBody<B>) {
-        let request = policy.wrap(Request::new(body));
-        let saved = ReplayPolicy::<B>::save(&policy, &request).unwrap();
-        (request.into_body(), saved.into_body())
+        let body = policy.wrap(Request::new(body)).into_body();
+        let saved = body.attempt(Attempt::First);
+        (body, saved)
     }
 
     fn restore<B: Body<Error: Into<BoxError>>>(saved: BufferedBody<B>) -> Option<BufferedBody<B>> {
-        <ReplayBuffered as ReplayPolicy<B>>::restore(Request::new(saved)).map(Request::into_body)
+        <ReplayBuffered as ReplayPolicy<B>>::restore_body(saved)
     }
 
     async fn read(body: BufferedBody<Stream>) -> Result<(String, Option<HeaderMap>), String> {
@@ -445,7 +448,7 @@ mod tests {
 
     /// A body whose poll starts the replay of its own request, as a rejection on another thread does.
     struct RejectedWhilePolled {
-        saved: std::cell::RefCell<Option<Request<BufferedBody<Self>>>>,
+        saved: std::cell::RefCell<Option<BufferedBody<Self>>>,
         replay: std::rc::Rc<std::cell::RefCell<Option<BufferedBody<Self>>>>,
         frames: std::cell::RefCell<std::vec::IntoIter<&'static str>>,
     }
@@ -455,7 +458,7 @@ mod tests {
         type Error = Infallible;
         fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             if let Some(saved) = self.saved.take() {
-                *self.replay.borrow_mut() = ReplayBuffered::restore(saved).map(Request::into_body);
+                *self.replay.borrow_mut() = ReplayBuffered::restore_body(saved);
             }
             Poll::Ready(
                 self.frames.borrow_mut().next().map(|frame| Ok(Frame::data(Bytes::from_static(frame.as_bytes())))),
@@ -472,10 +475,8 @@ mod tests {
             frames: vec!["one", "two"].into_iter().into(),
         };
         // The limit is reached, but the replay has started.
-        let policy = ReplayBuffered::new().limit(2);
-        let request = policy.wrap(Request::new(body));
-        let saved = ReplayPolicy::<RejectedWhilePolled>::save(&policy, &request);
-        let mut first = request.into_body();
+        let mut first = ReplayBuffered::new().limit(2).wrap(Request::new(body)).into_body();
+        let saved = Some(first.attempt(Attempt::First));
         {
             let buffer = first.buffer.lock().unwrap();
             let Source::Body(source) = &buffer.source else { panic!("nothing has been read") };

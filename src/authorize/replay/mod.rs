@@ -5,3 +5,4 @@ pub(crate) mod buffered;
 pub(crate) mod policy;
 #[cfg(feature = "replay-buffered")]
 mod recording;
+pub(crate) mod saved_request;

@@ -4,6 +4,8 @@ use std::convert::Infallible;
 
 use http::Request;
 
+use super::saved_request::SavedRequest;
+
 /// Allows the trait below to grow.
 #[allow(unreachable_pub, reason = "a bound of a public trait")]
 pub trait Sealed {}
@@ -20,20 +22,31 @@ impl Sealed for ReplayClone {}
 pub trait ReplayPolicy<B>: Sealed {
     /// The body that the inner service receives.
     type Body;
-    /// What is saved.
-    type Saved;
+    /// A saved request, and `R`, which sends it again.
+    #[doc(hidden)]
+    type Saved<R>;
 
     /// Prepares a request that is saved next.
+    #[doc(hidden)]
     fn wrap(&self, request: Request<B>) -> Request<Self::Body>;
 
-    /// Saves what a replay needs. `None`: this request cannot be replayed.
-    fn save(&self, request: &Request<Self::Body>) -> Option<Self::Saved>;
-
     /// Converts the body of a request that is not saved.
+    #[doc(hidden)]
     fn wrap_body(&self, body: B) -> Self::Body;
 
-    /// Returns the request again, if its whole body is still there.
-    fn restore(saved: Self::Saved) -> Option<Request<Self::Body>>;
+    /// Saves a request. `None`: it cannot be replayed.
+    #[doc(hidden)]
+    fn save<R>(&self, request: &Request<Self::Body>, resender: impl FnOnce() -> R) -> Option<Self::Saved<R>>;
+
+    #[doc(hidden)]
+    fn saved<R>(saved: &Self::Saved<R>) -> &SavedRequest<Self::Body, R>;
+
+    #[doc(hidden)]
+    fn into_saved<R>(saved: Self::Saved<R>) -> SavedRequest<Self::Body, R>;
+
+    /// Returns the body again, if all of it is still there. From then on the first attempt cannot read any more.
+    #[doc(hidden)]
+    fn restore_body(body: Self::Body) -> Option<Self::Body>;
 }
 
 /// Never replays: the caller gets the rejection. The next request has the newer token. The default.
@@ -42,16 +55,11 @@ pub struct NeverReplay;
 
 impl<B> ReplayPolicy<B> for NeverReplay {
     type Body = B;
-    type Saved = Infallible;
+    type Saved<R> = Infallible;
 
     #[inline]
     fn wrap(&self, request: Request<B>) -> Request<B> {
         request
-    }
-
-    #[inline]
-    fn save(&self, _: &Request<B>) -> Option<Infallible> {
-        None
     }
 
     #[inline]
@@ -60,8 +68,23 @@ impl<B> ReplayPolicy<B> for NeverReplay {
     }
 
     #[inline]
-    fn restore(saved: Infallible) -> Option<Request<B>> {
+    fn save<R>(&self, _: &Request<B>, _: impl FnOnce() -> R) -> Option<Infallible> {
+        None
+    }
+
+    #[inline]
+    fn saved<R>(saved: &Infallible) -> &SavedRequest<B, R> {
+        match *saved {}
+    }
+
+    #[inline]
+    fn into_saved<R>(saved: Infallible) -> SavedRequest<B, R> {
         match saved {}
+    }
+
+    #[inline]
+    fn restore_body(body: B) -> Option<B> {
+        Some(body)
     }
 }
 
@@ -73,16 +96,11 @@ pub struct ReplayClone;
 
 impl<B: Clone> ReplayPolicy<B> for ReplayClone {
     type Body = B;
-    type Saved = Request<B>;
+    type Saved<R> = Box<SavedRequest<B, R>>;
 
     #[inline]
     fn wrap(&self, request: Request<B>) -> Request<B> {
         request
-    }
-
-    #[inline]
-    fn save(&self, request: &Request<B>) -> Option<Request<B>> {
-        Some(request.clone())
     }
 
     #[inline]
@@ -91,7 +109,22 @@ impl<B: Clone> ReplayPolicy<B> for ReplayClone {
     }
 
     #[inline]
-    fn restore(saved: Request<B>) -> Option<Request<B>> {
-        Some(saved)
+    fn save<R>(&self, request: &Request<B>, resender: impl FnOnce() -> R) -> Option<Box<SavedRequest<B, R>>> {
+        Some(Box::new(SavedRequest::new(request, request.body().clone(), resender())))
+    }
+
+    #[inline]
+    fn saved<R>(saved: &Box<SavedRequest<B, R>>) -> &SavedRequest<B, R> {
+        saved
+    }
+
+    #[inline]
+    fn into_saved<R>(saved: Box<SavedRequest<B, R>>) -> SavedRequest<B, R> {
+        *saved
+    }
+
+    #[inline]
+    fn restore_body(body: B) -> Option<B> {
+        Some(body)
     }
 }

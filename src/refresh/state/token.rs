@@ -67,7 +67,14 @@ impl TokenState {
     /// ## Token => No token
     ///
     /// The token has become unusable. Its expiry is recorded once, earlier than that if stale tokens are served.
+    ///
+    /// ## Token => Token
+    ///
+    /// The wall clock has jumped. The token is published anew, with another deadline.
     pub(crate) fn on_tick(&mut self, now: Timestamp, actions: &mut Actions) {
+        if let Some(reanchored) = self.token.as_ref().and_then(|token| token.reanchored(now)) {
+            actions.discard_token(self.token.replace(Arc::new(reanchored)));
+        }
         let Some(token) = &self.token else { return };
         if token.is_expired(now) && !self.expiry_noticed {
             self.expiry_noticed = true;

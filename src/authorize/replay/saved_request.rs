@@ -1,0 +1,58 @@
+//! [`SavedRequest`]: a request that can be sent again.
+
+use http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version};
+
+/// A request without its map of headers: a list is cheaper to clone, and most requests are not replayed.
+#[allow(unreachable_pub, missing_debug_implementations, reason = "in the signature of a sealed trait")]
+pub struct SavedRequest<B, R> {
+    method: Method,
+    uri: Uri,
+    version: Version,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    extensions: Extensions,
+    body: B,
+    /// What sends the request again.
+    pub(crate) resender: R,
+}
+
+impl<B, R> SavedRequest<B, R> {
+    pub(crate) fn new<T>(request: &Request<T>, body: B, resender: R) -> Self {
+        Self {
+            method: request.method().clone(),
+            uri: request.uri().clone(),
+            version: request.version(),
+            headers: request.headers().iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            extensions: request.extensions().clone(),
+            body,
+            resender,
+        }
+    }
+
+    pub(crate) fn extensions(&self) -> &Extensions {
+        &self.extensions
+    }
+
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&HeaderValue> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value)
+    }
+
+    /// Returns the request with another value of one header, if its body can be restored.
+    pub(crate) fn restore(
+        self,
+        body: impl FnOnce(B) -> Option<B>,
+        (name, value): (&HeaderName, &HeaderValue),
+    ) -> Option<(Request<B>, R)> {
+        let mut request = Request::new(body(self.body)?);
+        *request.method_mut() = self.method;
+        *request.uri_mut() = self.uri;
+        *request.version_mut() = self.version;
+        *request.extensions_mut() = self.extensions;
+        let headers = request.headers_mut();
+        headers.reserve(self.headers.len());
+        for (name, value) in self.headers {
+            headers.append(name, value);
+        }
+        headers.insert(name, value.clone());
+        Some((request, self.resender))
+    }
+}
