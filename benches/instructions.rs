@@ -57,6 +57,11 @@ fn main() {
         }
         "add-authorization, clones" => run_clones(AddAuthorizationLayer::bearer(&secret()).layer(Inner), calls),
         "ours, clones" => run_clones(layer.layer(Inner), calls),
+        "ours, three origins" => {
+            let layer = layer.allow_origin("https://a.example.com").unwrap();
+            let layer = layer.allow_origin("https://b.example.com").unwrap();
+            run(layer.allow_origin("https://api.example.com").unwrap().layer(Inner), calls);
+        }
         "ours, origins" => run(layer.allow_origin("https://api.example.com").unwrap().layer(Inner), calls),
         _ => panic!("no such case"),
     }

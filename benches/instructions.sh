@@ -18,7 +18,7 @@ per_call() { # case
 bare=$(per_call bare)
 static=$(($(per_call add-authorization) - bare))
 printf '%-28s %6s %9s\n' "added to a bare call" "count" "ratio"
-for case in hand-written add-authorization ours "ours, no rejections" "ours, origins" "ours, replay" \
+for case in hand-written add-authorization ours "ours, no rejections" "ours, origins" "ours, three origins" "ours, replay" \
   "ours, expiry checked at use" "add-authorization, clones" "ours, clones"; do
   added=$(($(per_call "$case") - bare))
   printf '%-28s %6d %8s\n' "$case" "$added" "$(awk "BEGIN { printf \"%.2f\", $added / $static }")"

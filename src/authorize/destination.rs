@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use http::{Uri, uri::Scheme};
+use http::Uri;
 
 use super::origin::Origin;
 use crate::loopback::is_loopback;
@@ -67,8 +67,8 @@ pub(crate) struct AllowedDestinations {
 
 impl AllowedDestinations {
     pub(crate) fn check(&self, uri: &Uri) -> Result<(), UnsafeDestination> {
-        match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTPS => {}
+        match uri.scheme_str() {
+            Some("https") => {}
             _ if self.allow_plaintext => {}
             Some(_) if uri.host().is_some_and(is_loopback) => {}
             Some(_) => return Err(UnsafeDestination::Plaintext),
@@ -80,8 +80,11 @@ impl AllowedDestinations {
         }
     }
 
-    pub(crate) fn has_allowlist(&self) -> bool {
-        self.origins.is_some()
+    /// Returns whether the URI is `https`, and spells an allowed origin as the list does. Other spellings are left to
+    /// [`check`](Self::check).
+    #[inline]
+    pub(crate) fn allows_https(&self, uri: &Uri) -> bool {
+        uri.scheme_str() == Some("https") && self.origins.as_ref().is_none_or(|origins| is_spelled(origins, uri))
     }
 
     pub(crate) fn allow(&mut self, origin: Origin) {
@@ -91,13 +94,16 @@ impl AllowedDestinations {
 }
 
 fn check_origin(origins: &[Origin], uri: &Uri) -> Result<(), UnsafeDestination> {
-    match (uri.scheme(), uri.authority()) {
-        (Some(scheme), Some(authority)) if origins.iter().any(|origin| origin.is_origin_of(scheme, authority)) => {
-            Ok(())
-        }
-        (Some(_), Some(_)) => Err(UnsafeDestination::OriginNotAllowed),
-        _ => Err(UnsafeDestination::NoAuthority),
-    }
+    let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+        return Err(UnsafeDestination::NoAuthority);
+    };
+    let is_allowed = origins.iter().any(|origin| origin.is_origin_of(scheme, authority));
+    if is_allowed { Ok(()) } else { Err(UnsafeDestination::OriginNotAllowed) }
+}
+
+/// Most requests spell the origin as the list does, so this comes before anything is parsed.
+fn is_spelled(origins: &[Origin], uri: &Uri) -> bool {
+    uri.authority().is_some_and(|authority| origins.iter().any(|origin| origin.is_https_spelled(authority.as_str())))
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 //! [`SharedHeader`] is for all clones of a service on one shard of the threads, as for a clone for each call. [`HeaderCache`] is
 //! for one service that is used for many calls, and takes no lock.
 
-use std::sync::{Mutex, MutexGuard, TryLockError};
+use std::{
+    mem,
+    sync::{Mutex, MutexGuard, TryLockError},
+};
 
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
@@ -51,18 +54,22 @@ impl CachedHeader {
 pub(crate) struct SharedHeader(Mutex<Option<CachedHeader>>);
 
 impl SharedHeader {
-    /// Returns the cached header, or that of the token in the cell.
+    /// Reads the cached header, or that of the token in the cell.
     #[inline]
-    fn get(&self, refresher: &AuthRefresher) -> Option<CachedHeader> {
-        let mut cached = self.try_lock();
-        if let Some(Some(header)) = cached.as_deref()
+    fn read<R>(&self, refresher: &AuthRefresher, read: impl FnOnce(&CachedHeader) -> R) -> Option<R> {
+        if let Some(cached) = self.try_lock()
+            && let Some(header) = cached.as_ref()
             && header.is_usable(refresher)
         {
-            return Some(header.clone());
+            return Some(read(header));
         }
+        self.read_cell(refresher).as_ref().map(read)
+    }
+
+    #[cold]
+    fn read_cell(&self, refresher: &AuthRefresher) -> Option<CachedHeader> {
         let header = CachedHeader::read(refresher);
-        let replaced = cached.as_deref_mut().map(|cached| std::mem::replace(cached, header.clone()));
-        drop(cached);
+        let replaced = self.try_lock().map(|mut cached| mem::replace(&mut *cached, header.clone()));
         drop(replaced);
         header
     }
@@ -96,22 +103,25 @@ impl Clone for SharedHeader {
 pub(crate) struct HeaderCache {
     /// The epoch of the cached token. That of an empty cache is never current.
     epoch: Epoch,
+    /// The epoch of a token whose expiry is checked at each use. It is a separate field, so that other tokens cost no further
+    /// comparison.
+    checked_epoch: Epoch,
     cached: Option<CachedHeader>,
-    /// The service has used a token. Many services are cloned for one call; for them a cached value does not pay.
+    /// The service has used a token. Many services are cloned for one call, and gain nothing from a cache.
     has_used_one: bool,
 }
 
 impl Default for HeaderCache {
     #[inline]
     fn default() -> Self {
-        Self { epoch: Epoch::NEVER, cached: None, has_used_one: false }
+        Self { epoch: Epoch::NEVER, checked_epoch: Epoch::NEVER, cached: None, has_used_one: false }
     }
 }
 
 impl HeaderCache {
     /// Inserts the current token into a request.
     #[inline]
-    pub(crate) fn insert(
+    pub(crate) fn insert_current(
         &mut self,
         refresher: &AuthRefresher,
         shared: &SharedHeader,
@@ -122,36 +132,67 @@ impl HeaderCache {
             && let Some(cached) = &self.cached
             && cached.shard.is_local()
         {
-            config.insert(headers, cached.value.clone());
+            config.insert(headers, &cached.value);
             return Some(cached.token);
         }
-        let header = shared.get(refresher);
+        self.insert_shared(refresher, shared, config, headers)
+    }
+
+    /// Inserts the token that all clones share. From the second time on, keeps it.
+    fn insert_shared(
+        &mut self,
+        refresher: &AuthRefresher,
+        shared: &SharedHeader,
+        config: &HeaderConfig,
+        headers: &mut HeaderMap,
+    ) -> Option<TokenId> {
         if self.has_used_one {
-            self.keep(header.as_ref());
+            return self.insert_kept(refresher, shared, config, headers);
         }
-        let CachedHeader { token, value, .. } = header?;
+        let (token, value) = shared.read(refresher, |header| (header.token, header.value.clone()))?;
         self.has_used_one = true;
-        config.insert(headers, value);
+        config.insert_value(headers, value);
         Some(token)
     }
 
-    /// Keeps a header, unless the expiry of its token must be checked at each use.
+    /// Inserts a token whose expiry is checked at each use, or keeps the token that all clones share.
+    fn insert_kept(
+        &mut self,
+        refresher: &AuthRefresher,
+        shared: &SharedHeader,
+        config: &HeaderConfig,
+        headers: &mut HeaderMap,
+    ) -> Option<TokenId> {
+        let is_kept = refresher.is_current(self.checked_epoch)
+            && self.cached.as_ref().is_some_and(|cached| cached.is_usable(refresher));
+        if !is_kept {
+            self.keep(shared.read(refresher, CachedHeader::clone));
+        }
+        let cached = self.cached.as_ref()?;
+        config.insert(headers, &cached.value);
+        Some(cached.token)
+    }
+
     #[cold]
-    fn keep(&mut self, header: Option<&CachedHeader>) {
-        let header = header.filter(|header| !header.epoch.checks_expiry());
-        self.epoch = header.map_or(Epoch::NEVER, |header| header.epoch);
-        self.cached = header.cloned();
+    fn keep(&mut self, header: Option<CachedHeader>) {
+        let (unchecked, checked) = match &header {
+            Some(header) if header.epoch.checks_expiry() => (Epoch::NEVER, header.epoch),
+            Some(header) => (header.epoch, Epoch::NEVER),
+            None => (Epoch::NEVER, Epoch::NEVER),
+        };
+        (self.epoch, self.checked_epoch) = (unchecked, checked);
+        self.cached = header;
     }
 
     /// Drops a secret that is no longer current.
     pub(crate) fn evict_stale(&mut self, refresher: &AuthRefresher) {
-        if !refresher.is_current(self.epoch) {
+        if self.cached.as_ref().is_some_and(|cached| !cached.is_usable(refresher)) {
             *self = Self::default();
         }
     }
 }
 
-/// A clone starts empty: to copy the value would cost more than to read it.
+/// A clone starts empty, because to copy the value would cost more than to read it.
 impl Clone for HeaderCache {
     #[inline]
     fn clone(&self) -> Self {

@@ -27,11 +27,6 @@ pub(crate) enum Verdict {
 }
 
 impl HeaderConfig {
-    /// Returns whether every `https` request gets a token.
-    pub(crate) fn allows_any_https(&self) -> bool {
-        !self.if_not_present && !self.destinations.has_allowlist()
-    }
-
     /// Returns whether this request gets a token.
     pub(crate) fn authorizes(&self, uri: &Uri, headers: &HeaderMap) -> bool {
         matches!(self.decide(uri, headers), Verdict::Authorize)
@@ -50,8 +45,13 @@ impl HeaderConfig {
         }
     }
 
-    /// Inserts the token into its header.
-    pub(crate) fn insert(&self, headers: &mut HeaderMap, token: HeaderValue) {
+    /// Inserts a clone of the token into its header.
+    pub(crate) fn insert(&self, headers: &mut HeaderMap, token: &HeaderValue) {
+        self.insert_value(headers, token.clone());
+    }
+
+    #[inline]
+    pub(crate) fn insert_value(&self, headers: &mut HeaderMap, token: HeaderValue) {
         match &self.name {
             // `http` inserts a name that is known at compile time faster.
             None => drop(headers.insert(AUTHORIZATION, token)),

@@ -67,7 +67,7 @@ impl<S: Clone, B, P: ReplayPolicy<B> + Clone, C: Clone> InFlight<S, B, P, C> {
         inner: &S,
     ) -> (Request<P::Body>, Self) {
         let ServiceContext { refresher, config, .. } = &**context;
-        config.header.insert(request.headers_mut(), token.header.local().1.clone());
+        config.header.insert(request.headers_mut(), token.header.local().1);
         let request = config.replay.wrap(request);
         let resender = || Resender { inner: inner.clone(), context: context.clone() };
         let in_flight = Self {

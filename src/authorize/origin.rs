@@ -11,17 +11,21 @@ use http::{
 pub(crate) struct Origin {
     scheme: Scheme,
     authority: Authority,
+    is_https: bool,
 }
 
 impl Origin {
+    /// Returns whether this is the `https` origin that spells its authority in this way.
+    #[inline]
+    pub(crate) fn is_https_spelled(&self, authority: &str) -> bool {
+        self.is_https && self.authority.as_str() == authority
+    }
+
     /// Returns whether a URI with this scheme and authority has this origin.
     ///
     /// Letter case, a default port, user information, a dot at the end of the host and the spelling of an IPv6 address make no
     /// difference.
     pub(crate) fn is_origin_of(&self, scheme: &Scheme, authority: &Authority) -> bool {
-        if self.scheme == *scheme && self.authority.as_str() == authority.as_str() {
-            return true;
-        }
         let port = |authority: &Authority| authority.port_u16().or_else(|| default_port(scheme));
         self.scheme == *scheme
             && is_same_host(host(&self.authority), host(authority))
@@ -79,7 +83,7 @@ impl FromStr for Origin {
         if host.is_empty() || host.starts_with('[') && ipv6(host).is_none() {
             return Err(InvalidOrigin(Reason::Syntax));
         }
-        Ok(Self { scheme, authority })
+        Ok(Self { is_https: scheme == Scheme::HTTPS, scheme, authority })
     }
 }
 

@@ -107,13 +107,13 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
     /// The fast path: inserts the current token, if the request can take it and there is one.
     #[inline]
     fn authorize<B>(&mut self, request: &mut Request<B>) -> Option<TokenId> {
-        let ServiceContext { refresher, config, allows_any_https, header } = &*self.context;
-        let is_https = || request.uri().scheme_str() == Some("https");
-        let can_take_it = (*allows_any_https && is_https()) || config.authorizes(request);
+        let ServiceContext { refresher, config, allows_https, header } = &*self.context;
+        let can_take_it =
+            (*allows_https && config.header.destinations.allows_https(request.uri())) || config.authorizes(request);
         if !can_take_it || TokenValidFor::of(request.extensions()).is_some() {
             return None;
         }
-        self.header_cache.insert(refresher, header, &config.header, request.headers_mut())
+        self.header_cache.insert_current(refresher, header, &config.header, request.headers_mut())
     }
 
     /// The slow path: requests that get no token, wait for one, or whose response tells of it.

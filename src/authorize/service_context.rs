@@ -7,14 +7,14 @@ use crate::AuthRefresher;
 pub(crate) struct ServiceContext<P, C> {
     pub(crate) refresher: AuthRefresher,
     pub(crate) config: Config<P, C>,
-    /// Every `https` request takes the fast path.
-    pub(crate) allows_any_https: bool,
+    /// Every `https` request to an allowed origin takes the fast path. `false` if more has to be checked.
+    pub(crate) allows_https: bool,
     pub(crate) header: SharedHeader,
 }
 
 impl<P, C> ServiceContext<P, C> {
     pub(crate) fn new(refresher: AuthRefresher, config: Config<P, C>) -> Self {
-        let allows_any_https = !config.insert_token_info && config.header.allows_any_https();
-        Self { refresher, config, allows_any_https, header: SharedHeader::default() }
+        let allows_https = !config.insert_token_info && !config.header.if_not_present;
+        Self { refresher, config, allows_https, header: SharedHeader::default() }
     }
 }

@@ -39,7 +39,7 @@ impl<T> ShardedArc<T> {
 
 impl<T: Clone> ShardedArc<T> {
     /// Clones a pointer that belongs to another shard.
-    #[inline]
+    #[cold]
     fn clone_to_local(&self) -> Self {
         match &self.0.role {
             Role::Original { copies } => {
