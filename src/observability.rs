@@ -24,7 +24,7 @@
 //!
 //! - `success`
 //! - `failure_transient` or `failure_permanent`, as [`LoginError`](crate::LoginError) distinguishes them
-//! - `superseded`: the token was rejected or invalidated during the login, and the result was discarded
+//! - `discarded`: the token was rejected or invalidated during the login, and the result was discarded
 //! - `abandoned`: the login was dropped with the last handle or its runtime, or by
 //!   [`shutdown`](crate::AuthRefresher::shutdown)
 //!
@@ -90,7 +90,7 @@
 //! | login started | debug | `reason`, `attempt` |
 //! | login succeeded | info | `generation`, `elapsed` |
 //! | login failed | warn | `error`, `failures`, `elapsed`, `retry_in` |
-//! | login superseded | debug | `elapsed` |
+//! | login discarded | debug | `elapsed` |
 //! | token expired | info | `generation` |
 //! | token rejected | info | `generation` |
 //! | rejection ignored | debug | `generation`, `reason` (`token too new` or `rate limited`) |

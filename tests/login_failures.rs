@@ -182,7 +182,7 @@ async fn permanent_error_is_retried_on_demand_once_per_pause() {
     });
     let Err(Error::Login(error)) = send(&refresher).await else { panic!("unexpected token") };
     assert!(error.is_permanent());
-    assert_eq!(chain(&error), ["login refused", "wrong password"]);
+    assert_eq!(chain(&error), ["login failed permanently", "wrong password"]);
 
     // Without a request the worker does not log in.
     sleep(secs(300)).await;
@@ -328,7 +328,7 @@ async fn wrapped_permanent_error_is_recognized() {
     let error = refresher.token().await.unwrap_err();
     assert!(error.is_permanent());
     assert_eq!(error.retry_after(), Some(secs(7)));
-    assert_eq!(chain(&error), ["login refused", "wrapped", "login refused", "no"]);
+    assert_eq!(chain(&error), ["login failed permanently", "wrapped", "login failed permanently", "no"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -95,7 +95,7 @@ fn superseded_and_abandoned_logins_are_counted() {
         sleep(Duration::from_millis(500)).await;
         refresher.invalidate();
         send(&refresher).await.unwrap();
-        assert_eq!(value(&snapshotter, "auth_refresh_logins_total{refresher=default,outcome=superseded}"), 1.0);
+        assert_eq!(value(&snapshotter, "auth_refresh_logins_total{refresher=default,outcome=discarded}"), 1.0);
         sleep(HOUR - secs(290)).await;
         drop(refresher);
         sleep(secs(1)).await;
@@ -254,7 +254,7 @@ fn each_counter_is_registered_at_zero() {
         refresher.ready().await.unwrap();
         let metrics = snapshot(&snapshotter);
         for (name, label, values) in [
-            ("logins", "outcome", "failure_transient failure_permanent superseded abandoned"),
+            ("logins", "outcome", "failure_transient failure_permanent discarded abandoned"),
             ("rejections", "effect", "login newer_token ignored"),
             ("requests_not_sent", "reason", "plaintext no_authority origin_not_allowed login_failed timeout shut_down"),
         ] {

@@ -54,7 +54,7 @@ const FILES: &[(&str, &[&str])] = &[
             "settings",
             "core",
             "shared",
-            "clock_watch",
+            "clock_task",
             "worker",
             "wait",
             "status_receiver",
@@ -66,11 +66,11 @@ const FILES: &[(&str, &[&str])] = &[
     (
         "refresh::state",
         &[
+            "active_worker",
             "actions",
             "token",
             "login",
             "usage",
-            "active_worker",
             "refresh_state",
             "caller_events",
             "worker_events",

@@ -27,8 +27,8 @@ impl Default for Config<NeverReplay, UnauthorizedAsRejection> {
 
 impl<P, C> Config<P, C> {
     /// Returns whether a request takes the fast path.
-    pub(crate) fn authorizes<B>(&self, request: &Request<B>) -> bool {
-        !self.insert_token_info && self.header.authorizes(request.uri(), request.headers())
+    pub(crate) fn allows_fast_path<B>(&self, request: &Request<B>) -> bool {
+        !self.insert_token_info && self.header.allows_fast_path(request.uri(), request.headers())
     }
 
     pub(crate) fn with_replay<Q>(self, replay: Q) -> Config<Q, C> {

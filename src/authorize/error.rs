@@ -38,7 +38,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn inner(error: impl Into<BoxError>) -> Self {
+    pub(crate) fn from_inner(error: impl Into<BoxError>) -> Self {
         Self::Inner(error.into())
     }
 

@@ -20,7 +20,7 @@ pub struct TokenInfo {
 }
 
 impl TokenInfo {
-    pub(crate) fn of(token: &CachedToken) -> Self {
+    pub(crate) fn from_token(token: &CachedToken) -> Self {
         Self { generation: token.generation, expires: token.token.expiry() }
     }
 }
@@ -46,7 +46,7 @@ pub struct TokenValidFor(pub Duration);
 impl TokenValidFor {
     /// Reads the extension of a request.
     #[inline]
-    pub(crate) fn of(extensions: &Extensions) -> Option<Self> {
+    pub(crate) fn from_extensions(extensions: &Extensions) -> Option<Self> {
         if extensions.is_empty() { None } else { extensions.get().copied() }
     }
 }

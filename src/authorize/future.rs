@@ -15,7 +15,7 @@ use super::{
     classify::{ClassifyRejection, UnauthorizedAsRejection},
     destination::UnsafeDestination,
     error::Error,
-    in_flight::{Rejected, Saved, report_rejection},
+    in_flight::{Rejected, Saved, report_if_rejected},
     replay::policy::{NeverReplay, ReplayPolicy},
     slow_path::SlowPath,
 };
@@ -62,7 +62,7 @@ where
     /// Boxed, because it is large.
     SlowPath(Pin<Box<SlowPath<S, B, P, C>>>),
     /// The request was not sent.
-    Refused(UnsafeDestination),
+    NotSent(UnsafeDestination),
 }
 
 impl<S, B, P, C> ResponseFuture<S, B, P, C>
@@ -84,8 +84,8 @@ where
         Self { state: State::Rare(Rare::SlowPath(Box::pin(slow_path))) }
     }
 
-    pub(crate) fn refused(error: UnsafeDestination) -> Self {
-        Self { state: State::Rare(Rare::Refused(error)) }
+    pub(crate) fn not_sent(error: UnsafeDestination) -> Self {
+        Self { state: State::Rare(Rare::NotSent(error)) }
     }
 }
 
@@ -104,7 +104,7 @@ where
         match state.as_mut().project() {
             StateProj::Called { future, token, classify, saved } => match future.poll(cx) {
                 Poll::Ready(Ok(response)) => {
-                    if report_rejection(*token, classify, &response)
+                    if report_if_rejected(*token, classify, &response)
                         && let Some(saved) = saved.take()
                     {
                         let rejected = Rejected::new(response, saved, classify.clone(), false);
@@ -113,7 +113,7 @@ where
                     }
                     Poll::Ready(Ok(response))
                 }
-                Poll::Ready(Err(error)) => Poll::Ready(Err(Error::inner(error))),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(Error::from_inner(error))),
                 Poll::Pending => Poll::Pending,
             },
             StateProj::Rare(_) => state.poll_rare(cx),
@@ -131,7 +131,7 @@ where
     fn poll_rare(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, Error>> {
         match self.project() {
             StateProj::Rare(Rare::SlowPath(slow_path)) => slow_path.as_mut().poll(cx),
-            StateProj::Rare(Rare::Refused(error)) => Poll::Ready(Err(Error::Destination(*error))),
+            StateProj::Rare(Rare::NotSent(error)) => Poll::Ready(Err(Error::Destination(*error))),
             StateProj::Called { .. } => Poll::Pending,
         }
     }
@@ -146,7 +146,7 @@ where
         let state = match self.state {
             State::Called { .. } => "Called",
             State::Rare(Rare::SlowPath(_)) => "SlowPath",
-            State::Rare(Rare::Refused(_)) => "Refused",
+            State::Rare(Rare::NotSent(_)) => "NotSent",
         };
         f.debug_tuple("ResponseFuture").field(&format_args!("{state}")).finish()
     }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::header_config::HeaderConfig;
 use crate::{
     AuthRefresher,
-    refresh::{Epoch, TokenId, is_before},
+    refresh::{Epoch, TokenId, is_unexpired},
     shard::ShardId,
 };
 
@@ -36,7 +36,7 @@ impl CachedHeader {
         let current = refresher.current();
         let token = current.usable()?;
         let (shard, value) = token.header.local();
-        let (id, deadline) = (refresher.token_id(token), token.usable_until());
+        let (id, deadline) = (refresher.id_of(token), token.monotonic_deadline());
         Some(Self { epoch: current.epoch, shard, token: id, value: value.clone(), deadline })
     }
 
@@ -45,7 +45,7 @@ impl CachedHeader {
     fn is_usable(&self, refresher: &AuthRefresher) -> bool {
         refresher.is_current(self.epoch)
             && self.shard.is_local()
-            && (!self.epoch.checks_expiry() || is_before(self.deadline))
+            && (!self.epoch.checks_expiry() || is_unexpired(self.deadline))
     }
 }
 

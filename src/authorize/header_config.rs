@@ -18,29 +18,29 @@ pub(crate) struct HeaderConfig {
 }
 
 /// What happens to a request.
-pub(crate) enum Verdict {
-    Authorize,
+pub(crate) enum Decision {
+    InsertToken,
     /// The request is sent without a token.
     SkipToken,
     /// The request is not sent.
-    Refuse(UnsafeDestination),
+    Fail(UnsafeDestination),
 }
 
 impl HeaderConfig {
     /// Returns whether this request gets a token.
-    pub(crate) fn authorizes(&self, uri: &Uri, headers: &HeaderMap) -> bool {
-        matches!(self.decide(uri, headers), Verdict::Authorize)
+    pub(crate) fn allows_fast_path(&self, uri: &Uri, headers: &HeaderMap) -> bool {
+        matches!(self.decide(uri, headers), Decision::InsertToken)
     }
 
-    pub(crate) fn decide(&self, uri: &Uri, headers: &HeaderMap) -> Verdict {
+    pub(crate) fn decide(&self, uri: &Uri, headers: &HeaderMap) -> Decision {
         if self.if_not_present && self.is_present(headers) {
-            return Verdict::SkipToken;
+            return Decision::SkipToken;
         }
         match self.destinations.check(uri) {
-            Ok(()) => Verdict::Authorize,
+            Ok(()) => Decision::InsertToken,
             Err(error) => match self.destination_policy {
-                DestinationPolicy::Fail => Verdict::Refuse(error),
-                DestinationPolicy::SendUnauthenticated => Verdict::SkipToken,
+                DestinationPolicy::Fail => Decision::Fail(error),
+                DestinationPolicy::SendUnauthenticated => Decision::SkipToken,
             },
         }
     }

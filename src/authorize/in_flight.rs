@@ -71,9 +71,9 @@ impl<S: Clone, B, P: ReplayPolicy<B> + Clone, C: Clone> InFlight<S, B, P, C> {
         let request = config.replay.wrap(request);
         let resender = || Resender { inner: inner.clone(), context: context.clone() };
         let in_flight = Self {
-            token: refresher.token_id(token),
+            token: refresher.id_of(token),
             classify: config.classify.clone(),
-            token_info: config.insert_token_info.then(|| TokenInfo::of(token)),
+            token_info: config.insert_token_info.then(|| TokenInfo::from_token(token)),
             saved: config.replay.save(&request, resender),
         };
         (request, in_flight)
@@ -82,7 +82,7 @@ impl<S: Clone, B, P: ReplayPolicy<B> + Clone, C: Clone> InFlight<S, B, P, C> {
 
 /// Reports a rejection, if the response is one and the request had a token. Returns whether a newer token exists or will.
 #[inline]
-pub(crate) fn report_rejection<R>(
+pub(crate) fn report_if_rejected<R>(
     token: Option<TokenId>,
     classify: &impl ClassifyRejection,
     response: &Response<R>,
@@ -100,7 +100,7 @@ impl<S, B, P: ReplayPolicy<B>, C: ClassifyRejection> InFlight<S, B, P, C> {
         if let Some(token_info) = self.token_info {
             response.extensions_mut().insert(token_info);
         }
-        let has_newer = report_rejection(Some(self.token), &self.classify, &response);
+        let has_newer = report_if_rejected(Some(self.token), &self.classify, &response);
         match self.saved.filter(|_| has_newer) {
             Some(saved) => Outcome::Rejected(Rejected::new(response, saved, self.classify, insert_token_info)),
             None => Outcome::Final(response),
@@ -112,7 +112,7 @@ impl<S, B, P: ReplayPolicy<B>, C, T> Rejected<S, B, P, C, T> {
     /// Waits for a newer token than that of a saved request.
     pub(crate) fn new(original: T, saved: Saved<S, B, P, C>, classify: C, insert_token_info: bool) -> Self {
         let request = P::saved(&saved);
-        let min = TokenValidFor::of(request.extensions()).map(|TokenValidFor(min)| min);
+        let min = TokenValidFor::from_extensions(request.extensions()).map(|TokenValidFor(min)| min);
         let newer = request.resender.context.refresher.wait_for_token(min);
         Self { newer, original, replay: Replay { saved, classify, insert_token_info } }
     }
@@ -132,9 +132,9 @@ impl<S, B, P: ReplayPolicy<B>, C> Replay<S, B, P, C> {
         let Resender { inner, context } = resender;
         context.refresher.telemetry().request_replayed();
         let in_flight = InFlight {
-            token: context.refresher.token_id(newer),
+            token: context.refresher.id_of(newer),
             classify: self.classify,
-            token_info: self.insert_token_info.then(|| TokenInfo::of(newer)),
+            token_info: self.insert_token_info.then(|| TokenInfo::from_token(newer)),
             // A request is replayed once.
             saved: None,
         };

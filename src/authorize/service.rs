@@ -1,4 +1,4 @@
-//! [`AuthRefresh`]: the hot path.
+//! [`AuthRefresh`]: the hot path. `layer` has `AuthRefresh::layer`.
 
 use std::task::{Context, Poll};
 
@@ -12,7 +12,7 @@ use super::{
     extensions::TokenValidFor,
     future::ResponseFuture,
     header_cache::HeaderCache,
-    header_config::Verdict,
+    header_config::Decision,
     in_flight::{InFlight, Resender},
     replay::policy::{NeverReplay, ReplayPolicy},
     service_context::ServiceContext,
@@ -89,7 +89,7 @@ where
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
-        self.inner.poll_ready(cx).map_err(Error::inner)
+        self.inner.poll_ready(cx).map_err(Error::from_inner)
     }
 
     #[inline]
@@ -108,9 +108,9 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
     #[inline]
     fn authorize<B>(&mut self, request: &mut Request<B>) -> Option<TokenId> {
         let ServiceContext { refresher, config, allows_https, header } = &*self.context;
-        let can_take_it =
-            (*allows_https && config.header.destinations.allows_https(request.uri())) || config.authorizes(request);
-        if !can_take_it || TokenValidFor::of(request.extensions()).is_some() {
+        let can_take_it = (*allows_https && config.header.destinations.allows_https(request.uri()))
+            || config.allows_fast_path(request);
+        if !can_take_it || TokenValidFor::from_extensions(request.extensions()).is_some() {
             return None;
         }
         self.header_cache.insert_current(refresher, header, &config.header, request.headers_mut())
@@ -126,18 +126,18 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
         self.header_cache.evict_stale(refresher);
         header.evict_stale(refresher);
         match config.header.decide(request.uri(), request.headers()) {
-            Verdict::Authorize => {}
-            Verdict::SkipToken => {
-                let request = request.map(|body| config.replay.wrap_body(body));
+            Decision::InsertToken => {}
+            Decision::SkipToken => {
+                let request = request.map(|body| config.replay.wrap_unsaved(body));
                 return ResponseFuture::called(self.inner.call(request), None, config.classify.clone(), None);
             }
-            Verdict::Refuse(error) => {
+            Decision::Fail(error) => {
                 refresher.telemetry().request_not_sent(error.label());
                 self.release_readiness();
-                return ResponseFuture::refused(error);
+                return ResponseFuture::not_sent(error);
             }
         }
-        let valid_for = TokenValidFor::of(request.extensions()).map(|TokenValidFor(min)| min);
+        let valid_for = TokenValidFor::from_extensions(request.extensions()).map(|TokenValidFor(min)| min);
         if valid_for.is_none()
             && let Some(token) = refresher.current().usable()
         {

@@ -78,20 +78,20 @@ where
                             Self::WaitingForReady { inner, request, in_flight: Some(in_flight) }
                         }
                         None => {
-                            let request = request.map(|body| context.config.replay.wrap_body(body));
+                            let request = request.map(|body| context.config.replay.wrap_unsaved(body));
                             Self::WaitingForReady { inner, request, in_flight: None }
                         }
                     }
                 }
                 SlowPathProj::WaitingForReady { inner, .. } => {
-                    ready!(inner.poll_ready(cx)).map_err(Error::inner)?;
+                    ready!(inner.poll_ready(cx)).map_err(Error::from_inner)?;
                     let SlowPathOwned::WaitingForReady { mut inner, request, in_flight } = self.as_mut().take() else {
                         continue;
                     };
                     Self::Called { future: inner.call(request), in_flight }
                 }
                 SlowPathProj::Called { future, in_flight } => {
-                    let response = ready!(future.poll(cx)).map_err(Error::inner)?;
+                    let response = ready!(future.poll(cx)).map_err(Error::from_inner)?;
                     let Some(in_flight) = in_flight.take() else { return Poll::Ready(Ok(response)) };
                     match in_flight.on_response(response) {
                         Outcome::Final(response) => return Poll::Ready(Ok(response)),

@@ -148,7 +148,7 @@ impl fmt::Display for LoginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.kind {
             Kind::Transient => f.write_str("login failed"),
-            Kind::Permanent => f.write_str("login refused"),
+            Kind::Permanent => f.write_str("login failed permanently"),
             Kind::LoginTimeout(limit) => write!(f, "login timed out after {limit:?}"),
             Kind::WaitTimeout(limit) => write!(f, "wait for a token timed out after {limit:?}"),
             Kind::Undriven(limit) => {

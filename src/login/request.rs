@@ -1,4 +1,4 @@
-//! [`LoginRequest`]: why a token is wanted.
+//! [`LoginRequest`]: why a token is wanted. `refresh::weak` has `LoginRequest::refresher`.
 
 use http::HeaderValue;
 
@@ -38,7 +38,7 @@ impl LoginRequest {
         Self { reason, attempt: 1, trigger: RefreshTrigger::default() }
     }
 
-    pub(crate) fn from_refresher(reason: LoginReason, attempt: u32, trigger: RefreshTrigger) -> Self {
+    pub(crate) fn with_trigger(reason: LoginReason, attempt: u32, trigger: RefreshTrigger) -> Self {
         Self { reason, attempt, trigger }
     }
 

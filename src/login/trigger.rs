@@ -12,10 +12,10 @@ pub(crate) trait Refreshable: Any + Send + Sync {
     fn request_refresh(&self);
 
     /// Returns whether the last login failed and a retry can help.
-    fn is_failing(&self) -> bool;
+    fn has_transient_failure(&self) -> bool;
 
     /// Reports that the token's source no longer reports the next token by itself, so that the schedule counts again.
-    fn source_stopped(&self);
+    fn source_stopped_reporting(&self);
 }
 
 /// A weak reference to the refresher that sent a [`LoginRequest`](super::LoginRequest). Empty in a request that no
@@ -41,13 +41,13 @@ impl RefreshTrigger {
         }
     }
 
-    pub(crate) fn is_failing(&self) -> bool {
-        self.upgrade().is_some_and(|refresher| refresher.is_failing())
+    pub(crate) fn has_transient_failure(&self) -> bool {
+        self.upgrade().is_some_and(|refresher| refresher.has_transient_failure())
     }
 
-    pub(crate) fn source_stopped(&self) {
+    pub(crate) fn source_stopped_reporting(&self) {
         if let Some(refresher) = self.upgrade() {
-            refresher.source_stopped();
+            refresher.source_stopped_reporting();
         }
     }
 

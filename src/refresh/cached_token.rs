@@ -86,12 +86,12 @@ impl CachedToken {
     }
 
     /// Returns when the token expires, by the wall clock; `None` if it has no known expiry.
-    pub(crate) fn expires_at(&self) -> Option<SystemTime> {
+    pub(crate) fn wall_expiry(&self) -> Option<SystemTime> {
         self.requested_at.wall.checked_add(self.lifetime?)
     }
 
     /// Returns until when the token can be used, by the monotonic clock; `None` if there is no limit.
-    pub(crate) fn usable_until(&self) -> Option<Instant> {
+    pub(crate) fn monotonic_deadline(&self) -> Option<Instant> {
         self.requested_at.monotonic.checked_add(self.lifetime?)?.checked_add(self.max_stale)
     }
 
@@ -133,12 +133,12 @@ impl CachedToken {
     }
 
     /// Returns whether less than a quarter of the life is over, so that another token would hardly live longer.
-    pub(crate) fn is_fresh(&self, now: Timestamp) -> bool {
+    pub(crate) fn is_in_first_quarter(&self, now: Timestamp) -> bool {
         self.lifetime.is_some_and(|lifetime| self.requested_at.elapsed_at(now) < lifetime / 4)
     }
 
     /// Returns whether the token expires later than `other`, by more than a rounding error of one second.
-    pub(crate) fn lives_longer_than(&self, other: &CachedToken, now: Timestamp) -> bool {
+    pub(crate) fn outlives(&self, other: &CachedToken, now: Timestamp) -> bool {
         match (self.until_expired(now), other.until_expired(now)) {
             (Some(remaining), Some(other)) => remaining > other.saturating_add(Duration::from_secs(1)),
             (None, Some(_)) => true,
@@ -209,9 +209,9 @@ mod tests {
         assert!(token.reanchored(later(start, -100, 10)).is_none());
         let now = later(start, 1810, 10);
         let reanchored = token.reanchored(now).unwrap();
-        assert_eq!(reanchored.usable_until(), Some(now.monotonic + secs(1790)));
+        assert_eq!(reanchored.monotonic_deadline(), Some(now.monotonic + secs(1790)));
         assert_eq!(reanchored.until_expired(now), token.until_expired(now));
-        assert_eq!(reanchored.expires_at(), token.expires_at());
+        assert_eq!(reanchored.wall_expiry(), token.wall_expiry());
         assert!(reanchored.reanchored(now).is_none());
     }
 
@@ -271,12 +271,12 @@ mod tests {
     fn longer_lived_token_expires_over_a_second_later() {
         let start = start();
         let of = |secs_left| cached(Expiry::In(secs(secs_left)), start);
-        assert!(of(102).lives_longer_than(&of(100), start));
-        assert!(!of(101).lives_longer_than(&of(100), start));
-        assert!(!of(99).lives_longer_than(&of(100), start));
+        assert!(of(102).outlives(&of(100), start));
+        assert!(!of(101).outlives(&of(100), start));
+        assert!(!of(99).outlives(&of(100), start));
         let never = cached(Expiry::Never, start);
-        assert!(never.lives_longer_than(&of(100), start));
-        assert!(!of(100).lives_longer_than(&never, start));
-        assert!(!never.lives_longer_than(&never, start));
+        assert!(never.outlives(&of(100), start));
+        assert!(!of(100).outlives(&never, start));
+        assert!(!never.outlives(&never, start));
     }
 }

@@ -57,13 +57,13 @@ impl Loaded {
     pub(crate) fn usable(&self) -> Option<&Arc<CachedToken>> {
         let token = self.token.as_ref()?;
         let unchecked = !self.epoch.checks_expiry() && self.epoch != Epoch::NONE;
-        (unchecked || is_before(token.usable_until())).then_some(token)
+        (unchecked || is_unexpired(token.monotonic_deadline())).then_some(token)
     }
 }
 
 /// Returns whether a deadline has not passed.
 #[inline]
-pub(crate) fn is_before(deadline: Option<Instant>) -> bool {
+pub(crate) fn is_unexpired(deadline: Option<Instant>) -> bool {
     deadline.is_none_or(|deadline| Instant::now() < deadline)
 }
 

@@ -1,4 +1,4 @@
-//! [`AuthRefresher`]: the handle of one identity's token.
+//! [`AuthRefresher`]: the handle of one identity's token. `builder` creates it, and `weak` has `downgrade`.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -100,10 +100,10 @@ impl AuthRefresher {
         Ok(self.shared.token().await?.token.without_notifier())
     }
 
-    /// Returns a token that lives for at least `min`. Refreshes the current one first if it expires sooner.
+    /// Returns the current token, refreshed first if it expires within `min`.
     ///
-    /// Use it for what outlives a request: a connection, a stream, a tool that gets the token. The current token is returned
-    /// all the same if less than a quarter of its life is over, or if the refresh fails or exceeds
+    /// Use it for a connection, a stream or a tool that outlives a request. The current token is returned unchanged if less than
+    /// a quarter of its lifetime has passed, or if the refresh fails or exceeds
     /// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout).
     ///
     /// To drop the future loses nothing: the login goes on.
@@ -176,7 +176,7 @@ impl AuthRefresher {
     }
 
     #[inline]
-    pub(crate) fn token_id(&self, token: &CachedToken) -> TokenId {
+    pub(crate) fn id_of(&self, token: &CachedToken) -> TokenId {
         TokenId::new(self.shared.id, token.generation)
     }
 

@@ -19,7 +19,7 @@ pub(crate) struct RejectionBudget {
 
 impl RejectionBudget {
     /// Takes one rejection out of the budget. Returns `false` if the budget is exhausted.
-    pub(crate) fn withdraw(&mut self, limit: RejectionLimit, now: Instant) -> bool {
+    pub(crate) fn try_consume(&mut self, limit: RejectionLimit, now: Instant) -> bool {
         let emission_interval = limit.per / limit.max.max(1);
         let arrival = self.theoretical_arrival.map_or(now, |arrival| arrival.max(now));
         let allowed =
@@ -44,7 +44,7 @@ mod tests {
     #[test]
     fn budget_allows_a_burst_and_then_one_per_interval() {
         let (mut rejections, start) = (RejectionBudget::default(), Instant::now());
-        let allowed = |rejections: &mut RejectionBudget, at| rejections.withdraw(LIMIT, start + secs(at));
+        let allowed = |rejections: &mut RejectionBudget, at| rejections.try_consume(LIMIT, start + secs(at));
         for _ in 0..6 {
             assert!(allowed(&mut rejections, 0));
         }
@@ -61,6 +61,6 @@ mod tests {
     #[test]
     fn budget_of_zero_allows_nothing() {
         let limit = RejectionLimit { max: 0, ..LIMIT };
-        assert!(!RejectionBudget::default().withdraw(limit, Instant::now()));
+        assert!(!RejectionBudget::default().try_consume(limit, Instant::now()));
     }
 }

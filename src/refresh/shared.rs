@@ -40,13 +40,13 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) id: RefresherId,
     /// Changes with everything that a waiter or a subscriber can see.
-    pub(crate) status: watch::Sender<Snapshot>,
+    pub(crate) status: watch::Sender<NumberedStatus>,
     locked: Mutex<Locked>,
 }
 
 /// A status, numbered under the lock. Snapshots are sent after it, so two can cross; the newer one wins.
 #[derive(Debug)]
-pub(crate) struct Snapshot {
+pub(crate) struct NumberedStatus {
     revision: u64,
     pub(crate) status: Status,
 }
@@ -77,7 +77,7 @@ struct Effects {
     actions: Actions,
     wake: Option<Arc<Notify>>,
     gauge: Option<ExpiryGauge>,
-    snapshot: Option<Snapshot>,
+    snapshot: Option<NumberedStatus>,
 }
 
 impl Locked {
@@ -117,7 +117,7 @@ impl Shared {
             let random = core.random();
             state.set_initial_token(token, Timestamp::now(&*settings.clock), random);
         }
-        let snapshot = Snapshot { revision: 0, status: state.status() };
+        let snapshot = NumberedStatus { revision: 0, status: state.status() };
         let view = state.view();
         let slot = Slot::Idle(Box::new(core));
         Arc::new_cyclic(|shared| Self {
@@ -151,25 +151,25 @@ impl Shared {
         now: Timestamp,
         event: impl FnOnce(&mut Locked, Timestamp, &mut Actions) -> R,
     ) -> R {
-        self.transition(|locked, actions| {
+        self.event_without_tick(|locked, actions| {
             locked.state.on_tick(now, actions);
             event(locked, now, actions)
         })
     }
 
-    fn transition<R>(&self, event: impl FnOnce(&mut Locked, &mut Actions) -> R) -> R {
+    fn event_without_tick<R>(&self, event: impl FnOnce(&mut Locked, &mut Actions) -> R) -> R {
         let mut actions = Actions::default();
         let (result, effects) = {
             let mut locked = self.lock();
             let result = event(&mut locked, &mut actions);
-            (result, self.publish(&mut locked, actions))
+            (result, self.update_cell(&mut locked, actions))
         };
         self.perform(effects);
         result
     }
 
     /// Writes what is derived from the state into the cell. Returns what else has to follow.
-    fn publish(&self, locked: &mut Locked, mut actions: Actions) -> Effects {
+    fn update_cell(&self, locked: &mut Locked, mut actions: Actions) -> Effects {
         actions.discard_token(self.current.set(locked.state.cell()));
         let before = mem::replace(&mut locked.view, locked.state.view());
         let has_changed = before != locked.view;
@@ -179,7 +179,7 @@ impl Shared {
         Effects {
             wake: locked.wake.clone().filter(|_| actions.wake_worker),
             gauge: Some(locked.view.gauge).filter(|gauge| *gauge != before.gauge),
-            snapshot: has_changed.then(|| Snapshot { revision: locked.revision, status: locked.state.status() }),
+            snapshot: has_changed.then(|| NumberedStatus { revision: locked.revision, status: locked.state.status() }),
             actions,
         }
     }
@@ -218,7 +218,7 @@ impl Shared {
         }
     }
 
-    fn send(&self, mut snapshot: Snapshot) {
+    fn send(&self, mut snapshot: NumberedStatus) {
         self.status.send_if_modified(|latest| {
             let is_newer = latest.revision < snapshot.revision;
             if is_newer {
@@ -257,7 +257,7 @@ impl Shared {
 
     /// Returns the core of a worker whose task has ended, and lets the next call start another. Reads no clock.
     pub(crate) fn worker_ended(&self, id: WorkerId, core: Option<Box<Core>>) {
-        let core = self.transition(|locked, _| {
+        let core = self.event_without_tick(|locked, _| {
             let rest = core.and_then(|core| locked.return_core(core));
             locked.state.on_worker_ended(id);
             rest
@@ -281,14 +281,14 @@ pub(crate) fn reject(rejected: TokenId, challenge: Option<HeaderValue>) -> bool 
 
 impl Refreshable for Shared {
     fn request_refresh(&self) {
-        self.event(|locked, now, actions| locked.state.on_refresh_request(now, actions));
+        self.event(|locked, now, actions| locked.state.on_source_request(now, actions));
     }
 
-    fn is_failing(&self) -> bool {
-        self.lock().state.is_failing()
+    fn has_transient_failure(&self) -> bool {
+        self.lock().state.has_transient_failure()
     }
 
-    fn source_stopped(&self) {
+    fn source_stopped_reporting(&self) {
         self.event(|_, _, actions| actions.wake_worker = true);
     }
 }
@@ -308,6 +308,6 @@ impl Drop for Shared {
         }
         // No token is refreshed any more, whatever the last snapshot says.
         let state = if status.state == State::ShutDown { State::ShutDown } else { State::Idle };
-        panic::catch(|| self.send(Snapshot { revision, status: Status { state, ..status } }));
+        panic::catch(|| self.send(NumberedStatus { revision, status: Status { state, ..status } }));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    shared::{Shared, Snapshot},
+    shared::{NumberedStatus, Shared},
     status::Status,
 };
 
@@ -32,7 +32,7 @@ use super::{
 /// ```
 #[derive(Clone)]
 pub struct StatusReceiver {
-    changes: watch::Receiver<Snapshot>,
+    changes: watch::Receiver<NumberedStatus>,
     shared: Weak<Shared>,
 }
 

@@ -1,6 +1,6 @@
-//! How callers wait: each subscribes to the changes, looks at the state, and looks again after each change.
+//! How callers wait: each subscribes to the changes, polls the state, and polls it after each change.
 //!
-//! To drop a waiting caller loses nothing, because the login runs in the worker.
+//! Dropping a waiting caller does not stop the login, because that runs in the worker.
 
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -15,7 +15,7 @@ use super::{
     shared::Shared,
     state::{
         active_worker::Runtime,
-        caller_events::{Caller, Found, Ticket, WaitFor},
+        caller_events::{CallerRuntimes, Progress, Ticket, WaitFor},
     },
     worker::Worker,
 };
@@ -41,7 +41,7 @@ impl Shared {
         let started_at = self.now();
         let token = self.token().await?;
         let now = self.now();
-        if token.until_expired(now).is_none_or(|remaining| remaining >= min) || token.is_fresh(now) {
+        if token.until_expired(now).is_none_or(|remaining| remaining >= min) || token.is_in_first_quarter(now) {
             return Ok(token);
         }
         let waited = now.monotonic.saturating_duration_since(started_at.monotonic);
@@ -70,51 +70,54 @@ impl Shared {
             return usable.ok_or_else(|| LoginError::new(Kind::Reentrant, None));
         }
         let mut ticket = Ticket::new(wait_for);
-        // Before the first look, so that no change after it is missed.
+        // Before the first poll, so that no change after it is missed.
         let mut changes = self.status.subscribe();
-        let mut until = match self.look(&mut ticket)? {
-            Found::Token(token) => return Ok(token),
-            Found::Wait { until } => until,
+        let mut next_poll_at = match self.poll(&mut ticket)? {
+            Progress::Ready(token) => return Ok(token),
+            Progress::Pending { next_poll_at } => next_poll_at,
         };
         let _waiting = self.settings.telemetry.waiting();
         let deadline = Instant::now() + limit;
         loop {
-            let next_look = until.map_or(deadline, |until| until.min(deadline));
-            match timeout_at(next_look, changes.changed()).await {
+            let next = next_poll_at.map_or(deadline, |next| next.min(deadline));
+            match timeout_at(next, changes.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_closed)) => return Err(LoginError::new(Kind::ShutDown, None)),
                 Err(_elapsed) if Instant::now() >= deadline => return Err(self.wait_timed_out(limit)),
                 Err(_elapsed) => {}
             }
-            until = match self.look(&mut ticket)? {
-                Found::Token(token) => return Ok(token),
-                Found::Wait { until } => until,
+            next_poll_at = match self.poll(&mut ticket)? {
+                Progress::Ready(token) => return Ok(token),
+                Progress::Pending { next_poll_at } => next_poll_at,
             };
         }
     }
 
-    /// Reports a caller's look to the state, and starts the worker that the state asks for.
-    fn look(self: &Arc<Self>, ticket: &mut Ticket) -> Result<Found, LoginError> {
+    /// Reports a caller's poll to the state, and starts the worker that the state requests.
+    fn poll(self: &Arc<Self>, ticket: &mut Ticket) -> Result<Progress, LoginError> {
         let caller_runtime = Handle::try_current().ok();
         let worker_runtime = self.settings.runtime.as_ref().or(caller_runtime.as_ref());
-        let caller =
-            Caller { runtime: caller_runtime.as_ref().map(Handle::id), target: worker_runtime.map(Runtime::of) };
-        let (look, wakes) = self.event(|locked, now, actions| {
-            let look = locked.state.on_look(ticket, caller, now, actions);
-            let wakes = look.start.map(|_| locked.new_wake());
-            (look, wakes)
+        let caller = CallerRuntimes {
+            runtime: caller_runtime.as_ref().map(Handle::id),
+            target: worker_runtime.map(Runtime::from_handle),
+        };
+        let (progress, start) = self.event(|locked, now, actions| {
+            let progress = locked.state.on_poll(ticket, caller, now, actions);
+            // In the same event, so that the wake-up belongs to this worker.
+            let start = actions.start_worker.take().map(|id| (id, locked.new_wake()));
+            (progress, start)
         });
-        if let (Some(id), Some((wake, replaced)), Some(runtime)) = (look.start, wakes, worker_runtime) {
+        if let (Some((id, (wake, replaced))), Some(runtime)) = (start, worker_runtime) {
             // A replaced worker ends when its runtime is driven again.
             if let Some(replaced) = replaced {
                 replaced.notify_one();
             }
             Worker::spawn(self, id, wake, runtime);
         }
-        match look.outcome? {
+        match progress? {
             // The wait needs a timer.
-            Found::Wait { .. } if caller_runtime.is_none() => Err(LoginError::new(Kind::NoRuntime, None)),
-            found => Ok(found),
+            Progress::Pending { .. } if caller_runtime.is_none() => Err(LoginError::new(Kind::NoRuntime, None)),
+            progress => Ok(progress),
         }
     }
 

@@ -19,12 +19,12 @@ use tokio::{
 };
 
 use super::{
-    clock_watch::ClockWatch,
+    clock_task::ClockRegistration,
     core::Core,
     shared::Shared,
     state::{
         active_worker::WorkerId,
-        worker_events::{LoginFinished, LoginOutcome, LoginStart, Step},
+        worker_events::{LoginOutcome, LoginReport, LoginStart, Step},
     },
 };
 use crate::{
@@ -42,7 +42,7 @@ pub(crate) struct Worker {
 }
 
 /// What a login needs to know of its refresher, which it must not keep alive.
-struct Login {
+struct LoginContext {
     start: LoginStart,
     timeout: Duration,
     refresher: u32,
@@ -59,15 +59,15 @@ impl Worker {
     }
 
     async fn run(mut self) {
-        let Some(_watch) = self.start() else { return };
+        let Some(_clock) = self.register() else { return };
         while self.step().await.is_continue() {}
     }
 
     /// `None`: the last handle has been dropped.
-    fn start(&self) -> Option<Option<ClockWatch>> {
+    fn register(&self) -> Option<Option<ClockRegistration>> {
         let shared = self.shared.upgrade()?;
-        shared.settings.telemetry.worker_started();
-        Some(ClockWatch::register(&shared.settings.clock, &self.wake))
+        shared.settings.telemetry.register_metrics();
+        Some(ClockRegistration::register(&shared.settings.clock, &self.wake))
     }
 
     async fn step(&mut self) -> ControlFlow<()> {
@@ -96,7 +96,7 @@ impl Worker {
     }
 
     async fn login(&mut self, start: LoginStart) -> ControlFlow<()> {
-        let Some(mut login) = self.prepare(start) else { return ControlFlow::Break(()) };
+        let Some(mut login) = self.login_context(start) else { return ControlFlow::Break(()) };
         let Some(core) = self.core.as_deref_mut() else { return ControlFlow::Break(()) };
         let request = login.request.clone();
         let attempt = async { core.login.login(request).await };
@@ -104,7 +104,7 @@ impl Worker {
         let mut attempt = Box::pin(timeout(login.timeout, attempt));
         let result = loop {
             // The current token may expire, or a server may reject it, while its successor is on its way.
-            let Some(limit) = look(&self.shared, self.id, &login) else { return ControlFlow::Break(()) };
+            let Some(limit) = tick_login(&self.shared, self.id, &login) else { return ControlFlow::Break(()) };
             select! {
                 biased;
                 result = &mut attempt => break result,
@@ -136,18 +136,18 @@ impl Worker {
         }
     }
 
-    fn prepare(&self, start: LoginStart) -> Option<Login> {
+    fn login_context(&self, start: LoginStart) -> Option<LoginContext> {
         let shared = self.shared.upgrade()?;
         let trigger = RefreshTrigger::new(self.shared.clone());
-        let request = LoginRequest::from_refresher(start.reason.clone(), start.attempt, trigger);
+        let request = LoginRequest::with_trigger(start.reason.clone(), start.attempt, trigger);
         let span = shared.settings.telemetry.login_started(&request, start.requested_at.monotonic);
         let timeout = shared.settings.login_timeout;
-        Some(Login { start, timeout, refresher: shared.id.number(), span, request })
+        Some(LoginContext { start, timeout, refresher: shared.id.number(), span, request })
     }
 }
 
 /// Looks at the state while a login is under way. Returns when to look again, or `None` if the worker has to end.
-fn look(shared: &Weak<Shared>, id: WorkerId, login: &Login) -> Option<Option<Duration>> {
+fn tick_login(shared: &Weak<Shared>, id: WorkerId, login: &LoginContext) -> Option<Option<Duration>> {
     let shared = shared.upgrade()?;
     let now = shared.now();
     let until_timeout = login.timeout.saturating_sub(now.monotonic.duration_since(login.start.requested_at.monotonic));
@@ -164,11 +164,11 @@ async fn sleep_or_pend(limit: Option<Duration>) {
     }
 }
 
-fn record(span: &mut LoginSpan, LoginFinished { elapsed, outcome }: LoginFinished) {
+fn record(span: &mut LoginSpan, LoginReport { elapsed, outcome }: LoginReport) {
     match outcome {
         LoginOutcome::Succeeded { generation } => span.succeeded(generation, elapsed),
         LoginOutcome::Failed { error, failures, retry_in } => span.failed(&error, failures, elapsed, retry_in),
-        LoginOutcome::Superseded => span.superseded(elapsed),
+        LoginOutcome::Discarded => span.discarded(elapsed),
     }
 }
 

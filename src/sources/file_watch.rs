@@ -104,7 +104,7 @@ impl Drop for WatcherHandle {
         self.cancelled.store(true, Ordering::Release);
         self.notifier.liveness.store(false, Ordering::Release);
         self.task.abort();
-        self.refresher.source_stopped();
+        self.refresher.source_stopped_reporting();
     }
 }
 
@@ -128,7 +128,7 @@ impl FileWatcher {
             let last_token = &self.notifier.last_token;
             let is_known = last_token.lock().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(is_last);
             // Requested again and again, because a login may have started before, or may have failed after its reading.
-            if !is_known || self.refresher.is_failing() {
+            if !is_known || self.refresher.has_transient_failure() {
                 self.refresher.request_refresh();
             }
         }

@@ -91,11 +91,11 @@ impl LoginSpan {
     }
 
     /// Records a login that started before its token was rejected or invalidated. Its result is discarded.
-    pub(crate) fn superseded(&mut self, elapsed: Duration) {
+    pub(crate) fn discarded(&mut self, elapsed: Duration) {
         self.in_scope(|| {
-            event!(DEBUG, ?elapsed, refresher = self.telemetry.name(), "login superseded");
+            event!(DEBUG, ?elapsed, refresher = self.telemetry.name(), "login discarded");
         });
-        self.end("superseded", elapsed);
+        self.end("discarded", elapsed);
     }
 
     fn end(&mut self, outcome: &'static str, elapsed: Duration) {

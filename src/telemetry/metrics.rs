@@ -30,7 +30,7 @@ pub(super) fn describe() {
 
 /// Registers each counter at zero. A series that starts at one has no increase, so an alert on the first would not fire.
 pub(super) fn register(refresher: &Arc<str>) {
-    for outcome in ["success", "failure_transient", "failure_permanent", "superseded", "abandoned"] {
+    for outcome in ["success", "failure_transient", "failure_permanent", "discarded", "abandoned"] {
         counter!(LOGINS, "refresher" => refresher.clone(), "outcome" => outcome).increment(0);
     }
     for effect in ["login", "newer_token", "ignored"] {

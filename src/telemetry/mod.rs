@@ -91,7 +91,7 @@ impl Telemetry {
         self.name.clone().unwrap_or_else(|| "default".into())
     }
 
-    pub(crate) fn worker_started(&self) {
+    pub(crate) fn register_metrics(&self) {
         metric!(describe());
         metric!(register(&self.label()));
     }

@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use super::{
     policy::{ReplayPolicy, Sealed},
-    recording::{Recording, Replayed},
+    recording::{Recording, ReplayFrame},
     saved_request::SavedRequest,
 };
 use crate::error::BoxError;
@@ -69,7 +69,7 @@ where
         request.map(|body| BufferedBody::new(body, Some(self.limit)))
     }
 
-    fn wrap_body(&self, body: B) -> Self::Body {
+    fn wrap_unsaved(&self, body: B) -> Self::Body {
         BufferedBody::new(body, None)
     }
 
@@ -155,14 +155,14 @@ impl<B> BufferedBody<B> {
 }
 
 /// The body while an attempt polls it. Its destructor puts it back, even if the poll panics.
-struct Polled<'a, B> {
+struct PollGuard<'a, B> {
     buffer: &'a Mutex<ReplayBuffer<B>>,
     source: Source<B>,
     /// Wakes this attempt when there is more.
     waker: Option<Waker>,
 }
 
-impl<B> Drop for Polled<'_, B> {
+impl<B> Drop for PollGuard<'_, B> {
     fn drop(&mut self) {
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         buffer.source = mem::replace(&mut self.source, Source::End);
@@ -175,7 +175,7 @@ impl<B> Drop for Polled<'_, B> {
     }
 }
 
-enum NextFrame {
+enum OwnedFrame {
     Data(Bytes),
     Trailers(HeaderMap),
 }
@@ -185,18 +185,18 @@ where
     B: Body,
     B::Error: Into<BoxError>,
 {
-    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<NextFrame, BoxError>>> {
+    fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedFrame, BoxError>>> {
         let source = {
             let mut buffer = self.lock();
             if buffer.attempt != self.attempt {
-                return Poll::Ready(Some(Err(replayed())));
+                return Poll::Ready(Some(Err(replay_started_error())));
             }
             if self.attempt == Attempt::Replay
                 && let Some(frame) = buffer.recording.pop()
             {
                 return Poll::Ready(Some(Ok(match frame {
-                    Replayed::Data(data) => NextFrame::Data(data),
-                    Replayed::Trailers(trailers) => NextFrame::Trailers(trailers),
+                    ReplayFrame::Data(data) => OwnedFrame::Data(data),
+                    ReplayFrame::Trailers(trailers) => OwnedFrame::Trailers(trailers),
                 })));
             }
             match mem::replace(&mut buffer.source, Source::Polling) {
@@ -217,14 +217,18 @@ where
                 Source::Body(body) => Source::Body(body),
             }
         };
-        let mut polled = Polled { buffer: &self.buffer, source, waker: None };
+        let mut polled = PollGuard { buffer: &self.buffer, source, waker: None };
         let Source::Body(body) = &mut polled.source else { return Poll::Ready(None) };
         match body.as_mut().poll_frame(cx) {
             Poll::Pending => {
                 polled.waker = Some(cx.waker().clone());
                 drop(polled);
                 // A replay may have started during the poll, when this attempt could not be woken.
-                if self.lock().attempt != self.attempt { Poll::Ready(Some(Err(replayed()))) } else { Poll::Pending }
+                if self.lock().attempt != self.attempt {
+                    Poll::Ready(Some(Err(replay_started_error())))
+                } else {
+                    Poll::Pending
+                }
             }
             Poll::Ready(None) => {
                 polled.source = Source::End;
@@ -237,8 +241,8 @@ where
             }
             Poll::Ready(Some(Ok(frame))) => {
                 let frame = match frame.into_data() {
-                    Ok(mut data) => NextFrame::Data(data.copy_to_bytes(data.remaining())),
-                    Err(frame) => NextFrame::Trailers(frame.into_trailers().unwrap_or_default()),
+                    Ok(mut data) => OwnedFrame::Data(data.copy_to_bytes(data.remaining())),
+                    Err(frame) => OwnedFrame::Trailers(frame.into_trailers().unwrap_or_default()),
                 };
                 if body.is_end_stream() {
                     polled.source = Source::End;
@@ -252,19 +256,19 @@ where
                 }
                 if self.attempt == Attempt::First {
                     match &frame {
-                        NextFrame::Data(data) => buffer.recording.push_data(data),
-                        NextFrame::Trailers(trailers) => buffer.recording.push_trailers(trailers),
+                        OwnedFrame::Data(data) => buffer.recording.push_data(data),
+                        OwnedFrame::Trailers(trailers) => buffer.recording.push_trailers(trailers),
                     }
                 }
                 drop(buffer);
                 drop(polled);
-                Poll::Ready(Some(if is_replayed { Err(replayed()) } else { Ok(frame) }))
+                Poll::Ready(Some(if is_replayed { Err(replay_started_error()) } else { Ok(frame) }))
             }
         }
     }
 }
 
-fn replayed() -> BoxError {
+fn replay_started_error() -> BoxError {
     "request is being replayed".into()
 }
 
@@ -279,11 +283,11 @@ where
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         this.poll_next(cx).map_ok(|frame| match frame {
-            NextFrame::Data(data) => {
+            OwnedFrame::Data(data) => {
                 this.remaining = subtract(&this.remaining, data.len() as u64);
                 Frame::data(data)
             }
-            NextFrame::Trailers(trailers) => Frame::trailers(trailers),
+            OwnedFrame::Trailers(trailers) => Frame::trailers(trailers),
         })
     }
 
@@ -385,7 +389,7 @@ mod tests {
     #[tokio::test]
     async fn wrapped_body_is_not_recorded() {
         let whole = StreamBody::new(stream::iter(vec![data("one "), data("two")]));
-        let body = ReplayBuffered::new().wrap_body(whole);
+        let body = ReplayBuffered::new().wrap_unsaved(whole);
         let buffer = body.buffer.clone();
         assert_eq!(read(body).await.unwrap().0, "one two");
         assert!(buffer.lock().unwrap().recording.is_empty());

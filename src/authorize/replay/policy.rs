@@ -32,7 +32,7 @@ pub trait ReplayPolicy<B>: Sealed {
 
     /// Converts the body of a request that is not saved.
     #[doc(hidden)]
-    fn wrap_body(&self, body: B) -> Self::Body;
+    fn wrap_unsaved(&self, body: B) -> Self::Body;
 
     /// Saves a request. `None`: it cannot be replayed.
     #[doc(hidden)]
@@ -63,7 +63,7 @@ impl<B> ReplayPolicy<B> for NeverReplay {
     }
 
     #[inline]
-    fn wrap_body(&self, body: B) -> B {
+    fn wrap_unsaved(&self, body: B) -> B {
         body
     }
 
@@ -104,7 +104,7 @@ impl<B: Clone> ReplayPolicy<B> for ReplayClone {
     }
 
     #[inline]
-    fn wrap_body(&self, body: B) -> B {
+    fn wrap_unsaved(&self, body: B) -> B {
         body
     }
 

@@ -19,7 +19,7 @@ pub(crate) struct Recording {
     frames: VecDeque<RecordedFrame>,
     /// How many more bytes can be held; `None`: the limit has been exceeded, and nothing is held any more.
     capacity_left: Option<usize>,
-    held: usize,
+    reserved: usize,
 }
 
 #[derive(Debug)]
@@ -29,7 +29,7 @@ enum RecordedFrame {
 }
 
 /// A frame to send again.
-pub(crate) enum Replayed {
+pub(crate) enum ReplayFrame {
     Data(Bytes),
     Trailers(HeaderMap),
 }
@@ -37,7 +37,7 @@ pub(crate) enum Replayed {
 impl Recording {
     /// `None`: nothing is recorded.
     pub(crate) fn new(limit: Option<usize>) -> Self {
-        Self { frames: VecDeque::new(), capacity_left: limit, held: 0 }
+        Self { frames: VecDeque::new(), capacity_left: limit, reserved: 0 }
     }
 
     /// Returns whether everything that has been sent is here.
@@ -62,10 +62,10 @@ impl Recording {
             return;
         }
         // Segments grow with what is held, so that there are few.
-        let capacity = rest.len().max(self.held).max(MIN_SEGMENT).min(left);
+        let capacity = rest.len().max(self.reserved).max(MIN_SEGMENT).min(left);
         let mut segment = BytesMut::with_capacity(capacity);
         segment.extend_from_slice(rest);
-        self.hold(segment.capacity());
+        self.reserve(segment.capacity());
         self.frames.push_back(RecordedFrame::Data(segment));
     }
 
@@ -74,13 +74,13 @@ impl Recording {
         if self.capacity_left.is_some_and(|left| left < size) {
             self.discard();
         } else if self.capacity_left.is_some() {
-            self.hold(size);
+            self.reserve(size);
             self.frames.push_back(RecordedFrame::Trailers(trailers.clone()));
         }
     }
 
-    fn hold(&mut self, size: usize) {
-        self.held += size;
+    fn reserve(&mut self, size: usize) {
+        self.reserved += size;
         self.capacity_left = self.capacity_left.map(|left| left.saturating_sub(size));
     }
 
@@ -95,10 +95,10 @@ impl Recording {
     }
 
     /// Removes the next frame to send again.
-    pub(crate) fn pop(&mut self) -> Option<Replayed> {
+    pub(crate) fn pop(&mut self) -> Option<ReplayFrame> {
         Some(match self.frames.pop_front()? {
-            RecordedFrame::Data(data) => Replayed::Data(data.freeze()),
-            RecordedFrame::Trailers(trailers) => Replayed::Trailers(trailers),
+            RecordedFrame::Data(data) => ReplayFrame::Data(data.freeze()),
+            RecordedFrame::Trailers(trailers) => ReplayFrame::Trailers(trailers),
         })
     }
 
@@ -155,7 +155,7 @@ mod tests {
             }
             assert!(recording.is_complete(), "{frame}");
             let mut replayed = Vec::new();
-            while let Some(Replayed::Data(data)) = recording.pop() {
+            while let Some(ReplayFrame::Data(data)) = recording.pop() {
                 replayed.extend_from_slice(&data);
             }
             assert_eq!(replayed, sent, "{frame}");

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use super::active_worker::WorkerId;
 use crate::{login::LoginError, refresh::cached_token::CachedToken, token::AccessToken};
 
 #[derive(Debug, Default)]
 pub(crate) struct Actions {
     /// Wake the worker: there is something to do earlier than it expects.
     pub(crate) wake_worker: bool,
+    /// Start this worker. The event's reporter has to take it under the lock.
+    pub(crate) start_worker: Option<WorkerId>,
     /// Record these in the telemetry.
     pub(crate) notices: Vec<Notice>,
     /// Drop these. A drop can run user code.
@@ -21,7 +24,7 @@ pub(crate) enum Notice {
     TokenRejected { generation: u64 },
 }
 
-/// What is no longer needed.
+/// A value to drop without the lock.
 #[derive(Debug)]
 #[expect(dead_code, reason = "the values are kept only to be dropped")]
 pub(crate) enum Garbage {

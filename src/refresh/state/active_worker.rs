@@ -22,7 +22,7 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    pub(crate) fn of(handle: &Handle) -> Self {
+    pub(crate) fn from_handle(handle: &Handle) -> Self {
         let can_stand_still = handle.runtime_flavor() != RuntimeFlavor::MultiThread;
         Self { id: handle.id(), can_stand_still }
     }

@@ -1,4 +1,4 @@
-//! The events from callers: looks, rejections, requests for a refresh, the shutdown.
+//! The events from callers: polls, rejections, requests for a refresh, the shutdown.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,21 +17,21 @@ use crate::{
     telemetry::RejectionEffect,
 };
 
-/// How many of its own workers a caller sees aborted before it gives up: its runtime is shutting down.
+/// A caller fails after this many aborted workers that it started itself, because its runtime is shutting down.
 const MAX_ABORTED_WORKERS: u32 = 3;
 
-/// What a caller waits for, and what it has seen. Each look repeats its demand, so a worker that dies loses none.
+/// What a caller waits for, and what it has seen. Each poll repeats its demand, so a lost worker loses none.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     wait_for: WaitFor,
-    /// The number of finished logins at the first look.
+    /// The number of finished logins at the first poll.
     completed: Option<u64>,
     /// The worker that this caller started last.
     started: Option<WorkerId>,
     /// How many workers that this caller started have been aborted.
     aborted: u32,
-    /// The caller has woken a worker on another runtime that was logging in.
-    pinged: bool,
+    /// The caller has woken a worker on another runtime during its login, to detect a runtime that is not driven.
+    has_woken_login: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,38 +44,31 @@ pub(crate) enum WaitFor {
 
 impl Ticket {
     pub(crate) fn new(wait_for: WaitFor) -> Self {
-        Self { wait_for, completed: None, started: None, aborted: 0, pinged: false }
+        Self { wait_for, completed: None, started: None, aborted: 0, has_woken_login: false }
     }
 }
 
 /// Where a caller runs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Caller {
+pub(crate) struct CallerRuntimes {
     /// The caller's runtime.
     pub(crate) runtime: Option<runtime::Id>,
     /// The runtime on which a new worker would run.
     pub(crate) target: Option<Runtime>,
 }
 
-/// What a caller finds.
+/// How far a caller's wait has come.
 #[derive(Debug)]
-pub(crate) struct Look {
-    pub(crate) outcome: Result<Found, LoginError>,
-    /// The worker that the caller has to start.
-    pub(crate) start: Option<WorkerId>,
-}
-
-#[derive(Debug)]
-pub(crate) enum Found {
-    Token(Arc<CachedToken>),
-    /// Look again after the next change, or at this time.
-    Wait {
-        until: Option<Instant>,
+pub(crate) enum Progress {
+    Ready(Arc<CachedToken>),
+    /// The caller polls again after the next change, or at this time.
+    Pending {
+        next_poll_at: Option<Instant>,
     },
 }
 
 impl RefreshState {
-    /// A call looks for a token that it did not find in the cell, or waits for the next login.
+    /// A call polls for a token that it did not read from the cell, or for the next login.
     ///
     /// ## Any => the same
     ///
@@ -83,31 +76,18 @@ impl RefreshState {
     ///
     /// ## No worker => Waiting
     ///
-    /// The caller starts a worker on its own runtime. Also if the worker on another runtime is late.
+    /// The caller starts a worker on its own runtime. The same if the worker on another runtime is late.
     ///
     /// ## Waiting => Waiting
     ///
     /// The call needs a login: the worker is woken.
-    pub(crate) fn on_look(
+    pub(crate) fn on_poll(
         &mut self,
         ticket: &mut Ticket,
-        caller: Caller,
+        caller: CallerRuntimes,
         now: Timestamp,
         actions: &mut Actions,
-    ) -> Look {
-        let mut start = None;
-        let outcome = self.look(ticket, caller, now, actions, &mut start);
-        Look { outcome, start }
-    }
-
-    fn look(
-        &mut self,
-        ticket: &mut Ticket,
-        caller: Caller,
-        now: Timestamp,
-        actions: &mut Actions,
-        start: &mut Option<WorkerId>,
-    ) -> Result<Found, LoginError> {
+    ) -> Result<Progress, LoginError> {
         if self.shut_down {
             return Err(LoginError::new(Kind::ShutDown, None));
         }
@@ -123,13 +103,13 @@ impl RefreshState {
         {
             let token = token.clone();
             // Without a runtime there is no worker to refresh the token, but it is usable now.
-            let _ = self.ensure_worker(ticket, caller, now, start);
-            return Ok(Found::Token(token));
+            let _ = self.ensure_worker(ticket, caller, now, actions);
+            return Ok(Progress::Ready(token));
         }
         if let Some(error) = error.or(self.login.error_in_pause(now.monotonic)) {
             return Err(error.clone());
         }
-        self.ensure_worker(ticket, caller, now, start)?;
+        self.ensure_worker(ticket, caller, now, actions)?;
         let demand = match ticket.wait_for {
             WaitFor::AnyToken => &mut self.login.wanted,
             WaitFor::NextLogin => &mut self.login.forced,
@@ -138,15 +118,15 @@ impl RefreshState {
             *demand = true;
             self.wake_worker(now, actions);
         }
-        Ok(Found::Wait { until: self.until_late(ticket, caller, now, actions) })
+        Ok(Progress::Pending { next_poll_at: self.next_poll_at(ticket, caller, now, actions) })
     }
 
     fn ensure_worker(
         &mut self,
         ticket: &mut Ticket,
-        caller: Caller,
+        caller: CallerRuntimes,
         now: Timestamp,
-        start: &mut Option<WorkerId>,
+        actions: &mut Actions,
     ) -> Result<(), LoginError> {
         if let Some(worker) = &self.worker {
             let runs_elsewhere = caller.target.is_some_and(|target| target.id != worker.runtime.id);
@@ -166,23 +146,22 @@ impl RefreshState {
         let id = self.last_worker;
         self.worker = Some(ActiveWorker { id, runtime, due: Some(now.monotonic) });
         ticket.started = Some(id);
-        *start = Some(id);
+        actions.start_worker = Some(id);
         Ok(())
     }
 
-    /// Returns when the caller has to look again because the worker may be late by then. A worker on another runtime that is
-    /// logging in is woken once, to see whether its runtime is driven.
-    fn until_late(
+    /// Returns when the caller polls next, to detect a late worker. Wakes a worker on another runtime once during its login.
+    fn next_poll_at(
         &mut self,
         ticket: &mut Ticket,
-        caller: Caller,
+        caller: CallerRuntimes,
         now: Timestamp,
         actions: &mut Actions,
     ) -> Option<Instant> {
         let worker = self.worker.as_mut().filter(|worker| caller.runtime != Some(worker.runtime.id))?;
         if self.login.attempt.is_some() {
-            if !ticket.pinged {
-                ticket.pinged = true;
+            if !ticket.has_woken_login {
+                ticket.has_woken_login = true;
                 worker.expect_now(now.monotonic);
                 actions.wake_worker = true;
             }
@@ -197,20 +176,22 @@ impl RefreshState {
         self.worker.as_ref().is_some_and(|worker| caller != Some(worker.runtime.id) && worker.is_late(now.monotonic))
     }
 
-    /// A token source asks for a refresh, and does not wait for it. Without a worker the demand is kept for the next one.
-    pub(crate) fn on_refresh_request(&mut self, now: Timestamp, actions: &mut Actions) {
+    /// A token source requests a refresh, and does not wait for it. Without a worker, the next one serves the request.
+    ///
+    /// [`AuthRefresher::refresh`](crate::AuthRefresher::refresh) polls for [`WaitFor::NextLogin`] instead.
+    pub(crate) fn on_source_request(&mut self, now: Timestamp, actions: &mut Actions) {
         if !self.shut_down {
             self.login.forced = true;
             self.wake_worker(now, actions);
         }
     }
 
-    /// A server has rejected the token of this generation, of which the lower 32 bits are known.
+    /// A server has rejected the token of this generation, of which only the lower 32 bits are known.
     ///
     /// ## Any => the same, without a token
     ///
-    /// The rejection counts. A worker logs in; without one, no login starts until a call comes. A login that is under way
-    /// counts if it returns another token.
+    /// The rejection counts. The worker logs in. Without a worker, the next call starts the login. A login under way serves as
+    /// the replacement if it returns another token.
     pub(crate) fn on_rejection(
         &mut self,
         generation: u32,
@@ -226,7 +207,7 @@ impl RefreshState {
         if token.is_too_new(self.policy.min_rejection_age, now) {
             return (current, RejectionEffect::TokenTooNew);
         }
-        if !self.rejections.withdraw(self.policy.rejection_limit, now.monotonic) {
+        if !self.rejections.try_consume(self.policy.rejection_limit, now.monotonic) {
             return (current, RejectionEffect::RateLimited);
         }
         self.token.reject(challenge, actions);
@@ -248,7 +229,7 @@ impl RefreshState {
         }
         self.token.reject(None, actions);
         if let Some(attempt) = &mut self.login.attempt {
-            attempt.superseded = true;
+            attempt.invalidated = true;
         }
         self.wake_worker(now, actions);
     }
@@ -256,7 +237,7 @@ impl RefreshState {
     /// ## Any => Shut down
     pub(crate) fn on_shutdown(&mut self, actions: &mut Actions) {
         self.shut_down = true;
-        self.token.clear(actions);
+        self.token.discard(actions);
         actions.wake_worker = true;
     }
 }

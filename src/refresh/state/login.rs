@@ -32,7 +32,7 @@ pub(crate) struct Attempt {
     /// A server has rejected the token in the meantime. If the login returns that token, it is discarded.
     pub(crate) rejected: bool,
     /// The application has invalidated the token in the meantime. Whatever the login returns is discarded.
-    pub(crate) superseded: bool,
+    pub(crate) invalidated: bool,
 }
 
 impl LoginState {
@@ -40,7 +40,7 @@ impl LoginState {
     ///
     /// If the login is dropped with its runtime, the next one still keeps its distance.
     pub(crate) fn start(&mut self, now: Timestamp, min_interval: Duration) {
-        self.attempt = Some(Attempt { requested_at: now, rejected: false, superseded: false });
+        self.attempt = Some(Attempt { requested_at: now, rejected: false, invalidated: false });
         self.not_before = now.monotonic.checked_add(min_interval);
     }
 

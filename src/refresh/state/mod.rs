@@ -17,7 +17,7 @@
 //! Beside that, the token comes and goes: [`TokenState`] has its transitions. Everything else that is visible is derived
 //! from the state, and stored nowhere: what is in the cell ([`cell`](RefreshState::cell)), the status, the gauge.
 //!
-//! In reading order: `actions`; `token`, `login`, `usage`, `active_worker` (the parts); `refresh_state` (the whole);
+//! In reading order: `active_worker`, `actions`; `token`, `login`, `usage` (the parts); `refresh_state` (the whole);
 //! `caller_events` and `worker_events` (the transitions); `view` (what is derived).
 
 pub(crate) mod actions;

@@ -82,7 +82,7 @@ impl RefreshState {
     }
 
     /// Returns the time left until a login starts that no call asks for; `None` if none does.
-    pub(super) fn until_login(&self, now: Timestamp) -> Option<Duration> {
+    pub(super) fn until_scheduled_login(&self, now: Timestamp) -> Option<Duration> {
         if self.login.is_suspended() {
             return None;
         }

@@ -45,7 +45,7 @@ impl TokenState {
         self.generation
     }
 
-    pub(crate) fn newest(&self) -> Option<(SystemTime, Expiry)> {
+    pub(crate) fn newest_times(&self) -> Option<(SystemTime, Expiry)> {
         self.newest
     }
 
@@ -99,7 +99,7 @@ impl TokenState {
     /// ## Token => No token
     ///
     /// The refresher has been shut down.
-    pub(crate) fn clear(&mut self, actions: &mut Actions) {
+    pub(crate) fn discard(&mut self, actions: &mut Actions) {
         actions.discard_token(self.token.take());
     }
 
@@ -132,9 +132,8 @@ impl TokenState {
         if token.is_expired(now) {
             return Err(Kind::ExpiredOnArrival);
         }
-        let progress = reissued
-            || token.token.source_notifies()
-            || current.is_none_or(|current| token.lives_longer_than(current, now));
+        let progress =
+            reissued || token.token.source_notifies() || current.is_none_or(|current| token.outlives(current, now));
         self.generation = generation;
         self.rejected = None;
         actions.discard_token(self.store(token));

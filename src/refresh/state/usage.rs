@@ -44,10 +44,10 @@ impl UsageTracker {
         self.probe == Probe::Withheld
     }
 
-    /// Returns the time left until the probe has to start, if the next login is due in `until_login`.
-    pub(crate) fn until_probe(&self, until_login: Option<Duration>) -> Option<Duration> {
+    /// Returns the time left until the probe has to start, if the next login is due in `until_scheduled_login`.
+    pub(crate) fn until_probe(&self, until_scheduled_login: Option<Duration>) -> Option<Duration> {
         let idle_after = self.idle_after.filter(|_| self.probe == Probe::Pending)?;
-        Some(until_login?.saturating_sub(idle_after))
+        Some(until_scheduled_login?.saturating_sub(idle_after))
     }
 
     /// Starts the probe. The token was in the cell until now, so it may have been used until now.
@@ -58,8 +58,9 @@ impl UsageTracker {
 
     /// Prepares the next probe. A token that was not used since the last probe stays withheld if its own probe would start at
     /// once, since to put it in the cell would count as a use.
-    pub(crate) fn on_login_finished(&mut self, until_login: Option<Duration>) {
-        let starts_at_once = self.idle_after.zip(until_login).is_some_and(|(idle_after, until)| until <= idle_after);
+    pub(crate) fn on_login_finished(&mut self, until_scheduled_login: Option<Duration>) {
+        let starts_at_once =
+            self.idle_after.zip(until_scheduled_login).is_some_and(|(idle_after, until)| until <= idle_after);
         if !(self.probe == Probe::Withheld && starts_at_once) {
             self.probe = Probe::Pending;
         }

@@ -30,12 +30,12 @@ impl RefreshState {
     }
 
     /// Returns whether the last login failed and a retry can help.
-    pub(crate) fn is_failing(&self) -> bool {
+    pub(crate) fn has_transient_failure(&self) -> bool {
         self.last_error().is_some_and(|error| !error.is_permanent())
     }
 
     pub(crate) fn status(&self) -> Status {
-        let newest = self.token.newest();
+        let newest = self.token.newest_times();
         Status {
             state: self.state(),
             issued_at: newest.map(|(issued_at, _)| issued_at),
@@ -80,7 +80,7 @@ impl RefreshState {
         }
         match self.token.current() {
             None => ExpiryGauge::NoToken,
-            Some(token) => token.expires_at().map_or(ExpiryGauge::NoExpiry, ExpiryGauge::At),
+            Some(token) => token.wall_expiry().map_or(ExpiryGauge::NoExpiry, ExpiryGauge::At),
         }
     }
 }

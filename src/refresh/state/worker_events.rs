@@ -33,7 +33,7 @@ pub(crate) struct LoginStart {
 
 /// How a login has ended, for the telemetry.
 #[derive(Debug)]
-pub(crate) struct LoginFinished {
+pub(crate) struct LoginReport {
     pub(crate) elapsed: Duration,
     pub(crate) outcome: LoginOutcome,
 }
@@ -42,7 +42,7 @@ pub(crate) struct LoginFinished {
 pub(crate) enum LoginOutcome {
     Succeeded { generation: u64 },
     Failed { error: LoginError, failures: u32, retry_in: Duration },
-    Superseded,
+    Discarded,
 }
 
 impl RefreshState {
@@ -64,24 +64,25 @@ impl RefreshState {
             return Step::End;
         }
         let has_token = self.token.current().is_some();
-        let until_login = self.until_login(now);
-        if has_token && self.usage.until_probe(until_login) == Some(Duration::ZERO) {
+        let until_scheduled_login = self.until_scheduled_login(now);
+        if has_token && self.usage.until_probe(until_scheduled_login) == Some(Duration::ZERO) {
             self.usage.start_probe(now.monotonic);
         }
         let is_asked = self.login.forced || (self.login.wanted && !has_token);
         let cell_is_empty = !has_token || self.usage.withholds_token();
         let until_idle = self.usage.until_idle(now.monotonic).filter(|_| cell_is_empty && !is_asked);
-        if until_idle == Some(Duration::ZERO) && (!has_token || until_login == Some(Duration::ZERO)) {
+        if until_idle == Some(Duration::ZERO) && (!has_token || until_scheduled_login == Some(Duration::ZERO)) {
             self.worker = None;
             return Step::End;
         }
-        let until_login = if is_asked { Some(self.login.until_allowed(now.monotonic)) } else { until_login };
-        if until_login == Some(Duration::ZERO) {
+        let until_scheduled_login =
+            if is_asked { Some(self.login.until_allowed(now.monotonic)) } else { until_scheduled_login };
+        if until_scheduled_login == Some(Duration::ZERO) {
             return Step::Login(self.start_login(now));
         }
-        let until_probe = self.usage.until_probe(until_login).filter(|_| has_token && !is_asked);
+        let until_probe = self.usage.until_probe(until_scheduled_login).filter(|_| has_token && !is_asked);
         let until_idle = until_idle.filter(|_| !has_token);
-        let waits = [until_login, until_probe, until_idle, self.until_token_changes(now)];
+        let waits = [until_scheduled_login, until_probe, until_idle, self.until_token_changes(now)];
         Step::Wait(self.expect_worker(waits, now))
     }
 
@@ -111,7 +112,7 @@ impl RefreshState {
     ///
     /// - A token that is new, or lives longer: it is the current token. The callers share it.
     /// - An error, the same token or an expired one: the current token stays. The callers share the error.
-    /// - A login that was superseded: what callers have asked for is still asked for, and the next login starts.
+    /// - A login that was discarded: what callers have asked for is still asked for, and the next login starts.
     pub(crate) fn on_login_finished(
         &mut self,
         id: WorkerId,
@@ -119,7 +120,7 @@ impl RefreshState {
         random: [f64; 2],
         now: Timestamp,
         actions: &mut Actions,
-    ) -> Option<LoginFinished> {
+    ) -> Option<LoginReport> {
         let attempt = if self.works(id) { self.login.attempt.take() } else { None };
         let Some(attempt) = attempt else {
             actions.garbage.push(match result {
@@ -130,8 +131,8 @@ impl RefreshState {
         };
         let elapsed = now.monotonic.saturating_duration_since(attempt.requested_at.monotonic);
         let outcome = self.finish_login(&attempt, result, random, now, actions);
-        self.usage.on_login_finished(self.until_login(now));
-        Some(LoginFinished { elapsed, outcome })
+        self.usage.on_login_finished(self.until_scheduled_login(now));
+        Some(LoginReport { elapsed, outcome })
     }
 
     fn finish_login(
@@ -144,9 +145,9 @@ impl RefreshState {
     ) -> LoginOutcome {
         let schedule = &self.policy.schedule;
         let result = match result {
-            Ok(token) if attempt.superseded || (attempt.rejected && self.token.is_rejected(&token)) => {
+            Ok(token) if attempt.invalidated || (attempt.rejected && self.token.is_rejected(&token)) => {
                 actions.garbage.push(Garbage::Token(token));
-                return LoginOutcome::Superseded;
+                return LoginOutcome::Discarded;
             }
             Ok(token) => self
                 .token

@@ -1,4 +1,4 @@
-//! [`ClockWatch`]: wakes workers when the wall clock and the monotonic clock disagree.
+//! [`ClockRegistration`]: wakes workers when the wall clock and the monotonic clock disagree.
 //!
 //! A worker sleeps on the monotonic clock. That clock stands still while a machine is suspended, and the wall clock can be
 //! set. One task for each runtime and [`Clock`] compares the two, and wakes its workers if one has jumped. A worker that only
@@ -32,71 +32,71 @@ const TOLERANCE: Duration = Duration::from_millis(100);
 type Key = (runtime::Id, usize);
 
 /// No user code runs under its lock: clocks leave it before they are dropped, and workers are woken after it.
-static WATCHES: LazyLock<Mutex<HashMap<Key, Watch>>> = LazyLock::new(Mutex::default);
+static CLOCK_TASKS: LazyLock<Mutex<HashMap<Key, ClockTask>>> = LazyLock::new(Mutex::default);
 
-struct Watch {
+struct ClockTask {
     task: AbortHandle,
     _clock: Arc<dyn Clock>,
     workers: HashMap<usize, Arc<Notify>>,
 }
 
 /// Nothing panics under this lock, so a poisoned one is still valid.
-fn watches() -> MutexGuard<'static, HashMap<Key, Watch>> {
-    WATCHES.lock().unwrap_or_else(PoisonError::into_inner)
+fn clock_tasks() -> MutexGuard<'static, HashMap<Key, ClockTask>> {
+    CLOCK_TASKS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The registration of one worker, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct ClockWatch {
+pub(crate) struct ClockRegistration {
     key: Key,
     worker: usize,
 }
 
-impl ClockWatch {
+impl ClockRegistration {
     /// Registers a worker of the current runtime, which is woken by `wake`. `None` outside of a runtime.
     pub(crate) fn register(clock: &Arc<dyn Clock>, wake: &Arc<Notify>) -> Option<Self> {
         let runtime = Handle::try_current().ok()?;
         let key = (runtime.id(), Arc::as_ptr(clock).addr());
         let worker = Arc::as_ptr(wake).addr();
         let registration = Self { key, worker };
-        if let Some(watch) = watches().get_mut(&key) {
-            watch.workers.insert(worker, wake.clone());
+        if let Some(clock_task) = clock_tasks().get_mut(&key) {
+            clock_task.workers.insert(worker, wake.clone());
             return Some(registration);
         }
         // The task is spawned without the lock. If another worker was quicker, this one is aborted.
         let task = runtime.spawn(compare_clocks(key, clock.clone())).abort_handle();
-        let mut watch = Some(Watch { task, _clock: clock.clone(), workers: HashMap::new() });
-        match watches().entry(key) {
+        let mut clock_task = Some(ClockTask { task, _clock: clock.clone(), workers: HashMap::new() });
+        match clock_tasks().entry(key) {
             Entry::Occupied(mut entry) => {
                 entry.get_mut().workers.insert(worker, wake.clone());
             }
             Entry::Vacant(entry) => {
-                if let Some(mut watch) = watch.take() {
-                    watch.workers.insert(worker, wake.clone());
-                    entry.insert(watch);
+                if let Some(mut clock_task) = clock_task.take() {
+                    clock_task.workers.insert(worker, wake.clone());
+                    entry.insert(clock_task);
                 }
             }
         }
-        drop(watch);
+        drop(clock_task);
         Some(registration)
     }
 }
 
-impl Drop for ClockWatch {
+impl Drop for ClockRegistration {
     fn drop(&mut self) {
         let removed = {
-            let mut watches = watches();
-            let Some(watch) = watches.get_mut(&self.key) else { return };
-            let wake = watch.workers.remove(&self.worker);
-            let watch = if watch.workers.is_empty() { watches.remove(&self.key) } else { None };
-            (wake, watch)
+            let mut clock_tasks = clock_tasks();
+            let Some(clock_task) = clock_tasks.get_mut(&self.key) else { return };
+            let wake = clock_task.workers.remove(&self.worker);
+            let clock_task = if clock_task.workers.is_empty() { clock_tasks.remove(&self.key) } else { None };
+            (wake, clock_task)
         };
         // The clock is user code.
         panic::catch(|| drop(removed));
     }
 }
 
-impl Drop for Watch {
+impl Drop for ClockTask {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -110,7 +110,8 @@ async fn compare_clocks(key: Key, clock: Arc<dyn Clock>) {
         let now = read();
         let before = mem::replace(&mut last, now);
         if before.zip(now).is_none_or(|(before, now)| disagree(before, now)) {
-            let workers: Vec<_> = watches().get(&key).into_iter().flat_map(|w| w.workers.values().cloned()).collect();
+            let workers: Vec<_> =
+                clock_tasks().get(&key).into_iter().flat_map(|w| w.workers.values().cloned()).collect();
             for worker in workers {
                 worker.notify_one();
             }
@@ -149,11 +150,11 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_task_watches_for_all_workers_of_a_runtime() {
+    async fn workers_of_a_runtime_share_one_clock_task() {
         let clock: Arc<dyn Clock> = Arc::new(crate::SystemClock);
         let tasks = || Handle::current().metrics().num_alive_tasks();
         let wakes: Vec<_> = (0..100).map(|_| Arc::new(Notify::new())).collect();
-        let mut registrations: Vec<_> = wakes.iter().map(|wake| ClockWatch::register(&clock, wake)).collect();
+        let mut registrations: Vec<_> = wakes.iter().map(|wake| ClockRegistration::register(&clock, wake)).collect();
         assert_eq!(tasks(), 1);
         registrations.truncate(1);
         tokio::task::yield_now().await;
