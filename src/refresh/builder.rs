@@ -17,6 +17,7 @@ use super::{
     schedule::Backoff,
     settings::{NoTokenPolicy, Settings},
     shared::Shared,
+    state::refresh_state::Policy,
 };
 use crate::{clock::Clock, error::BoxError, login::LoginRequest, telemetry::Telemetry, token::AccessToken};
 
@@ -37,6 +38,7 @@ const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 pub struct AuthRefresherBuilder {
     core: Core,
     initial_token: Option<AccessToken>,
+    policy: Policy,
     settings: Settings,
 }
 
@@ -63,7 +65,7 @@ impl AuthRefresher {
         // The standard library seeds each hasher with a different number from the system.
         let rng = Box::new(|| RandomState::new().hash_one(0));
         let core = Core { login: Box::new(login), rng };
-        AuthRefresherBuilder { core, initial_token: None, settings: Settings::default() }
+        AuthRefresherBuilder { core, initial_token: None, policy: Policy::default(), settings: Settings::default() }
     }
 }
 
@@ -99,7 +101,7 @@ impl AuthRefresherBuilder {
     /// token if it is still valid, and waits for a login otherwise. With zero, only a request causes a refresh. An idle
     /// refresher has no task.
     pub fn pause_when_idle(mut self, after: Duration) -> Self {
-        self.settings.policy.idle_after = Some(after);
+        self.policy.idle_after = Some(after);
         self
     }
 
@@ -107,21 +109,21 @@ impl AuthRefresherBuilder {
     ///
     /// The lead is at most a quarter of the token's lifetime. The current token is used in the meantime: no request waits.
     pub fn refresh_before_expiry(mut self, lead: Duration) -> Self {
-        self.settings.policy.schedule.refresh_lead = lead;
+        self.policy.schedule.refresh_lead = lead;
         self
     }
 
     /// Sets whether refreshes come earlier than the lead by a random time, so that processes that started together do not log
     /// in together. Defaults to `true`. The time is at most a tenth of the lifetime, and 30 seconds.
     pub fn jitter(mut self, enabled: bool) -> Self {
-        self.settings.policy.schedule.jitter = enabled;
+        self.policy.schedule.jitter = enabled;
         self
     }
 
     /// Sets how long a token of [unknown expiry](crate::Expiry::Unknown) is used. Defaults to no limit: it is used until it is
     /// rejected.
     pub fn default_lifetime(mut self, lifetime: Duration) -> Self {
-        self.settings.policy.schedule.default_lifetime = Some(lifetime);
+        self.policy.schedule.default_lifetime = Some(lifetime);
         self
     }
 
@@ -147,7 +149,7 @@ impl AuthRefresherBuilder {
     /// The pause doubles with each failure in a row, with jitter. An issuer's `Retry-After` extends it, to at most 5 minutes.
     /// Calls without a token fail immediately during the pause. Two successful logins are at least `min` apart too.
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
-        self.settings.policy.schedule.backoff = Backoff { min, max };
+        self.policy.schedule.backoff = Backoff { min, max };
         self
     }
 
@@ -156,7 +158,7 @@ impl AuthRefresherBuilder {
     /// A token that was just issued may not be valid everywhere yet, and another would not be better. A token of
     /// [unknown age](AccessToken::with_unknown_age) always counts as old enough.
     pub fn min_rejection_age(mut self, age: Duration) -> Self {
-        self.settings.policy.min_rejection_age = age;
+        self.policy.min_rejection_age = age;
         self
     }
 
@@ -166,7 +168,7 @@ impl AuthRefresherBuilder {
     /// An API can respond with 401 for reasons of its own. A rejection beyond the limit is returned to the caller, and the
     /// token stays in use. With 0 no rejection counts.
     pub fn rejection_limit(mut self, max: u32, per: Duration) -> Self {
-        self.settings.policy.rejection_limit = RejectionLimit { max, per };
+        self.policy.rejection_limit = RejectionLimit { max, per };
         self
     }
 
@@ -198,7 +200,7 @@ impl AuthRefresherBuilder {
     /// A setting is not valid. The error names it.
     pub fn build(self) -> Result<AuthRefresher, InvalidSetting> {
         let settings = &self.settings;
-        let Backoff { min, max } = settings.policy.schedule.backoff;
+        let Backoff { min, max } = self.policy.schedule.backoff;
         let check = |name, value: Duration| match value {
             Duration::ZERO => Err(InvalidSetting { name, reason: "must be more than zero" }),
             value if value > MAX_DURATION => Err(InvalidSetting { name, reason: "must be at most 24 hours" }),
@@ -208,28 +210,31 @@ impl AuthRefresherBuilder {
         check("wait_timeout", settings.wait_timeout)?;
         check("backoff", min)?;
         check("backoff", max)?;
-        check("rejection_limit", settings.policy.rejection_limit.per)?;
+        check("rejection_limit", self.policy.rejection_limit.per)?;
         if min > max {
             return Err(InvalidSetting { name: "backoff", reason: "must have a minimum not above its maximum" });
         }
-        if settings.policy.schedule.default_lifetime == Some(Duration::ZERO) {
+        if self.policy.schedule.default_lifetime == Some(Duration::ZERO) {
             return Err(InvalidSetting { name: "default_lifetime", reason: "must be more than zero" });
         }
         Ok(self.build_unchecked())
     }
 
     pub(crate) fn build_unchecked(self) -> AuthRefresher {
-        let mut settings = self.settings;
+        let Self { core, initial_token, mut policy, settings } = self;
         if let NoTokenPolicy::ServeStale { max_stale } = settings.no_token {
-            settings.policy.schedule.max_stale = max_stale;
+            policy.schedule.max_stale = max_stale;
         }
-        AuthRefresher::from_shared(Shared::new(self.core, self.initial_token, settings))
+        AuthRefresher::from_shared(Shared::new(core, initial_token, policy, settings))
     }
 }
 
 impl fmt::Debug for AuthRefresherBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AuthRefresherBuilder").field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("AuthRefresherBuilder")
+            .field("policy", &self.policy)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,11 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
-use super::{
-    rejection_limit::RejectionLimit,
-    schedule::{Backoff, Schedule},
-    state::refresh_state::Policy,
-};
 use crate::{
     clock::{Clock, system_clock},
     telemetry::Telemetry,
@@ -16,7 +11,6 @@ use crate::{
 
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) policy: Policy,
     pub(crate) login_timeout: Duration,
     pub(crate) wait_timeout: Duration,
     pub(crate) no_token: NoTokenPolicy,
@@ -29,18 +23,6 @@ pub(crate) struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            policy: Policy {
-                schedule: Schedule {
-                    refresh_lead: Duration::from_secs(300),
-                    jitter: true,
-                    default_lifetime: None,
-                    max_stale: Duration::ZERO,
-                    backoff: Backoff { min: Duration::from_millis(500), max: Duration::from_secs(60) },
-                },
-                min_rejection_age: Duration::from_secs(1),
-                rejection_limit: RejectionLimit { max: 6, per: Duration::from_secs(60) },
-                idle_after: None,
-            },
             login_timeout: Duration::from_secs(30),
             wait_timeout: Duration::from_secs(10),
             no_token: NoTokenPolicy::Fail,

@@ -17,7 +17,7 @@ use super::{
     state::{
         actions::{Actions, Notice},
         active_worker::WorkerId,
-        refresh_state::RefreshState,
+        refresh_state::{Policy, RefreshState},
         view::View,
     },
     status::{State, Status},
@@ -111,8 +111,13 @@ impl Locked {
 }
 
 impl Shared {
-    pub(crate) fn new(mut core: Core, initial_token: Option<AccessToken>, settings: Settings) -> Arc<Self> {
-        let mut state = RefreshState::new(settings.policy.clone());
+    pub(crate) fn new(
+        mut core: Core,
+        initial_token: Option<AccessToken>,
+        policy: Policy,
+        settings: Settings,
+    ) -> Arc<Self> {
+        let mut state = RefreshState::new(policy);
         if let Some(token) = initial_token {
             let random = core.random();
             state.set_initial_token(token, Timestamp::now(&*settings.clock), random);

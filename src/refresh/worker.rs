@@ -81,7 +81,8 @@ impl Worker {
                 let _ = timeout(limit, self.wake.notified()).await;
                 ControlFlow::Continue(())
             }
-            Step::Login(start) => self.login(start).await,
+            // Boxed, so that a worker that sleeps is small.
+            Step::Login(start) => Box::pin(self.login(start)).await,
         }
     }
 

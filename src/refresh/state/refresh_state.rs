@@ -13,7 +13,7 @@ use crate::{
     clock::Timestamp,
     refresh::{
         rejection_limit::{RejectionBudget, RejectionLimit},
-        schedule::Schedule,
+        schedule::{Backoff, Schedule},
     },
     token::AccessToken,
 };
@@ -25,6 +25,23 @@ pub(crate) struct Policy {
     pub(crate) min_rejection_age: Duration,
     pub(crate) rejection_limit: RejectionLimit,
     pub(crate) idle_after: Option<Duration>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            schedule: Schedule {
+                refresh_lead: Duration::from_secs(300),
+                jitter: true,
+                default_lifetime: None,
+                max_stale: Duration::ZERO,
+                backoff: Backoff { min: Duration::from_millis(500), max: Duration::from_secs(60) },
+            },
+            min_rejection_age: Duration::from_secs(1),
+            rejection_limit: RejectionLimit { max: 6, per: Duration::from_secs(60) },
+            idle_after: None,
+        }
+    }
 }
 
 #[derive(Debug)]
