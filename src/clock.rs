@@ -10,11 +10,11 @@ use tokio::time::Instant;
 
 /// Reads the wall clock.
 ///
-/// An [`AuthRefresher`](crate::AuthRefresher) compares this clock with tokio's monotonic clock, because either can stand
-/// still or jump on its own. Pass your own clock to
+/// An [`AuthRefresher`](crate::AuthRefresher) compares this clock with tokio's monotonic clock, because each can stand
+/// still or jump while the other does not. Pass your own clock to
 /// [`AuthRefresherBuilder::clock`](crate::AuthRefresherBuilder::clock) where a test has to control the time.
 ///
-/// A request that finds a token never reads the wall clock.
+/// A request with a token never reads the wall clock.
 ///
 /// ```
 /// use std::time::SystemTime;
@@ -51,7 +51,7 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// Returns the one shared [`SystemClock`], so that all refreshers with the default clock can share one watcher of it.
+/// Returns the one shared [`SystemClock`], so that all refreshers with the default clock can share one clock task.
 pub(crate) fn system_clock() -> Arc<dyn Clock> {
     static SYSTEM: LazyLock<Arc<dyn Clock>> = LazyLock::new(|| Arc::new(SystemClock));
     SYSTEM.clone()
@@ -65,12 +65,12 @@ pub(crate) struct Timestamp {
 }
 
 impl Timestamp {
-    /// Reads both clocks. `clock` is user code: no lock may be held.
+    /// Reads both clocks. `clock` is user code, so do not call this under a lock.
     pub(crate) fn now(clock: &dyn Clock) -> Self {
         Self { wall: clock.now(), monotonic: Instant::now() }
     }
 
-    /// Returns how long before `now` this reading was made, by the clock that shows more.
+    /// Returns how long before `now` this reading was made, by the clock that has advanced further.
     ///
     /// The monotonic clock stands still while a machine is suspended, and the wall clock can be set back.
     pub(crate) fn elapsed_at(self, now: Timestamp) -> Duration {

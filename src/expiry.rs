@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expiry {
-    /// The token expires this long after its login was *sent*. The best form, because no two clocks have to agree.
+    /// The token expires this long after its login was *sent*. Preferred, because it requires no clocks to agree.
     In(Duration),
     /// The token expires at this time of the local wall clock.
     At(SystemTime),

@@ -1,10 +1,10 @@
-//! What is read of JSON that others write.
+//! Reads JSON that other programs write.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
-/// A number, or as some write it, a number in quotes. Less than none is none.
+/// Reads a number of seconds, which some servers write in quotes. A negative number is zero.
 pub(crate) fn seconds(value: &Value) -> Option<Duration> {
     let fraction = |seconds: f64| {
         let known = !seconds.is_nan();
@@ -20,7 +20,7 @@ pub(crate) fn seconds(value: &Value) -> Option<Duration> {
     }
 }
 
-/// What is wrong with it. serde's own error may quote what was read, so only the place is told.
+/// Describes an error by its position only, because serde's error can quote the input.
 pub(crate) fn mistake(error: &serde_json::Error) -> String {
     format!("this is not the JSON expected (line {}, column {})", error.line(), error.column())
 }

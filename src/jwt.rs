@@ -10,16 +10,16 @@ const MAX_SECONDS: f64 = 253_402_300_799.0;
 impl Expiry {
     /// Reads the `exp` claim of a JWT (RFC 7519, section 4.1.4) without checking its signature.
     ///
-    /// - With `server_time`, the issuer's clock (the `Date` header of its response), the remaining life is the difference
-    ///   of two readings of one clock. One second is subtracted, because the header omits fractions; of a life shorter than
-    ///   two seconds, half.
+    /// - With `server_time`, the issuer's clock (the `Date` header of its response), the remaining life is the
+    ///   difference of two readings of one clock. One second is subtracted, because the header omits fractions. From a
+    ///   life shorter than two seconds, half of it is subtracted.
     /// - Without it, `exp` is compared with `now`, the local wall clock.
     /// - The token never lives longer than `exp - iat`.
-    /// - A token that looks expired although `exp` is later than `iat` means that a clock is wrong. Its life is `exp - iat`,
-    ///   and a warning is recorded.
+    /// - If a token seems expired although `exp` is later than `iat`, a clock is wrong. Its life is `exp - iat`, and a
+    ///   warning is recorded.
     ///
-    /// Fractions of a second are dropped. Returns [`Expiry::Unknown`] if `jwt` is not a JWT, or if `exp` is missing or not
-    /// a number of seconds between the years 1970 and 9999.
+    /// Fractions of a second are dropped. Returns [`Expiry::Unknown`] if `jwt` is not a JWT, or if `exp` is missing or
+    /// not a number of seconds between the years 1970 and 9999.
     ///
     /// ```
     /// use std::time::{Duration, UNIX_EPOCH};
@@ -51,7 +51,7 @@ impl Expiry {
         }
     }
 
-    /// Reads the `exp` claim of a JWT that may be old: one that looks expired is expired. Returns `exp - iat` too.
+    /// Reads the `exp` claim of a JWT that may be old: one that seems expired is expired. Returns `exp - iat` too.
     #[cfg(any(feature = "token-command", feature = "token-file"))]
     pub(crate) fn from_stored_jwt(jwt: &[u8]) -> (Self, Option<Duration>) {
         expiry_and_lifetime(jwt).map_or((Self::Unknown, None), |(expires, lifetime)| (Self::At(expires), lifetime))

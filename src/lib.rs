@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  credentials ─▶ login service ─▶ AccessToken ─▶ refresh state ─▶ ┌─────────┐
-//!                       ▲                           │              │ current │   one ArcSwap
-//!                       └────── worker: its clock ──┘              └────┬────┘
+//!                       ▲                                   │      │ current │   one ArcSwap
+//!                       └─ worker: refreshes before expiry ─┘      └────┬────┘
 //!  request ─▶ AuthRefresh::call ◀──────────────── header ───────────────┘
 //!                 └─▶ inner service ─▶ ResponseFuture ─▶ response
 //!                                           └─ rejected? report it, maybe replay once
@@ -49,9 +49,9 @@
 //! This is a summary. [`reliability`] has all promises, with the defaults and the known limits.
 //!
 //! - With a token, a call costs one atomic load or one `ArcSwap` load, one clone of a header value and one insert:
-//!   little more than a static header. It locks nothing and allocates nothing, except what `arc-swap` sets up once
-//!   for each thread. Threads do not contend for one reference count. It reads a clock only if the worker is on a
-//!   current-thread runtime.
+//!   little more than a static header. The call waits for no lock. Only the first call of a thread and the first calls
+//!   with a new token allocate. Threads do not contend for one reference count. The call reads a clock only if the
+//!   worker is on a current-thread runtime.
 //! - A background task refreshes a token before it expires. No request waits for that.
 //! - One login runs at a time. All callers that wait for it share its success and its failure.
 //! - A failed login never displaces a valid token, and no failure is final. The worker retries the login after a pause.

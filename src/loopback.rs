@@ -1,9 +1,11 @@
-//! Which hosts are this machine: what goes there crosses no network.
+//! Which hosts are this machine. A request to them crosses no network.
 
 use std::net::IpAddr;
 
-/// A loopback address, or `localhost`. Its subdomains are the loopback too by RFC 6761, section 6.3, but many a resolver
-/// asks the network for them, and for a name or an address with a dot at its end.
+/// Returns whether the host is a loopback address, or `localhost`.
+///
+/// Its subdomains do not count, although they are the loopback by RFC 6761, section 6.3: many resolvers query the
+/// network for them. The same applies to a name or an address with a trailing dot.
 pub(crate) fn is_loopback(host: &str) -> bool {
     let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     match address.parse::<IpAddr>() {

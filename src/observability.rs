@@ -1,9 +1,9 @@
 //! Describes what a refresher records while it runs: metrics, events and spans.
 //!
-//! Nothing recorded contains a secret, and a call that has a token pays nothing for it. Everything has the refresher's
-//! [name](crate::AuthRefresherBuilder::name). Name each refresher if a program has several: refreshers of one name add
-//! to the same counters and overwrite each other's gauges. That includes a refresher that replaces another when
-//! settings are reloaded.
+//! No record contains a secret. A call with a token records nothing, unless the token is rejected. Everything has the
+//! refresher's [name](crate::AuthRefresherBuilder::name). Name each refresher if a program has several: refreshers of
+//! one name add to the same counters and overwrite each other's gauges. The same applies when a reload replaces a
+//! refresher with one of the same name.
 //!
 //! # Metrics
 //!
@@ -42,16 +42,16 @@
 //! - `shut_down`: there was no token because the refresher has been shut down
 //! - `login_failed`: there was no token for any other reason
 //!
-//! A request that its caller drops while it waits is not counted, nor one that a policy sends without a token.
+//! Not counted: a request dropped while it waits, and a request that a policy sends without a token.
 //!
-//! Each counter exists, at zero, from the first use on. The expiry is a point in time, because a gauge does not change
-//! between two logins. The time left is `auth_refresh_token_expiry_timestamp_seconds - time()`. Three values are not
-//! times:
+//! Each counter exists from the first use on. It starts at zero. The expiry gauge is a point in time, because a gauge
+//! does not change between two logins. The time left is `auth_refresh_token_expiry_timestamp_seconds - time()`. Three
+//! values are not times:
 //!
 //! - `+Inf`: the token has no known expiry.
 //! - `0`: there is no token.
 //! - `NaN`: no worker refreshes the token. The refresher is [idle](crate::AuthRefresherBuilder::pause_when_idle) or
-//!   shut down, or the last handle or the runtime is gone. No comparison holds for `NaN`.
+//!   shut down, or the last handle was dropped, or the runtime ended. The alerts below do not fire for `NaN`.
 //!
 //! Suggested alerts:
 //!
@@ -101,4 +101,4 @@
 //!
 //! Each login has a span `login` (info), with the fields `reason` and `attempt`, and `outcome` when it ends. It
 //! contains the login's events and those of the login service. It has no parent, because a login serves all callers: in
-//! OpenTelemetry it is a trace of its own.
+//! OpenTelemetry it is a separate trace.

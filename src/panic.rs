@@ -1,4 +1,4 @@
-//! Keeps a panic of user code from reaching the refresher's own state.
+//! Prevents a panic of user code from reaching the refresher's state.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

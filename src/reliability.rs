@@ -6,11 +6,11 @@
 //!
 //! | promise | default |
 //! | --- | --- |
-//! | A background task refreshes a token before it expires. | 5 minutes before; of a short lifetime, after three quarters |
+//! | A background task refreshes a token before it expires. | 5 minutes before expiry; for a short lifetime, at three quarters of it |
 //! | Jitter makes the refresh earlier, never later, so that many processes do not log in together. | by at most a tenth of the lifetime, and 30 s |
-//! | An issuer's [hint when to refresh](crate::AccessToken::with_refresh_in) replaces that time. | if it is before the expiry; from half of the lifetime on |
-//! | No request waits for a refresh. It uses the current token while a login is under way. | |
-//! | A caller that needs a minimum of remaining life ([`token_valid_for`](crate::AuthRefresher::token_valid_for), [`TokenValidFor`](crate::TokenValidFor)) waits at most [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout). Then it gets the current token. | 10 s |
+//! | An issuer's [hint when to refresh](crate::AccessToken::with_refresh_in) replaces that time. | if the hint is before the expiry; not earlier than half the lifetime |
+//! | No request waits for a refresh. Requests use the current token while a login is under way. | |
+//! | A caller that needs a minimum of remaining life ([`token_valid_for`](crate::AuthRefresher::token_valid_for), [`TokenValidFor`](crate::TokenValidFor)) waits at most [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout), then gets the current token. It does not wait during the first quarter of a token's lifetime. | 10 s |
 //! | A failed refresh does not displace the token. It is used until it expires. | |
 //! | A lifetime counts from when the login was *sent*. | |
 //! | A token of [unknown expiry](crate::Expiry::Unknown) is used until a server rejects it, or for a default lifetime. | until it is rejected |
@@ -33,7 +33,7 @@
 //! | No failure is final. The first login that succeeds ends the outage. | |
 //! | The pause after a failure doubles with each failure in a row, with jitter. All callers share it. | from 0.5 s to 60 s |
 //! | The issuer's [`Retry-After`](crate::LoginError::with_retry_after) extends the pause. | to 5 min at most |
-//! | While there is a token, a [permanent](crate::LoginError::permanent) failure is not retried. Without one, a call that needs a token causes a retry, once for each pause. | |
+//! | While there is a token, a [permanent](crate::LoginError::permanent) failure is not retried. Without a token, calls cause at most one retry for each pause. | |
 //! | A login that exceeds [`login_timeout`](crate::AuthRefresherBuilder::login_timeout) is dropped and counts as failed. | 30 s |
 //! | A panic of the login service counts as a failed login. | |
 //! | A login that returns an expired token counts as failed. So does one that returns the same token without a longer life. | |
@@ -49,13 +49,13 @@
 //! | A rejected request is replayed with the newer token, if its whole body is available. It is replayed at most once, and never with the same token. | no replay |
 //! | [`ReplayBuffered`](crate::ReplayBuffered) limits the memory that its buffer occupies. Small frames do not exceed the limit. | 64 KiB |
 //! | A rejection counts only against the token that was sent. If a newer token is current, it costs no login. All rejections of one token cause one login. | |
-//! | A refresh that is under way when a server rejects the old token is used if it returns another token. The challenge may then reach only the next login. | |
-//! | If there is no newer token, the caller gets the rejection unchanged. Until then the call keeps that response, and with its body an HTTP/1 connection: a login through the same pool must not need the last one. | |
+//! | If a server rejects the old token during a refresh, the result of the refresh is used, provided that it is another token. If it is not, the next login receives the challenge. | |
+//! | If there is no newer token, the caller gets the rejection unchanged. While it waits, the call retains the response and its HTTP/1 connection. The login must not need the last connection of the same pool. | |
 //! | The challenge (`WWW-Authenticate`) reaches the login service. | |
-//! | The rejection of a token that was just issued is ignored, because the token may not be valid everywhere yet. | younger than 1 s; of a short life, an eighth |
+//! | The rejection of a token that was just issued is ignored, because the token may not be valid everywhere yet. | 1 s, but at most an eighth of the lifetime |
 //! | A token of [unknown age](crate::AccessToken::with_unknown_age) that a server rejects is replaced at once: an [initial token](crate::AuthRefresherBuilder::initial_token), or one from a [source](crate::sources) or a cache. | |
 //! | A rejected token that a login returns is discarded. If the next login returns it too, or if it never expires, it is used, because the issuer has no other. | |
-//! | An API that rejects for reasons of its own causes no login storm. | 6 rejections a minute count; each costs one login, or two if the issuer repeats the token |
+//! | An API that rejects valid tokens causes no login storm. | 6 rejections a minute count. Each costs one login; two if the issuer returns the same token |
 //!
 //! # Where tokens go
 //!
@@ -63,14 +63,14 @@
 //! | --- | --- |
 //! | Tokens go to `https`, and in plaintext to the loopback. Any other request fails, or is sent without a token. | it fails |
 //! | Tokens go only to the allowed origins, if there is a list: scheme, host and port. The spelling makes no difference, not even of an IPv6 address. | no list |
-//! | A token never stands beside another header of its name. It replaces that header, or the request keeps its own and gets no token. | it replaces |
+//! | A token is never added beside an existing header of the same name. The token replaces that header, or the request is sent without a token. | it replaces |
 //!
 //! # Clocks
 //!
 //! | promise | default |
 //! | --- | --- |
-//! | One task for each runtime and clock compares the wall clock with the monotonic one. The clock that shows more counts, so a token that expired while the machine was suspended is soon withdrawn. | every 15 s |
-//! | A wall clock that is set forward costs one login. One that is set back costs nothing and extends no lifetime. | |
+//! | One task for each runtime and clock compares the wall clock with the monotonic one. The clock that has advanced further determines the age. So a token that expired while the machine was suspended is soon withdrawn. | every 15 s |
+//! | Setting the wall clock forward costs one login. Setting it back costs none and extends no lifetime. | |
 //! | A wrong wall clock does not make a JWT unusable. [`Expiry::from_jwt`](crate::Expiry#method.from_jwt) uses the issuer's clock if it is known. A token that seems expired on arrival lives for `exp - iat`. | |
 //! | A JWT never lives longer than `exp - iat`, even if the local clock is behind. | |
 //!
@@ -85,7 +85,7 @@
 //! | If a worker is 100 ms late, a call on another runtime that needs a token replaces it with a worker there. | |
 //! | A login under way on a runtime that is not driven cannot be replaced. Callers wait, and their error [names the cause](crate::LoginError::is_undriven). | |
 //! | [`status`](crate::AuthRefresher::status) is computed when it is called. Neither the status nor the [gauge](crate::observability#metrics) reports an expired token as live. | |
-//! | Nothing that a subscriber keeps blocks the refresher. | |
+//! | A subscriber cannot block the refresher. | |
 //! | A panic of a metrics recorder, a tracing subscriber, the clock or the random source does not stop the refresher. A panic of the clock can reach the call that reads it. | |
 //! | A call fails if its runtime aborts three workers that the call itself started. The workers of other callers do not count. | |
 //! | When the last handle is dropped, the worker ends, and a login under way is dropped. | |
@@ -97,9 +97,9 @@
 //!   thread can send an expired token until a thread is free.
 //! - A tracing subscriber that panics each time a span is entered makes each login fail.
 //! - A foreign executor can poll a call inside `runtime.enter()`. If nothing drives that runtime, its timers do not
-//!   fire, and not even the wait limit applies.
+//!   fire, so `wait_timeout` has no effect.
 //!
-//! A login that *blocks* blocks a thread of the worker's runtime. Move the blocking call to a thread of its own:
+//! A login that *blocks* blocks a thread of the worker's runtime. Move the blocking call to a separate thread:
 //!
 //! ```
 //! use tower::service_fn;

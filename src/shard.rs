@@ -1,5 +1,5 @@
-//! [`ShardId`]: the shard of a thread. Threads of different shards use different copies, so that they do not contend for one
-//! reference count.
+//! [`ShardId`]: the shard of a thread. Threads of different shards use different copies, so that they do not contend
+//! for one reference count.
 
 use std::{
     cell::Cell,
@@ -73,6 +73,6 @@ mod tests {
             .collect();
         shards.sort_unstable();
         shards.dedup();
-        assert_eq!(shards.len(), SHARDS, "threads of other tests take shards too, but none is skipped");
+        assert_eq!(shards.len(), SHARDS, "threads of other tests use shards too, but none is skipped");
     }
 }

@@ -21,10 +21,15 @@
 //!     }
 //! });
 //! // The code under test goes here.
-//! let client = ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher)).service_fn(
-//!     |request: Request<()>| async move { Ok::<_, BoxError>(Response::new(request.headers()[AUTHORIZATION].clone()))
-//! }, ); let sent = async || {     let request = Request::get("https://api.example.com/").body(())?;     Ok::<_,
-//! BoxError>(client.clone().oneshot(request).await?.into_body()) };
+//! let client = ServiceBuilder::new()
+//!     .layer(AuthRefreshLayer::new(refresher))
+//!     .service_fn(|request: Request<()>| async move {
+//!         Ok::<_, BoxError>(Response::new(request.headers()[AUTHORIZATION].clone()))
+//!     });
+//! let sent = async || {
+//!     let request = Request::get("https://api.example.com/").body(())?;
+//!     Ok::<_, BoxError>(client.clone().oneshot(request).await?.into_body())
+//! };
 //!
 //! assert_eq!(sent().await?, "Bearer t1");
 //! tokio::time::sleep(Duration::from_secs(3600)).await;
@@ -62,9 +67,12 @@ use crate::{
 /// use http::{Request, Response, header::AUTHORIZATION};
 /// use tower::{BoxError, ServiceBuilder, ServiceExt};
 ///
-/// let client = ServiceBuilder::new().layer(tower_auth_refresh::test_util::fixed("abc")?).service_fn(
-///     |request: Request<()>| async move { Ok::<_, BoxError>(Response::new(request.headers()[AUTHORIZATION].clone()))
-/// }, ); let response = client.oneshot(Request::get("https://api.example.com/").body(())?).await?;
+/// let client = ServiceBuilder::new()
+///     .layer(tower_auth_refresh::test_util::fixed("abc")?)
+///     .service_fn(|request: Request<()>| async move {
+///         Ok::<_, BoxError>(Response::new(request.headers()[AUTHORIZATION].clone()))
+///     });
+/// let response = client.oneshot(Request::get("https://api.example.com/").body(())?).await?;
 /// assert_eq!(response.body(), "Bearer abc");
 /// # Ok(())
 /// # }
@@ -96,8 +104,7 @@ impl Logins {
     /// Creates a login service that calls a function with the number of the login, from 1.
     ///
     /// The function's future returns a token or an error, immediately, later or never. A refresher distinguishes the
-    /// errors of
-    /// [`LoginError`](crate::LoginError).
+    /// errors as [`LoginError`](crate::LoginError) does.
     pub fn service<F, R>(&self, answer: F) -> ScriptedLogin<F>
     where
         F: Fn(usize) -> R,

@@ -17,8 +17,8 @@ const BEARER: &str = "Bearer ";
 
 /// An access token as a login service returns it: the value of the `Authorization` header and its [`Expiry`].
 ///
-/// The header value is rendered once and marked [sensitive](HeaderValue::set_sensitive). Clones share its bytes. `Debug`
-/// shows the expiry only.
+/// The header value is rendered once and marked [sensitive](HeaderValue::set_sensitive). Clones share its bytes.
+/// `Debug` shows the expiry only.
 ///
 /// ```
 /// use std::time::Duration;
@@ -37,7 +37,7 @@ pub struct AccessToken {
     expiry: Expiry,
     refresh_in: Option<Duration>,
     has_unknown_age: bool,
-    /// The token lives at most this long, whatever the local clock says of its expiry.
+    /// An upper bound of the lifetime, if the local clock is behind.
     max_lifetime: Option<Duration>,
     /// Set while the token's source reports the next token by itself.
     notifier: Option<Arc<AtomicBool>>,
@@ -48,8 +48,8 @@ impl AccessToken {
     ///
     /// # Errors
     ///
-    /// The secret is empty, or contains a byte other than visible ASCII. RFC 6750 allows fewer characters, but issuers are
-    /// known to use more.
+    /// The secret is empty, or contains a byte other than visible ASCII. Issuers use more characters than RFC 6750
+    /// allows.
     pub fn bearer(secret: impl AsRef<[u8]>) -> Result<Self, InvalidToken> {
         let secret = secret.as_ref();
         check(secret, |byte| byte.is_ascii_graphic())?;
@@ -111,10 +111,10 @@ impl AccessToken {
         self.with_expiry(Expiry::In(lifetime))
     }
 
-    /// Sets the issuer's hint when to refresh, counted from when the login was sent (`refresh_in`). Defaults to no hint.
+    /// Sets the issuer's refresh hint (`refresh_in`), counted from when the login was sent. Defaults to no hint.
     ///
-    /// The hint replaces the [refresh lead](crate::AuthRefresherBuilder::refresh_before_expiry) if it is earlier than the
-    /// expiry.
+    /// The hint replaces the [refresh lead](crate::AuthRefresherBuilder::refresh_before_expiry) if it is earlier than
+    /// the expiry.
     #[must_use]
     pub fn with_refresh_in(mut self, after: Duration) -> Self {
         self.refresh_in = Some(after);
@@ -122,19 +122,19 @@ impl AccessToken {
         self
     }
 
-    /// Declares that the token may have been issued long ago, as one from a cache, a file or a variable.
+    /// Declares that the token's age is unknown, as for one from a cache, file or variable.
     ///
-    /// By default a token counts as issued by the login that returned it. A server's rejection of a token that was just
-    /// issued [does not count](crate::AuthRefresherBuilder::min_rejection_age), since the token may not be valid everywhere
-    /// yet. A token of unknown age is replaced as soon as a server rejects it.
+    /// By default, a token's age counts from its login. A rejection of a new token
+    /// [does not count](crate::AuthRefresherBuilder::min_rejection_age). A token of unknown age is replaced as soon as
+    /// a server rejects it.
     #[must_use]
     pub fn with_unknown_age(mut self) -> Self {
         self.has_unknown_age = true;
         self
     }
 
-    /// Declares that the token's source reports the next token by itself while `notifier` is set. Until it does, a refresh
-    /// cannot help, and the same token is not a failure.
+    /// Declares that the token's source reports the next token by itself while `notifier` is set. Until it does, a
+    /// refresh cannot help, and the same token is not a failure.
     #[cfg(feature = "token-file")]
     pub(crate) fn with_notifier(mut self, notifier: Arc<AtomicBool>) -> Self {
         self.notifier = Some(notifier);
@@ -188,7 +188,7 @@ impl AccessToken {
         self.expiry
     }
 
-    /// Returns the issuer's hint when to refresh.
+    /// Returns the issuer's refresh hint.
     pub fn refresh_in(&self) -> Option<Duration> {
         self.refresh_in
     }

@@ -26,7 +26,7 @@ impl Default for Config<NeverReplay, UnauthorizedAsRejection> {
 }
 
 impl<P, C> Config<P, C> {
-    /// Returns whether a request takes the fast path.
+    /// Returns whether a request can use the fast path.
     pub(crate) fn allows_fast_path<B>(&self, request: &Request<B>) -> bool {
         !self.insert_token_info && self.header.allows_fast_path(request.uri(), request.headers())
     }

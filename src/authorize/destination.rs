@@ -7,7 +7,7 @@ use http::Uri;
 use super::origin::Origin;
 use crate::loopback::is_loopback;
 
-/// The error for a request whose destination is not allowed to get the token. The request was not sent.
+/// The error for a request whose destination is not allowed to receive the token. The request was not sent.
 ///
 /// Tokens go to `https`, and in plaintext to the loopback only (RFC 6750, section 5.3, requires TLS). See
 /// [`AuthRefreshLayer::allow_plaintext`](crate::AuthRefreshLayer::allow_plaintext) and
@@ -19,12 +19,12 @@ pub enum UnsafeDestination {
     Plaintext,
     /// The URI has no scheme or no host, so the destination is not known.
     NoAuthority,
-    /// The origin is not one of those that are allowed.
+    /// The origin is not allowed.
     OriginNotAllowed,
 }
 
 impl UnsafeDestination {
-    /// The value of a metric's label.
+    /// Returns the metric's label value.
     pub(crate) fn label(self) -> &'static str {
         match self {
             Self::Plaintext => "plaintext",
@@ -46,7 +46,7 @@ impl fmt::Display for UnsafeDestination {
 
 impl std::error::Error for UnsafeDestination {}
 
-/// What happens to a request whose destination is not allowed to get the token.
+/// What happens to a request whose destination is not allowed to receive the token.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DestinationPolicy {
@@ -80,8 +80,8 @@ impl AllowedDestinations {
         }
     }
 
-    /// Returns whether the URI is `https`, and spells an allowed origin as the list does. Other spellings are left to
-    /// [`check`](Self::check).
+    /// Returns whether the URI is `https` and has an allowed origin in the spelling of the list. [`check`](Self::check)
+    /// decides about other spellings.
     #[inline]
     pub(crate) fn allows_https(&self, uri: &Uri) -> bool {
         uri.scheme_str() == Some("https") && self.origins.as_ref().is_none_or(|origins| is_spelled(origins, uri))
@@ -101,7 +101,7 @@ fn check_origin(origins: &[Origin], uri: &Uri) -> Result<(), UnsafeDestination> 
     if is_allowed { Ok(()) } else { Err(UnsafeDestination::OriginNotAllowed) }
 }
 
-/// Most requests spell the origin as the list does, so this comes before anything is parsed.
+/// Returns whether the URI spells its origin as the list does. Most requests do, and this comparison parses nothing.
 fn is_spelled(origins: &[Origin], uri: &Uri) -> bool {
     uri.authority().is_some_and(|authority| origins.iter().any(|origin| origin.is_https_spelled(authority.as_str())))
 }

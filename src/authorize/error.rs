@@ -7,8 +7,9 @@ use crate::{error::BoxError, login::LoginError};
 
 /// The error of a call of [`AuthRefresh`](crate::AuthRefresh).
 ///
-/// Its [source](std::error::Error::source) is the cause: a [`LoginError`], an [`UnsafeDestination`], or the error of the inner
-/// service. [`into_source`](Self::into_source) returns the cause itself, for a stack that inspects the inner service's errors:
+/// Its [source](std::error::Error::source) is the cause: a [`LoginError`], an [`UnsafeDestination`], or the error of
+/// the inner service. [`into_source`](Self::into_source) returns the cause itself, for a stack that inspects the inner
+/// service's errors:
 ///
 /// ```
 /// use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
@@ -29,9 +30,9 @@ use crate::{error::BoxError, login::LoginError};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
-    /// There is no token. The request was not sent.
+    /// No token became available. The request was not sent.
     Login(LoginError),
-    /// The token is not allowed to go to the request's destination. The request was not sent.
+    /// The destination is not allowed to receive the token. The request was not sent.
     Destination(UnsafeDestination),
     /// The inner service failed.
     Inner(BoxError),

@@ -9,7 +9,7 @@ use crate::{Expiry, refresh::CachedToken};
 /// The token that a request was sent with. The response's extensions contain it if the layer
 /// [inserts](crate::AuthRefreshLayer::insert_token_info) it.
 ///
-/// It is for what outlives the request, such as a stream that must be reopened before the token expires.
+/// Use it for a stream or connection that outlives its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenInfo {
@@ -25,11 +25,11 @@ impl TokenInfo {
     }
 }
 
-/// How long the token of a request must live: an extension of the request.
+/// The minimum remaining lifetime that a request prefers: an extension of the request.
 ///
-/// If the current token expires sooner, it is refreshed first, and the request waits for that for at most
-/// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout). If there is no token that lives longer, or the refresh fails,
-/// the request is sent with the current token.
+/// A token that expires sooner is refreshed first. The request waits for at most
+/// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout). It is sent with the current token if the refresh fails,
+/// times out, or cannot help.
 ///
 /// ```
 /// use std::time::Duration;

@@ -1,4 +1,4 @@
-//! [`ResponseFuture`]: hardly larger than the inner service's future.
+//! [`ResponseFuture`]: about as large as the inner service's future.
 
 use std::{
     fmt,
@@ -23,7 +23,7 @@ use crate::{error::BoxError, refresh::TokenId};
 
 /// The future of [`AuthRefresh`](crate::AuthRefresh).
 ///
-/// To drop it drops the inner service's future. A login that it waits for goes on.
+/// Dropping it drops the inner service's future. The login continues.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S, B, P = NeverReplay, C = UnauthorizedAsRejection>
@@ -53,7 +53,7 @@ where
     Rare(Rare<S, B, P, C>),
 }
 
-/// A state of its own, so that the fast path is one of two.
+/// A separate enum, so that the fast path matches one of two variants.
 enum Rare<S, B, P, C>
 where
     S: Service<Request<P::Body>>,

@@ -1,7 +1,7 @@
-//! The header value of the current token, kept where the next call finds it at less cost than in the cell.
+//! Caches of the current token's header value, which cost less to read than the cell.
 //!
-//! [`SharedHeader`] is for all clones of a service on one shard of the threads, as for a clone for each call. [`HeaderCache`] is
-//! for one service that is used for many calls, and takes no lock.
+//! All clones of a service on one shard of the threads share a [`SharedHeader`]. It serves clones that make one call
+//! each. Each service has a [`HeaderCache`]. It serves a service that makes many calls, and needs no lock.
 
 use std::{
     mem,
@@ -22,11 +22,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct CachedHeader {
     epoch: Epoch,
-    /// Whose copy the value is. Threads of another shard use another copy, to avoid contention.
+    /// The shard that the value belongs to. Threads of another shard use another copy, to avoid contention.
     shard: ShardId,
     token: TokenId,
     value: HeaderValue,
-    /// Until when the token can be used, where the epoch says that this must be checked.
+    /// When the token becomes unusable. Checked only if the epoch requires it.
     deadline: Option<Instant>,
 }
 
@@ -40,7 +40,7 @@ impl CachedHeader {
         Some(Self { epoch: current.epoch, shard, token: id, value: value.clone(), deadline })
     }
 
-    /// Returns whether the token is current, and the value is that of the thread's shard.
+    /// Returns whether the token is current and usable, and the value belongs to the current thread's shard.
     #[inline]
     fn is_usable(&self, refresher: &AuthRefresher) -> bool {
         refresher.is_current(self.epoch)
@@ -49,7 +49,7 @@ impl CachedHeader {
     }
 }
 
-/// The header that the clones of a service share on one shard.
+/// The header value that the clones of a service share on one shard.
 #[derive(Debug, Default)]
 pub(crate) struct SharedHeader(Mutex<Option<CachedHeader>>);
 
@@ -74,13 +74,14 @@ impl SharedHeader {
         header
     }
 
-    /// Drops a secret that is no longer current.
+    /// Drops the cached value if it is no longer usable.
     pub(crate) fn evict_stale(&self, refresher: &AuthRefresher) {
         let stale = self.try_lock().and_then(|mut cached| cached.take_if(|header| !header.is_usable(refresher)));
         drop(stale);
     }
 
-    /// A thread that finds the lock taken reads the cell. Nothing panics under the lock, so a poisoned one is still valid.
+    /// Returns `None` if another thread has the lock, because a call must not wait. Nothing panics under this lock, so
+    /// a poisoned one is still valid.
     #[inline]
     fn try_lock(&self) -> Option<MutexGuard<'_, Option<CachedHeader>>> {
         match self.0.try_lock() {
@@ -98,16 +99,16 @@ impl Clone for SharedHeader {
     }
 }
 
-/// What one service keeps of the token that it used last. One atomic load says whether that is still current.
+/// The header value that one service used last. One atomic load shows whether it is still current.
 #[derive(Debug)]
 pub(crate) struct HeaderCache {
-    /// The epoch of the cached token. That of an empty cache is never current.
+    /// The epoch of a cached token; `NEVER` if there is none, or if its expiry is checked at each use.
     epoch: Epoch,
-    /// The epoch of a token whose expiry is checked at each use. It is a separate field, so that other tokens cost no further
-    /// comparison.
+    /// The epoch of a cached token whose expiry is checked at each use, else `NEVER`. It is a separate field, so that
+    /// other tokens cost no further comparison.
     checked_epoch: Epoch,
     cached: Option<CachedHeader>,
-    /// The service has used a token. Many services are cloned for one call, and gain nothing from a cache.
+    /// The service has used a token. A service that is cloned for one call gains nothing from a cache.
     has_used_one: bool,
 }
 
@@ -138,7 +139,7 @@ impl HeaderCache {
         self.insert_shared(refresher, shared, config, headers)
     }
 
-    /// Inserts the token that all clones share. From the second time on, keeps it.
+    /// Inserts the token that all clones share. Caches it from the second use on.
     fn insert_shared(
         &mut self,
         refresher: &AuthRefresher,
@@ -155,7 +156,8 @@ impl HeaderCache {
         Some(token)
     }
 
-    /// Inserts a token whose expiry is checked at each use, or keeps the token that all clones share.
+    /// Inserts the cached token if its expiry is checked at each use. If it is not usable, first caches the token that
+    /// all clones share.
     fn insert_kept(
         &mut self,
         refresher: &AuthRefresher,
@@ -184,7 +186,7 @@ impl HeaderCache {
         self.cached = header;
     }
 
-    /// Drops a secret that is no longer current.
+    /// Drops the cached value if it is no longer usable.
     pub(crate) fn evict_stale(&mut self, refresher: &AuthRefresher) {
         if self.cached.as_ref().is_some_and(|cached| !cached.is_usable(refresher)) {
             *self = Self::default();
@@ -192,7 +194,7 @@ impl HeaderCache {
     }
 }
 
-/// A clone starts empty, because to copy the value would cost more than to read it.
+/// A clone starts empty, because copying the value costs more than reading it.
 impl Clone for HeaderCache {
     #[inline]
     fn clone(&self) -> Self {

@@ -1,7 +1,7 @@
 //! [`HeaderConfig`]: which requests get a token, and in which header.
 //!
-//! What the hot path can do without type parameters is here. It is compiled once, so how well it is optimized does not
-//! depend on the user's crate.
+//! Contains the hot path's code without type parameters. It is compiled once, so the user's crate does not affect its
+//! optimization.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::AUTHORIZATION};
 
@@ -11,7 +11,7 @@ use super::destination::{AllowedDestinations, DestinationPolicy, UnsafeDestinati
 pub(crate) struct HeaderConfig {
     pub(crate) destinations: AllowedDestinations,
     pub(crate) destination_policy: DestinationPolicy,
-    /// A request that has the header already keeps it.
+    /// A request that already has the header is sent unchanged.
     pub(crate) if_not_present: bool,
     /// `None`: `Authorization`.
     name: Option<HeaderName>,

@@ -1,4 +1,4 @@
-//! [`InFlight`]: a request on its way, and what follows its response.
+//! [`InFlight`]: a request in flight, and what follows its response.
 
 use http::{HeaderMap, HeaderValue, Request, Response, header::WWW_AUTHENTICATE};
 
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::refresh::{self, CachedToken, TokenFuture, TokenId};
 
-/// What sends a saved request again.
+/// Replays a saved request.
 pub(crate) struct Resender<S, P, C> {
     pub(crate) inner: S,
     pub(crate) context: ShardedArc<ServiceContext<P, C>>,
@@ -20,7 +20,7 @@ pub(crate) struct Resender<S, P, C> {
 /// A saved request of a policy.
 pub(crate) type Saved<S, B, P, C> = <P as ReplayPolicy<B>>::Saved<Resender<S, P, C>>;
 
-/// What a call on the slow path remembers until its response arrives.
+/// What a call on the slow path stores until its response arrives.
 pub(crate) struct InFlight<S, B, P: ReplayPolicy<B>, C> {
     pub(crate) token: TokenId,
     pub(crate) classify: C,
@@ -37,7 +37,7 @@ pub(crate) enum Outcome<S, B, P: ReplayPolicy<B>, C, T> {
     Rejected(Rejected<S, B, P, C, T>),
 }
 
-/// A rejected request. A newer token is there, or a login for it is due.
+/// A rejected request. A newer token exists, or a login for it is due.
 pub(crate) struct Rejected<S, B, P: ReplayPolicy<B>, C, T> {
     pub(crate) newer: TokenFuture,
     pub(crate) original: T,
@@ -51,7 +51,7 @@ pub(crate) struct Replay<S, B, P: ReplayPolicy<B>, C> {
     insert_token_info: bool,
 }
 
-/// A request to send again.
+/// A request to replay.
 pub(crate) struct Replayed<S, B, P: ReplayPolicy<B>, C> {
     pub(crate) inner: S,
     pub(crate) request: Request<P::Body>,
@@ -80,7 +80,8 @@ impl<S: Clone, B, P: ReplayPolicy<B> + Clone, C: Clone> InFlight<S, B, P, C> {
     }
 }
 
-/// Reports a rejection, if the response is one and the request had a token. Returns whether a newer token exists or will.
+/// Reports a rejection, if the response is one and the request had a token. Returns whether a newer token exists or a
+/// login for it is due.
 #[inline]
 pub(crate) fn report_if_rejected<R>(
     token: Option<TokenId>,
@@ -119,12 +120,13 @@ impl<S, B, P: ReplayPolicy<B>, C, T> Rejected<S, B, P, C, T> {
 }
 
 impl<S, B, P: ReplayPolicy<B>, C> Replay<S, B, P, C> {
-    /// Returns the request with the newer token; `None` if it cannot be sent again, or the token is the rejected one.
+    /// Returns the request with the newer token. `None` if the request cannot be replayed, or if `newer` has the
+    /// rejected header value.
     pub(crate) fn with_token(self, newer: &CachedToken) -> Option<Replayed<S, B, P, C>> {
         let request = P::saved(&self.saved);
         let name = request.resender.context.config.header.name();
         let (_, value) = newer.header.local();
-        // Before the body is restored, because that ends the first attempt.
+        // Checked before the body is restored, because that ends the first attempt.
         if request.header(&name) == Some(value) {
             return None;
         }

@@ -1,4 +1,4 @@
-//! [`AuthRefreshLayer`]: the settings of a service, and where they come from.
+//! [`AuthRefreshLayer`]: the settings of an `AuthRefresh` service, as a layer.
 
 use http::HeaderName;
 use tower_layer::Layer;
@@ -16,11 +16,11 @@ use crate::{AccessToken, AuthRefresher, error::BoxError, login::LoginRequest};
 
 /// Sets the current token of an [`AuthRefresher`] on each request, in the `Authorization` header.
 ///
-/// All services of one layer share its token, and so do layers with clones of one refresher. By default:
+/// All services of a layer use one token. So do layers whose refreshers are clones of each other. By default:
 ///
-/// - A header of that name that the request has already is [replaced](Self::if_not_present).
+/// - The token [replaces](Self::if_not_present) an existing header of the same name.
 /// - Tokens go to `https`, and in plaintext to the loopback [only](Self::allow_plaintext). The origins are
-///   [not limited](Self::allow_origin). The request's URI counts: a client below can use a proxy.
+///   [not limited](Self::allow_origin). The layer checks the request's URI, not a proxy that the client uses.
 /// - A response of 401 [rejects the token](Self::reject_on): the next request has a newer one. The rejected request is
 ///   [not replayed](Self::replay).
 ///
@@ -46,15 +46,15 @@ use crate::{AccessToken, AuthRefresher, error::BoxError, login::LoginRequest};
 ///
 /// # Place in the stack
 ///
-/// The layer works above and below tower's layers, with the differences below. The service below it must be `Clone`: put a
-/// `Buffer` above a `RateLimit` or a `Balance`, which are not.
+/// The layer works above and below tower's layers. The table shows what changes with the order. The service below the
+/// layer must be `Clone`. `RateLimit` and `Balance` are not, so put a `Buffer` above them.
 ///
 /// | layer | above this one (outside) | below this one (inside) |
 /// | --- | --- | --- |
-/// | `Retry` | every attempt uses the current token, and can be replayed once: **the usual place** | every attempt uses the same token; a rejection is replayed once for all attempts |
-/// | `Timeout` | limits the whole call; a login that the call waits for goes on | limits each attempt, but not the wait for a token |
+/// | `Retry` | every attempt uses the current token, and can be replayed once: **the usual place** | every attempt uses the same token; the request is replayed once in total, not once for each attempt |
+/// | `Timeout` | limits the whole call; a login that the call waits for continues | limits each attempt, but not the wait for a token |
 /// | `Buffer`, `ConcurrencyLimit`, `LoadShed` | a call that waits for a token occupies a slot | a call that waits for a token occupies no slot, so the login can use it: **the usual place** |
-/// | `FollowRedirect` | each hop is checked, and gets a token if its destination is allowed: **the usual place** | the client's own rules decide what happens to the header; they do not know a header of [another name](Self::header) |
+/// | `FollowRedirect` | each hop is checked, and gets a token if its destination is allowed: **the usual place** | the client's redirect policy decides whether the header is forwarded; it does not know a header of [another name](Self::header) |
 /// | `Trace` | does not see the token | sees the token, marked sensitive |
 /// | `Balance`, `ReadyCache` | selects among clients that share a token | selects among connections, below a `Buffer` |
 #[derive(Clone, Debug)]
@@ -84,53 +84,53 @@ impl<P, C> AuthRefreshLayer<P, C> {
     /// Sets whether and how a request is replayed with a newer token after its token was rejected. Defaults to
     /// [`NeverReplay`]; [`ReplayClone`](crate::ReplayClone) is for bodies that can be cloned.
     ///
-    /// - The call keeps the rejection while it waits for the newer token. If there is none, or if the body cannot be sent again,
-    ///   the caller gets the rejection unchanged.
+    /// - While the call waits for a newer token, it retains the rejected response. If there is no newer token, or if
+    ///   the body cannot be replayed, the caller gets that response unchanged.
     /// - The result of the replay is the call's result, even if it is an error.
-    /// - Of two such layers, one above the other, each replays once.
+    /// - If two such layers are stacked, each replays once.
     #[must_use]
     pub fn replay<Q>(self, policy: Q) -> AuthRefreshLayer<Q, C> {
         AuthRefreshLayer { refresher: self.refresher, config: self.config.with_replay(policy) }
     }
 
-    /// Sets which responses reject the token. Defaults to [`UnauthorizedAsRejection`], 401. There are
-    /// [`GrpcUnauthenticatedAsRejection`](crate::GrpcUnauthenticatedAsRejection) and [`NeverReject`](crate::NeverReject), and
-    /// any function of status and headers.
+    /// Sets which responses reject the token. Defaults to [`UnauthorizedAsRejection`], 401. Alternatives are
+    /// [`GrpcUnauthenticatedAsRejection`](crate::GrpcUnauthenticatedAsRejection), [`NeverReject`](crate::NeverReject),
+    /// and any function of status and headers.
     ///
-    /// A rejected token is no longer used, and a login starts. How often a rejection counts is limited by
-    /// [`AuthRefresherBuilder::rejection_limit`](crate::AuthRefresherBuilder::rejection_limit). A rejection that arrives after the
-    /// last handle of the refresher was dropped has no effect. A call in flight keeps a handle only if it can be
-    /// [replayed](Self::replay).
+    /// After a rejection, the token is no longer used and a login starts.
+    /// [`AuthRefresherBuilder::rejection_limit`](crate::AuthRefresherBuilder::rejection_limit) limits how many
+    /// rejections count. A rejection after the last handle was dropped has no effect. A call in flight keeps the
+    /// refresher alive only if it can be [replayed](Self::replay).
     #[must_use]
     pub fn reject_on<D: ClassifyRejection>(self, classify: D) -> AuthRefreshLayer<P, D> {
         AuthRefreshLayer { refresher: self.refresher, config: self.config.with_classify(classify) }
     }
 
-    /// Sets whether tokens go in plaintext to any host, and to URIs without a scheme or a host. Defaults to `false`.
+    /// Sets whether tokens are sent in plaintext to hosts other than the loopback, and to URIs without scheme or host.
+    /// Defaults to `false`.
     ///
-    /// It is for networks that are encrypted elsewhere (a service mesh), and for inner services that receive requests in
-    /// origin form (RFC 9112, section 3.2.1), as those below a connection pool.
+    /// Enable it for networks with their own encryption, such as a service mesh. Enable it also for inner services that
+    /// receive origin-form requests (RFC 9112, section 3.2.1), such as those below a connection pool.
     #[must_use]
     pub fn allow_plaintext(mut self, allow: bool) -> Self {
         self.config.header.destinations.allow_plaintext = allow;
         self
     }
 
-    /// Adds an origin to those that tokens go to. Defaults to any origin, until the first call of this.
+    /// Allows an origin. Without a call, tokens go to any origin; after the first call, only to allowed ones.
     ///
-    /// An origin is a scheme, a host and an optional port (RFC 6454), as in `https://api.example.com:8443`. The spelling of the
-    /// request's URI makes no difference.
+    /// An origin is a scheme, a host and an optional port (RFC 6454), as in `https://api.example.com:8443`. The
+    /// spelling of the request's URI makes no difference.
     ///
     /// # Errors
     ///
-    /// The text is not an origin, or no request can have this origin: its scheme is not `https` or `http`, or it contains a
-    /// wildcard.
+    /// The text is not an origin, its scheme is neither `https` nor `http`, or it contains a wildcard.
     pub fn allow_origin(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
         self.config.header.destinations.allow(origin.parse()?);
         Ok(self)
     }
 
-    /// Sets what happens to a request whose destination is not allowed to get the token. Defaults to
+    /// Sets what happens to a request whose destination is not allowed to receive the token. Defaults to
     /// [`DestinationPolicy::Fail`].
     #[must_use]
     pub fn destination_policy(mut self, policy: DestinationPolicy) -> Self {
@@ -138,7 +138,7 @@ impl<P, C> AuthRefreshLayer<P, C> {
         self
     }
 
-    /// Sets whether a request that has the header already keeps it, and is sent without a token. Defaults to `false`: the
+    /// Sets whether a request that already has the header is sent unchanged, without a token. Defaults to `false`: the
     /// token replaces the header.
     #[must_use]
     pub fn if_not_present(mut self, enabled: bool) -> Self {
@@ -153,8 +153,8 @@ impl<P, C> AuthRefreshLayer<P, C> {
         self
     }
 
-    /// Sets whether the extensions of each response contain a [`TokenInfo`](crate::TokenInfo). Defaults to `false`, because it
-    /// allocates in each call.
+    /// Sets whether the extensions of each response contain a [`TokenInfo`](crate::TokenInfo). Defaults to `false`,
+    /// because it allocates in each call.
     #[must_use]
     pub fn insert_token_info(mut self, enabled: bool) -> Self {
         self.config.insert_token_info = enabled;

@@ -1,12 +1,13 @@
-//! Sets the current token on each request. Reads the cell, and knows nothing of logins.
+//! Sets the current token on each request. Depends on the cell, not on logins.
 //!
 //! In reading order; each file imports only files before it:
 //!
 //! - `origin`, `destination`: where a token is allowed to go
-//! - `error`, `classify`, `extensions`, `replay`: one rule each
-//! - `header_config`, `config`: the settings of one layer; `sharded_arc`, `service_context`: what clones of a service share
-//! - `header_cache`: the header value that a service keeps between calls
-//! - `in_flight`: a request on its way that may be replayed
+//! - `error`, `classify`, `extensions`, `replay`: one type or policy each
+//! - `header_config`, `config`: the settings of one layer; `sharded_arc`, `service_context`: what clones of a service
+//!   share
+//! - `header_cache`: the header value that a service caches between calls
+//! - `in_flight`: a request in flight that may be replayed
 //! - `slow_path`, `future`, `service` (the hot path), `layer`
 
 mod classify;

@@ -15,7 +15,7 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Returns whether this is the `https` origin that spells its authority in this way.
+    /// Returns whether this is an `https` origin with exactly this spelling of its authority.
     #[inline]
     pub(crate) fn is_https_spelled(&self, authority: &str) -> bool {
         self.is_https && self.authority.as_str() == authority
@@ -23,8 +23,7 @@ impl Origin {
 
     /// Returns whether a URI with this scheme and authority has this origin.
     ///
-    /// Letter case, a default port, user information, a dot at the end of the host and the spelling of an IPv6 address make no
-    /// difference.
+    /// Ignores letter case, default ports, user information, a trailing dot, and the spelling of IPv6 addresses.
     pub(crate) fn is_origin_of(&self, scheme: &Scheme, authority: &Authority) -> bool {
         let port = |authority: &Authority| authority.port_u16().or_else(|| default_port(scheme));
         self.scheme == *scheme
@@ -56,7 +55,7 @@ fn default_port(scheme: &Scheme) -> Option<u16> {
     }
 }
 
-/// Returns whether a colon is not followed by a port number. A connector may read such an authority in another way.
+/// Returns whether the authority has a colon without a valid port. Connectors differ in how they parse it.
 fn has_invalid_port(authority: &Authority) -> bool {
     authority.port_u16().is_none() && authority.as_str().rsplit('@').next() != Some(authority.host())
 }
@@ -87,7 +86,8 @@ impl FromStr for Origin {
     }
 }
 
-/// The error for a text that is not an origin: a scheme, a host and an optional port, as in `https://api.example.com:8443`.
+/// The error for a text that is not an origin: a scheme, a host and an optional port, as in
+/// `https://api.example.com:8443`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidOrigin(Reason);
 

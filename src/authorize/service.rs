@@ -21,13 +21,14 @@ use super::{
 };
 use crate::{AuthRefresher, error::BoxError, refresh::TokenId};
 
-/// Sets the current token on each request. [`AuthRefreshLayer`](crate::AuthRefreshLayer) creates it, and has the settings.
+/// Sets the current token on each request. [`AuthRefreshLayer`](crate::AuthRefreshLayer) creates it, and has the
+/// settings.
 ///
-/// - With a token, a call costs one atomic load, one clone of the header value and one insert. From its third call on, a
-///   service keeps the header value; it drops an old value at its next call.
-/// - Without a token, the call waits for a login. It holds none of the inner service's capacity in the meantime, so the inner
-///   service must be `Clone`.
-/// - The service is ready when the inner service is. It is ready without a token too.
+/// - With a token, a call costs one atomic load, one clone of the header value and one insert. The second call of a
+///   service caches the header value; later calls use it. If that token is no longer current, the next call drops it.
+/// - Without a token, the call waits for a login. While it waits, the call occupies no capacity of the inner service.
+///   That is why the inner service must be `Clone`.
+/// - The service is ready when the inner service is, with or without a token.
 ///
 /// ```
 /// use http::{Request, Response, header::AUTHORIZATION};
@@ -104,7 +105,7 @@ where
 }
 
 impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
-    /// The fast path: inserts the current token, if the request can take it and there is one.
+    /// The fast path: inserts the current token, if there is one and the request is allowed to have it.
     #[inline]
     fn authorize<B>(&mut self, request: &mut Request<B>) -> Option<TokenId> {
         let ServiceContext { refresher, config, allows_https, header } = &*self.context;
@@ -116,7 +117,8 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
         self.header_cache.insert_current(refresher, header, &config.header, request.headers_mut())
     }
 
-    /// The slow path: requests that get no token, wait for one, or whose response tells of it.
+    /// The slow path: requests that get no token or wait for one, and those whose response receives a
+    /// [`TokenInfo`](crate::TokenInfo).
     fn call_slow<B>(&mut self, request: Request<B>) -> ResponseFuture<S, B, P, C>
     where
         S: Service<Request<P::Body>>,
@@ -151,7 +153,7 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
         ResponseFuture::slow_path(SlowPath::WaitingForToken { token, context, inner, request })
     }
 
-    /// Gives back what `poll_ready` has reserved, for the login to use. A clone is not ready.
+    /// Releases the capacity that `poll_ready` reserved, so that the login can use it. A clone has reserved none.
     fn release_readiness(&mut self) {
         self.inner = self.inner.clone();
     }

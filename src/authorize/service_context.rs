@@ -7,7 +7,7 @@ use crate::AuthRefresher;
 pub(crate) struct ServiceContext<P, C> {
     pub(crate) refresher: AuthRefresher,
     pub(crate) config: Config<P, C>,
-    /// Every `https` request to an allowed origin takes the fast path. `false` if more has to be checked.
+    /// Every `https` request to an allowed origin uses the fast path. `false` if other conditions must be checked too.
     pub(crate) allows_https: bool,
     pub(crate) header: SharedHeader,
 }

@@ -10,8 +10,8 @@ use crate::shard::{SHARDS, ShardId};
 
 /// A counted pointer to a value, with one copy of the value for each shard of the threads.
 ///
-/// A clone counts one reference: to the copy of the current thread's shard. Only the original knows the copies, and each copy
-/// knows the original, so a chain of clones does not grow.
+/// A clone counts one reference: to the copy of the current thread's shard. Only the original refers to the copies.
+/// Each copy refers to the original, so a chain of clones does not grow.
 pub(crate) struct ShardedArc<T>(Arc<Node<T>>);
 
 struct Node<T> {
@@ -21,7 +21,7 @@ struct Node<T> {
 }
 
 enum Role<T> {
-    /// Boxed, because copies have none.
+    /// Boxed, so that the node of a copy is small.
     Original {
         copies: Box<[OnceLock<Arc<Node<T>>>; SHARDS]>,
     },
@@ -45,7 +45,7 @@ impl<T: Clone> ShardedArc<T> {
             Role::Original { copies } => {
                 let shard = ShardId::local();
                 match shard.select(copies).get() {
-                    // The thread has only now been assigned to a shard.
+                    // `ShardId::local` has just assigned the thread to this shard.
                     _ if self.0.shard.is_local() => Self(self.0.clone()),
                     Some(copy) => Self(copy.clone()),
                     None => Self(Self::make_copy(&self.0, shard, copies)),
@@ -59,7 +59,7 @@ impl<T: Clone> ShardedArc<T> {
         }
     }
 
-    /// Makes the copy of a shard. The value's clone is user code, so it does not run under the cell's lock.
+    /// Creates the copy of a shard. The value's clone is user code, so it runs before `get_or_init`.
     #[cold]
     fn make_copy(original: &Arc<Node<T>>, shard: ShardId, copies: &[OnceLock<Arc<Node<T>>>; SHARDS]) -> Arc<Node<T>> {
         let role = Role::Copy { original: Arc::downgrade(original) };

@@ -1,4 +1,4 @@
-//! [`SlowPath`]: a call that waits for a token, may be replayed, or whose response tells of its token.
+//! [`SlowPath`]: a call that waits for a token or is replayed, or whose response receives a `TokenInfo`.
 
 use std::{
     pin::Pin,
@@ -19,7 +19,8 @@ use super::{
 };
 use crate::{error::BoxError, login::LoginError, refresh::TokenFuture};
 
-/// A wait for the first token holds nothing of the inner service. A wait for a newer token holds the rejection.
+/// While waiting for the first token, the call occupies no capacity. While waiting for a newer one, it retains the
+/// rejected response.
 #[pin_project(project = SlowPathProj, project_replace = SlowPathOwned)]
 pub(crate) enum SlowPath<S, B, P, C>
 where
@@ -47,7 +48,7 @@ where
     S: Service<Request<P::Body>>,
     P: ReplayPolicy<B>,
 {
-    /// Waits for a newer token, and replays the request then.
+    /// Waits for a newer token, then replays the request.
     pub(crate) fn rejected(rejected: Rejected<S, B, P, C, S::Response>) -> Self {
         let Rejected { newer, original, replay } = rejected;
         Self::WaitingForNewToken { token: newer, original, replay }
@@ -121,7 +122,7 @@ where
     }
 }
 
-/// The value of a metric's label.
+/// Returns the metric's label value.
 fn label(error: &LoginError) -> &'static str {
     match error {
         error if error.is_shut_down() => "shut_down",

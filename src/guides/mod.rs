@@ -1,4 +1,4 @@
-//! Guides, each on one question. For what holds whatever you do see [`reliability`](crate::reliability).
+//! Guides, each on one question. [`reliability`](crate::reliability) lists all promises.
 
 // Without the features its code does not compile, and its links lead nowhere.
 #[cfg(all(feature = "http-client", feature = "oauth2", feature = "token-file", feature = "token-command"))]

@@ -4,14 +4,14 @@ use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 use crate::error::{BoxError, chain};
 
-/// The longest chain of causes that a timeout keeps.
+/// The longest chain of causes that a timeout retains.
 const MAX_CAUSES: usize = 16;
 
 /// The error of a login, or of a wait for a token.
 ///
 /// A login service returns one to say whether a retry can help, and when. Any other error counts as
-/// [transient](Self::transient). Cloning is cheap: all callers that wait for one login share its error. The cause is the
-/// error's [source](std::error::Error::source).
+/// [transient](Self::transient). Cloning is cheap: all callers that wait for one login share its error. The cause is
+/// the error's [source](std::error::Error::source).
 ///
 /// ```
 /// use std::{error::Error, time::Duration};
@@ -53,20 +53,20 @@ pub(crate) enum Kind {
 }
 
 impl LoginError {
-    /// Creates an error that a retry can heal: the network, an overloaded server, anything unknown.
+    /// Creates an error that a retry can fix: the network, an overloaded server, anything unknown.
     pub fn transient(cause: impl Into<BoxError>) -> Self {
         Self::new(Kind::Transient, Some(cause.into()))
     }
 
     /// Creates an error that lasts until a person acts: a wrong password, a revoked client.
     ///
-    /// The refresher does not retry it on its own. It still logs in again when a call needs a token, so it picks up a
-    /// corrected password without a restart.
+    /// The refresher does not retry it by itself. A call that needs a token causes a new login, so a corrected password
+    /// needs no restart.
     pub fn permanent(cause: impl Into<BoxError>) -> Self {
         Self::new(Kind::Permanent, Some(cause.into()))
     }
 
-    /// Sets how long the issuer asks clients to wait (`Retry-After`, RFC 9110, section 10.2.3). The refresher waits for at
+    /// Sets the delay that the issuer requests (`Retry-After`, RFC 9110, section 10.2.3). The refresher waits for at
     /// most 5 minutes.
     #[must_use]
     pub fn with_retry_after(self, delay: Duration) -> Self {
@@ -85,8 +85,8 @@ impl LoginError {
 
     /// Creates a timeout. `last` is the error of the last login.
     ///
-    /// Causes must not pile up while an outage lasts. So of a series of timeouts only the cause before them is kept, and a
-    /// chain that is too long is dropped. This calls `source` on user errors: no lock may be held.
+    /// Bounds the chain: only the cause before a series of timeouts is retained, and a chain over 16 is dropped. This
+    /// calls `source` on user errors, so do not call it under a lock.
     pub(crate) fn timed_out(kind: Kind, last: Option<&Self>) -> Self {
         let cause = match last {
             Some(last) if last.is_timeout() => last.0.source.as_ref().and_then(|source| source.downcast_ref::<Self>()),
@@ -98,8 +98,8 @@ impl LoginError {
 
     /// Converts the error of a login service.
     ///
-    /// A `LoginError` among its causes decides whether it is permanent, and when to retry. Other kinds of `LoginError` come
-    /// from another refresher, and count as transient here.
+    /// A `LoginError` among its causes decides whether it is permanent, and when to retry. Other kinds of `LoginError`
+    /// come from another refresher, and count as transient here.
     pub(crate) fn from_service(error: BoxError) -> Self {
         let error = match error.downcast::<Self>() {
             Ok(login) if matches!(login.0.kind, Kind::Transient | Kind::Permanent) => return *login,
@@ -138,7 +138,7 @@ impl LoginError {
         self.0.kind == Kind::ShutDown
     }
 
-    /// Returns how long the issuer asks clients to wait, if it does.
+    /// Returns the delay that the issuer requests, if any.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
     }

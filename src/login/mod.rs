@@ -1,8 +1,9 @@
 //! The contract of a login service: [`LoginRequest`] in, [`AccessToken`](crate::AccessToken) or [`LoginError`] out.
 //!
 //! A login service is any `tower::Service<LoginRequest, Response = AccessToken>` whose error converts into
-//! [`BoxError`](crate::BoxError). In reading order: `request` and `error` (the contract), `trigger` (how a login service
-//! asks for a refresh), `erased` (a login service without its type), `current` (which login the current task belongs to).
+//! [`BoxError`](crate::BoxError). In reading order: `request` and `error` (the contract), `trigger` (how a login
+//! service requests a refresh), `erased` (a login service without its type), `current` (which login the current task
+//! belongs to).
 
 pub(crate) mod current;
 pub(crate) mod erased;

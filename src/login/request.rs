@@ -33,7 +33,7 @@ pub struct LoginRequest {
 }
 
 impl LoginRequest {
-    /// Creates a request that no refresher sends, to call a login service directly.
+    /// Creates a request without a refresher, to call a login service directly.
     pub fn new(reason: LoginReason) -> Self {
         Self { reason, attempt: 1, trigger: RefreshTrigger::default() }
     }
@@ -58,8 +58,8 @@ pub enum LoginReason {
     /// A server rejected the current token, or the application [invalidated](crate::AuthRefresher::invalidate) it.
     #[non_exhaustive]
     Rejected {
-        /// The `WWW-Authenticate` header of the rejection (RFC 9110, section 11.6.1), if there was one. Several headers are
-        /// joined into one list.
+        /// The `WWW-Authenticate` header of the rejection (RFC 9110, section 11.6.1), if there was one. Several headers
+        /// are joined into one list.
         challenge: Option<HeaderValue>,
     },
     /// The application called [`AuthRefresher::refresh`](crate::AuthRefresher::refresh).

@@ -1,4 +1,4 @@
-//! [`RefreshTrigger`]: how a login service asks its refresher for a refresh, without knowing the refresher's type.
+//! [`RefreshTrigger`]: how a login service requests a refresh, without the refresher's type.
 
 use std::{
     any::Any,
@@ -14,7 +14,7 @@ pub(crate) trait Refreshable: Any + Send + Sync {
     /// Returns whether the last login failed and a retry can help.
     fn has_transient_failure(&self) -> bool;
 
-    /// Reports that the token's source no longer reports the next token by itself, so that the schedule counts again.
+    /// Reports that the token's source no longer reports the next token by itself. From then on, the schedule applies.
     fn source_stopped_reporting(&self);
 }
 

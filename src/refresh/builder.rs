@@ -72,8 +72,8 @@ impl AuthRefresher {
 impl AuthRefresherBuilder {
     /// Sets a name, such as that of the API. Defaults to none.
     ///
-    /// The name is the label `refresher` of the [metrics](crate::observability) (`default` without a name) and the field
-    /// `refresher` of the events and spans. Name each refresher if a program has several.
+    /// The name is the label `refresher` of the [metrics](crate::observability) (`default` without a name) and the
+    /// field `refresher` of the events and spans. Name each refresher if a program has several.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.telemetry = Telemetry::named(name.into().into());
         self
@@ -81,25 +81,25 @@ impl AuthRefresherBuilder {
 
     /// Sets a token to start with, so that the first request does not wait for a login. Defaults to none.
     ///
-    /// Its lifetime counts from [`build`](Self::build). If a server rejects it, it is replaced at once, because its age is not
-    /// known.
+    /// Its lifetime counts from [`build`](Self::build). If a server rejects it, it is replaced at once, because its age
+    /// is not known.
     pub fn initial_token(mut self, token: AccessToken) -> Self {
         self.initial_token = Some(token.with_unknown_age());
         self
     }
 
-    /// Sets what a call does when there is no token. Defaults to [`NoTokenPolicy::Fail`].
+    /// Sets what a call does if its wait ends without a token. Defaults to [`NoTokenPolicy::Fail`].
     pub fn no_token_policy(mut self, policy: NoTokenPolicy) -> Self {
         self.settings.no_token = policy;
         self
     }
 
-    /// Sets the time without requests after which refreshes pause, until the next request. Defaults to no limit: the worker
-    /// refreshes the token as long as there is a handle.
+    /// Sets how long the refresher must be unused before refreshes pause. Defaults to no limit: the worker refreshes
+    /// the token as long as there is a handle.
     ///
-    /// Refreshes pause after at least this time, and at most one token lifetime later. The first request after a pause uses the
-    /// token if it is still valid, and waits for a login otherwise. With zero, only a request causes a refresh. An idle
-    /// refresher has no task.
+    /// Refreshes pause after at least this time, and at most one token lifetime later. The first call after a pause
+    /// uses the token if it is still valid. If it is not, the call waits for a login. With zero, only a call causes a
+    /// refresh. While idle, the refresher has no task.
     pub fn pause_when_idle(mut self, after: Duration) -> Self {
         self.policy.idle_after = Some(after);
         self
@@ -107,29 +107,32 @@ impl AuthRefresherBuilder {
 
     /// Sets how long before its expiry a token is refreshed. Defaults to 5 minutes.
     ///
-    /// The lead is at most a quarter of the token's lifetime. The current token is used in the meantime: no request waits.
+    /// The lead is at most a quarter of the token's lifetime. Requests use the current token during the refresh, and do
+    /// not wait.
     pub fn refresh_before_expiry(mut self, lead: Duration) -> Self {
         self.policy.schedule.refresh_lead = lead;
         self
     }
 
-    /// Sets whether refreshes come earlier than the lead by a random time, so that processes that started together do not log
-    /// in together. Defaults to `true`. The time is at most a tenth of the lifetime, and 30 seconds.
+    /// Sets whether refreshes are advanced by a random time, at most a tenth of the lifetime and 30 seconds. Defaults
+    /// to `true`.
+    ///
+    /// Processes that started together then do not log in together.
     pub fn jitter(mut self, enabled: bool) -> Self {
         self.policy.schedule.jitter = enabled;
         self
     }
 
-    /// Sets how long a token of [unknown expiry](crate::Expiry::Unknown) is used. Defaults to no limit: it is used until it is
-    /// rejected.
+    /// Sets how long a token of [unknown expiry](crate::Expiry::Unknown) is used. Defaults to no limit: it is used
+    /// until it is rejected.
     pub fn default_lifetime(mut self, lifetime: Duration) -> Self {
         self.policy.schedule.default_lifetime = Some(lifetime);
         self
     }
 
-    /// Sets how long one login can take. Defaults to 30 seconds.
+    /// Sets the time limit of one login. Defaults to 30 seconds.
     ///
-    /// A login that takes longer is dropped and counts as a transient failure.
+    /// A login that exceeds it is dropped and counts as a transient failure.
     pub fn login_timeout(mut self, limit: Duration) -> Self {
         self.settings.login_timeout = limit;
         self
@@ -137,36 +140,38 @@ impl AuthRefresherBuilder {
 
     /// Sets how long one call can wait for a token. Defaults to 10 seconds.
     ///
-    /// The login goes on when a caller gives up.
+    /// When a caller stops waiting, the login continues.
     pub fn wait_timeout(mut self, limit: Duration) -> Self {
         self.settings.wait_timeout = limit;
         self
     }
 
-    /// Sets the shortest and the longest pause after a failed login. Defaults to 0.5 seconds and 60 seconds. A pause is never
-    /// shorter than a millisecond.
+    /// Sets the shortest and the longest pause after a failed login. Defaults to 0.5 seconds and 60 seconds. A pause is
+    /// never shorter than a millisecond.
     ///
-    /// The pause doubles with each failure in a row, with jitter. An issuer's `Retry-After` extends it, to at most 5 minutes.
-    /// Calls without a token fail immediately during the pause. Two successful logins are at least `min` apart too.
+    /// The pause doubles with each failure in a row, with jitter. An issuer's `Retry-After` extends it, to at most 5
+    /// minutes. Calls without a token fail immediately during the pause. Two successful logins are at least `min` apart
+    /// too.
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
         self.policy.schedule.backoff = Backoff { min, max };
         self
     }
 
-    /// Sets the age from which a rejection of a token counts. Defaults to 1 second. It is at most an eighth of the lifetime.
+    /// Sets the age below which a rejection of a token is ignored. Defaults to 1 second. The age is at most an eighth
+    /// of the token's lifetime.
     ///
-    /// A token that was just issued may not be valid everywhere yet, and another would not be better. A token of
-    /// [unknown age](AccessToken::with_unknown_age) always counts as old enough.
+    /// A new token may not be valid on every server yet; another login would not help. A rejection of a token of
+    /// [unknown age](AccessToken::with_unknown_age) is never ignored for its age.
     pub fn min_rejection_age(mut self, age: Duration) -> Self {
         self.policy.min_rejection_age = age;
         self
     }
 
-    /// Sets how many rejections count in which time; each causes a login. Defaults to 6 in 60 seconds: as many at once, then
-    /// one every 10 seconds.
+    /// Sets how many rejections count in a period. Each causes a login. Defaults to 6 in 60 seconds, as a burst and
+    /// then one every 10 seconds.
     ///
-    /// An API can respond with 401 for reasons of its own. A rejection beyond the limit is returned to the caller, and the
-    /// token stays in use. With 0 no rejection counts.
+    /// An API can respond with 401 although the token is valid. A rejection beyond the limit is returned to the caller,
+    /// and the token stays in use. With 0, no rejection counts.
     pub fn rejection_limit(mut self, max: u32, per: Duration) -> Self {
         self.policy.rejection_limit = RejectionLimit { max, per };
         self
@@ -186,14 +191,15 @@ impl AuthRefresherBuilder {
 
     /// Sets the runtime that runs the worker and the logins. Defaults to that of the call that starts the worker.
     ///
-    /// Set it if calls come from runtimes that end soon, or that are not driven all the time: a current-thread runtime makes
-    /// progress only inside `block_on`. The runtime needs a time driver.
+    /// Set it if calls come from runtimes that end soon, or that are not driven all the time: a current-thread runtime
+    /// makes progress only inside `block_on`. The runtime needs a time driver.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.settings.runtime = Some(runtime);
         self
     }
 
-    /// Creates the refresher. It spawns nothing and does not log in before its first use, so this needs no runtime.
+    /// Creates the refresher. The refresher spawns nothing and does not log in before its first use, so `build` needs
+    /// no runtime.
     ///
     /// # Errors
     ///

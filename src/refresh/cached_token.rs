@@ -67,9 +67,11 @@ impl CachedToken {
         }
     }
 
-    /// Returns the token anchored anew, if the wall clock has advanced further than the monotonic clock since its login.
+    /// Returns the token with a new anchor, if the wall clock has advanced further than the monotonic clock since its
+    /// login.
     ///
-    /// Then the monotonic clock alone says when the token expires. A request that checks the expiry reads no other clock.
+    /// With the new anchor, the monotonic clock alone determines when the token expires. A request that checks the
+    /// expiry reads no other clock.
     pub(crate) fn reanchored(&self, now: Timestamp) -> Option<Self> {
         let wall = now.wall.duration_since(self.requested_at.wall).ok()?;
         let monotonic = now.monotonic.saturating_duration_since(self.requested_at.monotonic);
@@ -90,12 +92,13 @@ impl CachedToken {
         self.requested_at.wall.checked_add(self.lifetime?)
     }
 
-    /// Returns until when the token can be used, by the monotonic clock; `None` if there is no limit.
+    /// Returns when the token becomes unusable, by the monotonic clock; `None` if it never does.
     pub(crate) fn monotonic_deadline(&self) -> Option<Instant> {
         self.requested_at.monotonic.checked_add(self.lifetime?)?.checked_add(self.max_stale)
     }
 
-    /// Returns whether the token was issued less than `min_age` ago. Of a short life, an eighth is enough.
+    /// Returns whether the token was issued less than `min_age` ago. For a short lifetime, the minimum is an eighth of
+    /// it.
     pub(crate) fn is_too_new(&self, min_age: Duration, now: Timestamp) -> bool {
         let min_age = self.lifetime.map_or(min_age, |lifetime| min_age.min(lifetime / 8));
         self.received_at.is_some_and(|received_at| received_at.elapsed_at(now) < min_age)
@@ -132,7 +135,7 @@ impl CachedToken {
         age.map(|age| age.saturating_sub(self.requested_at.elapsed_at(now)))
     }
 
-    /// Returns whether less than a quarter of the life is over, so that another token would hardly live longer.
+    /// Returns whether less than a quarter of the lifetime has passed, so that a refresh gains little.
     pub(crate) fn is_in_first_quarter(&self, now: Timestamp) -> bool {
         self.lifetime.is_some_and(|lifetime| self.requested_at.elapsed_at(now) < lifetime / 4)
     }

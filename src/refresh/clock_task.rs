@@ -1,8 +1,8 @@
 //! [`ClockRegistration`]: wakes workers when the wall clock and the monotonic clock disagree.
 //!
-//! A worker sleeps on the monotonic clock. That clock stands still while a machine is suspended, and the wall clock can be
-//! set. One task for each runtime and [`Clock`] compares the two, and wakes its workers if one has jumped. A worker that only
-//! sleeps costs no wake-up of its own.
+//! A worker sleeps on the monotonic clock. That clock stands still while a machine is suspended, and the wall clock can
+//! be set. One task for each runtime and [`Clock`] compares the two, and wakes its workers if one has jumped. A worker
+//! that only sleeps causes no wake-up.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -28,10 +28,10 @@ const CLOCK_CHECK_INTERVAL: Duration = Duration::from_secs(15);
 /// The clocks are read one after the other, and the wall clock is slewed: a difference smaller than this is not a jump.
 const TOLERANCE: Duration = Duration::from_millis(100);
 
-/// One task for each runtime and clock. The task keeps the clock, so its address is not reused while the entry exists.
+/// One task for each runtime and clock. It owns the clock, so the address in the key stays unique.
 type Key = (runtime::Id, usize);
 
-/// No user code runs under its lock: clocks leave it before they are dropped, and workers are woken after it.
+/// No user code runs under this lock. Clocks are dropped and workers woken after its release.
 static CLOCK_TASKS: LazyLock<Mutex<HashMap<Key, ClockTask>>> = LazyLock::new(Mutex::default);
 
 struct ClockTask {
@@ -53,7 +53,7 @@ pub(crate) struct ClockRegistration {
 }
 
 impl ClockRegistration {
-    /// Registers a worker of the current runtime, which is woken by `wake`. `None` outside of a runtime.
+    /// Registers a worker of the current runtime, which `wake` wakes. `None` outside of a runtime.
     pub(crate) fn register(clock: &Arc<dyn Clock>, wake: &Arc<Notify>) -> Option<Self> {
         let runtime = Handle::try_current().ok()?;
         let key = (runtime.id(), Arc::as_ptr(clock).addr());
@@ -63,7 +63,7 @@ impl ClockRegistration {
             clock_task.workers.insert(worker, wake.clone());
             return Some(registration);
         }
-        // The task is spawned without the lock. If another worker was quicker, this one is aborted.
+        // The task is spawned outside the lock. If another worker has registered a task since, this one is aborted.
         let task = runtime.spawn(compare_clocks(key, clock.clone())).abort_handle();
         let mut clock_task = Some(ClockTask { task, _clock: clock.clone(), workers: HashMap::new() });
         match clock_tasks().entry(key) {

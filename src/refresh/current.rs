@@ -12,7 +12,7 @@ use super::cached_token::CachedToken;
 
 /// Read by every request, without a lock. Written under the state's lock only.
 ///
-/// It is aligned to cache lines of its own, because the fields beside it are written to.
+/// It is aligned to separate cache lines, because the fields beside it are written to.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(crate) struct CurrentToken {
@@ -21,8 +21,8 @@ pub(crate) struct CurrentToken {
     ///
     /// A writer stores zero, then the cell, then the new epoch. A reader loads the epoch, then the cell. Therefore:
     ///
-    /// - Once a thread has seen a change of the cell, no thread uses a header cached before it.
-    /// - A reader never stores an old token under a new epoch.
+    /// - Once a thread has observed a changed cell, no thread accepts an older cached header.
+    /// - A reader never pairs an old token with a new epoch.
     epoch: AtomicU32,
     /// The epoch of the last publication, without its flag.
     last_epoch: AtomicU32,
@@ -36,7 +36,7 @@ impl Epoch {
     const NONE: Self = Self(0);
     /// An epoch that is never current.
     pub(crate) const NEVER: Self = Self(Self::CHECK - 1);
-    /// Set if the token's expiry must be checked at each use, because its worker may not run in time.
+    /// Set if the token's expiry must be checked at each use, because its worker may miss the expiry.
     const CHECK: u32 = 1 << 31;
 
     #[inline]
@@ -45,7 +45,7 @@ impl Epoch {
     }
 }
 
-/// What a request found in the cell. It must be dropped before the next await: guards are few.
+/// What a request read from the cell. Drop it before the next await, because `arc-swap` has few fast guards.
 pub(crate) struct Loaded {
     pub(crate) epoch: Epoch,
     token: Guard<Option<Arc<CachedToken>>>,
@@ -84,8 +84,8 @@ impl CurrentToken {
         self.epoch.load(Ordering::Acquire) == epoch.0
     }
 
-    /// Publishes a token, and whether its expiry must be checked at use; or withdraws the current one. Returns the token
-    /// that was replaced, for the caller to drop without the lock.
+    /// Publishes a token, and whether its expiry must be checked at use; or withdraws the current one. Returns the
+    /// token that was replaced, for the caller to drop outside the lock.
     ///
     /// Only the holder of the state's lock may call this.
     pub(crate) fn set(&self, token: Option<(&Arc<CachedToken>, bool)>) -> Option<Arc<CachedToken>> {

@@ -15,20 +15,20 @@ use crate::{login::LoginError, telemetry::Telemetry, token::AccessToken};
 
 /// A handle to the token of one identity. Cloning is cheap; all clones share one token and one worker.
 ///
-/// Nothing happens before the first use. The first use starts a worker, a task on the caller's runtime or on
-/// [the one set](crate::AuthRefresherBuilder::runtime). The worker logs in, publishes the token, sleeps until the refresh is
-/// due, and logs in again.
+/// Nothing happens before the first use. The first use starts a worker, a task on the caller's runtime or on [the one
+/// set](crate::AuthRefresherBuilder::runtime). The worker logs in, publishes the token, sleeps until the refresh is
+/// due, and logs in for the next token.
 ///
-/// - The current token is used until it expires, whatever the login does. A failed login is retried with a growing pause.
+/// - The current token is used until it expires, even if logins fail. A failed login is retried with a growing pause.
 ///   No failure is final.
-/// - When the last handle is dropped, the worker ends, and with it a login under way.
-/// - If the worker's runtime shuts down, the next use starts a worker on its own runtime. A token that is still valid stays in
-///   use.
-/// - A current-thread runtime runs the worker only inside `block_on`. There, each use checks the token's expiry, and a call on
-///   another runtime replaces a worker that is 100 ms late. A login that is under way cannot be replaced: callers wait for
-///   it, and the [error](LoginError::is_undriven) names the cause.
+/// - Dropping the last handle ends the worker and its login.
+/// - If the worker's runtime shuts down, the next use starts a worker on its own runtime. A token that is still valid
+///   stays in use.
+/// - On a current-thread runtime each use checks the expiry, because the worker runs only inside `block_on`.
+/// - A call on another runtime replaces a worker that is 100 ms late. It cannot replace a worker during a login:
+///   callers wait, and the [error](LoginError::is_undriven) names the cause.
 ///
-/// A login service that keeps a handle of its own refresher keeps it alive until [`shutdown`](Self::shutdown).
+/// A login service that stores a handle of its refresher keeps the refresher alive until [`shutdown`](Self::shutdown).
 ///
 /// ```
 /// use std::time::Duration;
@@ -77,36 +77,36 @@ impl AuthRefresher {
 
     /// Waits until there is a token, so that a program can fail at start-up and not at its first request.
     ///
-    /// To drop the future loses nothing: the login goes on.
+    /// Dropping the future does not stop the login.
     ///
     /// # Errors
     ///
-    /// As [`token`](Self::token). An error is not final: the next call logs in again.
+    /// As [`token`](Self::token). An error is not final: a later call can succeed.
     pub async fn ready(&self) -> Result<(), LoginError> {
         self.shared.token().await.map(drop)
     }
 
     /// Returns the current token, or waits for a login.
     ///
-    /// To drop the future loses nothing: the login goes on.
+    /// Dropping the future does not stop the login.
     ///
     /// # Errors
     ///
     /// - The login failed, or the last login failed and the pause after it is not over.
     /// - The wait exceeded [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout), 10 seconds by default.
     /// - The refresher has been shut down.
-    /// - There is no token and no tokio runtime.
+    /// - The call runs outside a tokio runtime and there is no token.
     pub async fn token(&self) -> Result<AccessToken, LoginError> {
         Ok(self.shared.token().await?.token.without_notifier())
     }
 
     /// Returns the current token, refreshed first if it expires within `min`.
     ///
-    /// Use it for a connection, a stream or a tool that outlives a request. The current token is returned unchanged if less than
-    /// a quarter of its lifetime has passed, or if the refresh fails or exceeds
+    /// Use it for a connection, a stream or a tool that outlives a request. The current token is returned unchanged if
+    /// less than a quarter of its lifetime has passed, or if the refresh fails or exceeds
     /// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout).
     ///
-    /// To drop the future loses nothing: the login goes on.
+    /// Dropping the future does not stop the login.
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl AuthRefresher {
 
     /// Refreshes the token now, or joins the login under way, and waits for its end.
     ///
-    /// Requests use the current token in the meantime. To drop the future loses nothing: the login goes on.
+    /// Until then, requests use the current token. Dropping the future does not stop the login.
     ///
     /// # Errors
     ///
@@ -130,15 +130,15 @@ impl AuthRefresher {
         Ok(Refreshed { token: token.token.without_notifier(), next_refresh })
     }
 
-    /// Discards the current token, and logs in for another. Does nothing if there is no token.
+    /// Discards the current token, and logs in for another. Does nothing without a token.
     ///
-    /// The result of a login that is under way is discarded too, because it may be the same token. Without a worker, no login
-    /// starts until the next call. A service that is kept for many calls forgets the token's bytes at its next call.
+    /// The result of a login that is under way is discarded too, because it may be the same token. Without a worker, no
+    /// login starts until the next call. A service that has cached the token releases its bytes at its next call.
     pub fn invalidate(&self) {
         self.shared.invalidate();
     }
 
-    /// Follows the status.
+    /// Returns a receiver that follows the status.
     pub fn subscribe(&self) -> StatusReceiver {
         StatusReceiver::new(&self.shared)
     }
@@ -148,9 +148,9 @@ impl AuthRefresher {
         self.shared.status()
     }
 
-    /// Ends the worker and a login under way, for good. From now on calls that need a token fail.
+    /// Ends the worker and its login permanently. Later calls that need a token fail.
     ///
-    /// Does not wait: the task ends when its runtime polls it again. A service that is kept for many calls forgets the token's
+    /// Does not wait: the task ends when its runtime polls it next. A service that has cached the token releases its
     /// bytes at its next call.
     pub fn shutdown(&self) {
         self.shared.shut_down();

@@ -13,14 +13,14 @@
 //! Five rules of order:
 //!
 //! 1. **Under the lock** the state and the cell change, and the core is lent or returned. The clock is read before it.
-//!    Everything else follows after it, in this order: the worker's wake-up, the gauge, the status, the telemetry, the drops.
-//!    The gauge is written before the status wakes the waiters, so that they read it up to date
+//!    Everything else follows after it, in this order: the worker's wake-up, the gauge, the status, the telemetry, the
+//!    drops. The gauge is written before the status wakes the waiters, so that they read it up to date
 //!    ([`Shared::event`](shared::Shared::event)).
-//! 2. **After the lock** the effects of two events can cross. The status has a revision, and the gauge is written until it
-//!    agrees with the state.
+//! 2. **After the lock** the effects of two events can cross. The status has a revision, and the gauge is written until
+//!    it agrees with the state.
 //! 3. **A waiter** subscribes to the changes before its first poll ([`Shared::token`](shared::Shared::token)).
-//! 4. **The cell**: a writer stores no epoch, then the token, then the new epoch. A reader loads the epoch, then the token
-//!    ([`CurrentToken`](current::CurrentToken)).
+//! 4. **The cell**: a writer stores no epoch, then the token, then the new epoch. A reader loads the epoch, then the
+//!    token ([`CurrentToken`](current::CurrentToken)).
 //! 5. **References leave a registry's lock** before they are upgraded or dropped, because one can be the last
 //!    ([`Registry`](registry::Registry), [`ClockRegistration`](clock_task::ClockRegistration)).
 

@@ -1,4 +1,4 @@
-//! [`Registry`]: finds a refresher by its number, without a reference to it.
+//! [`Registry`]: maps the number of a refresher to the refresher, without keeping it alive.
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
@@ -9,8 +9,8 @@ use super::token_id::RefresherId;
 
 /// Weak references by number.
 ///
-/// No user code runs under its lock: references leave it before they are upgraded, because the last one can be dropped by the
-/// caller.
+/// No user code runs under the lock. References are cloned out of the lock before they are upgraded, because the
+/// upgraded one may become the last.
 #[derive(Debug)]
 pub(crate) struct Registry<T>(Mutex<Entries<T>>);
 

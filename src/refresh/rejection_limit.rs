@@ -11,14 +11,14 @@ pub(crate) struct RejectionLimit {
     pub(crate) per: Duration,
 }
 
-/// What is left of the limit, in one number: the theoretical arrival time of the generic cell rate algorithm.
+/// Stores the remaining budget as one time: the theoretical arrival time of the generic cell rate algorithm (GCRA).
 #[derive(Debug, Default)]
 pub(crate) struct RejectionBudget {
     theoretical_arrival: Option<Instant>,
 }
 
 impl RejectionBudget {
-    /// Takes one rejection out of the budget. Returns `false` if the budget is exhausted.
+    /// Counts one rejection against the budget. Returns `false` if the budget is exhausted.
     pub(crate) fn try_consume(&mut self, limit: RejectionLimit, now: Instant) -> bool {
         let emission_interval = limit.per / limit.max.max(1);
         let arrival = self.theoretical_arrival.map_or(now, |arrival| arrival.max(now));
@@ -53,7 +53,7 @@ mod tests {
         assert!(allowed(&mut rejections, 10));
         assert!(!allowed(&mut rejections, 19));
         assert!(allowed(&mut rejections, 20));
-        // After a long pause the whole burst is available again, and no more.
+        // After a long pause the whole burst is available, and no more.
         let counted = (0..100).filter(|_| allowed(&mut rejections, 10_000)).count();
         assert_eq!(counted, 6);
     }

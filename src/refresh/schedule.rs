@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 const MAX_JITTER: Duration = Duration::from_secs(30);
-/// The least delay that an issuer's hint can ask for, for a token whose lifetime is not known.
+/// The earliest refresh that a hint can cause if the lifetime is unknown.
 const MIN_HINT: Duration = Duration::from_secs(60);
-/// The longest `Retry-After` that is followed.
+/// The longest `Retry-After` that the refresher follows.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
-/// The least time between two logins. It is what tokio's timer can measure, so the worker always yields between two.
+/// The least time between two logins: tokio's timer resolution, so that the worker yields between two logins.
 const MIN_PAUSE: Duration = Duration::from_millis(1);
 
 /// The settings that say when to log in.
@@ -39,7 +39,7 @@ impl Schedule {
 
 /// Returns the age at which a token is refreshed; `None` if it never is.
 ///
-/// The lead is at most a quarter of the lifetime. An issuer's hint is followed from half of the lifetime on, so that it
+/// The lead is at most a quarter of the lifetime. An issuer's hint applies from half of the lifetime on, so that it
 /// cannot cause a login storm. Jitter only makes the refresh earlier, by at most a tenth of the lifetime.
 pub(crate) fn refresh_age(
     schedule: &Schedule,
@@ -60,8 +60,8 @@ pub(crate) fn refresh_age(
 
 /// Returns the pause after this many failures in a row.
 ///
-/// The pause is between half of a step and the whole step. The step doubles with each failure; half of the first step is
-/// the minimum.
+/// The pause is random between half the step and the step. The step doubles with each failure, up to `max`. The first
+/// pause is between `min` and twice `min`.
 pub(crate) fn backoff(schedule: &Schedule, failures: u32, retry_after: Option<Duration>, random: f64) -> Duration {
     let Backoff { min, max } = schedule.backoff;
     let doubled = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
@@ -179,10 +179,10 @@ pub(crate) mod tests {
             let schedule = Schedule { refresh_lead: lead, jitter, ..schedule() };
             let refresh = refresh_age(&schedule, Some(lifetime), hint, draw).unwrap();
             prop_assert!(refresh <= lifetime);
-            // A hint is followed from half of the lifetime on, less a tenth for jitter.
+            // A hint applies from half of the lifetime on, less a tenth for jitter.
             prop_assert!(refresh >= lifetime.mul_f64(0.449));
             if hint.is_none() {
-                // The lead takes at most a quarter and jitter a tenth, so at least 65 % of the lifetime remain.
+                // The lead is at most a quarter and jitter a tenth, so at least 65 % of the lifetime remain.
                 prop_assert!(refresh >= lifetime.mul_f64(0.649));
                 let lead_and_jitter = lead.min(lifetime).saturating_add(MAX_JITTER);
                 prop_assert!(refresh >= lifetime.saturating_sub(lead_and_jitter));

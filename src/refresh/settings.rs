@@ -51,10 +51,10 @@ pub enum NoTokenPolicy {
     /// The call fails with [`Error::Login`](crate::Error::Login). The request is not sent.
     #[default]
     Fail,
-    /// The call waits for a token as usual. If there is none, the request is sent without an `Authorization` header.
+    /// The call waits for a token as usual. If there is none, the request is sent without a token.
     SendUnauthenticated,
-    /// An expired token is used for a while, for servers that accept it. After that, and before the first token, the call
-    /// fails.
+    /// An expired token is used for a while, for servers that accept it. After that, and before the first token, the
+    /// call fails.
     ServeStale {
         /// How long after its expiry a token is used at most.
         max_stale: Duration,

@@ -7,11 +7,11 @@ use http::HeaderValue;
 
 use crate::shard::{SHARDS, ShardId};
 
-/// Most refreshers are idle, and their tokens have no copy: then this is a pointer.
+/// Boxed, because most refreshers are idle, and their tokens have no copies.
 type Copies = Box<[OnceLock<HeaderValue>; SHARDS]>;
 
-/// A header value with one copy for each shard. To clone a `HeaderValue` is to count a reference. Each copy has a count of its
-/// own, on a cache line of its own.
+/// A header value with one copy for each shard. Cloning a `HeaderValue` increments a shared count. Each copy has a
+/// separate count, on a separate cache line.
 ///
 /// A copy is made at the shard's first use, because most tokens are used by few threads.
 pub(crate) struct ShardedHeader {
@@ -41,8 +41,8 @@ fn copy(value: &HeaderValue) -> HeaderValue {
     copy
 }
 
-/// `Bytes` stores its reference count next to its owner, in one allocation. This alignment keeps other data off the count's
-/// cache line, and off the next one, because processors fetch lines in pairs.
+/// `Bytes` stores its reference count next to its owner, in one allocation. This alignment keeps other data off the
+/// count's cache line, and off the next one, because processors fetch lines in pairs.
 #[repr(align(128))]
 struct CacheAligned(Box<[u8]>);
 

@@ -44,19 +44,21 @@ pub(crate) struct Shared {
     locked: Mutex<Locked>,
 }
 
-/// A status, numbered under the lock. Snapshots are sent after it, so two can cross; the newer one wins.
+/// A status, numbered under the lock. Numbered statuses leave after the lock is released and can arrive out of order;
+/// the higher revision wins.
 #[derive(Debug)]
 pub(crate) struct NumberedStatus {
     revision: u64,
     pub(crate) status: Status,
 }
 
-/// What the lock protects. Under it no user code runs and no waker is woken: nothing can panic or lock again.
+/// What the lock protects. Under it no user code runs and no waker is woken, so nothing can panic or re-enter.
 #[derive(Debug)]
 pub(crate) struct Locked {
     pub(crate) state: RefreshState,
     slot: Slot,
-    /// Wakes the current worker. Each worker has its own, so that a replaced one cannot take its successor's wake-up.
+    /// Wakes the current worker. Each worker has its own, so that a replaced one cannot consume its successor's
+    /// wake-up.
     wake: Option<Arc<Notify>>,
     /// What was visible after the last event.
     view: View,
@@ -139,7 +141,7 @@ impl Shared {
         self.locked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads both clocks. This is user code: no lock may be held.
+    /// Reads both clocks. This is user code, so do not call it under a lock.
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::now(&*self.settings.clock)
     }
@@ -189,8 +191,8 @@ impl Shared {
         }
     }
 
-    /// Performs what follows an event, in this order. All of it can run user code: wakers, recorders, subscribers, drops. A
-    /// panic there is caught, because this also runs in destructors.
+    /// Performs what follows an event, in this order. All of it can run user code: wakers, recorders, subscribers,
+    /// drops. A panic there is caught, because this also runs in destructors.
     fn perform(&self, effects: Effects) {
         let Effects { actions, wake, gauge, snapshot } = effects;
         if let Some(wake) = wake {
@@ -238,7 +240,7 @@ impl Shared {
         self.event(|locked, _, _| locked.state.status())
     }
 
-    /// Returns a token that is usable now, without a demand for one.
+    /// Returns a token that is usable now, without requesting a login.
     pub(crate) fn usable_token(&self) -> Option<Arc<CachedToken>> {
         self.event(|locked, _, _| locked.state.usable_token().cloned())
     }
@@ -251,7 +253,7 @@ impl Shared {
         self.event(|locked, now, actions| locked.state.on_invalidate(now, actions));
     }
 
-    /// Ends the worker for good, and drops the login service.
+    /// Ends the worker permanently, and drops the login service.
     pub(crate) fn shut_down(&self) {
         let core = self.event(|locked, _, actions| {
             locked.state.on_shutdown(actions);
@@ -260,7 +262,8 @@ impl Shared {
         drop(core);
     }
 
-    /// Returns the core of a worker whose task has ended, and lets the next call start another. Reads no clock.
+    /// Puts back the core of a worker whose task has ended, so that the next call can start another worker. Reads no
+    /// clock.
     pub(crate) fn worker_ended(&self, id: WorkerId, core: Option<Box<Core>>) {
         let core = self.event_without_tick(|locked, _| {
             let rest = core.and_then(|core| locked.return_core(core));
@@ -278,8 +281,8 @@ impl Shared {
     }
 }
 
-/// Reports that a server has rejected this token. Returns whether a newer token exists or will; `false` if the last handle
-/// of the refresher has been dropped.
+/// Reports that a server has rejected this token. Returns whether a newer token exists or a login for it is due;
+/// `false` if the last handle of the refresher has been dropped.
 pub(crate) fn reject(rejected: TokenId, challenge: Option<HeaderValue>) -> bool {
     REFRESHERS.lookup(rejected.refresher()).is_some_and(|shared| shared.reject(rejected, challenge))
 }
@@ -298,7 +301,7 @@ impl Refreshable for Shared {
     }
 }
 
-/// The last handle has been dropped. The worker finds that out when it is woken, and ends.
+/// The last handle has been dropped. The woken worker detects that, and ends.
 impl Drop for Shared {
     fn drop(&mut self) {
         REFRESHERS.unregister(self.id);
@@ -311,7 +314,7 @@ impl Drop for Shared {
         if gauge != ExpiryGauge::Unset {
             self.settings.telemetry.set_expiry_gauge(ExpiryGauge::Unset);
         }
-        // No token is refreshed any more, whatever the last snapshot says.
+        // No worker refreshes this token, although the last snapshot may say so.
         let state = if status.state == State::ShutDown { State::ShutDown } else { State::Idle };
         panic::catch(|| self.send(NumberedStatus { revision, status: Status { state, ..status } }));
     }

@@ -27,7 +27,7 @@ pub struct Status {
     pub issued_at: Option<SystemTime>,
     /// When the newest token expires; `None` before the first token.
     pub expires: Option<Expiry>,
-    /// The number of tokens so far.
+    /// The generation of the newest token; 0 before the first.
     pub generation: u64,
     /// The number of logins that have failed since the last success.
     pub consecutive_failures: u32,
@@ -49,7 +49,8 @@ pub enum State {
     Ready,
     /// There is a token, and a login for the next one is under way.
     Refreshing,
-    /// There is an expired token that is [still used](crate::NoTokenPolicy::ServeStale), whether or not a login is under way.
+    /// There is an expired token that is [still used](crate::NoTokenPolicy::ServeStale), whether or not a login is
+    /// under way.
     Stale,
     /// There is no token because logins fail. The next login starts after a pause.
     Failed,

@@ -14,8 +14,8 @@ use super::{
 
 /// Follows the [`Status`] of a refresher. [`AuthRefresher::subscribe`](crate::AuthRefresher::subscribe) returns it.
 ///
-/// It works as a [`tokio::sync::watch::Receiver`], but every method returns a clone of the status: nothing that a subscriber
-/// keeps blocks the refresher. A slow subscriber misses intermediate statuses, never the last one. A receiver does not keep
+/// It works as a [`tokio::sync::watch::Receiver`], but every method returns a clone of the status. A subscriber cannot
+/// block the refresher. A slow subscriber misses intermediate statuses, never the last one. A receiver does not keep
 /// the refresher alive.
 ///
 /// ```
@@ -62,7 +62,7 @@ impl StatusReceiver {
 
     /// Waits until the status has changed since it was last seen, and marks the new one as seen.
     ///
-    /// To drop the future loses no change.
+    /// Dropping the future loses no change.
     ///
     /// # Errors
     ///

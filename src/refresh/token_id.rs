@@ -1,12 +1,12 @@
-//! [`TokenId`]: what a request in flight remembers of its token.
+//! [`TokenId`]: the number that identifies the token of a request in flight.
 
 use std::num::NonZeroU64;
 
 /// Identifies a token: the number of its refresher, and its generation.
 ///
-/// A rejection can arrive long after its request was sent. A counted reference in each call would be shared by all threads,
-/// so a call remembers this number, and only a rejection looks up the refresher. Of the generation 32 bits are kept, which is
-/// enough to tell apart the tokens that requests in flight can carry.
+/// A rejection can arrive long after its request was sent. A reference in each call would contend between threads. A
+/// call stores this number; only a rejection looks up the refresher. The number contains 32 bits of the generation,
+/// enough to distinguish tokens in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TokenId(NonZeroU64);
 

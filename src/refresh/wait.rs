@@ -36,7 +36,7 @@ impl Shared {
         self.wait(WaitFor::NextLogin, limit).await
     }
 
-    /// Returns a token that lives for at least `min`, or the best there is, after at most `wait_timeout`.
+    /// Returns a token that lives for at least `min`, or the current one, after at most `wait_timeout`.
     pub(crate) async fn token_valid_for(self: &Arc<Self>, min: Duration) -> Result<Arc<CachedToken>, LoginError> {
         let started_at = self.now();
         let token = self.token().await?;
@@ -51,7 +51,7 @@ impl Shared {
         }
     }
 
-    /// Decides what happens to a request for which there is no token; `None`: it is sent without one.
+    /// Maps a failed wait to the policy's result; `None`: the request is sent without a token.
     pub(crate) fn apply_no_token_policy(
         &self,
         token: Result<Arc<CachedToken>, LoginError>,
@@ -108,7 +108,7 @@ impl Shared {
             (progress, start)
         });
         if let (Some((id, (wake, replaced))), Some(runtime)) = (start, worker_runtime) {
-            // A replaced worker ends when its runtime is driven again.
+            // A replaced worker ends as soon as its runtime is driven.
             if let Some(replaced) = replaced {
                 replaced.notify_one();
             }

@@ -42,8 +42,8 @@ impl AuthRefresher {
 impl LoginRequest {
     /// Returns a weak handle to the refresher that sent this request.
     ///
-    /// A login service that learns of a new token by itself can call [`AuthRefresher::refresh`] from a task of its own. In a
-    /// request that no refresher sent, the handle cannot be upgraded.
+    /// To push a token that it receives by itself, a login service calls [`AuthRefresher::refresh`] from a separate
+    /// task. In a request that no refresher sent, the handle cannot be upgraded.
     pub fn refresher(&self) -> WeakAuthRefresher {
         let shared = self.trigger().upgrade().and_then(|refresher| {
             let refresher: Arc<dyn Any + Send + Sync> = refresher;

@@ -1,8 +1,8 @@
-//! [`Worker`]: the task that asks the state what to do next, and does it.
+//! [`Worker`]: the task that polls the state for its next step, and performs it.
 //!
-//! Between two steps the worker holds nothing: no handle, no token, no login service. For one login it borrows the [`Core`],
-//! and its destructor returns the core however the login ends. So a worker can end at any time, and the next call starts
-//! another.
+//! Between two steps the worker owns nothing: no handle, no token, no login service. For one login it borrows the
+//! [`Core`]. Its destructor returns the core, so the worker can end at any step. The next call then starts another
+//! worker.
 
 use std::{
     future::pending,
@@ -41,7 +41,7 @@ pub(crate) struct Worker {
     core: Option<Box<Core>>,
 }
 
-/// What a login needs to know of its refresher, which it must not keep alive.
+/// What a login needs of its refresher, without keeping the refresher alive.
 struct LoginContext {
     start: LoginStart,
     timeout: Duration,
@@ -54,7 +54,7 @@ impl Worker {
     /// Spawns a worker that `wake` wakes.
     pub(crate) fn spawn(shared: &Arc<Shared>, id: WorkerId, wake: Arc<Notify>, runtime: &Handle) {
         let worker = Self { shared: Arc::downgrade(shared), id, wake, core: None };
-        // A runtime that is shutting down drops the worker here and now.
+        // A runtime that is shutting down drops the worker immediately.
         runtime.spawn(worker.run());
     }
 
@@ -104,7 +104,7 @@ impl Worker {
         let attempt = catch_panic(login.span.instrument(current::scope(login.refresher, attempt)));
         let mut attempt = Box::pin(timeout(login.timeout, attempt));
         let result = loop {
-            // The current token may expire, or a server may reject it, while its successor is on its way.
+            // During the login, the current token may expire, or a server may reject it.
             let Some(limit) = tick_login(&self.shared, self.id, &login) else { return ControlFlow::Break(()) };
             select! {
                 biased;
@@ -147,7 +147,7 @@ impl Worker {
     }
 }
 
-/// Looks at the state while a login is under way. Returns when to look again, or `None` if the worker has to end.
+/// Polls the state during a login. Returns the time until the next poll, or `None` if the worker must end.
 fn tick_login(shared: &Weak<Shared>, id: WorkerId, login: &LoginContext) -> Option<Option<Duration>> {
     let shared = shared.upgrade()?;
     let now = shared.now();
@@ -173,7 +173,7 @@ fn record(span: &mut LoginSpan, LoginReport { elapsed, outcome }: LoginReport) {
     }
 }
 
-/// A runtime that shuts down drops its workers wherever they are, perhaps while a panic unwinds.
+/// A runtime that shuts down drops its workers at any step, perhaps while a panic unwinds.
 impl Drop for Worker {
     fn drop(&mut self) {
         let core = self.core.take();

@@ -18,10 +18,11 @@ use super::{
 };
 use crate::error::BoxError;
 
-/// Replays with a copy of what has been sent of the body, and then the rest of the body. A request of which more has been sent
-/// than the buffer holds is not replayed.
+/// Replays a copy of the part already sent, then the rest of the body. A request is not replayed if the part already
+/// sent exceeds the buffer.
 ///
-/// The inner service receives a [`BufferedBody`]. The buffer of each request holds at most 64 KiB of memory by default.
+/// The inner service receives a [`BufferedBody`]. The buffer of each request occupies at most 64 KiB of memory by
+/// default.
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, LoginRequest, ReplayBuffered};
@@ -41,7 +42,7 @@ impl ReplayBuffered {
         Self { limit: 64 << 10 }
     }
 
-    /// Sets how many bytes of memory the buffer of each request holds. Defaults to 64 KiB.
+    /// Sets how many bytes of memory the buffer of each request can occupy. Defaults to 64 KiB.
     #[must_use]
     pub const fn limit(mut self, bytes: usize) -> Self {
         self.limit = bytes;
@@ -102,7 +103,7 @@ where
     }
 }
 
-/// A body of which a copy is kept while it is sent.
+/// A body that records what is read from it.
 pub struct BufferedBody<B> {
     buffer: Arc<Mutex<ReplayBuffer<B>>>,
     attempt: Attempt,
@@ -166,7 +167,7 @@ impl<B> Drop for PollGuard<'_, B> {
     fn drop(&mut self) {
         let mut buffer = self.buffer.lock().unwrap_or_else(PoisonError::into_inner);
         buffer.source = mem::replace(&mut self.source, Source::End);
-        // The other attempt may have found the body in use.
+        // The other attempt may wait because the body was in use.
         let waiting = mem::replace(&mut buffer.waker, self.waker.take());
         drop(buffer);
         if let Some(waiting) = waiting {
@@ -247,11 +248,11 @@ where
                 if body.is_end_stream() {
                     polled.source = Source::End;
                 }
-                // Before the body is put back, so that a replay finds the frames in order.
+                // Before the body is put back, so that a replay reads the frames in order.
                 let mut buffer = self.lock();
                 let is_replayed = buffer.attempt != self.attempt;
                 if is_replayed {
-                    // The replay needs this frame, and has nowhere else to get it from.
+                    // The replay needs this frame, which the body does not return a second time.
                     buffer.recording.lift_limit();
                 }
                 if self.attempt == Attempt::First {
@@ -383,7 +384,7 @@ mod tests {
         body.frame().await.unwrap().unwrap();
         body.frame().await.unwrap().unwrap();
         assert!(restore(saved).is_none());
-        assert_eq!(read(body).await.unwrap().0, "7", "the first attempt goes on");
+        assert_eq!(read(body).await.unwrap().0, "7", "the first attempt continues");
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! [`ReplayPolicy`]: what of a request is saved while it is in flight.
+//! [`ReplayPolicy`]: selects what is saved of a request while it is in flight.
 
 use std::convert::Infallible;
 
@@ -6,27 +6,26 @@ use http::Request;
 
 use super::saved_request::SavedRequest;
 
-/// Allows the trait below to grow.
+/// Seals the trait, so that methods can be added later.
 #[allow(unreachable_pub, reason = "a bound of a public trait")]
 pub trait Sealed {}
 
 impl Sealed for NeverReplay {}
 impl Sealed for ReplayClone {}
 
-/// Decides what of a request is saved while it is in flight, so that it can be replayed with a newer token if a server rejects
-/// the first.
+/// Selects what is saved of a request, so that it can be replayed with a newer token.
 ///
-/// A request is replayed at most once, never with the same token, and only if its whole body can be sent again.
+/// A request is replayed at most once, never with the same token, and only if its whole body is available.
 ///
-/// The trait is sealed: its implementations are those of this crate.
+/// The trait is sealed: only this crate implements it.
 pub trait ReplayPolicy<B>: Sealed {
     /// The body that the inner service receives.
     type Body;
-    /// A saved request, and `R`, which sends it again.
+    /// A saved request, and `R`, which replays it.
     #[doc(hidden)]
     type Saved<R>;
 
-    /// Prepares a request that is saved next.
+    /// Prepares a request before it is saved.
     #[doc(hidden)]
     fn wrap(&self, request: Request<B>) -> Request<Self::Body>;
 
@@ -44,7 +43,7 @@ pub trait ReplayPolicy<B>: Sealed {
     #[doc(hidden)]
     fn into_saved<R>(saved: Self::Saved<R>) -> SavedRequest<Self::Body, R>;
 
-    /// Returns the body again, if all of it is still there. From then on the first attempt cannot read any more.
+    /// Returns the whole body, if all of it is still available. From then on, the first attempt cannot read it.
     #[doc(hidden)]
     fn restore_body(body: Self::Body) -> Option<Self::Body>;
 }
@@ -88,9 +87,9 @@ impl<B> ReplayPolicy<B> for NeverReplay {
     }
 }
 
-/// Replays with a clone of the request, which is made before each request is sent.
+/// Replays a clone of the request. The clone is made before the request is sent.
 ///
-/// A clone of the body must have the body's whole content. Clones that share one stream have not.
+/// A clone of the body must have the body's whole content. Clones that share one stream do not qualify.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ReplayClone;
 

@@ -7,17 +7,17 @@ use http::HeaderMap;
 
 /// A new segment is at least this large, if the limit allows it.
 const MIN_SEGMENT: usize = 256;
-/// What an entry of a header map takes beside its name and value.
+/// The estimated overhead of one header map entry.
 const HEADER_OVERHEAD: usize = 64;
 
-/// Frames that can be sent again.
+/// The recorded frames of a body, for a replay.
 ///
-/// Data is copied, and small frames are copied together, because a frame can be a slice of a much larger buffer. So the limit
-/// is a limit of the memory that is held.
+/// Data is copied, because a frame can be a slice of a much larger buffer. Small frames are copied together. The limit
+/// therefore bounds memory, not only payload.
 #[derive(Debug)]
 pub(crate) struct Recording {
     frames: VecDeque<RecordedFrame>,
-    /// How many more bytes can be held; `None`: the limit has been exceeded, and nothing is held any more.
+    /// How many more bytes can be recorded. `None`: the limit was exceeded, and recording has stopped.
     capacity_left: Option<usize>,
     reserved: usize,
 }
@@ -28,7 +28,7 @@ enum RecordedFrame {
     Trailers(HeaderMap),
 }
 
-/// A frame to send again.
+/// A frame to replay.
 pub(crate) enum ReplayFrame {
     Data(Bytes),
     Trailers(HeaderMap),
@@ -40,7 +40,7 @@ impl Recording {
         Self { frames: VecDeque::new(), capacity_left: limit, reserved: 0 }
     }
 
-    /// Returns whether everything that has been sent is here.
+    /// Returns whether everything that was sent has been recorded.
     pub(crate) fn is_complete(&self) -> bool {
         self.capacity_left.is_some()
     }
@@ -61,7 +61,7 @@ impl Recording {
         if rest.is_empty() {
             return;
         }
-        // Segments grow with what is held, so that there are few.
+        // Segments grow with the recorded size, so that there are few.
         let capacity = rest.len().max(self.reserved).max(MIN_SEGMENT).min(left);
         let mut segment = BytesMut::with_capacity(capacity);
         segment.extend_from_slice(rest);
@@ -84,17 +84,17 @@ impl Recording {
         self.capacity_left = self.capacity_left.map(|left| left.saturating_sub(size));
     }
 
-    /// Records whatever comes, because a replay has started that needs it.
+    /// Records further frames without a limit, because a replay has started and needs them.
     pub(crate) fn lift_limit(&mut self) {
         self.capacity_left = self.capacity_left.map(|_| usize::MAX);
     }
 
-    /// Frees what is held. The body can no longer be replayed.
+    /// Frees the recorded frames. The body can no longer be replayed.
     pub(crate) fn discard(&mut self) {
         *self = Self::new(None);
     }
 
-    /// Removes the next frame to send again.
+    /// Removes and returns the next frame to replay.
     pub(crate) fn pop(&mut self) -> Option<ReplayFrame> {
         Some(match self.frames.pop_front()? {
             RecordedFrame::Data(data) => ReplayFrame::Data(data.freeze()),

@@ -1,8 +1,8 @@
-//! [`SavedRequest`]: a request that can be sent again.
+//! [`SavedRequest`]: a request that can be replayed.
 
 use http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
-/// A request without its map of headers: a list is cheaper to clone, and most requests are not replayed.
+/// A request with a list of headers instead of a map. A list is cheaper to create, and most requests are not replayed.
 #[allow(unreachable_pub, missing_debug_implementations, reason = "in the signature of a sealed trait")]
 pub struct SavedRequest<B, R> {
     method: Method,
@@ -11,7 +11,7 @@ pub struct SavedRequest<B, R> {
     headers: Vec<(HeaderName, HeaderValue)>,
     extensions: Extensions,
     body: B,
-    /// What sends the request again.
+    /// Replays the request.
     pub(crate) resender: R,
 }
 

@@ -1,4 +1,4 @@
-//! [`Actions`]: what an event asks the caller to do after the lock is released.
+//! [`Actions`]: what the caller must do after the lock is released.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::{login::LoginError, refresh::cached_token::CachedToken, token::Access
 pub(crate) struct Actions {
     /// Wake the worker: there is something to do earlier than it expects.
     pub(crate) wake_worker: bool,
-    /// Start this worker. The event's reporter has to take it under the lock.
+    /// Start this worker. The caller must read this under the lock.
     pub(crate) start_worker: Option<WorkerId>,
     /// Record these in the telemetry.
     pub(crate) notices: Vec<Notice>,
@@ -26,7 +26,7 @@ pub(crate) enum Notice {
 
 /// A value to drop without the lock.
 #[derive(Debug)]
-#[expect(dead_code, reason = "the values are kept only to be dropped")]
+#[expect(dead_code, reason = "the values are stored only to be dropped")]
 pub(crate) enum Garbage {
     CachedToken(Arc<CachedToken>),
     Token(AccessToken),

@@ -1,4 +1,4 @@
-//! [`ActiveWorker`]: which task works for the refresher, and whether it keeps its time.
+//! [`ActiveWorker`]: which task works for the refresher, and whether it is late.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use tokio::{
     time::Instant,
 };
 
-/// How late a worker can be until a call on another runtime replaces it.
+/// The delay after which a call on another runtime replaces the worker.
 const MAX_DELAY: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,12 +32,12 @@ impl Runtime {
 pub(crate) struct ActiveWorker {
     pub(crate) id: WorkerId,
     pub(crate) runtime: Runtime,
-    /// When the worker has to look at the state again; `None`: only when it is woken.
+    /// When the worker must poll the state next; `None`: only when it is woken.
     pub(crate) due: Option<Instant>,
 }
 
 impl ActiveWorker {
-    /// Expects the worker to look at the state now.
+    /// Expects the worker to poll the state now.
     pub(crate) fn expect_now(&mut self, now: Instant) {
         self.due = Some(self.due.map_or(now, |due| due.min(now)));
     }

@@ -20,7 +20,8 @@ use crate::{
 /// A caller fails after this many aborted workers that it started itself, because its runtime is shutting down.
 const MAX_ABORTED_WORKERS: u32 = 3;
 
-/// What a caller waits for, and what it has seen. Each poll repeats its demand, so a lost worker loses none.
+/// What a caller waits for, and what it has seen. Each poll repeats the demand, which therefore survives the loss of a
+/// worker.
 #[derive(Debug)]
 pub(crate) struct Ticket {
     wait_for: WaitFor,
@@ -61,7 +62,7 @@ pub(crate) struct CallerRuntimes {
 #[derive(Debug)]
 pub(crate) enum Progress {
     Ready(Arc<CachedToken>),
-    /// The caller polls again after the next change, or at this time.
+    /// The caller polls after the next change, or at this time.
     Pending {
         next_poll_at: Option<Instant>,
     },
@@ -76,7 +77,7 @@ impl RefreshState {
     ///
     /// ## No worker => Waiting
     ///
-    /// The caller starts a worker on its own runtime. The same if the worker on another runtime is late.
+    /// The caller starts a worker on its own runtime. The same applies if the worker on another runtime is late.
     ///
     /// ## Waiting => Waiting
     ///
@@ -150,7 +151,8 @@ impl RefreshState {
         Ok(())
     }
 
-    /// Returns when the caller polls next, to detect a late worker. Wakes a worker on another runtime once during its login.
+    /// Returns when the caller polls next, to detect a late worker. Wakes a worker on another runtime once during its
+    /// login.
     fn next_poll_at(
         &mut self,
         ticket: &mut Ticket,
@@ -190,8 +192,8 @@ impl RefreshState {
     ///
     /// ## Any => the same, without a token
     ///
-    /// The rejection counts. The worker logs in. Without a worker, the next call starts the login. A login under way serves as
-    /// the replacement if it returns another token.
+    /// The rejection counts. The worker logs in. Without a worker, the next call starts the login. A login under way
+    /// serves as the replacement if it returns another token.
     pub(crate) fn on_rejection(
         &mut self,
         generation: u32,

@@ -1,4 +1,4 @@
-//! [`LoginState`]: which login is under way, who asks for one, and when the next can start.
+//! [`LoginState`]: which login is under way, whether another is requested, and when it can start.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub(crate) struct LoginState {
     pub(crate) attempt: Option<Attempt>,
     /// A call without a token waits for a login.
     pub(crate) wanted: bool,
-    /// The application has asked for a refresh.
+    /// A caller or a token source has requested a refresh.
     pub(crate) forced: bool,
     /// The number of logins that have finished.
     pub(crate) completed: u64,
@@ -29,16 +29,16 @@ pub(crate) struct LoginState {
 #[derive(Debug)]
 pub(crate) struct Attempt {
     pub(crate) requested_at: Timestamp,
-    /// A server has rejected the token in the meantime. If the login returns that token, it is discarded.
+    /// A server has rejected the token during the login. If the login returns that token, it is discarded.
     pub(crate) rejected: bool,
-    /// The application has invalidated the token in the meantime. Whatever the login returns is discarded.
+    /// The application has invalidated the token during the login. The result is discarded.
     pub(crate) invalidated: bool,
 }
 
 impl LoginState {
     /// ## Waiting => Logging in
     ///
-    /// If the login is dropped with its runtime, the next one still keeps its distance.
+    /// `not_before` is set at the start, so a login dropped with its runtime still delays the next one.
     pub(crate) fn start(&mut self, now: Timestamp, min_interval: Duration) {
         self.attempt = Some(Attempt { requested_at: now, rejected: false, invalidated: false });
         self.not_before = now.monotonic.checked_add(min_interval);
@@ -61,7 +61,7 @@ impl LoginState {
         self.complete(now, pause);
     }
 
-    /// All that was asked for during the login is done with it, because the callers share its result.
+    /// The result satisfies all requests made during the login.
     fn complete(&mut self, now: Timestamp, pause: Duration) {
         self.wanted = false;
         self.forced = false;

@@ -1,8 +1,10 @@
-//! [`RefreshState`]: everything known about one identity's token and login, and the next action.
+//! [`RefreshState`](refresh_state::RefreshState): everything known about one identity's token and login, and the next
+//! action.
 //!
-//! The state is pure. Events and times go in, actions come out. It reads no clock, draws no random number, spawns nothing,
-//! sends nothing and runs no user code, so each event is one short critical section. [`Shared`](super::shared::Shared) locks
-//! the state, reports the event, and performs the actions after it has released the lock.
+//! The state is pure. Events and times go in, actions come out. It reads no clock, draws no random number, spawns
+//! nothing, sends nothing and runs no user code, so each event is one short critical section.
+//! [`Shared`](super::shared::Shared) locks the state, reports the event, and performs the actions after it has released
+//! the lock.
 //!
 //! ```text
 //!                       a call
@@ -11,11 +13,12 @@
 //!        └───────────┘ ◀──────── └─────────┘ ◀─────────────────────── └────────────┘
 //!              ▲        idle                    login finished              │
 //!              └────────────────────────────────────────────────────────────┘
-//!                  the worker's task ended; the token and the pauses are kept
+//!                  the worker's task ended; the token and the pauses remain
 //! ```
 //!
-//! Beside that, the token comes and goes: [`TokenState`] has its transitions. Everything else that is visible is derived
-//! from the state, and stored nowhere: what is in the cell ([`cell`](RefreshState::cell)), the status, the gauge.
+//! The token changes independently: [`TokenState`](token::TokenState) has its transitions. Everything else that is
+//! visible is derived from the state, and not stored in it: what is in the cell
+//! ([`cell`](refresh_state::RefreshState::cell)), the status, the gauge.
 //!
 //! In reading order: `active_worker`, `actions`; `token`, `login`, `usage` (the parts); `refresh_state` (the whole);
 //! `caller_events` and `worker_events` (the transitions); `view` (what is derived).

@@ -53,7 +53,7 @@ pub(crate) struct RefreshState {
     pub(super) rejections: RejectionBudget,
     pub(super) worker: Option<ActiveWorker>,
     pub(super) last_worker: WorkerId,
-    /// The last worker whose task ended before the state let it go.
+    /// The last worker whose task ended unexpectedly.
     pub(super) last_aborted: Option<WorkerId>,
     pub(super) shut_down: bool,
     /// When the last event happened, for an event that must not read a clock.
@@ -81,7 +81,7 @@ impl RefreshState {
         self.token.set_initial(token, now, &self.policy.schedule, random);
     }
 
-    /// Happens with every event, before it.
+    /// Precedes every event.
     pub(crate) fn on_tick(&mut self, now: Timestamp, actions: &mut Actions) {
         self.last_tick = Some(now);
         self.token.on_tick(now, actions);
@@ -98,7 +98,7 @@ impl RefreshState {
         self.token.current()?.until_refresh(now)
     }
 
-    /// Returns the time left until a login starts that no call asks for; `None` if none does.
+    /// Returns the time left until a scheduled login; ignores callers' demands. `None` if no login is scheduled.
     pub(super) fn until_scheduled_login(&self, now: Timestamp) -> Option<Duration> {
         if self.login.is_suspended() {
             return None;

@@ -1,4 +1,4 @@
-//! [`TokenState`]: the token, and how a new one takes its place.
+//! [`TokenState`]: the token, and how a new one replaces it.
 
 use std::{mem, sync::Arc, time::SystemTime};
 
@@ -18,7 +18,7 @@ pub(crate) struct TokenState {
     token: Option<Arc<CachedToken>>,
     /// The number of different tokens so far.
     generation: u64,
-    /// When the newest token was requested, and when it expires. Known longer than the token is kept.
+    /// When the newest token was requested, and when it expires. Outlives the token.
     newest: Option<(SystemTime, Expiry)>,
     /// The token that was rejected, until a login returns another.
     rejected: Option<RejectedToken>,
@@ -30,7 +30,7 @@ pub(crate) struct TokenState {
 #[derive(Debug)]
 pub(crate) struct RejectedToken {
     value: HeaderValue,
-    /// A login has returned it again.
+    /// A login has returned it since the rejection.
     reissued: bool,
     /// The challenge of the rejection (`WWW-Authenticate`).
     pub(crate) challenge: Option<HeaderValue>,
@@ -70,7 +70,7 @@ impl TokenState {
     ///
     /// ## Token => Token
     ///
-    /// The wall clock has jumped. The token is published anew, with another deadline.
+    /// The wall clock has jumped. The token is published with another deadline.
     pub(crate) fn on_tick(&mut self, now: Timestamp, actions: &mut Actions) {
         if let Some(reanchored) = self.token.as_ref().and_then(|token| token.reanchored(now)) {
             actions.discard_token(self.token.replace(Arc::new(reanchored)));
@@ -105,8 +105,8 @@ impl TokenState {
 
     /// ## Any => Token
     ///
-    /// Accepts the token of a login that was sent at `requested_at`. The error says that the login made no progress; the
-    /// timeline of the current token may change even then.
+    /// Accepts the token of a login that was sent at `requested_at`. An error means no progress; the token can still be
+    /// stored, with its new timeline.
     pub(crate) fn accept(
         &mut self,
         token: AccessToken,
@@ -116,8 +116,8 @@ impl TokenState {
         random: f64,
         actions: &mut Actions,
     ) -> Result<(), Kind> {
-        // A rejected token can be returned again by a race, once. An issuer that repeats it has no other. Neither has one
-        // whose tokens never expire, nor a source that would have reported another. Then it is better than no token.
+        // A login can return a rejected token once, by a race. A second time, the issuer has no other token. The same
+        // applies if the token never expires or its source would have reported another.
         let only_token = token.source_notifies() || token.expiry() == Expiry::Never;
         let mut reissued = false;
         if let Some(rejected) = self.rejected.as_mut().filter(|rejected| rejected.value == token.header_value()) {

@@ -1,7 +1,7 @@
-//! [`UsageTracker`]: whether the token is still used, found out at no cost to requests.
+//! [`UsageTracker`]: detects whether the token is still used, at no cost to requests.
 //!
-//! A request that finds the token in the cell leaves no trace. So the state withholds the token from the cell once between
-//! two logins. The next call finds the cell empty, asks the state, and so shows that the token is used.
+//! A fast-path call records nothing. So the state withholds the token from the cell once between two logins. The next
+//! call reads an empty cell and polls the state. This shows that the token is used.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ enum Probe {
     Pending,
     /// The token is withheld from the cell.
     Withheld,
-    /// A call has asked for the token. It stays in the cell until the next login ends.
+    /// A call has requested the token. The token stays in the cell until the next login ends.
     Answered,
 }
 
@@ -31,7 +31,7 @@ impl UsageTracker {
         Self { idle_after, last_use: None, probe: Probe::Pending }
     }
 
-    /// Records a call that asked for the token. A use while the refresh is due asks for the refresh too.
+    /// Records a call that requested the token. A use while the refresh is due also counts as the probe's result.
     pub(crate) fn record_use(&mut self, now: Instant, refresh_is_due: bool) {
         self.last_use = Some(now);
         if refresh_is_due || self.probe == Probe::Withheld {
@@ -56,8 +56,8 @@ impl UsageTracker {
         self.last_use = Some(now);
     }
 
-    /// Prepares the next probe. A token that was not used since the last probe stays withheld if its own probe would start at
-    /// once, since to put it in the cell would count as a use.
+    /// Prepares the next probe. An unused token stays withheld if its next probe starts immediately, because publishing
+    /// it would count as a use.
     pub(crate) fn on_login_finished(&mut self, until_scheduled_login: Option<Duration>) {
         let starts_at_once =
             self.idle_after.zip(until_scheduled_login).is_some_and(|(idle_after, until)| until <= idle_after);
@@ -97,7 +97,7 @@ mod tests {
         assert!(tracker.withholds_token());
         tracker.record_use(start + secs(1), false);
         assert!(!tracker.withholds_token());
-        assert_eq!(tracker.until_probe(Some(Duration::ZERO)), None, "answered");
+        assert_eq!(tracker.until_probe(Some(Duration::ZERO)), None, "the probe has its result");
         tracker.on_login_finished(Some(secs(3300)));
         assert!(tracker.until_probe(Some(secs(3300))).is_some());
     }
@@ -108,7 +108,7 @@ mod tests {
         tracker.start_probe(start);
         tracker.on_login_finished(Some(secs(3300)));
         assert!(tracker.withholds_token());
-        assert_eq!(tracker.until_idle(start + secs(3300)), Some(secs(3900)), "the refresh is no use");
+        assert_eq!(tracker.until_idle(start + secs(3300)), Some(secs(3900)), "a refresh does not count as a use");
         tracker.on_login_finished(Some(secs(7201)));
         assert!(!tracker.withholds_token(), "its own probe comes later");
     }

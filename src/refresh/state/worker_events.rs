@@ -1,4 +1,4 @@
-//! The events from the worker: it is ready for the next step, its login goes on or has finished, its task has ended.
+//! The events from the worker: it is ready for the next step, its login continues or has finished, its task has ended.
 
 use std::time::Duration;
 
@@ -46,19 +46,19 @@ pub(crate) enum LoginOutcome {
 }
 
 impl RefreshState {
-    /// The worker has nothing to do, and asks.
+    /// The worker is ready for its next step.
     ///
     /// ## Waiting => Logging in
     ///
-    /// A login is due or asked for, and the pause since the last one is over.
+    /// A login is due or requested, and the pause since the last one is over.
     ///
     /// ## Waiting => No worker
     ///
-    /// The refresher is idle, and no call asks for a login.
+    /// The refresher is idle, and no call requests a login.
     ///
     /// ## Waiting => Waiting
     ///
-    /// Otherwise. The probe of use may start.
+    /// In all other cases. A probe may start.
     pub(crate) fn on_worker_ready(&mut self, id: WorkerId, now: Timestamp) -> Step {
         if !self.works(id) {
             return Step::End;
@@ -97,7 +97,7 @@ impl RefreshState {
         LoginStart { reason, attempt: self.login.failures.saturating_add(1), requested_at: now }
     }
 
-    /// The worker looks at the state while its login is under way, which ends in `until_timeout` at the latest.
+    /// The worker polls the state during its login, which ends in `until_timeout` at the latest.
     pub(crate) fn on_login_tick(&mut self, id: WorkerId, until_timeout: Duration, now: Timestamp) -> Step {
         if !self.works(id) {
             return Step::End;
@@ -105,14 +105,14 @@ impl RefreshState {
         Step::Wait(self.expect_worker([Some(until_timeout), self.until_token_changes(now), None, None], now))
     }
 
-    /// The worker's login has finished. `random` has one number for the schedule and one for the backoff. Returns `None` if
-    /// the worker has been replaced or the refresher shut down.
+    /// The worker's login has finished. `random` has one number for the schedule and one for the backoff. Returns
+    /// `None` if the worker has been replaced or the refresher shut down.
     ///
     /// ## Logging in => Waiting
     ///
     /// - A token that is new, or lives longer: it is the current token. The callers share it.
     /// - An error, the same token or an expired one: the current token stays. The callers share the error.
-    /// - A login that was discarded: what callers have asked for is still asked for, and the next login starts.
+    /// - A login that was discarded: what callers requested remains requested, and the next login starts.
     pub(crate) fn on_login_finished(
         &mut self,
         id: WorkerId,
@@ -131,6 +131,7 @@ impl RefreshState {
         };
         let elapsed = now.monotonic.saturating_duration_since(attempt.requested_at.monotonic);
         let outcome = self.finish_login(&attempt, result, random, now, actions);
+        // After `finish_login`, because `until_scheduled_login` reads the new state.
         self.usage.on_login_finished(self.until_scheduled_login(now));
         Some(LoginReport { elapsed, outcome })
     }
@@ -165,11 +166,12 @@ impl RefreshState {
         LoginOutcome::Failed { error, failures: self.login.failures, retry_in }
     }
 
-    /// The worker's task has ended, whatever the cause. Reads no clock.
+    /// The worker's task has ended, for any cause. Reads no clock.
     ///
     /// ## Any => No worker
     ///
-    /// A login under way is forgotten. The token stays here, and leaves the cell, because no worker withdraws it in time.
+    /// A login under way is discarded. The token stays in the state but leaves the cell, because no worker would
+    /// withdraw it at expiry.
     pub(crate) fn on_worker_ended(&mut self, id: WorkerId) {
         if self.worker.as_ref().is_some_and(|worker| worker.id == id) {
             self.worker = None;
@@ -182,7 +184,7 @@ impl RefreshState {
         !self.shut_down && self.worker.as_ref().is_some_and(|worker| worker.id == id)
     }
 
-    /// Expects the worker to look at the state after the shortest of these waits. Returns that wait.
+    /// Expects the worker to poll the state after the shortest of these waits. Returns that wait.
     fn expect_worker(&mut self, waits: [Option<Duration>; 4], now: Timestamp) -> Option<Duration> {
         let wait = waits.into_iter().flatten().min();
         if let Some(worker) = &mut self.worker {
