@@ -3,11 +3,20 @@
 #[path = "support/lifecycle.rs"]
 mod support;
 
-use std::time::Duration;
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
-use support::{HOUR, Logins, secs, send, token};
+use http::{Request, Response};
+use support::{HOUR, Logins, WORKER_TASKS, alive_tasks, request, secs, send, token};
 use tokio::time::{Instant, sleep};
-use tower_auth_refresh::{AuthRefresher, State};
+use tower::{BoxError, Service, ServiceExt, service_fn};
+use tower_auth_refresh::{AuthRefresh, AuthRefresher, Expiry, State};
 
 fn refresher(logins: &Logins, pause_when_idle: Option<Duration>) -> AuthRefresher {
     let builder = logins.builder(|n| async move {
@@ -166,4 +175,45 @@ async fn resumed_refreshes_pause_at_next_idle_time() {
     }
     sleep(24 * HOUR).await;
     assert_eq!(logins.started(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn unused_token_without_expiry_ends_the_worker() {
+    for pause in [Duration::ZERO, secs(600)] {
+        let refresher = Logins::default()
+            .builder(|n| async move { Ok(token(n, HOUR)?.with_expiry(Expiry::Never)) })
+            .pause_when_idle(pause)
+            .build()
+            .unwrap();
+        for _ in 0..3 {
+            // The token is still used after each pause.
+            assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+            assert_eq!(alive_tasks().await, WORKER_TASKS);
+            sleep(secs(1300)).await;
+            assert_eq!((refresher.status().state, alive_tasks().await), (State::Idle, 0), "{pause:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejection_of_a_used_token_logs_in() {
+    let logins = Logins::default();
+    let refresher = refresher(&logins, Some(secs(600)));
+    let rejects = Arc::new(AtomicBool::new(false));
+    let now = rejects.clone();
+    let mut client = AuthRefresh::new(
+        service_fn(move |_: Request<()>| {
+            let status = if now.load(SeqCst) { 401 } else { 200 };
+            ready(Response::builder().status(status).body(()).map_err(BoxError::from))
+        }),
+        refresher.clone(),
+    );
+    for _ in 0..20 {
+        client.ready().await.unwrap().call(request()).await.unwrap();
+        sleep(secs(60)).await;
+    }
+    rejects.store(true, SeqCst);
+    client.ready().await.unwrap().call(request()).await.unwrap();
+    sleep(secs(2)).await;
+    assert_eq!((logins.started(), refresher.status().state), (2, State::Ready));
 }

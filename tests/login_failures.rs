@@ -516,3 +516,18 @@ fn invalid_setting_is_named_in_error() {
         .no_token_policy(NoTokenPolicy::ServeStale { max_stale: Duration::MAX });
     assert!(extreme.build().is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn permanent_error_does_not_keep_a_stale_token() {
+    let logins = Logins::default();
+    let refresher = logins
+        .builder(|n| async move {
+            if n == 2 { Err(LoginError::permanent("invalid_client").into()) } else { token(n, HOUR) }
+        })
+        .no_token_policy(NoTokenPolicy::ServeStale { max_stale: 24 * HOUR })
+        .build()
+        .unwrap();
+    refresher.ready().await.unwrap();
+    sleep(HOUR + secs(1)).await;
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t3");
+}

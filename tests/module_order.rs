@@ -1,4 +1,6 @@
 //! The files of `src` import each other in one direction: no circles, and no import against the order of the modules.
+//!
+//! Paths inside of macro bodies are not read.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -110,6 +112,8 @@ struct File {
     reexports: BTreeMap<String, ModulePath>,
     glob_reexports: Vec<ModulePath>,
     paths: BTreeSet<ModulePath>,
+    /// Paths that start with a name of this file, as if it were a module.
+    relative_paths: BTreeSet<ModulePath>,
 }
 
 fn is_test_only(attributes: &[Attribute]) -> bool {
@@ -211,10 +215,16 @@ impl<'ast> Visit<'ast> for Paths<'_> {
         visit::visit_item(self, item);
     }
 
+    /// `pub(super)` names no item.
+    fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
+
     fn visit_path(&mut self, path: &'ast syn::Path) {
         let segments: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if let Some(path) = self.absolute(&segments) {
             self.file.paths.insert(path);
+        } else if segments.len() > 1 {
+            // The first segment may be a module that this file declares.
+            self.file.relative_paths.insert([self.module, &segments].concat());
         }
         visit::visit_path(self, path);
     }
@@ -265,8 +275,10 @@ impl Crate {
     }
 
     fn edges(&self) -> BTreeMap<&ModulePath, BTreeSet<&ModulePath>> {
-        let edges = |module, file: &File| {
-            let targets = file.paths.iter().filter_map(|path| self.resolve(path, 0));
+        let edges = |module: &ModulePath, file: &File| {
+            let is_child = |path: &&ModulePath| self.0.contains_key(&path[..=module.len()]);
+            let relative = file.relative_paths.iter().filter(is_child);
+            let targets = file.paths.iter().chain(relative).filter_map(|path| self.resolve(path, 0));
             targets.filter(|target| *target != module && !target.is_empty()).collect()
         };
         self.0.iter().map(|(module, file)| (module, edges(module, file))).collect()

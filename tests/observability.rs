@@ -1,12 +1,14 @@
 //! Status, subscription, forced refreshes, events and spans.
 #![cfg(feature = "tracing")]
 
+#[path = "support/dispatch.rs"]
+mod dispatch;
 #[path = "support/lifecycle.rs"]
 mod support;
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -15,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use tower::Service;
 use tower_auth_refresh::{AuthRefreshLayer, BoxError, Clock, Expiry, LoginReason, State};
 use tracing::{
-    Dispatch, Event, Instrument,
+    Event, Instrument,
     field::{Field, Visit},
     span::{Attributes, Id, Record},
     subscriber::{DefaultGuard, Subscriber},
@@ -159,11 +161,7 @@ async fn token_secret_can_be_read_without_request() {
 
 /// Sets a subscriber with this layer for the current thread, until the guard is dropped.
 fn set_subscriber(layer: impl Layer<Registry> + Send + Sync) -> DefaultGuard {
-    // `tracing` caches for the whole process whether a callsite is enabled. As long as there is only one dispatcher,
-    // the first thread that reaches the callsite decides. That can be another test, which has no subscriber. With a
-    // second dispatcher, `tracing` asks all of them.
-    static SECOND: OnceLock<Dispatch> = OnceLock::new();
-    SECOND.get_or_init(|| Dispatch::new(tracing_subscriber::registry()));
+    dispatch::ask_each_dispatcher();
     tracing::subscriber::set_default(tracing_subscriber::registry().with(layer))
 }
 

@@ -135,3 +135,25 @@ async fn revoked_token_of_a_source_is_read_again_at_once() {
     let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(accepts("Bearer replaced"));
     assert_eq!(client.call(request()).await.unwrap().status(), 200);
 }
+
+#[tokio::test(start_paused = true)]
+async fn discarded_login_does_not_fail_a_caller_with_an_earlier_error() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        match n {
+            2 => Err("down".into()),
+            3 => {
+                sleep(Duration::from_millis(200)).await;
+                token(n, HOUR)
+            }
+            _ => token(n, HOUR),
+        }
+    });
+    refresher.ready().await.unwrap();
+    sleep(HOUR - secs(300)).await;
+    while logins.started() < 3 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    refresher.invalidate();
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t4");
+}

@@ -98,6 +98,8 @@ enum Outcome {
     },
     /// Dropped with its runtime.
     Dropped,
+    /// It exceeded its limit while its runtime stood still.
+    Late,
 }
 
 /// What is known outside of the crate, against which it is held.
@@ -184,6 +186,7 @@ impl World {
             Outcome::Token if superseded => Duration::ZERO,
             Outcome::Token => MIN_PAUSE,
             Outcome::Dropped => Duration::ZERO,
+            Outcome::Late => MIN_PAUSE,
             Outcome::Failed { retry_after } => {
                 let doubled = MIN_PAUSE * 2_u32.pow(self.failures_in_a_row.min(10) - 1);
                 doubled.min(MAX_PAUSE / 2).max(retry_after.min(MAX_RETRY_AFTER))
@@ -197,6 +200,7 @@ impl World {
         self.running -= 1;
         self.failures_in_a_row = match outcome {
             Outcome::Failed { .. } => self.failures_in_a_row + 1,
+            Outcome::Late => self.failures_in_a_row,
             _ => 0,
         };
         self.last = Some((Instant::now(), outcome));
@@ -236,7 +240,8 @@ impl Drop for Flight {
         if self.outcome == Outcome::Dropped && !world.runtime_ends {
             // It took too long.
             assert!(self.started.elapsed() + GRAIN >= LOGIN, "a login was given up after {:?}", self.started.elapsed());
-            self.outcome = Outcome::Failed { retry_after: Duration::ZERO };
+            let is_late = self.started.elapsed() > LOGIN + secs(1);
+            self.outcome = if is_late { Outcome::Late } else { Outcome::Failed { retry_after: Duration::ZERO } };
         }
         world.ended(self.outcome);
     }

@@ -569,3 +569,29 @@ mod commands {
         }
     }
 }
+
+/// Panics when it is read, once it is armed.
+#[derive(Clone, Debug, Default)]
+struct PanicsWhenArmed(Arc<std::sync::atomic::AtomicBool>);
+
+impl Clock for PanicsWhenArmed {
+    fn now(&self) -> std::time::SystemTime {
+        assert!(!self.0.load(SeqCst), "the clock is read");
+        std::time::SystemTime::now()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn clock_that_panics_as_a_file_changes_does_not_abort_the_process() {
+    let path = folder("clock").join("token");
+    fs::write(&path, "t1").unwrap();
+    let clock = PanicsWhenArmed::default();
+    let refresher = AuthRefresher::builder(TokenFile::new(&path)).clock(clock.clone()).build().unwrap();
+    assert_eq!(token(&refresher).await, "t1");
+    clock.0.store(true, SeqCst);
+    fs::write(&path, "t2").unwrap();
+    sleep(secs(11)).await;
+    clock.0.store(false, SeqCst);
+    sleep(secs(11)).await;
+    assert_eq!(token(&refresher).await, "t2");
+}

@@ -268,3 +268,94 @@ fn short_lived_runtimes_do_not_fail_a_caller_on_a_healthy_one() {
     drop(other);
     assert_eq!(healthy.block_on(call).unwrap(), format!("Bearer t{}", logins.started()));
 }
+
+/// Polls a call until its login is under way, on the runtime that is driven.
+async fn start_login(logins: &Logins, refresher: &AuthRefresher) {
+    let before = logins.started();
+    let mut call = pin!(refresher.token());
+    while logins.started() == before {
+        assert!(poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx))).await.is_pending());
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn runtime_that_ends_does_not_fail_a_caller_with_an_earlier_error() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        if n == 1 {
+            return Err("down".into());
+        }
+        sleep(secs(1)).await;
+        token(n, HOUR)
+    });
+    current_thread().block_on(refresher.token()).unwrap_err();
+    let (healthy, short_lived) = (current_thread(), current_thread());
+    for runtime in [&healthy, &short_lived] {
+        stand_still(runtime, secs(100));
+    }
+    short_lived.block_on(start_login(&logins, &refresher));
+    let mut call = Box::pin(send(&refresher));
+    healthy.block_on(async { assert!(poll_once(call.as_mut()).is_pending()) });
+    drop(short_lived);
+    assert_eq!(healthy.block_on(call).unwrap(), "Bearer t3");
+}
+
+#[test]
+fn login_that_returns_late_on_a_runtime_that_stood_still_fails_no_call() {
+    let (logins, runtime) = (Logins::default(), current_thread());
+    let refresher = logins.refresher(|n| async move {
+        sleep(Duration::from_millis(50)).await;
+        token(n, LIFETIME)
+    });
+    for pause in [0, 1600, 4000, 1600, 4000, 4000, 4000] {
+        stand_still(&runtime, Duration::from_millis(pause));
+        runtime.block_on(async {
+            send(&refresher).await.unwrap();
+            // The refresh may be under way when the runtime stops.
+            sleep(Duration::from_millis(20)).await;
+        });
+    }
+}
+
+#[test]
+fn login_that_is_frozen_for_longer_than_a_life_or_its_limit_fails_no_call() {
+    // The second login would have succeeded within its limit, or exceeds it only because of the freeze.
+    for (frozen, login) in [(secs(5), Duration::from_millis(100)), (secs(40), secs(60))] {
+        let (logins, runtime) = (Logins::default(), current_thread());
+        let refresher = logins.refresher(move |n| async move {
+            sleep(if n == 2 { login } else { Duration::from_millis(1) }).await;
+            token(n, secs(4))
+        });
+        runtime.block_on(async {
+            refresher.ready().await.unwrap();
+            sleep(secs(3)).await;
+            assert_eq!(logins.running(), 1);
+            block_thread(frozen);
+            assert_eq!(send(&refresher).await.unwrap(), "Bearer t3", "frozen for {frozen:?}");
+        });
+    }
+}
+
+#[test]
+fn waiter_replaces_a_worker_that_stands_still_after_a_discarded_login() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        sleep(Duration::from_millis(100)).await;
+        token(n, HOUR)
+    });
+    let (first, other) = (current_thread(), current_thread());
+    first.block_on(refresher.ready()).unwrap();
+    for runtime in [&first, &other] {
+        stand_still(runtime, HOUR - secs(300));
+    }
+    stand_still(&other, Duration::from_millis(100));
+    first.block_on(async { sleep(Duration::from_millis(20)).await });
+    assert_eq!(logins.running(), 1);
+    refresher.invalidate();
+    let mut call = Box::pin(send(&refresher));
+    other.block_on(async { assert!(poll_once(call.as_mut()).is_pending()) });
+    first.block_on(async { sleep(Duration::from_millis(120)).await });
+    assert_eq!((logins.running(), logins.started()), (0, 2));
+    assert_eq!(other.block_on(call).unwrap(), "Bearer t3");
+}

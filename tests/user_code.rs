@@ -2,13 +2,16 @@
 //! what they read. None of it stops the refresher.
 #![cfg(all(feature = "metrics", feature = "tracing"))]
 
+#[path = "support/dispatch.rs"]
+mod dispatch;
 #[path = "support/lifecycle.rs"]
 mod support;
 
 use std::{
+    future::pending,
     panic::{self, AssertUnwindSafe},
     sync::{
-        Arc, Once,
+        Arc, Mutex, Once,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::SystemTime,
@@ -19,7 +22,7 @@ use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, K
 use support::{HOUR, Logins, request, secs, send, token};
 use tokio::{
     runtime::{Builder, Runtime},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_auth_refresh::{
@@ -138,6 +141,10 @@ impl Subscriber for PanicsAt {
     fn exit(&self, _: &Id) {
         self.call();
     }
+    fn try_close(&self, _: Id) -> bool {
+        self.call();
+        true
+    }
 }
 
 impl Clock for PanicsAt {
@@ -208,6 +215,7 @@ fn recorder_that_panics_at_any_call_does_not_stop_the_refresher() {
 
 #[test]
 fn subscriber_that_panics_at_any_call_does_not_stop_the_refresher() {
+    dispatch::ask_each_dispatcher();
     for call in 1.. {
         let subscriber = PanicsAt::new(call);
         let refresher = builder().build().unwrap();
@@ -300,4 +308,63 @@ async fn subscriber_sees_that_the_refresher_was_dropped() {
     assert_eq!(statuses.borrow_and_update().state, State::Idle, "no worker refreshes the token");
     assert_eq!(statuses.changed().await.unwrap_err().to_string(), "refresher dropped");
     assert!(statuses.wait_for(|status| status.generation == 2).await.is_err());
+}
+
+/// Panics at the callback of this name, once it has been set.
+#[derive(Clone, Default)]
+struct PanicsOnSpans(Arc<Mutex<&'static str>>);
+
+impl PanicsOnSpans {
+    fn panic_at(&self, callback: &'static str) {
+        *self.0.lock().unwrap() = callback;
+    }
+
+    fn call(&self, callback: &str) {
+        let panics_at = *self.0.lock().unwrap();
+        assert!(callback != panics_at, "{SCRIPTED}");
+    }
+}
+
+impl Subscriber for PanicsOnSpans {
+    fn enabled(&self, _: &TracingMetadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &Event<'_>) {}
+    fn enter(&self, _: &Id) {
+        self.call("enter");
+    }
+    fn exit(&self, _: &Id) {
+        self.call("exit");
+    }
+    fn try_close(&self, _: Id) -> bool {
+        self.call("try_close");
+        true
+    }
+}
+
+#[test]
+fn subscriber_that_panics_as_a_login_is_dropped_does_not_abort_the_process() {
+    silence_scripted_panics();
+    dispatch::ask_each_dispatcher();
+    for callback in ["enter", "exit", "try_close"] {
+        let subscriber = PanicsOnSpans::default();
+        let logins = Logins::default();
+        let refresher = logins.refresher(|n| async move { if n == 1 { pending().await } else { token(n, HOUR) } });
+        tracing::subscriber::with_default(subscriber.clone(), || {
+            let runtime = current_thread();
+            runtime.block_on(async {
+                drop(timeout(secs(1), refresher.token()).await);
+                assert_eq!(logins.running(), 1);
+            });
+            subscriber.panic_at(callback);
+            drop(runtime);
+            subscriber.panic_at("");
+        });
+        assert_works(&refresher, 0);
+    }
 }

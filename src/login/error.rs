@@ -125,6 +125,14 @@ impl LoginError {
         matches!(self.0.kind, Kind::LoginTimeout(_) | Kind::WaitTimeout(_) | Kind::Undriven(_))
     }
 
+    /// Returns the limit, if the login exceeded it.
+    pub(crate) fn login_timeout(&self) -> Option<Duration> {
+        match self.0.kind {
+            Kind::LoginTimeout(limit) => Some(limit),
+            _ => None,
+        }
+    }
+
     /// Returns whether the wait timed out because the runtime that runs the login is not driven.
     ///
     /// A current-thread runtime makes progress only inside its `block_on`.

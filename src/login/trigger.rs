@@ -2,11 +2,12 @@
 
 use std::{
     any::Any,
-    fmt, ptr,
+    fmt,
     sync::{Arc, Weak},
 };
 
 /// The refresher, as a login service sees it.
+#[cfg_attr(not(feature = "token-file"), allow(dead_code, reason = "only that source reports by itself"))]
 pub(crate) trait Refreshable: Any + Send + Sync {
     /// Requests a refresh, and does not wait for it.
     fn request_refresh(&self);
@@ -58,7 +59,7 @@ impl RefreshTrigger {
 
     pub(crate) fn ptr_eq(&self, other: &Self) -> bool {
         match (&self.0, &other.0) {
-            (Some(one), Some(other)) => ptr::addr_eq(one.as_ptr(), other.as_ptr()),
+            (Some(one), Some(other)) => std::ptr::addr_eq(one.as_ptr(), other.as_ptr()),
             _ => false,
         }
     }

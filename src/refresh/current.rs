@@ -33,7 +33,6 @@ pub(crate) struct CurrentToken {
 pub(crate) struct Epoch(u32);
 
 impl Epoch {
-    const NONE: Self = Self(0);
     /// An epoch that is never current.
     pub(crate) const NEVER: Self = Self(Self::CHECK - 1);
     /// Set if the token's expiry must be checked at each use, because its worker may miss the expiry.
@@ -56,7 +55,7 @@ impl Loaded {
     #[inline]
     pub(crate) fn usable(&self) -> Option<&Arc<CachedToken>> {
         let token = self.token.as_ref()?;
-        let unchecked = !self.epoch.checks_expiry() && self.epoch != Epoch::NONE;
+        let unchecked = !self.epoch.checks_expiry() && self.epoch != Epoch::NEVER;
         (unchecked || is_unexpired(token.monotonic_deadline())).then_some(token)
     }
 }
@@ -74,7 +73,11 @@ impl CurrentToken {
 
     #[inline]
     pub(crate) fn load(&self) -> Loaded {
-        let epoch = Epoch(self.epoch.load(Ordering::Acquire));
+        let epoch = match self.epoch.load(Ordering::Acquire) {
+            // Zero is current again once the cell is empty, so nothing may be cached under it.
+            0 => Epoch::NEVER,
+            epoch => Epoch(epoch),
+        };
         Loaded { epoch, token: self.cell.load() }
     }
 
@@ -199,7 +202,7 @@ mod tests {
                 }
                 if let Some(generation) = generation {
                     reported.store(generation, Relaxed);
-                    last = (loaded.epoch != Epoch::NONE).then_some((loaded.epoch, generation));
+                    last = Some((loaded.epoch, generation));
                 }
             }
         });

@@ -52,7 +52,7 @@ pub enum State {
     /// There is an expired token that is [still used](crate::NoTokenPolicy::ServeStale), whether or not a login is
     /// under way.
     Stale,
-    /// There is no token because logins fail. The next login starts after a pause.
+    /// There is no token because logins fail. The next login starts after a pause; after a permanent failure, if a call needs it.
     Failed,
     /// The application has [shut down](crate::AuthRefresher::shutdown) the refresher.
     ShutDown,

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     login::{LoginError, LoginRequest, current, erased::catch_panic, error::Kind, trigger::RefreshTrigger},
-    panic,
+    panic::{self, CatchDrop},
     telemetry::LoginSpan,
 };
 
@@ -102,19 +102,20 @@ impl Worker {
         let request = login.request.clone();
         let attempt = async { core.login.login(request).await };
         let attempt = catch_panic(login.span.instrument(current::scope(login.refresher, attempt)));
-        let mut attempt = Box::pin(timeout(login.timeout, attempt));
+        let mut attempt = CatchDrop::new(Some(Box::pin(timeout(login.timeout, attempt))));
         let result = loop {
             // During the login, the current token may expire, or a server may reject it.
-            let Some(limit) = tick_login(&self.shared, self.id, &login) else { return ControlFlow::Break(()) };
+            let limit = tick_login(&self.shared, self.id, &login);
+            let (Some(limit), Some(attempt)) = (limit, attempt.as_mut()) else { return ControlFlow::Break(()) };
             select! {
                 biased;
-                result = &mut attempt => break result,
+                result = attempt => break result,
                 () = self.wake.notified() => {}
                 () = sleep_or_pend(limit) => {}
             }
         };
         // The login service's future is user code, and so is the random source.
-        panic::catch(|| drop(attempt));
+        drop(attempt);
         let random = [core.random(), core.random()];
         let Some(shared) = self.shared.upgrade() else { return ControlFlow::Break(()) };
         let result = result.unwrap_or_else(|_elapsed| {

@@ -49,20 +49,22 @@ impl WatcherSet {
             }
             None => LastToken::default(),
         };
+        drop(watchers);
+        drop(removed);
+        // Without the lock: a runtime that is shutting down drops the watcher here and now, and that calls the refresher.
         let notifier = TokenNotifier { liveness: Arc::new(AtomicBool::new(true)), last_token };
         let cancelled = Arc::new(AtomicBool::new(false));
         let watcher =
             FileWatcher { refresher: refresher.clone(), notifier: notifier.clone(), cancelled: cancelled.clone() };
         let task = runtime.spawn(watcher.run(file.clone(), interval));
-        watchers.push(WatcherHandle {
+        let handle = WatcherHandle {
             refresher: refresher.clone(),
             runtime: runtime.id(),
             notifier: notifier.clone(),
             cancelled,
             task,
-        });
-        drop(watchers);
-        drop(removed);
+        };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(handle);
         Some(notifier)
     }
 }

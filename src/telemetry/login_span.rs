@@ -111,6 +111,8 @@ impl Drop for LoginSpan {
         if !self.ended {
             self.end("abandoned", self.started_at.elapsed());
         }
+        #[cfg(feature = "tracing")]
+        crate::panic::catch(|| drop(std::mem::replace(&mut self.span, tracing::Span::none())));
     }
 }
 

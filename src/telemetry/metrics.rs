@@ -4,7 +4,7 @@ use std::{sync::Arc, time::SystemTime};
 
 use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
 
-use super::ExpiryGauge;
+use super::values::ExpiryGauge;
 
 const LOGINS: &str = "auth_refresh_logins_total";
 const LOGIN_DURATION: &str = "auth_refresh_login_duration_seconds";

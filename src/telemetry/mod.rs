@@ -4,9 +4,7 @@
 //! called under a lock, and its panics are caught: they must not reach the refresher.
 #![cfg_attr(not(all(feature = "tracing", feature = "metrics")), allow(unused_variables))]
 
-use std::{sync::Arc, time::SystemTime};
-
-use crate::panic;
+use std::sync::Arc;
 
 macro_rules! event {
     ($level:ident, $($rest:tt)*) => {
@@ -26,7 +24,12 @@ mod login_span;
 #[cfg(feature = "metrics")]
 mod metrics;
 
-pub(crate) use self::login_span::LoginSpan;
+mod values;
+
+pub(crate) use self::{
+    login_span::LoginSpan,
+    values::{ExpiryGauge, RejectionEffect},
+};
 
 #[cfg(feature = "jwt")]
 pub(crate) fn invalid_exp_claim() {
@@ -52,29 +55,6 @@ pub(crate) fn certificate_verification_disabled() {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Telemetry {
     name: Option<Arc<str>>,
-}
-
-/// The value of the expiry gauge.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum ExpiryGauge {
-    /// No worker refreshes a token.
-    Unset,
-    NoToken,
-    NoExpiry,
-    At(SystemTime),
-}
-
-/// What a rejection of a token causes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RejectionEffect {
-    /// The token is no longer used. A login follows.
-    TriggeredLogin,
-    /// A newer token exists, or a login for it is due.
-    AlreadyReplaced,
-    /// Nothing: the token was issued just now.
-    TokenTooNew,
-    /// Nothing: too many rejections have counted.
-    RateLimited,
 }
 
 impl Telemetry {
@@ -142,7 +122,7 @@ impl Telemetry {
     pub(crate) fn waiting(&self) -> Waiting {
         Waiting {
             #[cfg(feature = "metrics")]
-            gauge: panic::catch(|| metrics::Waiting::new(self.label())),
+            gauge: crate::panic::catch(|| metrics::Waiting::new(self.label())),
         }
     }
 }
@@ -156,6 +136,6 @@ pub(crate) struct Waiting {
 impl Drop for Waiting {
     fn drop(&mut self) {
         #[cfg(feature = "metrics")]
-        panic::catch(|| drop(self.gauge.take()));
+        crate::panic::catch(|| drop(self.gauge.take()));
     }
 }

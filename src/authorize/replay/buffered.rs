@@ -187,6 +187,8 @@ where
     B::Error: Into<BoxError>,
 {
     fn poll_next(&self, cx: &mut Context<'_>) -> Poll<Option<Result<OwnedFrame, BoxError>>> {
+        // A waker is user code, so it is cloned without the lock.
+        let waker = cx.waker().clone();
         let source = {
             let mut buffer = self.lock();
             if buffer.attempt != self.attempt {
@@ -202,7 +204,7 @@ where
             }
             match mem::replace(&mut buffer.source, Source::Polling) {
                 Source::Polling => {
-                    let replaced = buffer.waker.replace(cx.waker().clone());
+                    let replaced = buffer.waker.replace(waker);
                     drop(buffer);
                     drop(replaced);
                     return Poll::Pending;
@@ -222,7 +224,7 @@ where
         let Source::Body(body) = &mut polled.source else { return Poll::Ready(None) };
         match body.as_mut().poll_frame(cx) {
             Poll::Pending => {
-                polled.waker = Some(cx.waker().clone());
+                polled.waker = Some(waker);
                 drop(polled);
                 // A replay may have started during the poll, when this attempt could not be woken.
                 if self.lock().attempt != self.attempt {
@@ -295,7 +297,8 @@ where
     fn is_end_stream(&self) -> bool {
         let buffer = self.lock();
         let has_recorded = self.attempt == Attempt::Replay && !buffer.recording.is_empty();
-        !has_recorded && matches!(buffer.source, Source::End)
+        // An attempt that cannot read any more has not reached the end: it fails.
+        buffer.attempt == self.attempt && !has_recorded && matches!(buffer.source, Source::End)
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -419,6 +422,16 @@ mod tests {
         let second = restore(saved).unwrap();
         assert_eq!(read(body).await.unwrap_err(), "request is being replayed");
         assert_eq!(read(second).await.unwrap().0, "onetwo");
+    }
+
+    #[tokio::test]
+    async fn first_attempt_never_seems_complete_after_the_replay() {
+        let (mut body, saved) = save(vec![data("one"), data("two"), data("three")], 1024);
+        body.frame().await.unwrap().unwrap();
+        let replay = restore(saved).unwrap();
+        assert_eq!(read(replay).await.unwrap().0, "onetwothree");
+        assert!(!body.is_end_stream(), "a truncated body would be sent as a complete one");
+        assert!(body.frame().await.unwrap().is_err());
     }
 
     #[tokio::test]

@@ -181,6 +181,7 @@ impl RefreshState {
     /// A token source requests a refresh, and does not wait for it. Without a worker, the next one serves the request.
     ///
     /// [`AuthRefresher::refresh`](crate::AuthRefresher::refresh) polls for [`WaitFor::NextLogin`] instead.
+    #[cfg_attr(not(feature = "token-file"), allow(dead_code, reason = "only that source reports by itself"))]
     pub(crate) fn on_source_request(&mut self, now: Timestamp, actions: &mut Actions) {
         if !self.shut_down {
             self.login.forced = true;
@@ -213,6 +214,8 @@ impl RefreshState {
             return (current, RejectionEffect::RateLimited);
         }
         self.token.reject(challenge, actions);
+        // The request that carried the token was a use.
+        self.usage.record_use(now.monotonic, false);
         if let Some(attempt) = &mut self.login.attempt {
             attempt.rejected = true;
         }

@@ -23,6 +23,10 @@ pub(crate) struct LoginState {
     last_error: Option<LoginError>,
     /// No login starts before this.
     not_before: Option<Instant>,
+    /// Until then, calls share the error of the last login.
+    failing_until: Option<Instant>,
+    /// The last login returned after the life of its token, because its runtime stood still.
+    pub(crate) has_returned_late: bool,
 }
 
 /// A login under way.
@@ -42,6 +46,7 @@ impl LoginState {
     pub(crate) fn start(&mut self, now: Timestamp, min_interval: Duration) {
         self.attempt = Some(Attempt { requested_at: now, rejected: false, invalidated: false });
         self.not_before = now.monotonic.checked_add(min_interval);
+        self.failing_until = None;
     }
 
     /// ## Logging in => Waiting
@@ -59,6 +64,7 @@ impl LoginState {
     pub(crate) fn fail(&mut self, error: LoginError, now: Timestamp, pause: Duration, actions: &mut Actions) {
         actions.discard_error(self.last_error.replace(error));
         self.complete(now, pause);
+        self.failing_until = self.not_before;
     }
 
     /// The result satisfies all requests made during the login.
@@ -66,7 +72,16 @@ impl LoginState {
         self.wanted = false;
         self.forced = false;
         self.completed += 1;
+        self.has_returned_late = false;
         self.not_before = now.monotonic.checked_add(pause);
+    }
+
+    /// ## Logging in => Waiting
+    ///
+    /// The login returned too late, because its runtime stood still. Callers wait for the next one.
+    pub(crate) fn discard_late(&mut self, now: Timestamp, min_interval: Duration) {
+        self.has_returned_late = true;
+        self.not_before = now.monotonic.checked_add(min_interval);
     }
 
     pub(crate) fn last_error(&self) -> Option<&LoginError> {
@@ -80,8 +95,8 @@ impl LoginState {
 
     /// Returns the error that calls share while the pause after a failure lasts.
     pub(crate) fn error_in_pause(&self, now: Instant) -> Option<&LoginError> {
-        let pauses = self.attempt.is_none() && !self.until_allowed(now).is_zero();
-        self.last_error.as_ref().filter(|_| pauses)
+        let is_failing = self.failing_until.is_some_and(|until| until > now);
+        self.last_error.as_ref().filter(|_| is_failing)
     }
 
     /// Returns the time left until a login can start.

@@ -100,7 +100,9 @@ impl RefreshState {
 
     /// Returns the time left until a scheduled login; ignores callers' demands. `None` if no login is scheduled.
     pub(super) fn until_scheduled_login(&self, now: Timestamp) -> Option<Duration> {
-        if self.login.is_suspended() {
+        // A stale token does not suspend retries, although no call waits for a login while it is used.
+        let is_stale = self.token.current().is_some_and(|token| token.is_expired(now));
+        if self.login.is_suspended() && !is_stale {
             return None;
         }
         let until_due = match self.token.current() {

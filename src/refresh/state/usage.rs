@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// The least time between two probes of a token that is never refreshed.
+const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 pub(crate) struct UsageTracker {
     /// How long without use until refreshes pause; `None`: they never pause.
@@ -45,9 +48,17 @@ impl UsageTracker {
     }
 
     /// Returns the time left until the probe has to start, if the next login is due in `until_scheduled_login`.
-    pub(crate) fn until_probe(&self, until_scheduled_login: Option<Duration>) -> Option<Duration> {
-        let idle_after = self.idle_after.filter(|_| self.probe == Probe::Pending)?;
-        Some(until_scheduled_login?.saturating_sub(idle_after))
+    ///
+    /// If no login is ever due, the probe is repeated: after the idle time without use, and at least a minute.
+    pub(crate) fn until_probe(&self, until_scheduled_login: Option<Duration>, now: Instant) -> Option<Duration> {
+        let idle_after = self.idle_after.filter(|_| self.probe != Probe::Withheld)?;
+        match until_scheduled_login {
+            Some(until) => (self.probe == Probe::Pending).then(|| until.saturating_sub(idle_after)),
+            None => {
+                let due = self.last_use?.checked_add(idle_after.max(MIN_PROBE_INTERVAL))?;
+                Some(due.saturating_duration_since(now))
+            }
+        }
     }
 
     /// Starts the probe. The token was in the cell until now, so it may have been used until now.
@@ -83,11 +94,10 @@ mod tests {
 
     #[test]
     fn probe_starts_the_idle_time_before_the_login() {
-        let tracker = UsageTracker::new(Some(secs(600)));
-        assert_eq!(tracker.until_probe(Some(secs(3300))), Some(secs(2700)));
-        assert_eq!(tracker.until_probe(Some(secs(60))), Some(Duration::ZERO));
-        assert_eq!(tracker.until_probe(None), None);
-        assert_eq!(UsageTracker::new(None).until_probe(Some(secs(60))), None);
+        let (tracker, now) = (UsageTracker::new(Some(secs(600))), Instant::now());
+        assert_eq!(tracker.until_probe(Some(secs(3300)), now), Some(secs(2700)));
+        assert_eq!(tracker.until_probe(Some(secs(60)), now), Some(Duration::ZERO));
+        assert_eq!(UsageTracker::new(None).until_probe(Some(secs(60)), now), None);
     }
 
     #[test]
@@ -97,9 +107,21 @@ mod tests {
         assert!(tracker.withholds_token());
         tracker.record_use(start + secs(1), false);
         assert!(!tracker.withholds_token());
-        assert_eq!(tracker.until_probe(Some(Duration::ZERO)), None, "the probe has its result");
+        assert_eq!(tracker.until_probe(Some(Duration::ZERO), start), None, "the probe has its result");
         tracker.on_login_finished(Some(secs(3300)));
-        assert!(tracker.until_probe(Some(secs(3300))).is_some());
+        assert!(tracker.until_probe(Some(secs(3300)), start).is_some());
+    }
+
+    #[test]
+    fn token_that_is_never_refreshed_is_probed_again_and_again() {
+        let (mut tracker, start) = (UsageTracker::new(Some(secs(600))), Instant::now());
+        for hour in [0, 1] {
+            let used = start + secs(hour * 3600);
+            tracker.record_use(used, false);
+            assert_eq!(tracker.until_probe(None, used + secs(599)), Some(secs(1)));
+            tracker.start_probe(used + secs(600));
+            assert_eq!(tracker.until_idle(used + secs(600)), Some(secs(600)));
+        }
     }
 
     #[test]
@@ -117,6 +139,6 @@ mod tests {
     fn use_while_the_refresh_is_due_answers_the_probe() {
         let (mut tracker, start) = (UsageTracker::new(Some(Duration::ZERO)), Instant::now());
         tracker.record_use(start, true);
-        assert_eq!(tracker.until_probe(Some(Duration::ZERO)), None);
+        assert_eq!(tracker.until_probe(Some(Duration::ZERO), start), None);
     }
 }

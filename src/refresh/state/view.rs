@@ -30,6 +30,7 @@ impl RefreshState {
     }
 
     /// Returns whether the last login failed and a retry can help.
+    #[cfg_attr(not(feature = "token-file"), allow(dead_code, reason = "only that source reports by itself"))]
     pub(crate) fn has_transient_failure(&self) -> bool {
         self.last_error().is_some_and(|error| !error.is_permanent())
     }
@@ -69,6 +70,7 @@ impl RefreshState {
             has_token: self.token.current().is_some(),
             generation: self.token.generation(),
             completed: self.login.completed,
+            is_logging_in: self.login.attempt.is_some(),
             worker: self.worker.as_ref().map(|worker| worker.id),
             gauge: self.gauge(),
         }
@@ -92,6 +94,7 @@ pub(crate) struct View {
     pub(crate) has_token: bool,
     pub(crate) generation: u64,
     pub(crate) completed: u64,
+    pub(crate) is_logging_in: bool,
     pub(crate) worker: Option<WorkerId>,
     pub(crate) gauge: ExpiryGauge,
 }

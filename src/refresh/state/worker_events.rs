@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
+    expiry::Expiry,
     login::{LoginError, LoginReason},
     refresh::schedule,
     token::AccessToken,
@@ -65,13 +66,15 @@ impl RefreshState {
         }
         let has_token = self.token.current().is_some();
         let until_scheduled_login = self.until_scheduled_login(now);
-        if has_token && self.usage.until_probe(until_scheduled_login) == Some(Duration::ZERO) {
+        if has_token && self.usage.until_probe(until_scheduled_login, now.monotonic) == Some(Duration::ZERO) {
             self.usage.start_probe(now.monotonic);
         }
         let is_asked = self.login.forced || (self.login.wanted && !has_token);
         let cell_is_empty = !has_token || self.usage.withholds_token();
         let until_idle = self.usage.until_idle(now.monotonic).filter(|_| cell_is_empty && !is_asked);
-        if until_idle == Some(Duration::ZERO) && (!has_token || until_scheduled_login == Some(Duration::ZERO)) {
+        if until_idle == Some(Duration::ZERO)
+            && (!has_token || until_scheduled_login.is_none_or(|until| until.is_zero()))
+        {
             self.worker = None;
             return Step::End;
         }
@@ -80,8 +83,9 @@ impl RefreshState {
         if until_scheduled_login == Some(Duration::ZERO) {
             return Step::Login(self.start_login(now));
         }
-        let until_probe = self.usage.until_probe(until_scheduled_login).filter(|_| has_token && !is_asked);
-        let until_idle = until_idle.filter(|_| !has_token);
+        let until_probe =
+            self.usage.until_probe(until_scheduled_login, now.monotonic).filter(|_| has_token && !is_asked);
+        let until_idle = until_idle.filter(|_| !has_token || until_scheduled_login.is_none());
         let waits = [until_scheduled_login, until_probe, until_idle, self.until_token_changes(now)];
         Step::Wait(self.expect_worker(waits, now))
     }
@@ -112,7 +116,8 @@ impl RefreshState {
     ///
     /// - A token that is new, or lives longer: it is the current token. The callers share it.
     /// - An error, the same token or an expired one: the current token stays. The callers share the error.
-    /// - A login that was discarded: what callers requested remains requested, and the next login starts.
+    /// - A login that was discarded: what callers requested remains requested, and the next login starts. So is one that
+    ///   succeeded but returned too late, because its runtime stood still or its process was frozen; once in a row.
     pub(crate) fn on_login_finished(
         &mut self,
         id: WorkerId,
@@ -145,6 +150,14 @@ impl RefreshState {
         actions: &mut Actions,
     ) -> LoginOutcome {
         let schedule = &self.policy.schedule;
+        if !self.login.has_returned_late && is_late(&result, attempt.requested_at, now) {
+            actions.garbage.push(match result {
+                Ok(token) => Garbage::Token(token),
+                Err(error) => Garbage::Error(error),
+            });
+            self.login.discard_late(now, schedule.min_interval());
+            return LoginOutcome::Discarded;
+        }
         let result = match result {
             Ok(token) if attempt.invalidated || (attempt.rejected && self.token.is_rejected(&token)) => {
                 actions.garbage.push(Garbage::Token(token));
@@ -191,5 +204,24 @@ impl RefreshState {
             worker.due = wait.and_then(|wait| now.monotonic.checked_add(wait));
         }
         wait
+    }
+}
+
+/// How late tokio's timer ends a login on a runtime that is driven.
+const MAX_TIMER_DELAY: Duration = Duration::from_secs(1);
+
+/// Returns whether a login that succeeded, or would have, returned after the life of its token or long after its limit.
+fn is_late(result: &Result<AccessToken, LoginError>, requested_at: Timestamp, now: Timestamp) -> bool {
+    match result {
+        Ok(token) => match token.expiry() {
+            Expiry::In(lifetime) => !lifetime.is_zero() && lifetime <= requested_at.elapsed_at(now),
+            Expiry::At(expires) => requested_at.wall < expires && expires <= now.wall,
+            Expiry::Never | Expiry::Unknown => false,
+        },
+        Err(error) => error.login_timeout().is_some_and(|limit| {
+            // The timer counts the monotonic clock, whatever happens to the wall clock.
+            let waited = now.monotonic.saturating_duration_since(requested_at.monotonic);
+            waited > limit.saturating_add(MAX_TIMER_DELAY)
+        }),
     }
 }

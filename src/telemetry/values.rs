@@ -1,0 +1,26 @@
+//! Values that the state derives and the telemetry records.
+
+use std::time::SystemTime;
+
+/// The value of the expiry gauge.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum ExpiryGauge {
+    /// No worker refreshes a token.
+    Unset,
+    NoToken,
+    NoExpiry,
+    At(SystemTime),
+}
+
+/// What a rejection of a token causes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RejectionEffect {
+    /// The token is no longer used. A login follows.
+    TriggeredLogin,
+    /// A newer token exists, or a login for it is due.
+    AlreadyReplaced,
+    /// Nothing: the token was issued just now.
+    TokenTooNew,
+    /// Nothing: too many rejections have counted.
+    RateLimited,
+}
