@@ -26,9 +26,12 @@ use crate::{AuthRefresher, error::BoxError, refresh::TokenId};
 ///
 /// - With a token, a call costs one atomic load, one clone of the header value and one insert. The second call of a
 ///   service caches the header value; later calls use it. If that token is no longer current, the next call drops it.
+///   Clones share a few such caches, one for each group of threads. Each keeps its value until the next call of its
+///   group.
 /// - Without a token, the call waits for a login. While it waits, the call occupies no capacity of the inner service.
 ///   That is why the inner service must be `Clone`.
 /// - The service is ready when the inner service is, with or without a token.
+/// - The service is `Send` if its inner service is, and if its replay policy and classifier are `Send` and `Sync`.
 ///
 /// ```
 /// use http::{Request, Response, header::AUTHORIZATION};
