@@ -120,7 +120,7 @@ struct World {
     issued: HashMap<String, Vec<Issued>>,
     last_secret: String,
     last_jump: Option<Instant>,
-    /// How long the thread has been blocked. No timer fires meanwhile, and nothing compares the clocks.
+    /// How long the thread has been blocked. During that time, no timer fires and no task compares the clocks.
     blocked: Duration,
     /// The same, when the wall clock was set last.
     blocked_at_jump: Duration,
@@ -376,7 +376,7 @@ impl Simulation {
         runtime.block_on(self.outage_ends());
     }
 
-    /// Each runtime's paused clock starts anew. It is set to go on where the last one stopped.
+    /// The paused clock of a new runtime starts at zero. This advances it to the current simulated time.
     fn runtime(&self) -> Runtime {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(catch_up(self.now));
@@ -547,7 +547,7 @@ impl Waited {
     }
 }
 
-/// Sends a request whose token the server rejects, whichever it is.
+/// Sends a request to a server that rejects every token.
 fn rejected(
     handle: AuthRefresher,
     replay: bool,

@@ -189,7 +189,7 @@ fn assert_works(refresher: &AuthRefresher, call: usize) {
     assert_eq!(refresher.status().state, State::Idle, "after a panic at call {call}");
     let runtime = current_thread();
     runtime.block_on(async {
-        // Past every pause. The clock of each runtime starts anew, behind that of the last one.
+        // Longer than every pause. The clock of a new runtime starts behind the clock of the last one.
         sleep(24 * HOUR).await;
         // This may be the second login, which fails.
         let _ = send(refresher).await;

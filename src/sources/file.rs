@@ -24,8 +24,8 @@ use crate::{AccessToken, LoginError, LoginRequest};
 ///
 /// The writer should replace the file as a whole (write another, rename it): half a token looks like one. While there is
 /// none, reading is a login that fails, with the refresher's pauses between; where the file may come late,
-/// [shorter ones](crate::AuthRefresherBuilder::backoff) cost nobody anything. A [initial token](crate::AuthRefresherBuilder::initial_token) is used to
-/// its refresh before the file is looked at.
+/// [shorter pauses](crate::AuthRefresherBuilder::backoff) are cheap. An
+/// [initial token](crate::AuthRefresherBuilder::initial_token) is used until its refresh time. Only then is the file read.
 ///
 /// ```
 /// use tower_auth_refresh::{AuthRefresher, sources::TokenFile};

@@ -219,7 +219,7 @@ fn is_late(result: &Result<AccessToken, LoginError>, requested_at: Timestamp, no
             Expiry::Never | Expiry::Unknown => false,
         },
         Err(error) => error.login_timeout().is_some_and(|limit| {
-            // The timer counts the monotonic clock, whatever happens to the wall clock.
+            // The timer follows the monotonic clock only.
             let waited = now.monotonic.saturating_duration_since(requested_at.monotonic);
             waited > limit.saturating_add(MAX_TIMER_DELAY)
         }),
