@@ -120,6 +120,7 @@ mod loopback;
 mod panic;
 mod refresh;
 mod shard;
+mod sync;
 mod telemetry;
 mod token;
 

@@ -17,6 +17,7 @@ use syn::{
 const MODULES: &[&str] = &[
     "panic",
     "shard",
+    "sync",
     "error",
     "clock",
     "expiry",
@@ -63,6 +64,7 @@ const FILES: &[(&str, &[&str])] = &[
             "handle",
             "weak",
             "builder",
+            "loom_models",
         ],
     ),
     (
@@ -98,6 +100,7 @@ const FILES: &[(&str, &[&str])] = &[
             "future",
             "service",
             "layer",
+            "loom_models",
         ],
     ),
 ];

@@ -3,10 +3,7 @@
 //! All clones of a service on one shard of the threads share a [`SharedHeader`]. It serves clones that make one call
 //! each. Each service has a [`HeaderCache`]. It serves a service that makes many calls, and needs no lock.
 
-use std::{
-    mem,
-    sync::{Mutex, MutexGuard, TryLockError},
-};
+use std::{mem, sync::TryLockError};
 
 use http::{HeaderMap, HeaderValue};
 use tokio::time::Instant;
@@ -16,6 +13,7 @@ use crate::{
     AuthRefresher,
     refresh::{Epoch, TokenId, is_unexpired},
     shard::ShardId,
+    sync::{Mutex, MutexGuard},
 };
 
 /// The header value of one publication of a token.

@@ -20,6 +20,8 @@ mod header_cache;
 mod header_config;
 mod in_flight;
 mod layer;
+#[cfg(all(test, loom_models))]
+mod loom_models;
 mod origin;
 mod replay;
 mod service;

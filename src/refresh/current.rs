@@ -1,14 +1,11 @@
 //! [`CurrentToken`]: the cell that requests read. It contains tokens only; a failure never displaces one.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::{Arc, atomic::Ordering};
 
-use arc_swap::{ArcSwapOption, Guard};
 use tokio::time::Instant;
 
 use super::cached_token::CachedToken;
+use crate::sync::{ArcSwapOption, AtomicU32, Guard};
 
 /// Read by every request, without a lock. Written under the state's lock only.
 ///

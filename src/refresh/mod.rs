@@ -30,6 +30,8 @@ mod clock_task;
 mod core;
 mod current;
 mod handle;
+#[cfg(all(test, loom_models))]
+pub(crate) mod loom_models;
 mod registry;
 mod rejection_limit;
 mod schedule;

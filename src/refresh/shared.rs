@@ -2,7 +2,7 @@
 
 use std::{
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, PoisonError},
 };
 
 use http::HeaderValue;
@@ -27,6 +27,7 @@ use crate::{
     clock::Timestamp,
     login::{LoginError, trigger::Refreshable},
     panic,
+    sync::{Mutex, MutexGuard},
     telemetry::{ExpiryGauge, RejectionEffect},
     token::AccessToken,
 };

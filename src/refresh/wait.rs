@@ -6,6 +6,7 @@ use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
+    sync::Notify,
     time::{Instant, timeout_at},
 };
 
@@ -14,15 +15,26 @@ use super::{
     settings::NoTokenPolicy,
     shared::Shared,
     state::{
-        active_worker::Runtime,
+        active_worker::{Runtime, WorkerId},
         caller_events::{CallerRuntimes, Progress, Ticket, WaitFor},
     },
     worker::Worker,
 };
-use crate::login::{LoginError, current, error::Kind};
+use crate::{
+    clock::Timestamp,
+    login::{LoginError, current, error::Kind},
+};
 
 /// A wait for a token; `None`: the request is sent without one.
 pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<Option<Arc<CachedToken>>, LoginError>> + Send>>;
+
+/// The worker that a caller must start.
+pub(super) struct NewWorker {
+    pub(super) id: WorkerId,
+    pub(super) wake: Arc<Notify>,
+    /// Wakes the worker that it replaces.
+    pub(super) replaced_wake: Option<Arc<Notify>>,
+}
 
 impl Shared {
     /// Returns the current token, or waits for one for at most `wait_timeout`.
@@ -101,15 +113,10 @@ impl Shared {
             runtime: caller_runtime.as_ref().map(Handle::id),
             target: worker_runtime.map(Runtime::from_handle),
         };
-        let (progress, start) = self.event(|locked, now, actions| {
-            let progress = locked.state.on_poll(ticket, caller, now, actions);
-            // In the same event, so that the wake-up belongs to this worker.
-            let start = actions.start_worker.take().map(|id| (id, locked.new_wake()));
-            (progress, start)
-        });
-        if let (Some((id, (wake, replaced))), Some(runtime)) = (start, worker_runtime) {
+        let (progress, new_worker) = self.poll_state(ticket, caller, self.now());
+        if let (Some(NewWorker { id, wake, replaced_wake }), Some(runtime)) = (new_worker, worker_runtime) {
             // A replaced worker ends as soon as its runtime is driven.
-            if let Some(replaced) = replaced {
+            if let Some(replaced) = replaced_wake {
                 replaced.notify_one();
             }
             Worker::spawn(self, id, wake, runtime);
@@ -119,6 +126,23 @@ impl Shared {
             Progress::Pending { .. } if caller_runtime.is_none() => Err(LoginError::new(Kind::NoRuntime, None)),
             progress => Ok(progress),
         }
+    }
+
+    pub(super) fn poll_state(
+        &self,
+        ticket: &mut Ticket,
+        caller: CallerRuntimes,
+        now: Timestamp,
+    ) -> (Result<Progress, LoginError>, Option<NewWorker>) {
+        self.event_at(now, |locked, now, actions| {
+            let progress = locked.state.on_poll(ticket, caller, now, actions);
+            // In the same event, so that the wake-up belongs to this worker.
+            let new_worker = actions.start_worker.take().map(|id| {
+                let (wake, replaced_wake) = locked.new_wake();
+                NewWorker { id, wake, replaced_wake }
+            });
+            (progress, new_worker)
+        })
     }
 
     fn wait_timed_out(&self, limit: Duration) -> LoginError {

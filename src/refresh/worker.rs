@@ -31,6 +31,7 @@ use crate::{
     login::{LoginError, LoginRequest, current, erased::catch_panic, error::Kind, trigger::RefreshTrigger},
     panic::{self, CatchDrop},
     telemetry::LoginSpan,
+    token::AccessToken,
 };
 
 pub(crate) struct Worker {
@@ -53,9 +54,13 @@ struct LoginContext {
 impl Worker {
     /// Spawns a worker that `wake` wakes.
     pub(crate) fn spawn(shared: &Arc<Shared>, id: WorkerId, wake: Arc<Notify>, runtime: &Handle) {
-        let worker = Self { shared: Arc::downgrade(shared), id, wake, core: None };
+        let worker = Self::new(shared, id, wake);
         // A runtime that is shutting down drops the worker immediately.
         runtime.spawn(worker.run());
+    }
+
+    pub(super) fn new(shared: &Arc<Shared>, id: WorkerId, wake: Arc<Notify>) -> Self {
+        Self { shared: Arc::downgrade(shared), id, wake, core: None }
     }
 
     async fn run(mut self) {
@@ -86,7 +91,7 @@ impl Worker {
         }
     }
 
-    fn next_step(&mut self) -> Step {
+    pub(super) fn next_step(&mut self) -> Step {
         let Some(shared) = self.shared.upgrade() else { return Step::End };
         let (step, core) = shared.event(|locked, now, _| match locked.state.on_worker_ready(self.id, now) {
             Step::Login(start) => (Step::Login(start), locked.borrow_core()),
@@ -114,28 +119,38 @@ impl Worker {
                 () = sleep_or_pend(limit) => {}
             }
         };
-        // The login service's future is user code, and so is the random source.
+        // The login service's future is user code.
         drop(attempt);
-        let random = [core.random(), core.random()];
         let Some(shared) = self.shared.upgrade() else { return ControlFlow::Break(()) };
         let result = result.unwrap_or_else(|_elapsed| {
             Err(LoginError::timed_out(Kind::LoginTimeout(login.timeout), shared.last_error().as_ref()))
         });
-        // The clock is read before the core leaves this guard: it is user code too.
-        let now = shared.now();
-        let core = self.core.take();
-        let (finished, core) = shared.event_at(now, |locked, now, actions| {
-            let finished = locked.state.on_login_finished(self.id, result, random, now, actions);
-            (finished, core.and_then(|core| locked.return_core(core)))
-        });
-        drop(core);
-        match finished {
-            Some(finished) => {
-                record(&mut login.span, finished);
+        match self.finish_login(&shared, result) {
+            Some(report) => {
+                record(&mut login.span, report);
                 ControlFlow::Continue(())
             }
             None => ControlFlow::Break(()),
         }
+    }
+
+    /// Reports how the login has ended, and returns the core in the same event.
+    pub(super) fn finish_login(
+        &mut self,
+        shared: &Shared,
+        result: Result<AccessToken, LoginError>,
+    ) -> Option<LoginReport> {
+        // The random source and the clock are user code, so they run before the core leaves this guard.
+        let core = self.core.as_deref_mut()?;
+        let random = [core.random(), core.random()];
+        let now = shared.now();
+        let core = self.core.take();
+        let (report, core) = shared.event_at(now, |locked, now, actions| {
+            let report = locked.state.on_login_finished(self.id, result, random, now, actions);
+            (report, core.and_then(|core| locked.return_core(core)))
+        });
+        drop(core);
+        report
     }
 
     fn login_context(&self, start: LoginStart) -> Option<LoginContext> {
