@@ -24,7 +24,8 @@
 //!
 //! - `success`
 //! - `failure_transient` or `failure_permanent`, as [`LoginError`](crate::LoginError) distinguishes them
-//! - `discarded`: the token was rejected or invalidated during the login, and the result was discarded
+//! - `discarded`: the result was discarded, because the token was rejected or invalidated during the login, or because
+//!   the worker's runtime stood still
 //! - `abandoned`: the login was dropped with the last handle or its runtime, or by
 //!   [`shutdown`](crate::AuthRefresher::shutdown)
 //!

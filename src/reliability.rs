@@ -25,6 +25,7 @@
 //! | After a failed login, calls fail immediately with its error, until the pause is over. | |
 //! | [`NoTokenPolicy`](crate::NoTokenPolicy) can send requests without a token, or with an expired one for a limited time. | they fail |
 //! | A call that waits for a token reserves no capacity of the inner service. The login can use the last connection or slot. | |
+//! | A call or replay that then waits until the inner service is ready sends the token of that moment. | |
 //!
 //! # When a login fails
 //!
@@ -33,7 +34,7 @@
 //! | No failure is final. The first login that succeeds ends the outage. | |
 //! | The pause after a failure doubles with each failure in a row, with jitter. All callers share it. | from 0.5 s to 60 s |
 //! | The issuer's [`Retry-After`](crate::LoginError::with_retry_after) extends the pause. | to 5 min at most |
-//! | While there is a token, a [permanent](crate::LoginError::permanent) failure is not retried. Without a token, calls cause at most one retry for each pause. An expired token that [`NoTokenPolicy`](crate::NoTokenPolicy) still sends counts as none. | |
+//! | While there is a valid token, a [permanent](crate::LoginError::permanent) failure is retried twice: half-way to its expiry, and after seven eighths. Without one, only calls cause retries: at most one for each pause. An expired token that [`NoTokenPolicy`](crate::NoTokenPolicy) still sends counts as none. | |
 //! | A login that exceeds [`login_timeout`](crate::AuthRefresherBuilder::login_timeout) is dropped and counts as failed. | 30 s |
 //! | A panic of the login service counts as a failed login. | |
 //! | A login that returns an expired token counts as failed. So does one that returns the same token without a longer life. | |
@@ -83,14 +84,14 @@
 //! | [`AuthRefresherBuilder::runtime`](crate::AuthRefresherBuilder::runtime) names the runtime of the worker and the logins. | that of the call that starts the worker |
 //! | If the worker is on a current-thread runtime, each use checks the expiry, by the monotonic clock. So no expired token is sent, although the worker cannot run between two `block_on` calls. | |
 //! | If a worker is 100 ms late, a call on another runtime that needs a token replaces it with a worker there. | |
-//! | A login that returns late, because its runtime stood still, is discarded and repeated. No call fails because of it. If the next login is late too, its result counts. | |
+//! | If the worker's runtime stands still during a login, a result that is an expired token or a transient error is discarded, and the login is repeated. No call fails because of it. The next result counts in any case. | for more than 2 s |
 //! | A login under way on a runtime that is not driven cannot be replaced. Callers wait, and their error [names the cause](crate::LoginError::is_undriven). | |
 //! | [`status`](crate::AuthRefresher::status) is computed when it is called. Neither the status nor the [gauge](crate::observability#metrics) reports an expired token as live. | |
 //! | A subscriber cannot block the refresher. | |
 //! | A panic of a metrics recorder, a tracing subscriber, the clock or the random source does not stop the refresher. A panic of the clock can reach the call that reads it. | |
 //! | A call fails if its runtime aborts three workers that the call itself started. The workers of other callers do not count. | |
 //! | When the last handle is dropped, the worker ends, and a login under way is dropped. | |
-//! | Refreshes go on without requests, or [pause](crate::AuthRefresherBuilder::pause_when_idle) without them: after at least the idle time, and at most one token lifetime later. An idle refresher has no task. A token that is never refreshed is idle too, if no request uses it. | they go on |
+//! | Refreshes go on without requests, or [pause](crate::AuthRefresherBuilder::pause_when_idle) without them: after at least the idle time, and at most one token lifetime later. An idle refresher has no task. A [watched file](crate::sources::TokenFile) is followed all the time. A token that is never refreshed is idle too, if no request uses it. | they go on |
 //!
 //! Three limits are known:
 //!

@@ -7,7 +7,7 @@ use std::{
     convert::Infallible,
     future::{Ready, pending, ready},
     mem::size_of,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     task::{Context, Poll},
     time::Duration,
 };
@@ -23,7 +23,7 @@ use tokio::{
 };
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, buffer::Buffer, service_fn};
 use tower_auth_refresh::{
-    AccessToken, AuthRefreshLayer, AuthRefresher, Error, LoginRequest, ResponseFuture, UnsafeDestination,
+    AccessToken, AuthRefreshLayer, AuthRefresher, Error, LoginRequest, ReplayClone, ResponseFuture, UnsafeDestination,
 };
 
 fn refresher_with(token: &'static str) -> AuthRefresher {
@@ -156,6 +156,70 @@ async fn call_waiting_for_token_releases_readiness() {
     // The only slot of the buffer is free.
     inner.oneshot(request()).await.unwrap();
     waiting.await.unwrap();
+}
+
+/// The token of each request, and the second of its sending.
+type Sent = Arc<Mutex<Vec<(String, u64)>>>;
+
+/// Takes 8 seconds for each request, and can reject all tokens of the first 10 seconds.
+fn slow_api(
+    rejects: bool,
+    sent: Sent,
+) -> impl Service<Request<()>, Response = Response<()>, Error = BoxError, Future: Send> + Clone {
+    let start = Instant::now();
+    service_fn(move |request: Request<()>| {
+        let token = request.headers()[AUTHORIZATION].to_str().unwrap().to_owned();
+        sent.lock().unwrap().push((token, start.elapsed().as_secs()));
+        let status = if rejects && start.elapsed() < secs(10) { 401 } else { 200 };
+        async move {
+            sleep(secs(8)).await;
+            Ok::<_, BoxError>(Response::builder().status(status).body(()).unwrap())
+        }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_that_waits_for_readiness_sends_the_token_of_that_moment() {
+    for rejects in [false, true] {
+        let (logins, sent, issued_at) = (Logins::default(), Sent::default(), Arc::new(Mutex::new(vec![0])));
+        let (start, issued) = (Instant::now(), issued_at.clone());
+        let refresher = logins.refresher(move |n| {
+            let issued = issued.clone();
+            async move {
+                issued.lock().unwrap().push(start.elapsed().as_secs());
+                sleep(secs(1)).await;
+                token(n, secs(10))
+            }
+        });
+        let layer = AuthRefreshLayer::new(refresher).replay(ReplayClone);
+        let client = ServiceBuilder::new().layer(layer).concurrency_limit(1).service(slow_api(rejects, sent.clone()));
+        // All calls begin before there is a token.
+        let calls = (0..4).map(|_| client.clone().oneshot(request()));
+        for response in futures::future::join_all(calls).await {
+            assert_eq!(response.unwrap().status(), 200);
+        }
+        for (token, second) in &*sent.lock().unwrap() {
+            let number: usize = token.strip_prefix("Bearer t").unwrap().parse().unwrap();
+            let issued_at = issued_at.lock().unwrap()[number];
+            assert!((issued_at..issued_at + 10).contains(second), "{token} of {issued_at} s was sent at {second} s");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn call_whose_token_expires_before_readiness_is_not_sent_with_it() {
+    let refresher =
+        Logins::default().refresher(|n| async move { if n == 1 { token(n, secs(10)) } else { Err("down".into()) } });
+    let slot = Arc::new(Semaphore::new(1));
+    let limit = tower::limit::GlobalConcurrencyLimitLayer::with_semaphore(slot.clone());
+    let mut client = ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher)).layer(limit).service_fn(echo);
+    // The call releases its readiness to wait for the token. Another takes it until the token has expired.
+    let call = tokio::spawn(client.ready().await.unwrap().call(request()));
+    let taken = slot.acquire().await.unwrap();
+    sleep(secs(11)).await;
+    drop(taken);
+    let error = call.await.unwrap().unwrap_err();
+    assert!(matches!(error, Error::Login(_)), "{error}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -199,7 +199,7 @@ async fn permanent_error_is_retried_on_demand_once_per_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn permanent_error_with_live_token_is_not_retried() {
+async fn permanent_error_with_live_token_is_retried_twice() {
     let logins = Logins::default();
     let day = 24 * HOUR;
     let corrected_at = Instant::now() + 4 * day + HOUR;
@@ -215,16 +215,68 @@ async fn permanent_error_with_live_token_is_not_retried() {
         .build()
         .unwrap();
     refresher.ready().await.unwrap();
-    sleep(4 * day - secs(1)).await;
-    assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
-    assert_eq!(logins.started(), 2);
+    let start = Instant::now();
+    // Half-way, and shortly before the token expires: at 6 and 10.5 of the last 12 hours.
+    for (hours, expected) in [(83, 1), (85, 2), (89, 2), (91, 3), (94, 3), (95, 4)] {
+        sleep_until(start + hours * HOUR).await;
+        assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+        assert_eq!(logins.started(), expected, "after {hours} hours");
+    }
+    sleep_until(start + 4 * day + secs(1)).await;
+    assert_eq!(logins.started(), 4);
 
     // After the token has expired, the first request causes a login.
-    sleep(secs(2)).await;
     assert!(send(&refresher).await.is_err());
-    assert_eq!(logins.started(), 3);
+    assert_eq!(logins.started(), 5);
     sleep_until(corrected_at).await;
-    assert_eq!(send(&refresher).await.unwrap(), "Bearer t4");
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t6");
+}
+
+#[tokio::test(start_paused = true)]
+async fn spurious_permanent_error_does_not_outlive_the_token() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        if n == 2 { Err(LoginError::permanent("invalid_client").into()) } else { token(n, HOUR) }
+    });
+    refresher.ready().await.unwrap();
+    for _ in 0..120 {
+        sleep(secs(60)).await;
+        send(&refresher).await.unwrap();
+        assert_ne!(refresher.status().state, State::Failed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn permanent_error_with_stale_token_is_retried_by_calls_only() {
+    let logins = Logins::default();
+    let corrected_at = Instant::now() + 12 * HOUR;
+    let refresher = logins
+        .builder(move |n| async move {
+            if n == 1 || Instant::now() >= corrected_at {
+                token(n, HOUR)
+            } else {
+                Err(LoginError::permanent("wrong password").into())
+            }
+        })
+        .no_token_policy(NoTokenPolicy::ServeStale { max_stale: 24 * HOUR })
+        .build()
+        .unwrap();
+    send(&refresher).await.unwrap();
+    sleep(11 * HOUR).await;
+    assert_eq!(logins.started(), 4, "the refresh and two retries, while the token lived");
+    // Each call is served at once. One causes a retry, and the others within the pause do not.
+    for _ in 0..10 {
+        let start = Instant::now();
+        assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(logins.started(), 5);
+    sleep_until(corrected_at).await;
+    assert_eq!(logins.started(), 5);
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t6");
 }
 
 #[tokio::test(start_paused = true)]
@@ -515,19 +567,4 @@ fn invalid_setting_is_named_in_error() {
         .pause_when_idle(Duration::MAX)
         .no_token_policy(NoTokenPolicy::ServeStale { max_stale: Duration::MAX });
     assert!(extreme.build().is_ok());
-}
-
-#[tokio::test(start_paused = true)]
-async fn permanent_error_does_not_keep_a_stale_token() {
-    let logins = Logins::default();
-    let refresher = logins
-        .builder(|n| async move {
-            if n == 2 { Err(LoginError::permanent("invalid_client").into()) } else { token(n, HOUR) }
-        })
-        .no_token_policy(NoTokenPolicy::ServeStale { max_stale: 24 * HOUR })
-        .build()
-        .unwrap();
-    refresher.ready().await.unwrap();
-    sleep(HOUR + secs(1)).await;
-    assert_eq!(send(&refresher).await.unwrap(), "Bearer t3");
 }

@@ -9,9 +9,9 @@ use std::{
     collections::HashMap,
     future::{Future, pending},
     panic,
-    pin::pin,
+    pin::{Pin, pin},
     sync::{Arc, Mutex, MutexGuard},
-    task::{Context, Waker},
+    task::{Context, Poll, Waker, ready},
     time::{Duration, SystemTime},
 };
 
@@ -21,7 +21,7 @@ use support::{TestClock, WORKER_TASKS, alive_tasks, request, secs};
 use tokio::{
     runtime::{Builder, Runtime},
     task::JoinSet,
-    time::{Instant, advance, sleep, timeout},
+    time::{Instant, Sleep, advance, sleep, timeout},
 };
 use tower::{ServiceExt, service_fn};
 use tower_auth_refresh::{
@@ -98,7 +98,7 @@ enum Outcome {
     },
     /// Dropped with its runtime.
     Dropped,
-    /// It exceeded its limit while its runtime stood still.
+    /// Its runtime stood still. It may have been discarded.
     Late,
 }
 
@@ -122,7 +122,9 @@ struct World {
     last_jump: Option<Instant>,
     /// How long the thread has been blocked. During that time, no timer fires and no task compares the clocks.
     blocked: Duration,
-    /// The same, when the wall clock was set last.
+    /// How often a thread, a runtime or the machine seems to have stood still.
+    standstills: u32,
+    /// The same as `blocked`, when the wall clock was set last.
     blocked_at_jump: Duration,
     /// A runtime that is not driven may run the worker, and the task that compares its clocks.
     clocks_unwatched: bool,
@@ -185,8 +187,7 @@ impl World {
         let pause = match outcome {
             Outcome::Token if superseded => Duration::ZERO,
             Outcome::Token => MIN_PAUSE,
-            Outcome::Dropped => Duration::ZERO,
-            Outcome::Late => MIN_PAUSE,
+            Outcome::Dropped | Outcome::Late => Duration::ZERO,
             Outcome::Failed { retry_after } => {
                 let doubled = MIN_PAUSE * 2_u32.pow(self.failures_in_a_row.min(10) - 1);
                 doubled.min(MAX_PAUSE / 2).max(retry_after.min(MAX_RETRY_AFTER))
@@ -200,7 +201,6 @@ impl World {
         self.running -= 1;
         self.failures_in_a_row = match outcome {
             Outcome::Failed { .. } => self.failures_in_a_row + 1,
-            Outcome::Late => self.failures_in_a_row,
             _ => 0,
         };
         self.last = Some((Instant::now(), outcome));
@@ -231,6 +231,7 @@ impl World {
 struct Flight {
     world: SharedWorld,
     started: Instant,
+    standstills: u32,
     outcome: Outcome,
 }
 
@@ -240,8 +241,10 @@ impl Drop for Flight {
         if self.outcome == Outcome::Dropped && !world.runtime_ends {
             // It took too long.
             assert!(self.started.elapsed() + GRAIN >= LOGIN, "a login was given up after {:?}", self.started.elapsed());
-            let is_late = self.started.elapsed() > LOGIN + secs(1);
-            self.outcome = if is_late { Outcome::Late } else { Outcome::Failed { retry_after: Duration::ZERO } };
+            self.outcome = Outcome::Failed { retry_after: Duration::ZERO };
+        }
+        if self.outcome != Outcome::Dropped && self.standstills != world.standstills {
+            self.outcome = Outcome::Late;
         }
         world.ended(self.outcome);
     }
@@ -249,13 +252,13 @@ impl Drop for Flight {
 
 async fn login(world: SharedWorld, clock: TestClock) -> Result<AccessToken, BoxError> {
     let now_wall = clock.now();
-    let (delay, ending, at) = {
+    let (delay, ending, at, standstills) = {
         let mut world = lock(&world);
         world.check_start(Instant::now());
         let (delay, ending) = world.plan(now_wall);
-        (delay, ending, Instant::now())
+        (delay, ending, Instant::now(), world.standstills)
     };
-    let mut flight = Flight { world: world.clone(), started: at, outcome: Outcome::Dropped };
+    let mut flight = Flight { world: world.clone(), started: at, standstills, outcome: Outcome::Dropped };
     sleep(delay).await;
     match ending {
         Ending::Token { expiry } | Ending::SameToken { expiry } => {
@@ -356,7 +359,9 @@ impl Simulation {
             });
             if self.random.u8(..3) == 0 {
                 self.undriven.push(runtime);
-                lock(&self.world).clocks_unwatched = true;
+                let mut world = lock(&self.world);
+                world.clocks_unwatched = true;
+                world.standstills += 1;
             } else {
                 self.shut_down(runtime);
             }
@@ -460,6 +465,8 @@ impl Simulation {
                 self.clock.set(by);
                 let mut world = lock(&self.world);
                 (world.last_jump, world.blocked_at_jump) = (Some(Instant::now()), world.blocked);
+                // A wall clock that jumps forward looks as if the machine had been suspended.
+                world.standstills += 1;
             }
             20 => {
                 let (replay, world) = (self.random.bool(), self.world.clone());
@@ -467,6 +474,13 @@ impl Simulation {
                 tasks.spawn(async move { drop(call.await) });
             }
             21 => self.block_thread().await,
+            22 => {
+                let delay = Duration::from_millis(self.random.u64(..5_000));
+                let (world, clock) = (self.world.clone(), self.clock.clone());
+                let inner = SlowReady { inner: checked(&world, &clock), delay, ready: None };
+                let call = tower::Layer::layer(&AuthRefreshLayer::new(handle), inner).oneshot(request());
+                tasks.spawn(async move { drop(timeout(LOGIN, call).await) });
+            }
             14 => sleep(secs(self.random.u64(..10_000))).await,
             15..17 => sleep(secs(self.random.u64(..100))).await,
             _ => sleep(Duration::from_millis(self.random.u64(..2000))).await,
@@ -476,7 +490,11 @@ impl Simulation {
     /// The thread is blocked for a while, and calls follow before the runtime runs anything else.
     async fn block_thread(&mut self) {
         let blocked = Duration::from_millis(self.random.u64(..10_000));
-        lock(&self.world).blocked += blocked;
+        {
+            let mut world = lock(&self.world);
+            world.blocked += blocked;
+            world.standstills += 1;
+        }
         assert!(pin!(advance(blocked)).poll(&mut Context::from_waker(Waker::noop())).is_pending());
         let handle = self.handles[self.random.usize(..self.handles.len())].clone();
         let mut client = client(&handle, &self.world, &self.clock);
@@ -519,15 +537,51 @@ fn client(
     world: &SharedWorld,
     clock: &TestClock,
 ) -> impl tower::Service<Request<()>, Response = Response<bool>, Error = Error, Future: Send> + use<> {
+    tower::Layer::layer(&AuthRefreshLayer::new(handle.clone()), checked(world, clock))
+}
+
+/// A service that checks what is sent.
+fn checked(
+    world: &SharedWorld,
+    clock: &TestClock,
+) -> impl tower::Service<Request<()>, Response = Response<bool>, Error = BoxError, Future: Send> + Clone + use<> {
     let (world, clock) = (world.clone(), clock.clone());
-    let inner = service_fn(move |request: Request<()>| {
+    service_fn(move |request: Request<()>| {
         let header = request.headers().get(AUTHORIZATION).map(|header| header.to_str().unwrap().to_owned());
         if let Some(header) = &header {
             lock(&world).check_sent(header, clock.now());
         }
         async move { Ok::<_, BoxError>(Response::new(header.is_some())) }
-    });
-    tower::Layer::layer(&AuthRefreshLayer::new(handle.clone()), inner)
+    })
+}
+
+/// A service that takes a while to be ready, after each clone too.
+struct SlowReady<S> {
+    inner: S,
+    delay: Duration,
+    ready: Option<Pin<Box<Sleep>>>,
+}
+
+impl<S: Clone> Clone for SlowReady<S> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), delay: self.delay, ready: None }
+    }
+}
+
+impl<S: tower::Service<Request<()>>> tower::Service<Request<()>> for SlowReady<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        ready!(self.ready.get_or_insert_with(|| Box::pin(sleep(self.delay))).as_mut().poll(cx));
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<()>) -> S::Future {
+        self.ready = None;
+        self.inner.call(request)
+    }
 }
 
 /// How long a call waits, without the time in which its thread was blocked.

@@ -595,3 +595,16 @@ async fn clock_that_panics_as_a_file_changes_does_not_abort_the_process() {
     sleep(secs(11)).await;
     assert_eq!(token(&refresher).await, "t2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn file_is_followed_although_no_request_uses_its_token() {
+    let path = folder("idle").join("token");
+    fs::write(&path, "old").unwrap();
+    let refresher = AuthRefresher::builder(TokenFile::new(&path)).pause_when_idle(Duration::ZERO).build().unwrap();
+    refresher.ready().await.unwrap();
+    // Longer than the least time between two probes.
+    sleep(secs(200)).await;
+    fs::write(&path, "new").unwrap();
+    sleep(secs(11)).await;
+    assert_eq!(token(&refresher).await, "new");
+}

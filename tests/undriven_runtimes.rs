@@ -21,8 +21,8 @@ use tokio::{
     runtime::{Builder, Runtime},
     time::{Instant, sleep},
 };
-use tower::{BoxError, Service, ServiceExt, service_fn};
-use tower_auth_refresh::{AuthRefresh, AuthRefresher, AuthRefresherBuilder, State};
+use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
+use tower_auth_refresh::{AccessToken, AuthRefresh, AuthRefresher, AuthRefresherBuilder, State};
 
 const LIFETIME: Duration = secs(2);
 
@@ -335,6 +335,101 @@ fn login_that_is_frozen_for_longer_than_a_life_or_its_limit_fails_no_call() {
             assert_eq!(send(&refresher).await.unwrap(), "Bearer t3", "frozen for {frozen:?}");
         });
     }
+}
+
+#[test]
+fn late_login_delays_the_next_by_no_pause() {
+    let (logins, runtime) = (Logins::default(), current_thread());
+    let login = |n| async move {
+        sleep(Duration::from_millis(if n == 2 { 100 } else { 1 })).await;
+        token(n, secs(120))
+    };
+    let refresher = logins.builder(login).backoff(secs(30), secs(60)).build().unwrap();
+    runtime.block_on(async {
+        refresher.ready().await.unwrap();
+        sleep(secs(90)).await;
+        assert_eq!(logins.running(), 1);
+        block_thread(secs(300));
+        assert_eq!(send(&refresher).await.unwrap(), "Bearer t3");
+    });
+}
+
+#[test]
+fn late_login_with_a_default_lifetime_fails_no_call() {
+    let (logins, runtime) = (Logins::default(), current_thread());
+    let login = |n| async move {
+        sleep(Duration::from_millis(if n == 2 { 100 } else { 1 })).await;
+        Ok(AccessToken::bearer(format!("t{n}"))?)
+    };
+    let refresher = logins.builder(login).default_lifetime(secs(4)).build().unwrap();
+    runtime.block_on(async {
+        refresher.ready().await.unwrap();
+        sleep(secs(3)).await;
+        assert_eq!(logins.running(), 1);
+        block_thread(secs(5));
+        assert_eq!(send(&refresher).await.unwrap(), "Bearer t3");
+    });
+}
+
+#[test]
+fn login_that_exceeds_its_own_timeout_by_a_freeze_fails_no_call() {
+    for frozen in [secs(10), secs(40)] {
+        let (logins, runtime) = (Logins::default(), current_thread());
+        let login = logins.service(|n| async move {
+            sleep(Duration::from_millis(100)).await;
+            sleep(Duration::from_millis(100)).await;
+            token(n, secs(4))
+        });
+        let login = ServiceBuilder::new().timeout(secs(5)).service(login);
+        let refresher = AuthRefresher::builder(login).jitter(false).build().unwrap();
+        runtime.block_on(async {
+            refresher.ready().await.unwrap();
+            sleep(Duration::from_millis(2850)).await;
+            assert_eq!(logins.running(), 1);
+            block_thread(frozen);
+            assert!(send(&refresher).await.is_ok(), "frozen for {frozen:?}");
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn slow_login_on_a_driven_runtime_is_not_late() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        sleep(secs(5)).await;
+        token(n, secs(4))
+    });
+    let error = refresher.token().await.unwrap_err();
+    assert_eq!(error.to_string(), "login returned an expired token");
+    assert_eq!((logins.started(), refresher.status().consecutive_failures), (1, 1));
+}
+
+#[test]
+fn second_login_on_a_runtime_that_stands_still_is_named_by_the_error() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        match n {
+            1 => {}
+            2 => sleep(Duration::from_millis(100)).await,
+            _ => pending().await,
+        }
+        token(n, HOUR)
+    });
+    let (first, other) = (current_thread(), current_thread());
+    first.block_on(refresher.ready()).unwrap();
+    for runtime in [&first, &other] {
+        stand_still(runtime, HOUR - secs(300));
+    }
+    first.block_on(async { sleep(Duration::from_millis(20)).await });
+    assert_eq!(logins.running(), 1);
+    refresher.invalidate();
+    let mut call = Box::pin(refresher.token());
+    other.block_on(async { assert!(poll_once(call.as_mut()).is_pending()) });
+    // The first login is discarded. The second starts, and then the runtime stands still.
+    first.block_on(async { sleep(secs(1)).await });
+    assert_eq!((logins.running(), logins.started()), (1, 3));
+    let error = other.block_on(call).unwrap_err();
+    assert!(error.is_undriven(), "{error}");
 }
 
 #[test]

@@ -8,13 +8,15 @@ mod dispatch;
 mod support;
 
 use std::{
+    error::Error,
+    fmt,
     future::pending,
     panic::{self, AssertUnwindSafe},
     sync::{
         Arc, Mutex, Once,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use http::Response;
@@ -22,7 +24,7 @@ use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, K
 use support::{HOUR, Logins, request, secs, send, token};
 use tokio::{
     runtime::{Builder, Runtime},
-    time::{Instant, sleep, timeout},
+    time::{Instant, sleep},
 };
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_auth_refresh::{
@@ -310,6 +312,97 @@ async fn subscriber_sees_that_the_refresher_was_dropped() {
     assert!(statuses.wait_for(|status| status.generation == 2).await.is_err());
 }
 
+/// Panics where it is dropped.
+#[derive(Debug)]
+struct PanicsInDrop;
+
+impl Drop for PanicsInDrop {
+    fn drop(&mut self) {
+        panic!("{SCRIPTED}");
+    }
+}
+
+impl fmt::Display for PanicsInDrop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("error whose drop panics")
+    }
+}
+
+impl Error for PanicsInDrop {}
+
+/// Panics at one read to come, counted from 1.
+#[derive(Clone, Debug, Default)]
+struct PanicsLater(Arc<AtomicUsize>);
+
+impl PanicsLater {
+    fn panic_at(&self, read: usize) {
+        self.0.store(read, SeqCst);
+    }
+}
+
+impl Clock for PanicsLater {
+    fn now(&self) -> SystemTime {
+        let left = self.0.load(SeqCst);
+        if left > 0 {
+            self.0.store(left - 1, SeqCst);
+            assert_ne!(left, 1, "{SCRIPTED}");
+        }
+        SystemTime::now()
+    }
+}
+
+/// If the second panic is not caught, it aborts the process. This applies to the next two tests too.
+#[test]
+fn clock_panic_during_a_drop_of_a_login_that_panics_does_not_abort() {
+    silence_scripted_panics();
+    let (clock, logins) = (PanicsLater::default(), Logins::default());
+    let login = |n| async move {
+        if n == 1 {
+            let _dropped = PanicsInDrop;
+            pending::<()>().await;
+        }
+        token(n, HOUR)
+    };
+    let builder = logins.builder(login).clock(clock.clone()).initial_token(token(0, secs(60)).unwrap());
+    let refresher = builder.build().unwrap();
+    current_thread().block_on(async {
+        refresher.ready().await.unwrap();
+        // The login starts after 45 seconds. It ticks at whole seconds.
+        sleep(Duration::from_millis(50_500)).await;
+        assert_eq!(logins.running(), 1);
+        // `invalidate` reads the clock, then the worker that it wakes.
+        clock.panic_at(2);
+        refresher.invalidate();
+        sleep(secs(1)).await;
+        refresher.ready().await.unwrap();
+    });
+}
+
+#[test]
+fn clock_panic_during_a_drop_of_an_error_that_panics_does_not_abort() {
+    silence_scripted_panics();
+    let (clock, logins) = (PanicsLater::default(), Logins::default());
+    let refresher = logins
+        .builder({
+            let clock = clock.clone();
+            move |n| {
+                let clock = clock.clone();
+                async move {
+                    if n > 1 {
+                        return token(n, HOUR);
+                    }
+                    sleep(Duration::from_millis(5)).await;
+                    clock.panic_at(1);
+                    Err(Box::new(PanicsInDrop) as BoxError)
+                }
+            }
+        })
+        .clock(clock)
+        .build()
+        .unwrap();
+    assert_works(&refresher, 0);
+}
+
 /// Panics at the callback of this name, once it has been set.
 #[derive(Clone, Default)]
 struct PanicsOnSpans(Arc<Mutex<&'static str>>);
@@ -348,23 +441,72 @@ impl Subscriber for PanicsOnSpans {
 }
 
 #[test]
-fn subscriber_that_panics_as_a_login_is_dropped_does_not_abort_the_process() {
+fn subscriber_panic_during_a_login_that_panics_does_not_abort() {
     silence_scripted_panics();
     dispatch::ask_each_dispatcher();
-    for callback in ["enter", "exit", "try_close"] {
-        let subscriber = PanicsOnSpans::default();
-        let logins = Logins::default();
-        let refresher = logins.refresher(|n| async move { if n == 1 { pending().await } else { token(n, HOUR) } });
-        tracing::subscriber::with_default(subscriber.clone(), || {
-            let runtime = current_thread();
-            runtime.block_on(async {
-                drop(timeout(secs(1), refresher.token()).await);
-                assert_eq!(logins.running(), 1);
-            });
-            subscriber.panic_at(callback);
-            drop(runtime);
+    let (subscriber, logins) = (PanicsOnSpans::default(), Logins::default());
+    let refresher = logins.refresher({
+        let subscriber = subscriber.clone();
+        move |n| {
+            let subscriber = subscriber.clone();
+            async move {
+                if n == 1 {
+                    subscriber.panic_at("exit");
+                    panic!("{SCRIPTED}");
+                }
+                token(n, HOUR)
+            }
+        }
+    });
+    tracing::subscriber::with_default(subscriber.clone(), || {
+        current_thread().block_on(async {
+            refresher.token().await.unwrap_err();
             subscriber.panic_at("");
         });
         assert_works(&refresher, 0);
+    });
+}
+
+/// An error whose `source` panics from a certain moment on.
+#[derive(Debug)]
+struct PanicsInSource(Arc<AtomicBool>);
+
+impl fmt::Display for PanicsInSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("error whose source panics")
     }
+}
+
+impl Error for PanicsInSource {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        assert!(!self.0.load(SeqCst), "{SCRIPTED}");
+        None
+    }
+}
+
+#[test]
+fn error_whose_source_panics_does_not_stop_the_retries() {
+    silence_scripted_panics();
+    let (panics, logins) = (Arc::new(AtomicBool::new(false)), Logins::default());
+    let refresher = logins.refresher({
+        let panics = panics.clone();
+        move |n| {
+            let panics = panics.clone();
+            async move {
+                match n {
+                    1 => Err(Box::new(PanicsInSource(panics)) as BoxError),
+                    2..4 => pending().await,
+                    _ => token(n, HOUR),
+                }
+            }
+        }
+    });
+    current_thread().block_on(async {
+        refresher.token().await.unwrap_err();
+        panics.store(true, SeqCst);
+        sleep(secs(1)).await;
+        assert!(refresher.token().await.unwrap_err().is_timeout());
+        sleep(secs(300)).await;
+        assert_eq!(refresher.status().state, State::Ready, "after {} logins", logins.started());
+    });
 }

@@ -107,7 +107,7 @@ where
                     if report_if_rejected(*token, classify, &response)
                         && let Some(saved) = saved.take()
                     {
-                        let rejected = Rejected::new(response, saved, classify.clone(), false);
+                        let rejected = Rejected::new(response, saved);
                         state.set(State::Rare(Rare::SlowPath(Box::pin(SlowPath::rejected(rejected)))));
                         return state.poll_rare(cx);
                     }

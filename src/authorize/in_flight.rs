@@ -1,4 +1,6 @@
-//! [`InFlight`]: a request in flight, and what follows its response.
+//! [`Unsent`]: a request before it is sent. [`InFlight`]: what is stored of it until its response arrives.
+
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Request, Response, header::WWW_AUTHENTICATE};
 
@@ -29,6 +31,15 @@ pub(crate) struct InFlight<S, B, P: ReplayPolicy<B>, C> {
     pub(crate) saved: Option<Saved<S, B, P, C>>,
 }
 
+/// A request that waits for a token or for the inner service.
+pub(crate) enum Unsent<B, P: ReplayPolicy<B>> {
+    First(Request<B>),
+    Replay(Request<P::Body>),
+}
+
+/// A request to replay, and what replays it.
+pub(crate) type Restored<S, B, P, C> = (Unsent<B, P>, Resender<S, P, C>);
+
 /// What follows a response.
 pub(crate) enum Outcome<S, B, P: ReplayPolicy<B>, C, T> {
     /// The response is for the caller.
@@ -41,42 +52,55 @@ pub(crate) enum Outcome<S, B, P: ReplayPolicy<B>, C, T> {
 pub(crate) struct Rejected<S, B, P: ReplayPolicy<B>, C, T> {
     pub(crate) newer: TokenFuture,
     pub(crate) original: T,
-    pub(crate) replay: Replay<S, B, P, C>,
+    pub(crate) saved: Saved<S, B, P, C>,
 }
 
-/// A saved request that waits for a newer token.
-pub(crate) struct Replay<S, B, P: ReplayPolicy<B>, C> {
-    saved: Saved<S, B, P, C>,
-    classify: C,
-    insert_token_info: bool,
-}
+impl<B, P: ReplayPolicy<B> + Clone> Unsent<B, P> {
+    /// Returns how long the token must live, if the request says so.
+    pub(crate) fn min_token_life(&self) -> Option<Duration> {
+        let extensions = match self {
+            Self::First(request) => request.extensions(),
+            Self::Replay(request) => request.extensions(),
+        };
+        TokenValidFor::from_extensions(extensions).map(|TokenValidFor(min)| min)
+    }
 
-/// A request to replay.
-pub(crate) struct Replayed<S, B, P: ReplayPolicy<B>, C> {
-    pub(crate) inner: S,
-    pub(crate) request: Request<P::Body>,
-    pub(crate) in_flight: InFlight<S, B, P, C>,
-}
-
-impl<S: Clone, B, P: ReplayPolicy<B> + Clone, C: Clone> InFlight<S, B, P, C> {
-    /// Inserts this token into the request, and saves the request.
-    pub(crate) fn new(
-        mut request: Request<B>,
+    /// Inserts this token. Saves the request, unless it is a replay: a request is replayed once.
+    pub(crate) fn authorize<S: Clone, C: Clone>(
+        self,
         token: &CachedToken,
         context: &ShardedArc<ServiceContext<P, C>>,
         inner: &S,
-    ) -> (Request<P::Body>, Self) {
+    ) -> (Request<P::Body>, InFlight<S, B, P, C>) {
         let ServiceContext { refresher, config, .. } = &**context;
-        config.header.insert(request.headers_mut(), token.header.local().1);
-        let request = config.replay.wrap(request);
-        let resender = || Resender { inner: inner.clone(), context: context.clone() };
-        let in_flight = Self {
-            token: refresher.id_of(token),
-            classify: config.classify.clone(),
-            token_info: config.insert_token_info.then(|| TokenInfo::from_token(token)),
-            saved: config.replay.save(&request, resender),
+        let value = token.header.local().1;
+        let (request, saved) = match self {
+            Self::First(mut request) => {
+                config.header.insert(request.headers_mut(), value);
+                let request = config.replay.wrap(request);
+                let resender = || Resender { inner: inner.clone(), context: context.clone() };
+                let saved = config.replay.save(&request, resender);
+                (request, saved)
+            }
+            Self::Replay(mut request) => {
+                config.header.insert(request.headers_mut(), value);
+                refresher.telemetry().request_replayed();
+                (request, None)
+            }
         };
-        (request, in_flight)
+        let token_info = config.insert_token_info.then(|| TokenInfo::from_token(token));
+        (request, InFlight { token: refresher.id_of(token), classify: config.classify.clone(), token_info, saved })
+    }
+
+    /// Returns the request without a token.
+    pub(crate) fn without_token<C>(self, context: &ServiceContext<P, C>) -> Request<P::Body> {
+        match self {
+            Self::First(request) => request.map(|body| context.config.replay.wrap_unsaved(body)),
+            Self::Replay(mut request) => {
+                request.headers_mut().remove(context.config.header.name());
+                request
+            }
+        }
     }
 }
 
@@ -97,13 +121,12 @@ pub(crate) fn report_if_rejected<R>(
 
 impl<S, B, P: ReplayPolicy<B>, C: ClassifyRejection> InFlight<S, B, P, C> {
     pub(crate) fn on_response<R>(self, mut response: Response<R>) -> Outcome<S, B, P, C, Response<R>> {
-        let insert_token_info = self.token_info.is_some();
         if let Some(token_info) = self.token_info {
             response.extensions_mut().insert(token_info);
         }
         let has_newer = report_if_rejected(Some(self.token), &self.classify, &response);
         match self.saved.filter(|_| has_newer) {
-            Some(saved) => Outcome::Rejected(Rejected::new(response, saved, self.classify, insert_token_info)),
+            Some(saved) => Outcome::Rejected(Rejected::new(response, saved)),
             None => Outcome::Final(response),
         }
     }
@@ -111,37 +134,28 @@ impl<S, B, P: ReplayPolicy<B>, C: ClassifyRejection> InFlight<S, B, P, C> {
 
 impl<S, B, P: ReplayPolicy<B>, C, T> Rejected<S, B, P, C, T> {
     /// Waits for a newer token than that of a saved request.
-    pub(crate) fn new(original: T, saved: Saved<S, B, P, C>, classify: C, insert_token_info: bool) -> Self {
+    pub(crate) fn new(original: T, saved: Saved<S, B, P, C>) -> Self {
         let request = P::saved(&saved);
         let min = TokenValidFor::from_extensions(request.extensions()).map(|TokenValidFor(min)| min);
         let newer = request.resender.context.refresher.wait_for_token(min);
-        Self { newer, original, replay: Replay { saved, classify, insert_token_info } }
+        Self { newer, original, saved }
     }
 }
 
-impl<S, B, P: ReplayPolicy<B>, C> Replay<S, B, P, C> {
-    /// Returns the request with the newer token. `None` if the request cannot be replayed, or if `newer` has the
-    /// rejected header value.
-    pub(crate) fn with_token(self, newer: &CachedToken) -> Option<Replayed<S, B, P, C>> {
-        let request = P::saved(&self.saved);
-        let name = request.resender.context.config.header.name();
-        let (_, value) = newer.header.local();
-        // Checked before the body is restored, because that ends the first attempt.
-        if request.header(&name) == Some(value) {
-            return None;
-        }
-        let (request, resender) = P::into_saved(self.saved).restore(P::restore_body, (&name, value))?;
-        let Resender { inner, context } = resender;
-        context.refresher.telemetry().request_replayed();
-        let in_flight = InFlight {
-            token: context.refresher.id_of(newer),
-            classify: self.classify,
-            token_info: self.insert_token_info.then(|| TokenInfo::from_token(newer)),
-            // A request is replayed once.
-            saved: None,
-        };
-        Some(Replayed { inner, request, in_flight })
+/// Restores a saved request, to be sent with a newer token. `None` if its body is not whole, or if `newer` has the
+/// rejected header value.
+pub(crate) fn restore<S, B, P: ReplayPolicy<B>, C>(
+    saved: Saved<S, B, P, C>,
+    newer: &CachedToken,
+) -> Option<Restored<S, B, P, C>> {
+    let request = P::saved(&saved);
+    let name = request.resender.context.config.header.name();
+    // Checked before the body is restored, because that ends the first attempt.
+    if request.header(&name) == Some(newer.header.local().1) {
+        return None;
     }
+    let (request, resender) = P::into_saved(saved).restore(P::restore_body)?;
+    Some((Unsent::Replay(request), resender))
 }
 
 /// Joins all challenges of a response. Several header lines mean the same as one list (RFC 9110, section 5.3).

@@ -13,7 +13,7 @@ use super::{
     future::ResponseFuture,
     header_cache::HeaderCache,
     header_config::Decision,
-    in_flight::{InFlight, Resender},
+    in_flight::{Resender, Unsent},
     replay::policy::{NeverReplay, ReplayPolicy},
     service_context::ServiceContext,
     sharded_arc::ShardedArc,
@@ -142,18 +142,16 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
                 return ResponseFuture::not_sent(error);
             }
         }
-        let valid_for = TokenValidFor::from_extensions(request.extensions()).map(|TokenValidFor(min)| min);
-        if valid_for.is_none()
+        if TokenValidFor::from_extensions(request.extensions()).is_none()
             && let Some(token) = refresher.current().usable()
         {
-            let (request, in_flight) = InFlight::new(request, token, &self.context, &self.inner);
+            let (request, in_flight) = Unsent::First(request).authorize(token, &self.context, &self.inner);
             let future = self.inner.call(request);
             return ResponseFuture::slow_path(SlowPath::Called { future, in_flight: Some(in_flight) });
         }
-        let token = refresher.wait_for_token(valid_for);
         self.release_readiness();
-        let (context, inner) = (self.context.clone(), self.inner.clone());
-        ResponseFuture::slow_path(SlowPath::WaitingForToken { token, context, inner, request })
+        let resender = Resender { inner: self.inner.clone(), context: self.context.clone() };
+        ResponseFuture::slow_path(SlowPath::wait_for_token(Unsent::First(request), resender))
     }
 
     /// Releases the capacity that `poll_ready` reserved, so that the login can use it. A clone has reserved none.

@@ -12,10 +12,8 @@ use tower_service::Service;
 use super::{
     classify::ClassifyRejection,
     error::Error,
-    in_flight::{InFlight, Outcome, Rejected, Replay, Replayed},
+    in_flight::{self, InFlight, Outcome, Rejected, Resender, Saved, Unsent},
     replay::policy::ReplayPolicy,
-    service_context::ServiceContext,
-    sharded_arc::ShardedArc,
 };
 use crate::{error::BoxError, login::LoginError, refresh::TokenFuture};
 
@@ -28,9 +26,9 @@ where
     P: ReplayPolicy<B>,
 {
     /// Waiting for a token.
-    WaitingForToken { token: TokenFuture, context: ShardedArc<ServiceContext<P, C>>, inner: S, request: Request<B> },
-    /// Waiting until the inner service is ready. `in_flight` is `None` if the request has no token.
-    WaitingForReady { inner: S, request: Request<P::Body>, in_flight: Option<InFlight<S, B, P, C>> },
+    WaitingForToken { token: TokenFuture, request: Unsent<B, P>, resender: Resender<S, P, C> },
+    /// Waiting until the inner service is ready. The token is inserted after that, because it can change until then.
+    WaitingForReady { request: Unsent<B, P>, resender: Resender<S, P, C>, may_send_unauthenticated: bool },
     /// Waiting for the response. `in_flight` is `None` if the request has no token.
     Called {
         #[pin]
@@ -38,7 +36,7 @@ where
         in_flight: Option<InFlight<S, B, P, C>>,
     },
     /// Waiting for a newer token. The caller gets the rejection if there is none.
-    WaitingForNewToken { token: TokenFuture, original: S::Response, replay: Replay<S, B, P, C> },
+    WaitingForNewToken { token: TokenFuture, original: S::Response, saved: Saved<S, B, P, C> },
     /// The caller has its result, or a step has panicked.
     Done,
 }
@@ -46,12 +44,18 @@ where
 impl<S, B, P, C> SlowPath<S, B, P, C>
 where
     S: Service<Request<P::Body>>,
-    P: ReplayPolicy<B>,
+    P: ReplayPolicy<B> + Clone,
 {
+    /// Waits for a token, then sends the request.
+    pub(crate) fn wait_for_token(request: Unsent<B, P>, resender: Resender<S, P, C>) -> Self {
+        let token = resender.context.refresher.wait_for_token(request.min_token_life());
+        Self::WaitingForToken { token, request, resender }
+    }
+
     /// Waits for a newer token, then replays the request.
     pub(crate) fn rejected(rejected: Rejected<S, B, P, C, S::Response>) -> Self {
-        let Rejected { newer, original, replay } = rejected;
-        Self::WaitingForNewToken { token: newer, original, replay }
+        let Rejected { newer, original, saved } = rejected;
+        Self::WaitingForNewToken { token: newer, original, saved }
     }
 }
 
@@ -65,31 +69,24 @@ where
     pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, Error>> {
         loop {
             let next = match self.as_mut().project() {
-                SlowPathProj::WaitingForToken { token, context, .. } => {
+                SlowPathProj::WaitingForToken { token, resender, .. } => {
                     let token = ready!(token.as_mut().poll(cx)).map_err(|error| {
-                        context.refresher.telemetry().request_not_sent(label(&error));
+                        resender.context.refresher.telemetry().request_not_sent(label(&error));
                         Error::Login(error)
                     })?;
-                    let SlowPathOwned::WaitingForToken { context, inner, request, .. } = self.as_mut().take() else {
+                    let SlowPathOwned::WaitingForToken { request, resender, .. } = self.as_mut().take() else {
                         continue;
                     };
-                    match token {
-                        Some(token) => {
-                            let (request, in_flight) = InFlight::new(request, &token, &context, &inner);
-                            Self::WaitingForReady { inner, request, in_flight: Some(in_flight) }
-                        }
-                        None => {
-                            let request = request.map(|body| context.config.replay.wrap_unsaved(body));
-                            Self::WaitingForReady { inner, request, in_flight: None }
-                        }
-                    }
+                    Self::WaitingForReady { request, resender, may_send_unauthenticated: token.is_none() }
                 }
-                SlowPathProj::WaitingForReady { inner, .. } => {
-                    ready!(inner.poll_ready(cx)).map_err(Error::from_inner)?;
-                    let SlowPathOwned::WaitingForReady { mut inner, request, in_flight } = self.as_mut().take() else {
+                SlowPathProj::WaitingForReady { resender, .. } => {
+                    ready!(resender.inner.poll_ready(cx)).map_err(Error::from_inner)?;
+                    let SlowPathOwned::WaitingForReady { request, resender, may_send_unauthenticated } =
+                        self.as_mut().take()
+                    else {
                         continue;
                     };
-                    Self::Called { future: inner.call(request), in_flight }
+                    Self::send(request, resender, may_send_unauthenticated)
                 }
                 SlowPathProj::Called { future, in_flight } => {
                     let response = ready!(future.poll(cx)).map_err(Error::from_inner)?;
@@ -101,12 +98,12 @@ where
                 }
                 SlowPathProj::WaitingForNewToken { token, .. } => {
                     let newer = ready!(token.as_mut().poll(cx));
-                    let SlowPathOwned::WaitingForNewToken { original, replay, .. } = self.as_mut().take() else {
+                    let SlowPathOwned::WaitingForNewToken { original, saved, .. } = self.as_mut().take() else {
                         continue;
                     };
-                    match newer.ok().flatten().and_then(|newer| replay.with_token(&newer)) {
-                        Some(Replayed { inner, request, in_flight }) => {
-                            Self::WaitingForReady { inner, request, in_flight: Some(in_flight) }
+                    match newer.ok().flatten().and_then(|newer| in_flight::restore(saved, &newer)) {
+                        Some((request, resender)) => {
+                            Self::WaitingForReady { request, resender, may_send_unauthenticated: false }
                         }
                         None => return Poll::Ready(Ok(original)),
                     }
@@ -114,6 +111,24 @@ where
                 SlowPathProj::Done => return Poll::Pending,
             };
             self.set(next);
+        }
+    }
+
+    /// Sends a request with the token of this moment. If there is none, releases the readiness and waits for one.
+    fn send(request: Unsent<B, P>, mut resender: Resender<S, P, C>, may_send_unauthenticated: bool) -> Self {
+        let Resender { inner, context } = &mut resender;
+        match context.refresher.usable_token() {
+            Some(token) => {
+                let (request, in_flight) = request.authorize(&token, context, inner);
+                Self::Called { future: inner.call(request), in_flight: Some(in_flight) }
+            }
+            None if may_send_unauthenticated => {
+                Self::Called { future: inner.call(request.without_token(context)), in_flight: None }
+            }
+            None => {
+                *inner = inner.clone();
+                Self::wait_for_token(request, resender)
+            }
         }
     }
 

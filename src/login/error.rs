@@ -2,7 +2,10 @@
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
-use crate::error::{BoxError, chain};
+use crate::{
+    error::{BoxError, chain},
+    panic,
+};
 
 /// The longest chain of causes that a timeout retains.
 const MAX_CAUSES: usize = 16;
@@ -60,8 +63,8 @@ impl LoginError {
 
     /// Creates an error that lasts until a person acts: a wrong password, a revoked client.
     ///
-    /// The refresher does not retry it by itself. A call that needs a token causes a new login, so a corrected password
-    /// needs no restart.
+    /// The refresher retries it at most twice while the token is valid. After that, a call that needs a token causes a
+    /// new login, so a corrected password needs no restart.
     pub fn permanent(cause: impl Into<BoxError>) -> Self {
         Self::new(Kind::Permanent, Some(cause.into()))
     }
@@ -85,14 +88,15 @@ impl LoginError {
 
     /// Creates a timeout. `last` is the error of the last login.
     ///
-    /// Bounds the chain: only the cause before a series of timeouts is retained, and a chain over 16 is dropped. This
-    /// calls `source` on user errors, so do not call it under a lock.
+    /// Bounds the chain: only the cause before a series of timeouts is retained, and a chain over 16 is dropped. So is
+    /// one that panics. This calls `source` on user errors, so do not call it under a lock.
     pub(crate) fn timed_out(kind: Kind, last: Option<&Self>) -> Self {
         let cause = match last {
             Some(last) if last.is_timeout() => last.0.source.as_ref().and_then(|source| source.downcast_ref::<Self>()),
             last => last,
         };
-        let cause = cause.filter(|cause| chain(*cause).nth(MAX_CAUSES).is_none());
+        let is_short = |cause: &Self| panic::catch(|| chain(cause).nth(MAX_CAUSES).is_none()).unwrap_or(false);
+        let cause = cause.filter(|cause| is_short(cause));
         Self::new(kind, cause.map(|cause| cause.clone().into()))
     }
 
@@ -123,14 +127,6 @@ impl LoginError {
     /// [`wait_timeout`]: crate::AuthRefresherBuilder::wait_timeout
     pub fn is_timeout(&self) -> bool {
         matches!(self.0.kind, Kind::LoginTimeout(_) | Kind::WaitTimeout(_) | Kind::Undriven(_))
-    }
-
-    /// Returns the limit, if the login exceeded it.
-    pub(crate) fn login_timeout(&self) -> Option<Duration> {
-        match self.0.kind {
-            Kind::LoginTimeout(limit) => Some(limit),
-            _ => None,
-        }
     }
 
     /// Returns whether the wait timed out because the runtime that runs the login is not driven.

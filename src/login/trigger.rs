@@ -6,6 +6,9 @@ use std::{
     sync::{Arc, Weak},
 };
 
+#[cfg(feature = "token-file")]
+use crate::panic;
+
 /// The refresher, as a login service sees it.
 #[cfg_attr(not(feature = "token-file"), allow(dead_code, reason = "only that source reports by itself"))]
 pub(crate) trait Refreshable: Any + Send + Sync {
@@ -37,19 +40,16 @@ impl RefreshTrigger {
 #[cfg(feature = "token-file")]
 impl RefreshTrigger {
     pub(crate) fn request_refresh(&self) {
-        if let Some(refresher) = self.upgrade() {
-            refresher.request_refresh();
-        }
+        // The upgraded reference can be the last, and its drop runs user code.
+        panic::catch(|| self.upgrade().map(|refresher| refresher.request_refresh()));
     }
 
     pub(crate) fn has_transient_failure(&self) -> bool {
-        self.upgrade().is_some_and(|refresher| refresher.has_transient_failure())
+        panic::catch(|| self.upgrade().is_some_and(|refresher| refresher.has_transient_failure())).unwrap_or(false)
     }
 
     pub(crate) fn source_stopped_reporting(&self) {
-        if let Some(refresher) = self.upgrade() {
-            refresher.source_stopped_reporting();
-        }
+        panic::catch(|| self.upgrade().map(|refresher| refresher.source_stopped_reporting()));
     }
 
     /// Returns whether the last handle of the refresher has been dropped, or there was none.

@@ -100,6 +100,8 @@ impl AuthRefresherBuilder {
     /// Refreshes pause after at least this time, and at most one token lifetime later. The first call after a pause
     /// uses the token if it is still valid. If it is not, the call waits for a login. With zero, only a call causes a
     /// refresh. While idle, the refresher has no task.
+    ///
+    /// A token that its source watches, such as a `TokenFile`, is never idle. Following it costs no login.
     pub fn pause_when_idle(mut self, after: Duration) -> Self {
         self.policy.idle_after = Some(after);
         self

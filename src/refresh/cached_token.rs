@@ -40,15 +40,7 @@ impl CachedToken {
         schedule: &Schedule,
         random: f64,
     ) -> Self {
-        let lifetime = match token.expiry() {
-            Expiry::In(lifetime) => Some(lifetime),
-            Expiry::At(expires) => {
-                let remaining = expires.duration_since(requested_at.wall).unwrap_or_default();
-                Some(token.max_lifetime().map_or(remaining, |max_lifetime| remaining.min(max_lifetime)))
-            }
-            Expiry::Never => None,
-            Expiry::Unknown => schedule.default_lifetime,
-        };
+        let lifetime = lifetime(&token, requested_at, schedule);
         let expiry = match (token.expiry(), lifetime) {
             (Expiry::In(_), Some(lifetime)) => {
                 requested_at.wall.checked_add(lifetime).map_or(Expiry::Never, Expiry::At)
@@ -148,6 +140,30 @@ impl CachedToken {
             (_, None) => false,
         }
     }
+}
+
+/// Returns how long a token lives after its login was sent; `None` if it has no known expiry.
+fn lifetime(token: &AccessToken, requested_at: Timestamp, schedule: &Schedule) -> Option<Duration> {
+    match token.expiry() {
+        Expiry::In(lifetime) => Some(lifetime),
+        Expiry::At(expires) => {
+            let remaining = expires.duration_since(requested_at.wall).unwrap_or_default();
+            Some(token.max_lifetime().map_or(remaining, |max_lifetime| remaining.min(max_lifetime)))
+        }
+        Expiry::Never => None,
+        Expiry::Unknown => schedule.default_lifetime,
+    }
+}
+
+/// Returns whether a token was valid when its login was sent, and has expired since.
+pub(crate) fn expires_during(
+    token: &AccessToken,
+    requested_at: Timestamp,
+    now: Timestamp,
+    schedule: &Schedule,
+) -> bool {
+    lifetime(token, requested_at, schedule)
+        .is_some_and(|lifetime| !lifetime.is_zero() && lifetime <= requested_at.elapsed_at(now))
 }
 
 #[cfg(test)]

@@ -180,6 +180,11 @@ impl AuthRefresher {
         TokenId::new(self.shared.id, token.generation)
     }
 
+    /// Returns a token that is usable now. Locks the state.
+    pub(crate) fn usable_token(&self) -> Option<Arc<CachedToken>> {
+        self.shared.usable_token()
+    }
+
     /// Waits for a token that lives for at least `min`, and applies the policy for a request without one.
     pub(crate) fn wait_for_token(&self, min: Option<Duration>) -> TokenFuture {
         let shared = self.shared.clone();

@@ -288,10 +288,9 @@ pub(crate) fn reject(rejected: TokenId, challenge: Option<HeaderValue>) -> bool 
     REFRESHERS.lookup(rejected.refresher()).is_some_and(|shared| shared.reject(rejected, challenge))
 }
 
-/// A token source can report in a destructor, so a panic of the clock is caught.
 impl Refreshable for Shared {
     fn request_refresh(&self) {
-        panic::catch(|| self.event(|locked, now, actions| locked.state.on_source_request(now, actions)));
+        self.event(|locked, now, actions| locked.state.on_source_request(now, actions));
     }
 
     fn has_transient_failure(&self) -> bool {
@@ -299,7 +298,7 @@ impl Refreshable for Shared {
     }
 
     fn source_stopped_reporting(&self) {
-        panic::catch(|| self.event(|_, _, actions| actions.wake_worker = true));
+        self.event(|_, _, actions| actions.wake_worker = true);
     }
 }
 

@@ -52,7 +52,8 @@ pub enum State {
     /// There is an expired token that is [still used](crate::NoTokenPolicy::ServeStale), whether or not a login is
     /// under way.
     Stale,
-    /// There is no token because logins fail. The next login starts after a pause; after a permanent failure, if a call needs it.
+    /// There is no token because logins fail. The next login starts after a pause. After a permanent failure, it also
+    /// requires a call.
     Failed,
     /// The application has [shut down](crate::AuthRefresher::shutdown) the refresher.
     ShutDown,

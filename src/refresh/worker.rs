@@ -106,7 +106,9 @@ impl Worker {
         let Some(core) = self.core.as_deref_mut() else { return ControlFlow::Break(()) };
         let request = login.request.clone();
         let attempt = async { core.login.login(request).await };
-        let attempt = catch_panic(login.span.instrument(current::scope(login.refresher, attempt)));
+        // Each of the two catches its own panic: that of the login, and that of a subscriber.
+        let attempt = catch_panic(current::scope(login.refresher, attempt));
+        let attempt = catch_panic(login.span.instrument(attempt));
         let mut attempt = CatchDrop::new(Some(Box::pin(timeout(login.timeout, attempt))));
         let result = loop {
             // During the login, the current token may expire, or a server may reject it.
@@ -140,11 +142,13 @@ impl Worker {
         shared: &Shared,
         result: Result<AccessToken, LoginError>,
     ) -> Option<LoginReport> {
-        // The random source and the clock are user code, so they run before the core leaves this guard.
+        // The random source and the clock are user code, so they run before the core leaves this guard. So is the drop
+        // of the result.
+        let mut result = CatchDrop::new(Some(result));
         let core = self.core.as_deref_mut()?;
         let random = [core.random(), core.random()];
         let now = shared.now();
-        let core = self.core.take();
+        let (core, result) = (self.core.take(), result.take()?);
         let (report, core) = shared.event_at(now, |locked, now, actions| {
             let report = locked.state.on_login_finished(self.id, result, random, now, actions);
             (report, core.and_then(|core| locked.return_core(core)))
@@ -193,9 +197,10 @@ fn record(span: &mut LoginSpan, LoginReport { elapsed, outcome }: LoginReport) {
 impl Drop for Worker {
     fn drop(&mut self) {
         let core = self.core.take();
-        match self.shared.upgrade() {
+        panic::catch(|| match self.shared.upgrade() {
+            // The upgraded reference can be the last.
             Some(shared) => shared.worker_ended(self.id, core),
-            None => drop(panic::catch(|| drop(core))),
-        }
+            None => drop(core),
+        });
     }
 }

@@ -90,7 +90,7 @@ impl LoginSpan {
         self.end(if error.is_permanent() { "failure_permanent" } else { "failure_transient" }, elapsed);
     }
 
-    /// Records a login that started before its token was rejected or invalidated. Its result is discarded.
+    /// Records a login whose result is discarded.
     pub(crate) fn discarded(&mut self, elapsed: Duration) {
         self.in_scope(|| {
             event!(DEBUG, ?elapsed, refresher = self.telemetry.name(), "login discarded");

@@ -36,12 +36,8 @@ impl<B, R> SavedRequest<B, R> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value)
     }
 
-    /// Returns the request with another value of one header, if its body can be restored.
-    pub(crate) fn restore(
-        self,
-        body: impl FnOnce(B) -> Option<B>,
-        (name, value): (&HeaderName, &HeaderValue),
-    ) -> Option<(Request<B>, R)> {
+    /// Returns the request, if its body can be restored.
+    pub(crate) fn restore(self, body: impl FnOnce(B) -> Option<B>) -> Option<(Request<B>, R)> {
         let mut request = Request::new(body(self.body)?);
         *request.method_mut() = self.method;
         *request.uri_mut() = self.uri;
@@ -52,7 +48,6 @@ impl<B, R> SavedRequest<B, R> {
         for (name, value) in self.headers {
             headers.append(name, value);
         }
-        headers.insert(name, value.clone());
         Some((request, self.resender))
     }
 }

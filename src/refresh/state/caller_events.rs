@@ -31,8 +31,6 @@ pub(crate) struct Ticket {
     started: Option<WorkerId>,
     /// How many workers that this caller started have been aborted.
     aborted: u32,
-    /// The caller has woken a worker on another runtime during its login, to detect a runtime that is not driven.
-    has_woken_login: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +43,7 @@ pub(crate) enum WaitFor {
 
 impl Ticket {
     pub(crate) fn new(wait_for: WaitFor) -> Self {
-        Self { wait_for, completed: None, started: None, aborted: 0, has_woken_login: false }
+        Self { wait_for, completed: None, started: None, aborted: 0 }
     }
 }
 
@@ -103,6 +101,10 @@ impl RefreshState {
             && (ticket.wait_for == WaitFor::AnyToken || (login_has_finished && error.is_none()))
         {
             let token = token.clone();
+            if self.until_login_needs_call(now) == Some(Duration::ZERO) {
+                self.login.wanted = true;
+                self.wake_worker(now, actions);
+            }
             // Without a runtime there is no worker to refresh the token, but it is usable now.
             let _ = self.ensure_worker(ticket, caller, now, actions);
             return Ok(Progress::Ready(token));
@@ -119,7 +121,7 @@ impl RefreshState {
             *demand = true;
             self.wake_worker(now, actions);
         }
-        Ok(Progress::Pending { next_poll_at: self.next_poll_at(ticket, caller, now, actions) })
+        Ok(Progress::Pending { next_poll_at: self.next_poll_at(caller) })
     }
 
     fn ensure_worker(
@@ -151,25 +153,10 @@ impl RefreshState {
         Ok(())
     }
 
-    /// Returns when the caller polls next, to detect a late worker. Wakes a worker on another runtime once during its
-    /// login.
-    fn next_poll_at(
-        &mut self,
-        ticket: &mut Ticket,
-        caller: CallerRuntimes,
-        now: Timestamp,
-        actions: &mut Actions,
-    ) -> Option<Instant> {
-        let worker = self.worker.as_mut().filter(|worker| caller.runtime != Some(worker.runtime.id))?;
-        if self.login.attempt.is_some() {
-            if !ticket.has_woken_login {
-                ticket.has_woken_login = true;
-                worker.expect_now(now.monotonic);
-                actions.wake_worker = true;
-            }
-            return None;
-        }
-        caller.target.filter(|target| target.id != worker.runtime.id)?;
+    /// Returns when the caller polls next, to replace a late worker. A worker cannot be replaced during its login.
+    fn next_poll_at(&self, caller: CallerRuntimes) -> Option<Instant> {
+        let worker = self.worker.as_ref().filter(|_| self.login.attempt.is_none())?;
+        caller.target.filter(|target| target.id != worker.runtime.id && caller.runtime != Some(worker.runtime.id))?;
         worker.late_at()
     }
 

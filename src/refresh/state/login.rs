@@ -25,7 +25,9 @@ pub(crate) struct LoginState {
     not_before: Option<Instant>,
     /// Until then, calls share the error of the last login.
     failing_until: Option<Instant>,
-    /// The last login returned after the life of its token, because its runtime stood still.
+    /// When a permanent failure is retried. Each is cleared by the login that starts after it.
+    retries: [Option<Instant>; 2],
+    /// The last login was discarded, because its runtime stood still.
     pub(crate) has_returned_late: bool,
 }
 
@@ -37,6 +39,23 @@ pub(crate) struct Attempt {
     pub(crate) rejected: bool,
     /// The application has invalidated the token during the login. The result is discarded.
     pub(crate) invalidated: bool,
+    /// When the worker was last ready.
+    last_tick: Timestamp,
+    /// The worker was not ready for longer than [`MAX_TICK_DELAY`].
+    pub(crate) stood_still: bool,
+}
+
+/// How often the worker polls the state during a login.
+pub(crate) const TICK: Duration = Duration::from_secs(1);
+/// The delay of a tick after which the worker's runtime has stood still.
+const MAX_TICK_DELAY: Duration = Duration::from_secs(1);
+
+impl Attempt {
+    /// Records that the worker's runtime makes progress.
+    pub(crate) fn on_tick(&mut self, now: Timestamp) {
+        self.stood_still |= self.last_tick.elapsed_at(now) > TICK + MAX_TICK_DELAY;
+        self.last_tick = now;
+    }
 }
 
 impl LoginState {
@@ -44,7 +63,14 @@ impl LoginState {
     ///
     /// `not_before` is set at the start, so a login dropped with its runtime still delays the next one.
     pub(crate) fn start(&mut self, now: Timestamp, min_interval: Duration) {
-        self.attempt = Some(Attempt { requested_at: now, rejected: false, invalidated: false });
+        self.attempt = Some(Attempt {
+            requested_at: now,
+            rejected: false,
+            invalidated: false,
+            last_tick: now,
+            stood_still: false,
+        });
+        self.retries = self.retries.map(|retry| retry.filter(|retry| *retry > now.monotonic));
         self.not_before = now.monotonic.checked_add(min_interval);
         self.failing_until = None;
     }
@@ -54,14 +80,29 @@ impl LoginState {
     /// The login has succeeded.
     pub(crate) fn succeed(&mut self, now: Timestamp, min_interval: Duration, actions: &mut Actions) {
         self.failures = 0;
+        self.retries = [None; 2];
         actions.discard_error(self.last_error.take());
         self.complete(now, min_interval);
     }
 
     /// ## Logging in => Waiting
     ///
-    /// The login has failed. The next one starts after `pause`.
-    pub(crate) fn fail(&mut self, error: LoginError, now: Timestamp, pause: Duration, actions: &mut Actions) {
+    /// The login has failed. The next one starts after `pause`. A permanent failure is retried twice in the life that
+    /// is left to the token: half-way, and shortly before it expires.
+    pub(crate) fn fail(
+        &mut self,
+        error: LoginError,
+        now: Timestamp,
+        pause: Duration,
+        token_life: Option<Duration>,
+        actions: &mut Actions,
+    ) {
+        if !error.is_permanent() {
+            self.retries = [None; 2];
+        } else if !self.is_suspended() {
+            let after = |delay: Duration| now.monotonic.checked_add(delay);
+            self.retries = token_life.map_or([None; 2], |life| [after(life / 2), after(life - life / 8)]);
+        }
         actions.discard_error(self.last_error.replace(error));
         self.complete(now, pause);
         self.failing_until = self.not_before;
@@ -78,17 +119,16 @@ impl LoginState {
 
     /// ## Logging in => Waiting
     ///
-    /// The login returned too late, because its runtime stood still. Callers wait for the next one.
-    pub(crate) fn discard_late(&mut self, now: Timestamp, min_interval: Duration) {
+    /// The login failed or returned an expired token, because its runtime stood still. Callers wait for the next one.
+    pub(crate) fn discard_late(&mut self) {
         self.has_returned_late = true;
-        self.not_before = now.monotonic.checked_add(min_interval);
     }
 
     pub(crate) fn last_error(&self) -> Option<&LoginError> {
         self.last_error.as_ref()
     }
 
-    /// Returns whether the last login failed permanently, so that only a call causes the next one.
+    /// Returns whether the last login failed permanently, so that the schedule does not apply.
     pub(crate) fn is_suspended(&self) -> bool {
         self.last_error.as_ref().is_some_and(LoginError::is_permanent)
     }
@@ -97,6 +137,12 @@ impl LoginState {
     pub(crate) fn error_in_pause(&self, now: Instant) -> Option<&LoginError> {
         let is_failing = self.failing_until.is_some_and(|until| until > now);
         self.last_error.as_ref().filter(|_| is_failing)
+    }
+
+    /// Returns the time left until a permanent failure is retried.
+    pub(crate) fn until_retry(&self, now: Instant) -> Option<Duration> {
+        let retry = self.retries.iter().flatten().next()?;
+        Some(retry.saturating_duration_since(now))
     }
 
     /// Returns the time left until a login can start.

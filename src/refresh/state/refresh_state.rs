@@ -100,16 +100,26 @@ impl RefreshState {
 
     /// Returns the time left until a scheduled login; ignores callers' demands. `None` if no login is scheduled.
     pub(super) fn until_scheduled_login(&self, now: Timestamp) -> Option<Duration> {
-        // A stale token does not suspend retries, although no call waits for a login while it is used.
-        let is_stale = self.token.current().is_some_and(|token| token.is_expired(now));
-        if self.login.is_suspended() && !is_stale {
-            return None;
-        }
-        let until_due = match self.token.current() {
+        let token = self.token.current();
+        let until_due = match token {
+            _ if self.login.is_suspended() => {
+                token.filter(|token| !token.is_expired(now))?;
+                self.login.until_retry(now.monotonic)?
+            }
             Some(token) => token.until_refresh(now)?,
             None => Duration::ZERO,
         };
         Some(cmp::max(until_due, self.login.until_allowed(now.monotonic)))
+    }
+
+    /// Returns the time left until the next call must request a login, although there is a stale token; `None` if
+    /// logins are scheduled. Meanwhile the state withholds the token from the cell.
+    ///
+    /// Without this, a permanent failure would be retried with no call, or not at all.
+    pub(super) fn until_login_needs_call(&self, now: Timestamp) -> Option<Duration> {
+        let is_stale = self.token.current().is_some_and(|token| token.is_expired(now));
+        let decides = is_stale && self.login.is_suspended() && self.login.attempt.is_none();
+        decides.then(|| self.login.until_allowed(now.monotonic))
     }
 
     /// Returns the time left until the token expires, or becomes unusable if it has expired.

@@ -5,14 +5,13 @@ use std::time::Duration;
 use super::{
     actions::{Actions, Garbage},
     active_worker::WorkerId,
-    login::Attempt,
+    login::{Attempt, TICK},
     refresh_state::RefreshState,
 };
 use crate::{
     clock::Timestamp,
-    expiry::Expiry,
     login::{LoginError, LoginReason},
-    refresh::schedule,
+    refresh::{cached_token::expires_during, schedule},
     token::AccessToken,
 };
 
@@ -65,12 +64,16 @@ impl RefreshState {
             return Step::End;
         }
         let has_token = self.token.current().is_some();
+        let until_login_needs_call = self.until_login_needs_call(now);
+        let login_needs_call = until_login_needs_call == Some(Duration::ZERO);
+        // The next token of a source that reports it costs no login.
+        let can_probe = self.token.current().is_some_and(|token| !token.token.source_notifies());
         let until_scheduled_login = self.until_scheduled_login(now);
-        if has_token && self.usage.until_probe(until_scheduled_login, now.monotonic) == Some(Duration::ZERO) {
+        if can_probe && self.usage.until_probe(until_scheduled_login, now.monotonic) == Some(Duration::ZERO) {
             self.usage.start_probe(now.monotonic);
         }
-        let is_asked = self.login.forced || (self.login.wanted && !has_token);
-        let cell_is_empty = !has_token || self.usage.withholds_token();
+        let is_asked = self.login.forced || (self.login.wanted && (!has_token || login_needs_call));
+        let cell_is_empty = !has_token || login_needs_call || self.usage.withholds_token();
         let until_idle = self.usage.until_idle(now.monotonic).filter(|_| cell_is_empty && !is_asked);
         if until_idle == Some(Duration::ZERO)
             && (!has_token || until_scheduled_login.is_none_or(|until| until.is_zero()))
@@ -84,9 +87,11 @@ impl RefreshState {
             return Step::Login(self.start_login(now));
         }
         let until_probe =
-            self.usage.until_probe(until_scheduled_login, now.monotonic).filter(|_| has_token && !is_asked);
+            self.usage.until_probe(until_scheduled_login, now.monotonic).filter(|_| can_probe && !is_asked);
         let until_idle = until_idle.filter(|_| !has_token || until_scheduled_login.is_none());
-        let waits = [until_scheduled_login, until_probe, until_idle, self.until_token_changes(now)];
+        let until_login_needs_call = until_login_needs_call.filter(|until| !until.is_zero());
+        let waits =
+            [until_scheduled_login, until_probe, until_idle, until_login_needs_call, self.until_token_changes(now)];
         Step::Wait(self.expect_worker(waits, now))
     }
 
@@ -106,7 +111,11 @@ impl RefreshState {
         if !self.works(id) {
             return Step::End;
         }
-        Step::Wait(self.expect_worker([Some(until_timeout), self.until_token_changes(now), None, None], now))
+        if let Some(attempt) = &mut self.login.attempt {
+            attempt.on_tick(now);
+        }
+        let waits = [Some(until_timeout.min(TICK)), self.until_token_changes(now), None, None, None];
+        Step::Wait(self.expect_worker(waits, now))
     }
 
     /// The worker's login has finished. `random` has one number for the schedule and one for the backoff. Returns
@@ -116,8 +125,8 @@ impl RefreshState {
     ///
     /// - A token that is new, or lives longer: it is the current token. The callers share it.
     /// - An error, the same token or an expired one: the current token stays. The callers share the error.
-    /// - A login that was discarded: what callers requested remains requested, and the next login starts. So is one that
-    ///   succeeded but returned too late, because its runtime stood still or its process was frozen; once in a row.
+    /// - A login that was discarded: what callers requested remains requested, and the next login starts. A login is
+    ///   also discarded, once in a row, if its runtime stood still and it then failed, or its token has expired.
     pub(crate) fn on_login_finished(
         &mut self,
         id: WorkerId,
@@ -127,17 +136,19 @@ impl RefreshState {
         actions: &mut Actions,
     ) -> Option<LoginReport> {
         let attempt = if self.works(id) { self.login.attempt.take() } else { None };
-        let Some(attempt) = attempt else {
+        let Some(mut attempt) = attempt else {
             actions.garbage.push(match result {
                 Ok(token) => Garbage::Token(token),
                 Err(error) => Garbage::Error(error),
             });
             return None;
         };
+        attempt.on_tick(now);
         let elapsed = now.monotonic.saturating_duration_since(attempt.requested_at.monotonic);
         let outcome = self.finish_login(&attempt, result, random, now, actions);
         // After `finish_login`, because `until_scheduled_login` reads the new state.
         self.usage.on_login_finished(self.until_scheduled_login(now));
+        self.expect_worker([Some(Duration::ZERO), None, None, None, None], now);
         Some(LoginReport { elapsed, outcome })
     }
 
@@ -150,12 +161,17 @@ impl RefreshState {
         actions: &mut Actions,
     ) -> LoginOutcome {
         let schedule = &self.policy.schedule;
-        if !self.login.has_returned_late && is_late(&result, attempt.requested_at, now) {
+        let is_late = attempt.stood_still
+            && match &result {
+                Ok(token) => expires_during(token, attempt.requested_at, now, schedule),
+                Err(error) => !error.is_permanent(),
+            };
+        if is_late && !self.login.has_returned_late {
             actions.garbage.push(match result {
                 Ok(token) => Garbage::Token(token),
                 Err(error) => Garbage::Error(error),
             });
-            self.login.discard_late(now, schedule.min_interval());
+            self.login.discard_late();
             return LoginOutcome::Discarded;
         }
         let result = match result {
@@ -175,7 +191,8 @@ impl RefreshState {
         };
         self.login.failures = self.login.failures.saturating_add(1);
         let retry_in = schedule::backoff(schedule, self.login.failures, error.retry_after(), backoff_random);
-        self.login.fail(error.clone(), now, retry_in, actions);
+        let token_life = self.token.current().and_then(|token| token.until_expired(now)).filter(|life| !life.is_zero());
+        self.login.fail(error.clone(), now, retry_in, token_life, actions);
         LoginOutcome::Failed { error, failures: self.login.failures, retry_in }
     }
 
@@ -198,30 +215,11 @@ impl RefreshState {
     }
 
     /// Expects the worker to poll the state after the shortest of these waits. Returns that wait.
-    fn expect_worker(&mut self, waits: [Option<Duration>; 4], now: Timestamp) -> Option<Duration> {
+    fn expect_worker(&mut self, waits: [Option<Duration>; 5], now: Timestamp) -> Option<Duration> {
         let wait = waits.into_iter().flatten().min();
         if let Some(worker) = &mut self.worker {
             worker.due = wait.and_then(|wait| now.monotonic.checked_add(wait));
         }
         wait
-    }
-}
-
-/// How late tokio's timer ends a login on a runtime that is driven.
-const MAX_TIMER_DELAY: Duration = Duration::from_secs(1);
-
-/// Returns whether a login that succeeded, or would have, returned after the life of its token or long after its limit.
-fn is_late(result: &Result<AccessToken, LoginError>, requested_at: Timestamp, now: Timestamp) -> bool {
-    match result {
-        Ok(token) => match token.expiry() {
-            Expiry::In(lifetime) => !lifetime.is_zero() && lifetime <= requested_at.elapsed_at(now),
-            Expiry::At(expires) => requested_at.wall < expires && expires <= now.wall,
-            Expiry::Never | Expiry::Unknown => false,
-        },
-        Err(error) => error.login_timeout().is_some_and(|limit| {
-            // The timer follows the monotonic clock only.
-            let waited = now.monotonic.saturating_duration_since(requested_at.monotonic);
-            waited > limit.saturating_add(MAX_TIMER_DELAY)
-        }),
     }
 }
