@@ -147,7 +147,7 @@ impl AccessToken {
     }
 
     /// Returns the token with an absolute expiry in place of a lifetime.
-    pub(crate) fn with_resolved_expiry(self, expiry: Expiry) -> Self {
+    pub(crate) fn with_absolute_expiry(self, expiry: Expiry) -> Self {
         Self { expiry, ..self }
     }
 

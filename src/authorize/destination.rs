@@ -83,7 +83,7 @@ impl AllowedDestinations {
     /// Returns whether the URI is `https` and has an allowed origin in the spelling of the list. [`check`](Self::check)
     /// decides about other spellings.
     #[inline]
-    pub(crate) fn allows_https(&self, uri: &Uri) -> bool {
+    pub(crate) fn surely_allows(&self, uri: &Uri) -> bool {
         uri.scheme_str() == Some("https") && self.origins.as_ref().is_none_or(|origins| is_spelled(origins, uri))
     }
 

@@ -30,11 +30,11 @@ pub(crate) struct CachedHeader {
 
 impl CachedHeader {
     /// Reads the cell.
-    fn read(refresher: &AuthRefresher) -> Option<Self> {
+    fn from_cell(refresher: &AuthRefresher) -> Option<Self> {
         let current = refresher.current();
         let token = current.usable()?;
         let (shard, value) = token.header.local();
-        let (id, deadline) = (refresher.id_of(token), token.monotonic_deadline());
+        let (id, deadline) = (refresher.id_of(token), token.unusable_at());
         Some(Self { epoch: current.epoch, shard, token: id, value: value.clone(), deadline })
     }
 
@@ -54,19 +54,19 @@ pub(crate) struct SharedHeader(Mutex<Option<CachedHeader>>);
 impl SharedHeader {
     /// Reads the cached header, or that of the token in the cell.
     #[inline]
-    fn read<R>(&self, refresher: &AuthRefresher, read: impl FnOnce(&CachedHeader) -> R) -> Option<R> {
+    fn read_or_refill<R>(&self, refresher: &AuthRefresher, read: impl FnOnce(&CachedHeader) -> R) -> Option<R> {
         if let Some(cached) = self.try_lock()
             && let Some(header) = cached.as_ref()
             && header.is_usable(refresher)
         {
             return Some(read(header));
         }
-        self.read_cell(refresher).as_ref().map(read)
+        self.refill_from_cell(refresher).as_ref().map(read)
     }
 
     #[cold]
-    fn read_cell(&self, refresher: &AuthRefresher) -> Option<CachedHeader> {
-        let header = CachedHeader::read(refresher);
+    fn refill_from_cell(&self, refresher: &AuthRefresher) -> Option<CachedHeader> {
+        let header = CachedHeader::from_cell(refresher);
         let replaced = self.try_lock().map(|mut cached| mem::replace(&mut *cached, header.clone()));
         drop(replaced);
         header
@@ -131,14 +131,14 @@ impl HeaderCache {
             && let Some(cached) = &self.cached
             && cached.shard.is_local()
         {
-            config.insert(headers, &cached.value);
+            config.insert_clone(headers, &cached.value);
             return Some(cached.token);
         }
-        self.insert_shared(refresher, shared, config, headers)
+        self.insert_on_miss(refresher, shared, config, headers)
     }
 
     /// Inserts the token that all clones share. Caches it from the second use on.
-    fn insert_shared(
+    fn insert_on_miss(
         &mut self,
         refresher: &AuthRefresher,
         shared: &SharedHeader,
@@ -146,17 +146,17 @@ impl HeaderCache {
         headers: &mut HeaderMap,
     ) -> Option<TokenId> {
         if self.has_used_one {
-            return self.insert_kept(refresher, shared, config, headers);
+            return self.insert_kept_or_refill(refresher, shared, config, headers);
         }
-        let (token, value) = shared.read(refresher, |header| (header.token, header.value.clone()))?;
+        let (token, value) = shared.read_or_refill(refresher, |header| (header.token, header.value.clone()))?;
         self.has_used_one = true;
-        config.insert_value(headers, value);
+        config.insert(headers, value);
         Some(token)
     }
 
     /// Inserts the cached token if its expiry is checked at each use. If it is not usable, first caches the token that
     /// all clones share.
-    fn insert_kept(
+    fn insert_kept_or_refill(
         &mut self,
         refresher: &AuthRefresher,
         shared: &SharedHeader,
@@ -166,10 +166,10 @@ impl HeaderCache {
         let is_kept = refresher.is_current(self.checked_epoch)
             && self.cached.as_ref().is_some_and(|cached| cached.is_usable(refresher));
         if !is_kept {
-            self.keep(shared.read(refresher, CachedHeader::clone));
+            self.keep(shared.read_or_refill(refresher, CachedHeader::clone));
         }
         let cached = self.cached.as_ref()?;
-        config.insert(headers, &cached.value);
+        config.insert_clone(headers, &cached.value);
         Some(cached.token)
     }
 

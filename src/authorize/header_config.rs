@@ -46,12 +46,12 @@ impl HeaderConfig {
     }
 
     /// Inserts a clone of the token into its header.
-    pub(crate) fn insert(&self, headers: &mut HeaderMap, token: &HeaderValue) {
-        self.insert_value(headers, token.clone());
+    pub(crate) fn insert_clone(&self, headers: &mut HeaderMap, token: &HeaderValue) {
+        self.insert(headers, token.clone());
     }
 
     #[inline]
-    pub(crate) fn insert_value(&self, headers: &mut HeaderMap, token: HeaderValue) {
+    pub(crate) fn insert(&self, headers: &mut HeaderMap, token: HeaderValue) {
         match &self.name {
             // `http` inserts a name that is known at compile time faster.
             None => drop(headers.insert(AUTHORIZATION, token)),

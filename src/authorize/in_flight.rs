@@ -76,14 +76,14 @@ impl<B, P: ReplayPolicy<B> + Clone> Unsent<B, P> {
         let value = token.header.local().1;
         let (request, saved) = match self {
             Self::First(mut request) => {
-                config.header.insert(request.headers_mut(), value);
+                config.header.insert_clone(request.headers_mut(), value);
                 let request = config.replay.wrap(request);
                 let resender = || Resender { inner: inner.clone(), context: context.clone() };
                 let saved = config.replay.save(&request, resender);
                 (request, saved)
             }
             Self::Replay(mut request) => {
-                config.header.insert(request.headers_mut(), value);
+                config.header.insert_clone(request.headers_mut(), value);
                 refresher.telemetry().request_replayed();
                 (request, None)
             }

@@ -111,8 +111,8 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
     /// The fast path: inserts the current token, if there is one and the request is allowed to have it.
     #[inline]
     fn authorize<B>(&mut self, request: &mut Request<B>) -> Option<TokenId> {
-        let ServiceContext { refresher, config, allows_https, header } = &*self.context;
-        let can_take_it = (*allows_https && config.header.destinations.allows_https(request.uri()))
+        let ServiceContext { refresher, config, https_suffices, header } = &*self.context;
+        let can_take_it = (*https_suffices && config.header.destinations.surely_allows(request.uri()))
             || config.allows_fast_path(request);
         if !can_take_it || TokenValidFor::from_extensions(request.extensions()).is_some() {
             return None;

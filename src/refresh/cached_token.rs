@@ -55,7 +55,7 @@ impl CachedToken {
             lifetime,
             refresh_age: schedule::refresh_age(schedule, lifetime, token.refresh_in(), random),
             max_stale: schedule.max_stale,
-            token: token.with_resolved_expiry(expiry),
+            token: token.with_absolute_expiry(expiry),
         }
     }
 
@@ -85,7 +85,7 @@ impl CachedToken {
     }
 
     /// Returns when the token becomes unusable, by the monotonic clock; `None` if it never does.
-    pub(crate) fn monotonic_deadline(&self) -> Option<Instant> {
+    pub(crate) fn unusable_at(&self) -> Option<Instant> {
         self.requested_at.monotonic.checked_add(self.lifetime?)?.checked_add(self.max_stale)
     }
 
@@ -133,7 +133,7 @@ impl CachedToken {
     }
 
     /// Returns whether the token expires later than `other`, by more than a rounding error of one second.
-    pub(crate) fn outlives(&self, other: &CachedToken, now: Timestamp) -> bool {
+    pub(crate) fn expires_after(&self, other: &CachedToken, now: Timestamp) -> bool {
         match (self.until_expired(now), other.until_expired(now)) {
             (Some(remaining), Some(other)) => remaining > other.saturating_add(Duration::from_secs(1)),
             (None, Some(_)) => true,
@@ -228,7 +228,7 @@ mod tests {
         assert!(token.reanchored(later(start, -100, 10)).is_none());
         let now = later(start, 1810, 10);
         let reanchored = token.reanchored(now).unwrap();
-        assert_eq!(reanchored.monotonic_deadline(), Some(now.monotonic + secs(1790)));
+        assert_eq!(reanchored.unusable_at(), Some(now.monotonic + secs(1790)));
         assert_eq!(reanchored.until_expired(now), token.until_expired(now));
         assert_eq!(reanchored.wall_expiry(), token.wall_expiry());
         assert!(reanchored.reanchored(now).is_none());
@@ -290,12 +290,12 @@ mod tests {
     fn longer_lived_token_expires_over_a_second_later() {
         let start = start();
         let of = |secs_left| cached(Expiry::In(secs(secs_left)), start);
-        assert!(of(102).outlives(&of(100), start));
-        assert!(!of(101).outlives(&of(100), start));
-        assert!(!of(99).outlives(&of(100), start));
+        assert!(of(102).expires_after(&of(100), start));
+        assert!(!of(101).expires_after(&of(100), start));
+        assert!(!of(99).expires_after(&of(100), start));
         let never = cached(Expiry::Never, start);
-        assert!(never.outlives(&of(100), start));
-        assert!(!of(100).outlives(&never, start));
-        assert!(!never.outlives(&never, start));
+        assert!(never.expires_after(&of(100), start));
+        assert!(!of(100).expires_after(&never, start));
+        assert!(!never.expires_after(&never, start));
     }
 }

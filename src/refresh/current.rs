@@ -53,7 +53,7 @@ impl Loaded {
     pub(crate) fn usable(&self) -> Option<&Arc<CachedToken>> {
         let token = self.token.as_ref()?;
         let unchecked = !self.epoch.checks_expiry() && self.epoch != Epoch::NEVER;
-        (unchecked || is_unexpired(token.monotonic_deadline())).then_some(token)
+        (unchecked || is_unexpired(token.unusable_at())).then_some(token)
     }
 }
 

@@ -102,7 +102,7 @@ impl AuthRefresher {
 
     /// Returns the current token, refreshed first if it expires within `min`.
     ///
-    /// Use it for a connection, a stream or a tool that outlives a request. The current token is returned unchanged if
+    /// Use it for a connection, a stream or a tool that expires_after a request. The current token is returned unchanged if
     /// less than a quarter of its lifetime has passed, or if the refresh fails or exceeds
     /// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout).
     ///

@@ -31,7 +31,9 @@ impl<T> Registry<T> {
         loop {
             entries.last_number = entries.last_number.wrapping_add(1);
             let number = entries.last_number;
-            if let (Some(id), Entry::Vacant(entry)) = (RefresherId::new(number), entries.by_number.entry(number)) {
+            if let (Some(id), Entry::Vacant(entry)) =
+                (RefresherId::from_number(number), entries.by_number.entry(number))
+            {
                 entry.insert(value);
                 return id;
             }

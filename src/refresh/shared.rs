@@ -285,7 +285,7 @@ impl Shared {
 /// Reports that a server has rejected this token. Returns whether a newer token exists or a login for it is due;
 /// `false` if the last handle of the refresher has been dropped.
 pub(crate) fn reject(rejected: TokenId, challenge: Option<HeaderValue>) -> bool {
-    REFRESHERS.lookup(rejected.refresher()).is_some_and(|shared| shared.reject(rejected, challenge))
+    REFRESHERS.lookup(rejected.refresher_number()).is_some_and(|shared| shared.reject(rejected, challenge))
 }
 
 impl Refreshable for Shared {

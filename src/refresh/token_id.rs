@@ -22,7 +22,7 @@ impl TokenId {
     }
 
     /// Returns the number of the token's refresher.
-    pub(crate) fn refresher(self) -> u32 {
+    pub(crate) fn refresher_number(self) -> u32 {
         (self.0.get() >> 32) as u32
     }
 }
@@ -33,7 +33,7 @@ pub(crate) struct RefresherId(NonZeroU64);
 
 impl RefresherId {
     /// Returns `None` for zero.
-    pub(crate) fn new(number: u32) -> Option<Self> {
+    pub(crate) fn from_number(number: u32) -> Option<Self> {
         NonZeroU64::new(u64::from(number) << 32).map(Self)
     }
 
@@ -48,13 +48,13 @@ mod tests {
 
     #[test]
     fn ids_tell_refreshers_and_generations_apart() {
-        let (one, other) = (RefresherId::new(1).unwrap(), RefresherId::new(u32::MAX).unwrap());
-        assert!(RefresherId::new(0).is_none());
+        let (one, other) = (RefresherId::from_number(1).unwrap(), RefresherId::from_number(u32::MAX).unwrap());
+        assert!(RefresherId::from_number(0).is_none());
         assert_ne!(TokenId::new(one, 1), TokenId::new(one, 2));
         assert_ne!(TokenId::new(one, 1), TokenId::new(other, 1));
         for generation in [0, 1, u64::from(u32::MAX), u64::MAX] {
-            assert_eq!(TokenId::new(one, generation).refresher(), 1);
-            assert_eq!(TokenId::new(other, generation).refresher(), other.number());
+            assert_eq!(TokenId::new(one, generation).refresher_number(), 1);
+            assert_eq!(TokenId::new(other, generation).refresher_number(), other.number());
         }
     }
 }

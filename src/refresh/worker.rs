@@ -24,7 +24,7 @@ use super::{
     shared::Shared,
     state::{
         active_worker::WorkerId,
-        worker_events::{LoginOutcome, LoginReport, LoginStart, Step},
+        worker_events::{LoginOutcome, LoginStart, LoginSummary, Step},
     },
 };
 use crate::{
@@ -141,7 +141,7 @@ impl Worker {
         &mut self,
         shared: &Shared,
         result: Result<AccessToken, LoginError>,
-    ) -> Option<LoginReport> {
+    ) -> Option<LoginSummary> {
         // The random source and the clock are user code, so they run before the core leaves this guard. So is the drop
         // of the result.
         let mut result = CatchDrop::new(Some(result));
@@ -185,7 +185,7 @@ async fn sleep_or_pend(limit: Option<Duration>) {
     }
 }
 
-fn record(span: &mut LoginSpan, LoginReport { elapsed, outcome }: LoginReport) {
+fn record(span: &mut LoginSpan, LoginSummary { elapsed, outcome }: LoginSummary) {
     match outcome {
         LoginOutcome::Succeeded { generation } => span.succeeded(generation, elapsed),
         LoginOutcome::Failed { error, failures, retry_in } => span.failed(&error, failures, elapsed, retry_in),

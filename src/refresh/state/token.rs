@@ -54,14 +54,14 @@ impl TokenState {
     }
 
     /// Returns whether this is the token that was rejected.
-    pub(crate) fn is_rejected(&self, token: &AccessToken) -> bool {
+    pub(crate) fn was_rejected(&self, token: &AccessToken) -> bool {
         self.rejected.as_ref().is_some_and(|rejected| rejected.value == token.header_value())
     }
 
     /// Starts with a token that no login returned.
     pub(crate) fn set_initial(&mut self, token: AccessToken, now: Timestamp, schedule: &Schedule, random: f64) {
         self.generation = 1;
-        self.store(CachedToken::new(token, 1, now, now, schedule, random));
+        self.replace(CachedToken::new(token, 1, now, now, schedule, random));
     }
 
     /// ## Token => No token
@@ -132,15 +132,16 @@ impl TokenState {
         if token.is_expired(now) {
             return Err(Kind::ExpiredOnArrival);
         }
-        let progress =
-            reissued || token.token.source_notifies() || current.is_none_or(|current| token.outlives(current, now));
+        let progress = reissued
+            || token.token.source_notifies()
+            || current.is_none_or(|current| token.expires_after(current, now));
         self.generation = generation;
         self.rejected = None;
-        actions.discard_token(self.store(token));
+        actions.discard_token(self.replace(token));
         if progress { Ok(()) } else { Err(Kind::SameToken) }
     }
 
-    fn store(&mut self, token: CachedToken) -> Option<Arc<CachedToken>> {
+    fn replace(&mut self, token: CachedToken) -> Option<Arc<CachedToken>> {
         self.newest = Some((token.requested_at.wall, token.token.expiry()));
         self.expiry_noticed = false;
         self.token.replace(Arc::new(token))

@@ -15,12 +15,12 @@ pub(crate) struct UsageTracker {
     /// How long without use until refreshes pause; `None`: they never pause.
     idle_after: Option<Duration>,
     last_use: Option<Instant>,
-    probe: Probe,
+    probe: UseProbe,
 }
 
 /// The one probe between two logins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Probe {
+enum UseProbe {
     /// The probe has not started.
     Pending,
     /// The token is withheld from the cell.
@@ -31,29 +31,29 @@ enum Probe {
 
 impl UsageTracker {
     pub(crate) fn new(idle_after: Option<Duration>) -> Self {
-        Self { idle_after, last_use: None, probe: Probe::Pending }
+        Self { idle_after, last_use: None, probe: UseProbe::Pending }
     }
 
     /// Records a call that requested the token. A use while the refresh is due also counts as the probe's result.
     pub(crate) fn record_use(&mut self, now: Instant, refresh_is_due: bool) {
         self.last_use = Some(now);
-        if refresh_is_due || self.probe == Probe::Withheld {
-            self.probe = Probe::Answered;
+        if refresh_is_due || self.probe == UseProbe::Withheld {
+            self.probe = UseProbe::Answered;
         }
     }
 
     /// Returns whether the token is withheld from the cell.
     pub(crate) fn withholds_token(&self) -> bool {
-        self.probe == Probe::Withheld
+        self.probe == UseProbe::Withheld
     }
 
     /// Returns the time left until the probe has to start, if the next login is due in `until_scheduled_login`.
     ///
     /// If no login is ever due, the probe is repeated: after the idle time without use, and at least a minute.
     pub(crate) fn until_probe(&self, until_scheduled_login: Option<Duration>, now: Instant) -> Option<Duration> {
-        let idle_after = self.idle_after.filter(|_| self.probe != Probe::Withheld)?;
+        let idle_after = self.idle_after.filter(|_| self.probe != UseProbe::Withheld)?;
         match until_scheduled_login {
-            Some(until) => (self.probe == Probe::Pending).then(|| until.saturating_sub(idle_after)),
+            Some(until) => (self.probe == UseProbe::Pending).then(|| until.saturating_sub(idle_after)),
             None => {
                 let due = self.last_use?.checked_add(idle_after.max(MIN_PROBE_INTERVAL))?;
                 Some(due.saturating_duration_since(now))
@@ -63,7 +63,7 @@ impl UsageTracker {
 
     /// Starts the probe. The token was in the cell until now, so it may have been used until now.
     pub(crate) fn start_probe(&mut self, now: Instant) {
-        self.probe = Probe::Withheld;
+        self.probe = UseProbe::Withheld;
         self.last_use = Some(now);
     }
 
@@ -72,8 +72,8 @@ impl UsageTracker {
     pub(crate) fn on_login_finished(&mut self, until_scheduled_login: Option<Duration>) {
         let starts_at_once =
             self.idle_after.zip(until_scheduled_login).is_some_and(|(idle_after, until)| until <= idle_after);
-        if !(self.probe == Probe::Withheld && starts_at_once) {
-            self.probe = Probe::Pending;
+        if !(self.probe == UseProbe::Withheld && starts_at_once) {
+            self.probe = UseProbe::Pending;
         }
     }
 

@@ -33,7 +33,7 @@ pub(crate) struct LoginStart {
 
 /// How a login has ended, for the telemetry.
 #[derive(Debug)]
-pub(crate) struct LoginReport {
+pub(crate) struct LoginSummary {
     pub(crate) elapsed: Duration,
     pub(crate) outcome: LoginOutcome,
 }
@@ -134,7 +134,7 @@ impl RefreshState {
         random: [f64; 2],
         now: Timestamp,
         actions: &mut Actions,
-    ) -> Option<LoginReport> {
+    ) -> Option<LoginSummary> {
         let attempt = if self.works(id) { self.login.attempt.take() } else { None };
         let Some(mut attempt) = attempt else {
             actions.garbage.push(match result {
@@ -149,7 +149,7 @@ impl RefreshState {
         // After `finish_login`, because `until_scheduled_login` reads the new state.
         self.usage.on_login_finished(self.until_scheduled_login(now));
         self.expect_worker([Some(Duration::ZERO), None, None, None, None], now);
-        Some(LoginReport { elapsed, outcome })
+        Some(LoginSummary { elapsed, outcome })
     }
 
     fn finish_login(
@@ -175,7 +175,7 @@ impl RefreshState {
             return LoginOutcome::Discarded;
         }
         let result = match result {
-            Ok(token) if attempt.invalidated || (attempt.rejected && self.token.is_rejected(&token)) => {
+            Ok(token) if attempt.invalidated || (attempt.rejected && self.token.was_rejected(&token)) => {
                 actions.garbage.push(Garbage::Token(token));
                 return LoginOutcome::Discarded;
             }
