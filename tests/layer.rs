@@ -274,6 +274,8 @@ fn future_adds_at_most_64_bytes_to_inner_future() {
     for added in [added::<0>(), added::<8>(), added::<100>(), added::<1000>()] {
         assert!(added <= 64, "{added} bytes");
     }
+    let with_replay = size_of::<ResponseFuture<Sized<112>, (), ReplayClone>>();
+    assert!(with_replay <= 136, "{with_replay} bytes");
 }
 
 #[test]

@@ -84,11 +84,11 @@ impl CurrentToken {
         self.epoch.load(Ordering::Acquire) == epoch.0
     }
 
-    /// Publishes a token, and whether its expiry must be checked at use; or withdraws the current one. Returns the
-    /// token that was replaced, for the caller to drop outside the lock.
+    /// Publishes a token, and whether its expiry must be checked at use; or withdraws the current one. Returns whether
+    /// the cell has changed.
     ///
     /// Only the holder of the state's lock may call this.
-    pub(crate) fn set(&self, token: Option<(&Arc<CachedToken>, bool)>) -> Option<Arc<CachedToken>> {
+    pub(crate) fn set(&self, token: Option<(&Arc<CachedToken>, bool)>) -> bool {
         let epoch = Epoch(self.epoch.load(Ordering::Relaxed));
         let unchanged = match (&*self.cell.load(), token) {
             (Some(current), Some((token, check))) => Arc::ptr_eq(current, token) && epoch.checks_expiry() == check,
@@ -96,17 +96,17 @@ impl CurrentToken {
             _ => false,
         };
         if unchanged {
-            return None;
+            return false;
         }
         self.epoch.store(0, Ordering::Release);
-        let replaced = self.cell.swap(token.map(|(token, _)| token.clone()));
+        self.cell.store(token.map(|(token, _)| token.clone()));
         if let Some((_, check)) = token {
             let next = (self.last_epoch.load(Ordering::Relaxed) + 1) % Epoch::NEVER.0;
             let next = next.max(1);
             self.last_epoch.store(next, Ordering::Relaxed);
             self.epoch.store(if check { next | Epoch::CHECK } else { next }, Ordering::Release);
         }
-        replaced
+        true
     }
 }
 
@@ -140,10 +140,10 @@ mod tests {
             assert_eq!(loaded.epoch.checks_expiry(), check);
             assert!(current.is_current(loaded.epoch) && !seen.contains(&loaded.epoch));
             seen.push(loaded.epoch);
-            assert!(current.set(Some((&token, check))).is_none(), "nothing changed");
+            assert!(!current.set(Some((&token, check))), "nothing changed");
             assert!(current.is_current(loaded.epoch));
         }
-        assert!(current.set(None).is_some());
+        assert!(current.set(None));
         assert!(seen.into_iter().all(|epoch| !current.is_current(epoch)));
     }
 

@@ -177,8 +177,8 @@ impl Shared {
     }
 
     /// Writes what is derived from the state into the cell. Returns what else has to follow.
-    fn update_cell(&self, locked: &mut Locked, mut actions: Actions) -> Effects {
-        actions.discard_token(self.current.set(locked.state.cell()));
+    fn update_cell(&self, locked: &mut Locked, actions: Actions) -> Effects {
+        self.current.set(locked.state.cell());
         let before = mem::replace(&mut locked.view, locked.state.view());
         let has_changed = before != locked.view;
         if has_changed {

@@ -76,7 +76,7 @@ impl<T> Drop for MutexGuard<'_, T> {
 }
 
 /// A model of `arc_swap`'s cell. It has the orderings that `arc_swap` documents and no others: a load acquires, a
-/// swap acquires and releases.
+/// store acquires and releases.
 #[derive(Debug)]
 pub(crate) struct ArcSwapOption<T> {
     index: AtomicUsize,
@@ -104,13 +104,12 @@ impl<T> ArcSwapOption<T> {
         Guard(self.values.lock().unwrap()[index].clone())
     }
 
-    pub(crate) fn swap(&self, value: Option<Arc<T>>) -> Option<Arc<T>> {
+    pub(crate) fn store(&self, value: Option<Arc<T>>) {
         let next = {
             let mut values = self.values.lock().unwrap();
             values.push(value);
             values.len() - 1
         };
-        let replaced = self.index.swap(next, Ordering::AcqRel);
-        self.values.lock().unwrap()[replaced].clone()
+        self.index.swap(next, Ordering::AcqRel);
     }
 }

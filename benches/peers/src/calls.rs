@@ -3,6 +3,7 @@
 use std::{
     hint::black_box,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
 };
 
@@ -24,6 +25,19 @@ where
     Box::new(move |times| {
         for _ in 0..times {
             call(black_box(&mut service), requests.next().map(|()| B::default()));
+        }
+    })
+}
+
+/// Calls a clone of a service for each call, as `client.clone().oneshot(request)` does. All threads clone one service.
+pub fn through_clones<S>(service: Arc<S>) -> Calls
+where
+    S: Service<Request<()>> + Clone + Send + Sync + 'static,
+{
+    let requests = Requests::new();
+    Box::new(move |times| {
+        for _ in 0..times {
+            call(&mut S::clone(black_box(&service)), requests.next());
         }
     })
 }

@@ -67,8 +67,8 @@ pub fn draw(results: &Results, path: &Path) -> Result<(), Box<dyn Error>> {
 
 fn color(row: &Row) -> RGBColor {
     match row.name {
-        "tower-auth-refresh" => OURS,
-        BASELINE | "http, static token by hand" => STATIC,
+        name if name.starts_with("tower-auth-refresh") => OURS,
+        name if name.starts_with(BASELINE) || name == "http, static token by hand" => STATIC,
         _ => OTHERS,
     }
 }

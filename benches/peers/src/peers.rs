@@ -95,12 +95,15 @@ impl Entry {
 }
 
 /// What the others are measured against.
-pub const BASELINE: &str = <add_authorization::AddAuthorization as Peer>::NAME;
+pub const BASELINE: &str = <add_authorization::OneService as Peer>::NAME;
 
 pub const ALL: &[Entry] = &[
     Entry::of::<hand_written::HandWritten>(),
-    Entry::of::<add_authorization::AddAuthorization>(),
+    Entry::of::<add_authorization::OneService>(),
+    Entry::of::<add_authorization::Clones>(),
     Entry::of::<ours::Ours>(),
+    Entry::of::<ours::Clones>(),
+    Entry::of::<ours::Replay>(),
     Entry::of::<aliri_tokens::Watcher>(),
     Entry::of::<aws_smithy::Bearer>(),
     Entry::of::<azure_core::BearerPolicy>(),

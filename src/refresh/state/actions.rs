@@ -1,9 +1,7 @@
 //! [`Actions`]: what the caller must do after the lock is released.
 
-use std::sync::Arc;
-
 use super::active_worker::WorkerId;
-use crate::{login::LoginError, refresh::cached_token::CachedToken, token::AccessToken};
+use crate::login::LoginError;
 
 #[derive(Debug, Default)]
 pub(crate) struct Actions {
@@ -13,8 +11,8 @@ pub(crate) struct Actions {
     pub(crate) start_worker: Option<WorkerId>,
     /// Record these in the telemetry.
     pub(crate) notices: Vec<Notice>,
-    /// Drop these. A drop can run user code.
-    pub(crate) garbage: Vec<Garbage>,
+    /// Drop these. The drop of a cause is user code. That of a token is not, so tokens are dropped under the lock.
+    pub(crate) errors: Vec<LoginError>,
 }
 
 /// An event in a token's life.
@@ -22,23 +20,4 @@ pub(crate) struct Actions {
 pub(crate) enum Notice {
     TokenExpired { generation: u64 },
     TokenRejected { generation: u64 },
-}
-
-/// A value to drop without the lock.
-#[derive(Debug)]
-#[expect(dead_code, reason = "the values are stored only to be dropped")]
-pub(crate) enum Garbage {
-    CachedToken(Arc<CachedToken>),
-    Token(AccessToken),
-    Error(LoginError),
-}
-
-impl Actions {
-    pub(crate) fn discard_token(&mut self, token: Option<Arc<CachedToken>>) {
-        self.garbage.extend(token.map(Garbage::CachedToken));
-    }
-
-    pub(crate) fn discard_error(&mut self, error: Option<LoginError>) {
-        self.garbage.extend(error.map(Garbage::Error));
-    }
 }

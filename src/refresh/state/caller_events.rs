@@ -229,7 +229,7 @@ impl RefreshState {
     /// ## Any => Shut down
     pub(crate) fn on_shutdown(&mut self, actions: &mut Actions) {
         self.shut_down = true;
-        self.token.discard(actions);
+        self.token.discard();
         actions.wake_worker = true;
     }
 }

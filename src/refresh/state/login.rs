@@ -81,7 +81,7 @@ impl LoginState {
     pub(crate) fn succeed(&mut self, now: Timestamp, min_interval: Duration, actions: &mut Actions) {
         self.failures = 0;
         self.retries = [None; 2];
-        actions.discard_error(self.last_error.take());
+        actions.errors.extend(self.last_error.take());
         self.complete(now, min_interval);
     }
 
@@ -103,7 +103,7 @@ impl LoginState {
             let after = |delay: Duration| now.monotonic.checked_add(delay);
             self.retries = token_life.map_or([None; 2], |life| [after(life / 2), after(life - life / 8)]);
         }
-        actions.discard_error(self.last_error.replace(error));
+        actions.errors.extend(self.last_error.replace(error));
         self.complete(now, pause);
         self.failing_until = self.not_before;
     }

@@ -73,7 +73,7 @@ impl TokenState {
     /// The wall clock has jumped. The token is published with another deadline.
     pub(crate) fn on_tick(&mut self, now: Timestamp, actions: &mut Actions) {
         if let Some(reanchored) = self.token.as_ref().and_then(|token| token.reanchored(now)) {
-            actions.discard_token(self.token.replace(Arc::new(reanchored)));
+            self.token = Some(Arc::new(reanchored));
         }
         let Some(token) = &self.token else { return };
         if token.is_expired(now) && !self.expiry_noticed {
@@ -81,7 +81,7 @@ impl TokenState {
             actions.notices.push(Notice::TokenExpired { generation: token.generation });
         }
         if token.is_unusable(now) {
-            actions.discard_token(self.token.take());
+            self.token = None;
         }
     }
 
@@ -93,14 +93,13 @@ impl TokenState {
         actions.notices.push(Notice::TokenRejected { generation: token.generation });
         let value = token.token.header_value().clone();
         self.rejected = Some(RejectedToken { value, reissued: false, challenge });
-        actions.discard_token(Some(token));
     }
 
     /// ## Token => No token
     ///
     /// The refresher has been shut down.
-    pub(crate) fn discard(&mut self, actions: &mut Actions) {
-        actions.discard_token(self.token.take());
+    pub(crate) fn discard(&mut self) {
+        self.token = None;
     }
 
     /// ## Any => Token
@@ -114,7 +113,6 @@ impl TokenState {
         now: Timestamp,
         schedule: &Schedule,
         random: f64,
-        actions: &mut Actions,
     ) -> Result<(), Kind> {
         // A login can return a rejected token once, by a race. A second time, the issuer has no other token. The same
         // applies if the token never expires or its source would have reported another.
@@ -137,13 +135,13 @@ impl TokenState {
             || current.is_none_or(|current| token.expires_after(current, now));
         self.generation = generation;
         self.rejected = None;
-        actions.discard_token(self.replace(token));
+        self.replace(token);
         if progress { Ok(()) } else { Err(Kind::SameToken) }
     }
 
-    fn replace(&mut self, token: CachedToken) -> Option<Arc<CachedToken>> {
+    fn replace(&mut self, token: CachedToken) {
         self.newest = Some((token.requested_at.wall, token.token.expiry()));
         self.expiry_noticed = false;
-        self.token.replace(Arc::new(token))
+        self.token = Some(Arc::new(token));
     }
 }

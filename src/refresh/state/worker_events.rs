@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    actions::{Actions, Garbage},
+    actions::Actions,
     active_worker::WorkerId,
     login::{Attempt, TICK},
     refresh_state::RefreshState,
@@ -137,10 +137,7 @@ impl RefreshState {
     ) -> Option<LoginSummary> {
         let attempt = if self.works(id) { self.login.attempt.take() } else { None };
         let Some(mut attempt) = attempt else {
-            actions.garbage.push(match result {
-                Ok(token) => Garbage::Token(token),
-                Err(error) => Garbage::Error(error),
-            });
+            actions.errors.extend(result.err());
             return None;
         };
         attempt.on_tick(now);
@@ -167,21 +164,17 @@ impl RefreshState {
                 Err(error) => !error.is_permanent(),
             };
         if is_late && !self.login.has_returned_late {
-            actions.garbage.push(match result {
-                Ok(token) => Garbage::Token(token),
-                Err(error) => Garbage::Error(error),
-            });
+            actions.errors.extend(result.err());
             self.login.discard_late();
             return LoginOutcome::Discarded;
         }
         let result = match result {
             Ok(token) if attempt.invalidated || (attempt.rejected && self.token.was_rejected(&token)) => {
-                actions.garbage.push(Garbage::Token(token));
                 return LoginOutcome::Discarded;
             }
             Ok(token) => self
                 .token
-                .accept(token, attempt.requested_at, now, schedule, schedule_random, actions)
+                .accept(token, attempt.requested_at, now, schedule, schedule_random)
                 .map_err(|kind| LoginError::new(kind, None)),
             Err(error) => Err(error),
         };

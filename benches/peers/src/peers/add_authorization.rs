@@ -1,7 +1,9 @@
 //! `AddAuthorizationLayer` of `tower-http`: the usual layer, for a token that never changes.
 
+use std::sync::Arc;
+
 use tower::Layer;
-use tower_http::auth::AddAuthorizationLayer;
+use tower_http::auth::{AddAuthorization, AddAuthorizationLayer};
 
 use super::{Peer, Surroundings};
 use crate::{
@@ -10,11 +12,13 @@ use crate::{
     endpoint::Endpoint,
 };
 
-pub(super) struct AddAuthorization(AddAuthorizationLayer);
+const PACKAGE: &str = "tower-http";
 
-impl Peer for AddAuthorization {
+pub(super) struct OneService(AddAuthorizationLayer);
+
+impl Peer for OneService {
     const NAME: &'static str = "tower-http, static token";
-    const PACKAGE: &'static str = "tower-http";
+    const PACKAGE: &'static str = PACKAGE;
 
     fn start(_: &Surroundings) -> Self {
         Self(AddAuthorizationLayer::bearer(&secret()))
@@ -22,5 +26,28 @@ impl Peer for AddAuthorization {
 
     fn calls<const CHECKED: bool>(&self) -> Calls {
         calls::through::<(), _>(self.0.layer(Endpoint::<CHECKED>))
+    }
+}
+
+pub(super) struct Clones {
+    checked: Arc<AddAuthorization<Endpoint<true>>>,
+    unchecked: Arc<AddAuthorization<Endpoint<false>>>,
+}
+
+impl Peer for Clones {
+    const NAME: &'static str = "tower-http, static token, a clone per call";
+    const PACKAGE: &'static str = PACKAGE;
+
+    fn start(_: &Surroundings) -> Self {
+        let layer = AddAuthorizationLayer::bearer(&secret());
+        Self { checked: Arc::new(layer.layer(Endpoint)), unchecked: Arc::new(layer.layer(Endpoint)) }
+    }
+
+    fn calls<const CHECKED: bool>(&self) -> Calls {
+        if CHECKED {
+            calls::through_clones(self.checked.clone())
+        } else {
+            calls::through_clones(self.unchecked.clone())
+        }
     }
 }
