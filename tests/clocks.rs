@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use support::{HOUR, Logins, TestClock, secs, send, token};
 use tokio::time::sleep;
-use tower_auth_refresh::{AccessToken, BoxError, Clock, Expiry};
+use tower_auth_refresh::{AccessToken, BoxError, Clock, Expiry, LoginError};
 
 #[tokio::test(start_paused = true)]
 async fn token_expired_in_suspend_is_replaced_at_clock_check() {
@@ -164,4 +164,19 @@ async fn refresh_hint_sets_time_of_refresh() {
     assert_eq!(logins.started(), 1);
     sleep(secs(2)).await;
     assert_eq!(logins.started(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspended_machine_keeps_the_retries_of_a_permanent_error() {
+    let (logins, clock) = (Logins::default(), TestClock::default());
+    let login =
+        |n| async move { if n == 2 { Err(LoginError::permanent("invalid_client").into()) } else { token(n, HOUR) } };
+    let refresher = logins.builder(login).clock(clock.clone()).build().unwrap();
+    refresher.ready().await.unwrap();
+    sleep(secs(3301)).await;
+    assert_eq!(logins.started(), 2);
+    // 100 of the last 300 seconds remain after the machine was suspended, which is past the time of the first retry.
+    clock.set(200);
+    sleep(secs(90)).await;
+    assert_eq!(logins.started(), 3);
 }

@@ -5,6 +5,7 @@ mod support;
 
 use std::{
     convert::Infallible,
+    error::Error as _,
     future::{Ready, pending, ready},
     mem::size_of,
     sync::{Arc, Mutex, atomic::AtomicBool},
@@ -13,7 +14,7 @@ use std::{
 };
 
 use http::{
-    Request, Response,
+    Request, Response, StatusCode,
     header::{AUTHORIZATION, HeaderValue},
 };
 use support::{HOUR, Logins, request, secs, send, token};
@@ -23,7 +24,8 @@ use tokio::{
 };
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, buffer::Buffer, service_fn};
 use tower_auth_refresh::{
-    AccessToken, AuthRefreshLayer, AuthRefresher, Error, LoginRequest, ReplayClone, ResponseFuture, UnsafeDestination,
+    AccessToken, AuthRefreshLayer, AuthRefresher, AuthRefresherBuilder, Error, LoginRequest, NoTokenPolicy,
+    ReplayClone, ResponseFuture, UnsafeDestination,
 };
 
 fn refresher_with(token: &'static str) -> AuthRefresher {
@@ -220,6 +222,77 @@ async fn call_whose_token_expires_before_readiness_is_not_sent_with_it() {
     drop(taken);
     let error = call.await.unwrap().unwrap_err();
     assert!(matches!(error, Error::Login(_)), "{error}");
+}
+
+/// Sends a request that is rejected, and holds up its replay until something has happened to the newer token. Returns
+/// what was sent, and the result.
+async fn replay_held_up(
+    builder: AuthRefresherBuilder,
+    meanwhile: impl AsyncFnOnce(&AuthRefresher),
+) -> (Vec<String>, Result<StatusCode, Error>) {
+    let refresher = builder.build().unwrap();
+    refresher.ready().await.unwrap();
+    sleep(secs(5)).await;
+    let (sent, slot) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Semaphore::new(1)));
+    let api = service_fn({
+        let sent = sent.clone();
+        move |request: Request<()>| {
+            let token = request.headers().get(AUTHORIZATION).map_or("none", |value| value.to_str().unwrap());
+            let mut sent = sent.lock().unwrap();
+            sent.push(token.to_owned());
+            let status = if sent.len() == 1 { 401 } else { 200 };
+            async move {
+                sleep(secs(1)).await;
+                Ok::<_, BoxError>(Response::builder().status(status).body(()).unwrap())
+            }
+        }
+    });
+    let client = ServiceBuilder::new()
+        .layer(AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone))
+        .layer(tower::limit::GlobalConcurrencyLimitLayer::with_semaphore(slot.clone()))
+        .service(api);
+    let call = tokio::spawn(client.oneshot(request()));
+    sleep(Duration::from_millis(100)).await;
+    // Taken as soon as the rejected response has released it.
+    let taken = slot.acquire().await.unwrap();
+    meanwhile(&refresher).await;
+    drop(taken);
+    let result = call.await.unwrap().map(|response| response.status());
+    let sent = sent.lock().unwrap().clone();
+    (sent, result)
+}
+
+#[tokio::test(start_paused = true)]
+async fn replay_that_waits_for_readiness_never_repeats_the_rejected_token() {
+    let logins = Logins::default();
+    let builder = logins.builder(|n| async move { token(if n == 2 { 2 } else { 1 }, HOUR) });
+    let (sent, result) = replay_held_up(builder, async |refresher| {
+        sleep(secs(3)).await;
+        refresher.invalidate();
+        sleep(secs(3)).await;
+        assert_eq!(refresher.token().await.unwrap().secret(), "t1");
+    })
+    .await;
+    assert_eq!(sent, ["Bearer t1"]);
+    let error = result.unwrap_err();
+    assert_eq!(error.source().unwrap().to_string(), "login returned the same token");
+}
+
+#[tokio::test(start_paused = true)]
+async fn replay_that_waits_for_readiness_is_never_sent_without_a_token() {
+    for policy in [NoTokenPolicy::Fail, NoTokenPolicy::SendUnauthenticated] {
+        let logins = Logins::default();
+        let builder = logins.builder(|n| async move {
+            match n {
+                1 => token(1, HOUR),
+                2 => token(2, secs(10)),
+                _ => Err("down".into()),
+            }
+        });
+        let (sent, result) = replay_held_up(builder.no_token_policy(policy), async |_| sleep(secs(15)).await).await;
+        assert_eq!(sent, ["Bearer t1"], "{policy:?}");
+        assert!(matches!(result, Err(Error::Login(_))), "{policy:?}: {result:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -5,7 +5,10 @@ mod support;
 
 use std::{
     future::{Ready, pending, ready},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -230,6 +233,42 @@ async fn permanent_error_with_live_token_is_retried_twice() {
     assert_eq!(logins.started(), 5);
     sleep_until(corrected_at).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t6");
+}
+
+#[tokio::test(start_paused = true)]
+async fn transient_errors_in_between_cause_no_more_retries() {
+    let (logins, refused) = (Logins::default(), Arc::new(AtomicUsize::new(0)));
+    let counted = refused.clone();
+    let login = move |n| {
+        let refused = counted.clone();
+        async move {
+            if n > 1 && n % 2 == 0 {
+                refused.fetch_add(1, SeqCst);
+                return Err(LoginError::permanent("wrong password").into());
+            }
+            if n == 1 { token(n, 24 * HOUR) } else { Err("network".into()) }
+        }
+    };
+    let refresher = logins.builder(login).refresh_before_expiry(6 * HOUR).build().unwrap();
+    refresher.ready().await.unwrap();
+    sleep(24 * HOUR - secs(1)).await;
+    assert!((2..=3).contains(&refused.load(SeqCst)), "{refused:?} of {}", logins.started());
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_for_a_longer_life_does_not_retry_a_permanent_error() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move {
+        if n == 1 { token(n, HOUR) } else { Err(LoginError::permanent("wrong password").into()) }
+    });
+    refresher.ready().await.unwrap();
+    for _ in 0..3598 {
+        assert_eq!(refresher.token_valid_for(secs(900)).await.unwrap().secret(), "t1");
+        sleep(secs(1)).await;
+    }
+    assert_eq!(logins.started(), 4);
+    assert!(refresher.refresh().await.is_err());
+    assert_eq!(logins.started(), 5, "the application still can");
 }
 
 #[tokio::test(start_paused = true)]

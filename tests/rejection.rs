@@ -264,14 +264,17 @@ async fn failed_login_returns_first_response_unchanged() {
 
 #[tokio::test(start_paused = true)]
 async fn reissued_rejected_token_is_not_replayed() {
-    let logins = Logins::default();
-    let refresher = logins.refresher(|_| async { token(1, HOUR) });
-    refresher.ready().await.unwrap();
-    sleep(secs(2)).await;
-    let api = api(|_, _| status(401));
-    let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api.clone());
-    assert_eq!(client.oneshot(request()).await.unwrap().status(), 401);
-    assert_eq!(api.tokens(), ["Bearer t1"]);
+    // The refresher discards the first one, and uses the second one again, because the issuer has no other.
+    for expiry in [Expiry::In(HOUR), Expiry::Never] {
+        let logins = Logins::default();
+        let refresher = logins.refresher(move |_| async move { Ok(token(1, HOUR)?.with_expiry(expiry)) });
+        refresher.ready().await.unwrap();
+        sleep(secs(2)).await;
+        let api = api(|_, _| status(401));
+        let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api.clone());
+        assert_eq!(client.oneshot(request()).await.unwrap().status(), 401, "{expiry:?}");
+        assert_eq!(api.tokens(), ["Bearer t1"], "{expiry:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

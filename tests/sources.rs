@@ -608,3 +608,18 @@ async fn file_is_followed_although_no_request_uses_its_token() {
     sleep(secs(11)).await;
     assert_eq!(token(&refresher).await, "new");
 }
+
+#[tokio::test(start_paused = true)]
+async fn file_token_is_never_idle_after_an_unused_initial_token() {
+    let path = folder("idle-initial").join("token");
+    fs::write(&path, "old").unwrap();
+    let refresher = AuthRefresher::builder(TokenFile::new(&path))
+        .initial_token(AccessToken::bearer("first").unwrap().with_expires_in(secs(60)))
+        .default_lifetime(secs(60))
+        .pause_when_idle(secs(300))
+        .build()
+        .unwrap();
+    refresher.ready().await.unwrap();
+    sleep(secs(2000)).await;
+    assert_eq!(refresher.status().state, State::Ready);
+}

@@ -16,13 +16,13 @@ use std::{
 };
 
 use http::{Request, Response, header::AUTHORIZATION};
-use support::{HOUR, Logins, TestClock, WORKER_TASKS, alive_tasks, request, secs, send, token};
+use support::{HOUR, Logins, TestClock, WORKER_TASKS, alive_tasks, chain, request, secs, send, token};
 use tokio::{
     runtime::{Builder, Runtime},
     time::{Instant, sleep},
 };
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_auth_refresh::{AccessToken, AuthRefresh, AuthRefresher, AuthRefresherBuilder, State};
+use tower_auth_refresh::{AccessToken, AuthRefresh, AuthRefresher, AuthRefresherBuilder, LoginError, State};
 
 const LIFETIME: Duration = secs(2);
 
@@ -390,6 +390,84 @@ fn login_that_exceeds_its_own_timeout_by_a_freeze_fails_no_call() {
             assert!(send(&refresher).await.is_ok(), "frozen for {frozen:?}");
         });
     }
+}
+
+#[test]
+fn late_retry_of_a_permanent_error_is_repeated() {
+    for late in [3, 4] {
+        let (logins, runtime) = (Logins::default(), current_thread());
+        let refresher = logins.refresher(move |n| async move {
+            if n == 1 || n > late {
+                return token(n, HOUR);
+            }
+            if n < late {
+                return Err(LoginError::permanent("invalid_client").into());
+            }
+            sleep(secs(1)).await;
+            Err("connection lost".into())
+        });
+        runtime.block_on(async {
+            refresher.ready().await.unwrap();
+            // Half-way of the last 300 seconds, and after seven eighths.
+            sleep(Duration::from_millis(if late == 3 { 3_450_500 } else { 3_563_000 })).await;
+            assert_eq!((logins.started(), logins.running()), (late, 1));
+            block_thread(secs(5));
+            sleep(secs(20)).await;
+            assert_eq!(logins.started(), late + 1);
+            assert_eq!(send(&refresher).await.unwrap(), format!("Bearer t{}", late + 1));
+        });
+    }
+}
+
+#[test]
+fn late_error_with_retry_after_is_not_discarded() {
+    let (logins, runtime) = (Logins::default(), current_thread());
+    let refresher = logins.refresher(|n| async move {
+        if n == 1 {
+            return token(n, HOUR);
+        }
+        sleep(secs(1)).await;
+        Err(LoginError::transient("too many requests").with_retry_after(secs(120)).into())
+    });
+    runtime.block_on(async {
+        refresher.ready().await.unwrap();
+        sleep(Duration::from_millis(3_300_500)).await;
+        assert_eq!(logins.running(), 1);
+        block_thread(secs(3));
+        sleep(secs(60)).await;
+        assert_eq!(logins.started(), 2);
+    });
+}
+
+#[test]
+fn login_that_blocks_its_thread_is_not_late() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|_| async {
+        block_thread(secs(3));
+        Err("keychain locked".into())
+    });
+    current_thread().block_on(async {
+        let error = refresher.token().await.unwrap_err();
+        assert_eq!(chain(&error), ["login failed", "keychain locked"]);
+    });
+    assert_eq!(logins.started(), 1);
+}
+
+#[test]
+fn timeout_after_a_late_login_names_its_error() {
+    let (logins, runtime) = (Logins::default(), current_thread());
+    let refresher = logins.refresher(|n| async move {
+        sleep(Duration::from_millis(100)).await;
+        if n > 1 { pending().await } else { Err("connection lost".into()) }
+    });
+    runtime.block_on(async {
+        let mut call = Box::pin(refresher.token());
+        assert!(poll_once(call.as_mut()).is_pending());
+        sleep(Duration::from_millis(10)).await;
+        block_thread(secs(5));
+        let error = call.await.unwrap_err();
+        assert_eq!(chain(&error), ["wait for a token timed out after 10s", "login failed", "connection lost"]);
+    });
 }
 
 #[tokio::test(start_paused = true)]

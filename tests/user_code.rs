@@ -24,7 +24,7 @@ use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, K
 use support::{HOUR, Logins, request, secs, send, token};
 use tokio::{
     runtime::{Builder, Runtime},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_auth_refresh::{
@@ -414,7 +414,7 @@ impl PanicsOnSpans {
 
     fn call(&self, callback: &str) {
         let panics_at = *self.0.lock().unwrap();
-        assert!(callback != panics_at, "{SCRIPTED}");
+        assert!(panics_at != callback && panics_at != "all", "{SCRIPTED}");
     }
 }
 
@@ -425,9 +425,13 @@ impl Subscriber for PanicsOnSpans {
     fn new_span(&self, _: &Attributes<'_>) -> Id {
         Id::from_u64(1)
     }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record(&self, _: &Id, _: &Record<'_>) {
+        self.call("record");
+    }
     fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, _: &Event<'_>) {}
+    fn event(&self, _: &Event<'_>) {
+        self.call("event");
+    }
     fn enter(&self, _: &Id) {
         self.call("enter");
     }
@@ -464,6 +468,51 @@ fn subscriber_panic_during_a_login_that_panics_does_not_abort() {
             subscriber.panic_at("");
         });
         assert_works(&refresher, 0);
+    });
+}
+
+#[test]
+fn subscriber_panic_as_a_login_is_dropped_does_not_abort() {
+    silence_scripted_panics();
+    dispatch::ask_each_dispatcher();
+    for callback in ["enter", "exit", "try_close", "all"] {
+        let (subscriber, logins) = (PanicsOnSpans::default(), Logins::default());
+        let refresher = logins.refresher(|n| async move {
+            if n == 1 {
+                let _dropped = PanicsInDrop;
+                pending::<()>().await;
+            }
+            token(n, HOUR)
+        });
+        tracing::subscriber::with_default(subscriber.clone(), || {
+            let runtime = current_thread();
+            runtime.block_on(async {
+                drop(timeout(secs(1), refresher.token()).await);
+                assert_eq!(logins.running(), 1);
+            });
+            subscriber.panic_at(callback);
+            drop(runtime);
+            subscriber.panic_at("");
+        });
+        assert_works(&refresher, 0);
+    }
+}
+
+#[test]
+fn subscriber_that_always_panics_stops_no_login() {
+    silence_scripted_panics();
+    dispatch::ask_each_dispatcher();
+    let (subscriber, logins) = (PanicsOnSpans::default(), Logins::default());
+    let refresher = logins.refresher(|n| async move {
+        sleep(secs(2)).await;
+        token(n, HOUR)
+    });
+    tracing::subscriber::with_default(subscriber.clone(), || {
+        current_thread().block_on(async {
+            drop(timeout(secs(1), refresher.token()).await);
+            subscriber.panic_at("all");
+            assert_eq!(refresher.token().await.unwrap().secret(), "t1");
+        });
     });
 }
 

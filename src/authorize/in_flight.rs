@@ -33,7 +33,11 @@ pub(crate) struct InFlight<S, B, P: ReplayPolicy<B>, C> {
 
 /// A request that waits for a token or for the inner service.
 pub(crate) enum Unsent<B, P: ReplayPolicy<B>> {
+    /// The first attempt.
     First(Request<B>),
+    /// The first attempt, after a wait that ended without a token. It is sent without one if there still is none.
+    FirstWithoutToken(Request<B>),
+    /// The second attempt. It still has the rejected token.
     Replay(Request<P::Body>),
 }
 
@@ -59,10 +63,20 @@ impl<B, P: ReplayPolicy<B> + Clone> Unsent<B, P> {
     /// Returns how long the token must live, if the request says so.
     pub(crate) fn min_token_life(&self) -> Option<Duration> {
         let extensions = match self {
-            Self::First(request) => request.extensions(),
+            Self::First(request) | Self::FirstWithoutToken(request) => request.extensions(),
             Self::Replay(request) => request.extensions(),
         };
         TokenValidFor::from_extensions(extensions).map(|TokenValidFor(min)| min)
+    }
+
+    /// Returns whether this is a replay, and the token is that of its first attempt.
+    pub(crate) fn repeats<C>(&self, token: &CachedToken, context: &ServiceContext<P, C>) -> bool {
+        match self {
+            Self::First(_) | Self::FirstWithoutToken(_) => false,
+            Self::Replay(request) => {
+                request.headers().get(context.config.header.name()) == Some(token.header.local().1)
+            }
+        }
     }
 
     /// Inserts this token. Saves the request, unless it is a replay: a request is replayed once.
@@ -75,7 +89,7 @@ impl<B, P: ReplayPolicy<B> + Clone> Unsent<B, P> {
         let ServiceContext { refresher, config, .. } = &**context;
         let value = token.header.local().1;
         let (request, saved) = match self {
-            Self::First(mut request) => {
+            Self::First(mut request) | Self::FirstWithoutToken(mut request) => {
                 config.header.insert_clone(request.headers_mut(), value);
                 let request = config.replay.wrap(request);
                 let resender = || Resender { inner: inner.clone(), context: context.clone() };
@@ -90,17 +104,6 @@ impl<B, P: ReplayPolicy<B> + Clone> Unsent<B, P> {
         };
         let token_info = config.insert_token_info.then(|| TokenInfo::from_token(token));
         (request, InFlight { token: refresher.id_of(token), classify: config.classify.clone(), token_info, saved })
-    }
-
-    /// Returns the request without a token.
-    pub(crate) fn without_token<C>(self, context: &ServiceContext<P, C>) -> Request<P::Body> {
-        match self {
-            Self::First(request) => request.map(|body| context.config.replay.wrap_unsaved(body)),
-            Self::Replay(mut request) => {
-                request.headers_mut().remove(context.config.header.name());
-                request
-            }
-        }
     }
 }
 

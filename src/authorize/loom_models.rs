@@ -84,6 +84,21 @@ fn clones_for_one_call_each_never_return_to_an_older_token() {
 }
 
 #[test]
+fn service_never_returns_to_an_older_token_after_another_has_read_the_cell() {
+    explore(|| {
+        let (model, mut worker) = Model::refreshing();
+        let mut cached = Reader::new(&model);
+        let mut uncached = Reader { model: model.clone(), shared: Arc::default(), own: HeaderCache::default() };
+        let reading = thread::spawn(move || {
+            let (first, second) = (uncached.call(), cached.call());
+            assert!(first <= second, "{first:?}, then {second:?}");
+        });
+        model.finish_login(&mut worker, 2);
+        reading.join().unwrap();
+    });
+}
+
+#[test]
 fn withdrawn_token_is_not_used() {
     explore(|| {
         let (model, _worker) = Model::with_token();

@@ -15,7 +15,11 @@ use super::{
     in_flight::{self, InFlight, Outcome, Rejected, Resender, Saved, Unsent},
     replay::policy::ReplayPolicy,
 };
-use crate::{error::BoxError, login::LoginError, refresh::TokenFuture};
+use crate::{
+    error::BoxError,
+    login::{LoginError, error::Kind},
+    refresh::TokenFuture,
+};
 
 /// While waiting for the first token, the call occupies no capacity. While waiting for a newer one, it retains the
 /// rejected response.
@@ -27,8 +31,9 @@ where
 {
     /// Waiting for a token.
     WaitingForToken { token: TokenFuture, request: Unsent<B, P>, resender: Resender<S, P, C> },
-    /// Waiting until the inner service is ready. The token is inserted after that, because it can change until then.
-    WaitingForReady { request: Unsent<B, P>, resender: Resender<S, P, C>, may_send_unauthenticated: bool },
+    /// Waiting until the inner service is ready. The token is inserted after that, because it can change until then. A
+    /// replay has released the rejected response, whose connection it may need.
+    WaitingForReady { request: Unsent<B, P>, resender: Resender<S, P, C> },
     /// Waiting for the response. `in_flight` is `None` if the request has no token.
     Called {
         #[pin]
@@ -70,23 +75,29 @@ where
         loop {
             let next = match self.as_mut().project() {
                 SlowPathProj::WaitingForToken { token, resender, .. } => {
-                    let token = ready!(token.as_mut().poll(cx)).map_err(|error| {
-                        resender.context.refresher.telemetry().request_not_sent(label(&error));
-                        Error::Login(error)
-                    })?;
+                    let token = ready!(token.as_mut().poll(cx));
+                    let refresher = resender.context.refresher.clone();
                     let SlowPathOwned::WaitingForToken { request, resender, .. } = self.as_mut().take() else {
                         continue;
                     };
-                    Self::WaitingForReady { request, resender, may_send_unauthenticated: token.is_none() }
+                    let request = match (token, request) {
+                        (Ok(_), request) => request,
+                        (Err(error), Unsent::First(request)) if refresher.sends_unauthenticated_after(&error) => {
+                            Unsent::FirstWithoutToken(request)
+                        }
+                        (Err(error), _) => {
+                            refresher.telemetry().request_not_sent(label(&error));
+                            return Poll::Ready(Err(Error::Login(error)));
+                        }
+                    };
+                    Self::WaitingForReady { request, resender }
                 }
                 SlowPathProj::WaitingForReady { resender, .. } => {
                     ready!(resender.inner.poll_ready(cx)).map_err(Error::from_inner)?;
-                    let SlowPathOwned::WaitingForReady { request, resender, may_send_unauthenticated } =
-                        self.as_mut().take()
-                    else {
+                    let SlowPathOwned::WaitingForReady { request, resender } = self.as_mut().take() else {
                         continue;
                     };
-                    Self::send(request, resender, may_send_unauthenticated)
+                    Self::send(request, resender)?
                 }
                 SlowPathProj::Called { future, in_flight } => {
                     let response = ready!(future.poll(cx)).map_err(Error::from_inner)?;
@@ -101,10 +112,8 @@ where
                     let SlowPathOwned::WaitingForNewToken { original, saved, .. } = self.as_mut().take() else {
                         continue;
                     };
-                    match newer.ok().flatten().and_then(|newer| in_flight::restore(saved, &newer)) {
-                        Some((request, resender)) => {
-                            Self::WaitingForReady { request, resender, may_send_unauthenticated: false }
-                        }
+                    match newer.ok().and_then(|newer| in_flight::restore(saved, &newer)) {
+                        Some((request, resender)) => Self::WaitingForReady { request, resender },
                         None => return Poll::Ready(Ok(original)),
                     }
                 }
@@ -115,21 +124,29 @@ where
     }
 
     /// Sends a request with the token of this moment. If there is none, releases the readiness and waits for one.
-    fn send(request: Unsent<B, P>, mut resender: Resender<S, P, C>, may_send_unauthenticated: bool) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// A replay has no other token than the rejected one, although it had one when it began to wait for readiness.
+    fn send(request: Unsent<B, P>, mut resender: Resender<S, P, C>) -> Result<Self, Error> {
         let Resender { inner, context } = &mut resender;
-        match context.refresher.usable_token() {
-            Some(token) => {
+        let (request, in_flight) = match (request, context.refresher.usable_token()) {
+            (request, Some(token)) if request.repeats(&token, context) => {
+                return Err(Error::Login(LoginError::new(Kind::SameToken, None)));
+            }
+            (request, Some(token)) => {
                 let (request, in_flight) = request.authorize(&token, context, inner);
-                Self::Called { future: inner.call(request), in_flight: Some(in_flight) }
+                (request, Some(in_flight))
             }
-            None if may_send_unauthenticated => {
-                Self::Called { future: inner.call(request.without_token(context)), in_flight: None }
+            (Unsent::FirstWithoutToken(request), None) => {
+                (request.map(|body| context.config.replay.wrap_unsaved(body)), None)
             }
-            None => {
+            (request, None) => {
                 *inner = inner.clone();
-                Self::wait_for_token(request, resender)
+                return Ok(Self::wait_for_token(request, resender));
             }
-        }
+        };
+        Ok(Self::Called { future: inner.call(request), in_flight })
     }
 
     fn take(self: Pin<&mut Self>) -> SlowPathOwned<S, B, P, C> {

@@ -102,7 +102,7 @@ impl AuthRefresher {
 
     /// Returns the current token, refreshed first if it expires within `min`.
     ///
-    /// Use it for a connection, a stream or a tool that expires_after a request. The current token is returned unchanged if
+    /// Use it for a connection, a stream or a tool that outlives a request. The current token is returned unchanged if
     /// less than a quarter of its lifetime has passed, or if the refresh fails or exceeds
     /// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout).
     ///
@@ -185,15 +185,19 @@ impl AuthRefresher {
         self.shared.usable_token()
     }
 
-    /// Waits for a token that lives for at least `min`, and applies the policy for a request without one.
+    /// Returns whether a request is sent without a token after a wait that ended with this error.
+    pub(crate) fn sends_unauthenticated_after(&self, error: &LoginError) -> bool {
+        self.shared.sends_unauthenticated_after(error)
+    }
+
+    /// Waits for a token, refreshed first if it expires within `min`.
     pub(crate) fn wait_for_token(&self, min: Option<Duration>) -> TokenFuture {
         let shared = self.shared.clone();
         Box::pin(async move {
-            let token = match min {
+            match min {
                 Some(min) => shared.token_valid_for(min).await,
                 None => shared.token().await,
-            };
-            shared.apply_no_token_policy(token)
+            }
         })
     }
 }

@@ -118,7 +118,7 @@ impl Model {
     }
 
     pub(crate) fn finish_login(&self, worker: &mut Worker, secret: u64) {
-        worker.finish_login(self.0.shared(), Ok(token(secret))).expect("the worker is the current one");
+        worker.finish_login(self.0.shared(), Ok(token(secret)), Duration::ZERO).expect("the worker is the current one");
     }
 
     fn reject_first_token(&self) -> RejectionEffect {

@@ -25,8 +25,8 @@ use crate::{
     login::{LoginError, current, error::Kind},
 };
 
-/// A wait for a token; `None`: the request is sent without one.
-pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<Option<Arc<CachedToken>>, LoginError>> + Send>>;
+/// A wait for a token.
+pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<Arc<CachedToken>, LoginError>> + Send>>;
 
 /// The worker that a caller must start.
 pub(super) struct NewWorker {
@@ -57,23 +57,15 @@ impl Shared {
             return Ok(token);
         }
         let waited = now.monotonic.saturating_duration_since(started_at.monotonic);
-        match self.wait(WaitFor::NextLogin, self.settings.wait_timeout.saturating_sub(waited)).await {
+        match self.wait(WaitFor::NextLoginUnlessSuspended, self.settings.wait_timeout.saturating_sub(waited)).await {
             Ok(newer) => Ok(newer),
             Err(error) => self.usable_token().ok_or(error),
         }
     }
 
-    /// Maps a failed wait to the policy's result; `None`: the request is sent without a token.
-    pub(crate) fn apply_no_token_policy(
-        &self,
-        token: Result<Arc<CachedToken>, LoginError>,
-    ) -> Result<Option<Arc<CachedToken>>, LoginError> {
-        match token {
-            Ok(token) => Ok(Some(token)),
-            Err(error) if error.is_shut_down() => Err(error),
-            Err(_) if self.settings.no_token == NoTokenPolicy::SendUnauthenticated => Ok(None),
-            Err(error) => Err(error),
-        }
+    /// Returns whether a request is sent without a token after a wait that ended with this error.
+    pub(crate) fn sends_unauthenticated_after(&self, error: &LoginError) -> bool {
+        self.settings.no_token == NoTokenPolicy::SendUnauthenticated && !error.is_shut_down()
     }
 
     async fn wait(self: &Arc<Self>, wait_for: WaitFor, limit: Duration) -> Result<Arc<CachedToken>, LoginError> {

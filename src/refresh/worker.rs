@@ -5,7 +5,8 @@
 //! worker.
 
 use std::{
-    future::pending,
+    future::{Future, pending, poll_fn},
+    mem,
     ops::ControlFlow,
     sync::{Arc, Weak},
     time::Duration,
@@ -15,7 +16,7 @@ use tokio::{
     runtime::Handle,
     select,
     sync::Notify,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -106,14 +107,20 @@ impl Worker {
         let Some(core) = self.core.as_deref_mut() else { return ControlFlow::Break(()) };
         let request = login.request.clone();
         let attempt = async { core.login.login(request).await };
-        // Each of the two catches its own panic: that of the login, and that of a subscriber.
-        let attempt = catch_panic(current::scope(login.refresher, attempt));
-        let attempt = catch_panic(login.span.instrument(attempt));
-        let mut attempt = CatchDrop::new(Some(Box::pin(timeout(login.timeout, attempt))));
+        let attempt = login.span.instrument(catch_panic(current::scope(login.refresher, attempt)));
+        let mut attempt = Box::pin(timeout(login.timeout, attempt));
+        let mut busy = Duration::ZERO;
         let result = loop {
             // During the login, the current token may expire, or a server may reject it.
-            let limit = tick_login(&self.shared, self.id, &login);
-            let (Some(limit), Some(attempt)) = (limit, attempt.as_mut()) else { return ControlFlow::Break(()) };
+            let Some(limit) = tick_login(&self.shared, self.id, &login, mem::take(&mut busy)) else {
+                return ControlFlow::Break(());
+            };
+            let attempt = poll_fn(|cx| {
+                let start = Instant::now();
+                let result = attempt.as_mut().poll(cx);
+                busy += start.elapsed();
+                result
+            });
             select! {
                 biased;
                 result = attempt => break result,
@@ -127,7 +134,7 @@ impl Worker {
         let result = result.unwrap_or_else(|_elapsed| {
             Err(LoginError::timed_out(Kind::LoginTimeout(login.timeout), shared.last_error().as_ref()))
         });
-        match self.finish_login(&shared, result) {
+        match self.finish_login(&shared, result, busy) {
             Some(report) => {
                 record(&mut login.span, report);
                 ControlFlow::Continue(())
@@ -141,6 +148,7 @@ impl Worker {
         &mut self,
         shared: &Shared,
         result: Result<AccessToken, LoginError>,
+        busy: Duration,
     ) -> Option<LoginSummary> {
         // The random source and the clock are user code, so they run before the core leaves this guard. So is the drop
         // of the result.
@@ -150,7 +158,7 @@ impl Worker {
         let now = shared.now();
         let (core, result) = (self.core.take(), result.take()?);
         let (report, core) = shared.event_at(now, |locked, now, actions| {
-            let report = locked.state.on_login_finished(self.id, result, random, now, actions);
+            let report = locked.state.on_login_finished(self.id, result, busy, random, now, actions);
             (report, core.and_then(|core| locked.return_core(core)))
         });
         drop(core);
@@ -168,11 +176,11 @@ impl Worker {
 }
 
 /// Polls the state during a login. Returns the time until the next poll, or `None` if the worker must end.
-fn tick_login(shared: &Weak<Shared>, id: WorkerId, login: &LoginContext) -> Option<Option<Duration>> {
+fn tick_login(shared: &Weak<Shared>, id: WorkerId, login: &LoginContext, busy: Duration) -> Option<Option<Duration>> {
     let shared = shared.upgrade()?;
     let now = shared.now();
     let until_timeout = login.timeout.saturating_sub(now.monotonic.duration_since(login.start.requested_at.monotonic));
-    match shared.event_at(now, |locked, now, _| locked.state.on_login_tick(id, until_timeout, now)) {
+    match shared.event_at(now, |locked, now, _| locked.state.on_login_tick(id, until_timeout, busy, now)) {
         Step::Wait(limit) => Some(limit),
         Step::End | Step::Login(_) => None,
     }
@@ -189,7 +197,7 @@ fn record(span: &mut LoginSpan, LoginSummary { elapsed, outcome }: LoginSummary)
     match outcome {
         LoginOutcome::Succeeded { generation } => span.succeeded(generation, elapsed),
         LoginOutcome::Failed { error, failures, retry_in } => span.failed(&error, failures, elapsed, retry_in),
-        LoginOutcome::Discarded => span.discarded(elapsed),
+        LoginOutcome::Discarded { error } => span.discarded(error.as_ref(), elapsed),
     }
 }
 

@@ -1,14 +1,22 @@
 //! [`LoginSpan`]: one login from its start to its end.
 #![cfg_attr(not(any(feature = "tracing", feature = "metrics")), allow(dead_code))]
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
 use super::Telemetry;
 #[cfg(feature = "tracing")]
 use crate::login::LoginReason;
-use crate::login::{LoginError, LoginRequest};
+use crate::{
+    login::{LoginError, LoginRequest},
+    panic::{self, CatchDrop},
+};
 
 /// Records one login. A span that is dropped before its end records the login as abandoned.
 pub(crate) struct LoginSpan {
@@ -26,7 +34,7 @@ impl Telemetry {
             started_at,
             ended: false,
             #[cfg(feature = "tracing")]
-            span: crate::panic::catch(|| {
+            span: panic::catch(|| {
                 tracing::info_span!(
                     target: "tower_auth_refresh",
                     parent: None,
@@ -53,19 +61,19 @@ impl Telemetry {
 }
 
 impl LoginSpan {
-    /// Runs the login in its span.
-    pub(crate) fn instrument<F: Future>(&self, login: F) -> impl Future<Output = F::Output> + use<F> {
-        #[cfg(feature = "tracing")]
-        let login = tracing::Instrument::instrument(login, self.span.clone());
-        login
+    /// Runs the login in its span. The login must not panic; the subscriber and the login's drop can.
+    pub(crate) fn instrument<F: Future>(&self, login: F) -> InSpan<F> {
+        InSpan {
+            login: CatchDrop::new(Some(Box::pin(login))),
+            #[cfg(feature = "tracing")]
+            span: CatchDrop::new(Some(self.span.clone())),
+        }
     }
 
     fn in_scope(&self, record: impl FnOnce()) {
-        crate::panic::catch(|| {
-            #[cfg(feature = "tracing")]
-            let _entered = self.span.enter();
-            record();
-        });
+        #[cfg(feature = "tracing")]
+        let _entered = Entered::new(&self.span);
+        panic::catch(record);
     }
 
     pub(crate) fn succeeded(&mut self, generation: u64, elapsed: Duration) {
@@ -91,9 +99,15 @@ impl LoginSpan {
     }
 
     /// Records a login whose result is discarded.
-    pub(crate) fn discarded(&mut self, elapsed: Duration) {
+    pub(crate) fn discarded(&mut self, error: Option<&LoginError>, elapsed: Duration) {
         self.in_scope(|| {
-            event!(DEBUG, ?elapsed, refresher = self.telemetry.name(), "login discarded");
+            event!(
+                DEBUG,
+                error = error.map(|error| error as &dyn std::error::Error),
+                ?elapsed,
+                refresher = self.telemetry.name(),
+                "login discarded"
+            );
         });
         self.end("discarded", elapsed);
     }
@@ -101,7 +115,7 @@ impl LoginSpan {
     fn end(&mut self, outcome: &'static str, elapsed: Duration) {
         self.ended = true;
         #[cfg(feature = "tracing")]
-        crate::panic::catch(|| self.span.record("outcome", outcome));
+        panic::catch(|| self.span.record("outcome", outcome));
         metric!(login_ended(self.telemetry.label(), outcome, elapsed.as_secs_f64()));
     }
 }
@@ -112,7 +126,67 @@ impl Drop for LoginSpan {
             self.end("abandoned", self.started_at.elapsed());
         }
         #[cfg(feature = "tracing")]
-        crate::panic::catch(|| drop(std::mem::replace(&mut self.span, tracing::Span::none())));
+        panic::catch(|| drop(std::mem::replace(&mut self.span, tracing::Span::none())));
+    }
+}
+
+/// A login that runs, and is dropped, in its span.
+///
+/// As tracing's `Instrumented`, but a subscriber that panics neither stops the login nor aborts the process. Each call of
+/// user code is caught by itself, because two panics at once abort.
+pub(crate) struct InSpan<F> {
+    login: CatchDrop<Option<Pin<Box<F>>>>,
+    #[cfg(feature = "tracing")]
+    span: CatchDrop<Option<tracing::Span>>,
+}
+
+impl<F> InSpan<F> {
+    /// Enters the span, and returns the login.
+    fn enter(&mut self) -> (Option<Entered<'_>>, &mut CatchDrop<Option<Pin<Box<F>>>>) {
+        #[cfg(feature = "tracing")]
+        let entered = self.span.as_ref().map(Entered::new);
+        #[cfg(not(feature = "tracing"))]
+        let entered = None;
+        (entered, &mut self.login)
+    }
+}
+
+impl<F: Future> Future for InSpan<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let (_entered, login) = self.enter();
+        match login.as_mut() {
+            Some(login) => login.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+}
+
+impl<F> Drop for InSpan<F> {
+    fn drop(&mut self) {
+        let (_entered, login) = self.enter();
+        panic::catch(|| drop(login.take()));
+    }
+}
+
+/// A span that is entered until this is dropped. A panic of the subscriber is caught.
+struct Entered<'a>(
+    #[cfg(feature = "tracing")] Option<tracing::span::Entered<'a>>,
+    #[cfg(not(feature = "tracing"))] std::marker::PhantomData<&'a ()>,
+);
+
+#[cfg(feature = "tracing")]
+impl<'a> Entered<'a> {
+    fn new(span: &'a tracing::Span) -> Self {
+        Self(panic::catch(|| span.enter()))
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        panic::catch(|| drop(self.0.take()));
     }
 }
 

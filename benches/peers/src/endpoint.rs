@@ -2,7 +2,8 @@
 
 use std::{
     convert::Infallible,
-    future::Ready,
+    future::{Ready, ready},
+    hint::black_box,
     sync::{
         LazyLock,
         atomic::{AtomicU32, Ordering::Relaxed},
@@ -13,12 +14,12 @@ use std::{
 use http::{Request, Response, header::AUTHORIZATION};
 use tower::Service;
 
-use crate::common::{Inner, secret};
+use crate::common::secret;
 
 static CARRIED: AtomicU32 = AtomicU32::new(0);
 static EXPECTED: LazyLock<String> = LazyLock::new(|| format!("Bearer {}", secret()));
 
-/// [`Inner`]; when `CHECKED`, it also counts the requests that carry the token.
+/// An inner service in memory: it responds at once. When `CHECKED`, it also counts the requests that carry the token.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint<const CHECKED: bool>;
 
@@ -28,8 +29,8 @@ impl<const CHECKED: bool, B> Service<Request<B>> for Endpoint<CHECKED> {
     type Future = Ready<Result<Response<()>, Infallible>>;
 
     #[inline]
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Service::<Request<B>>::poll_ready(&mut Inner, cx)
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
     #[inline]
@@ -37,7 +38,8 @@ impl<const CHECKED: bool, B> Service<Request<B>> for Endpoint<CHECKED> {
         if CHECKED && let Some(value) = request.headers().get(AUTHORIZATION) {
             count(value.as_bytes());
         }
-        Inner.call(request)
+        black_box(&request);
+        ready(Ok(Response::new(())))
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum WaitFor {
     AnyToken,
     /// The token of the next login to finish.
     NextLogin,
+    /// The same, but the schedule alone retries a permanent failure while there is a token.
+    NextLoginUnlessSuspended,
 }
 
 impl Ticket {
@@ -112,10 +114,16 @@ impl RefreshState {
         if let Some(error) = error.or(self.login.error_in_pause(now.monotonic)) {
             return Err(error.clone());
         }
+        if ticket.wait_for == WaitFor::NextLoginUnlessSuspended
+            && self.token.current().is_some()
+            && let Some(error) = self.login.suspension()
+        {
+            return Err(error.clone());
+        }
         self.ensure_worker(ticket, caller, now, actions)?;
         let demand = match ticket.wait_for {
             WaitFor::AnyToken => &mut self.login.wanted,
-            WaitFor::NextLogin => &mut self.login.forced,
+            WaitFor::NextLogin | WaitFor::NextLoginUnlessSuspended => &mut self.login.forced,
         };
         if !*demand {
             *demand = true;

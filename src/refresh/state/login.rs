@@ -1,6 +1,6 @@
 //! [`LoginState`]: which login is under way, whether another is requested, and when it can start.
 
-use std::time::Duration;
+use std::{mem, time::Duration};
 
 use tokio::time::Instant;
 
@@ -25,8 +25,10 @@ pub(crate) struct LoginState {
     not_before: Option<Instant>,
     /// Until then, calls share the error of the last login.
     failing_until: Option<Instant>,
-    /// When a permanent failure is retried. Each is cleared by the login that starts after it.
-    retries: [Option<Instant>; 2],
+    /// The retries of a permanent failure that remain, as the life that is left to the token when they start.
+    retries: [Option<Duration>; 2],
+    /// The retries have been planned since the last success.
+    has_planned_retries: bool,
     /// The last login was discarded, because its runtime stood still.
     pub(crate) has_returned_late: bool,
 }
@@ -51,9 +53,9 @@ pub(crate) const TICK: Duration = Duration::from_secs(1);
 const MAX_TICK_DELAY: Duration = Duration::from_secs(1);
 
 impl Attempt {
-    /// Records that the worker's runtime makes progress.
-    pub(crate) fn on_tick(&mut self, now: Timestamp) {
-        self.stood_still |= self.last_tick.elapsed_at(now) > TICK + MAX_TICK_DELAY;
+    /// Records that the worker's runtime makes progress. Since the last tick, the login itself ran for `busy`.
+    pub(crate) fn on_tick(&mut self, busy: Duration, now: Timestamp) {
+        self.stood_still |= self.last_tick.elapsed_at(now).saturating_sub(busy) > TICK + MAX_TICK_DELAY;
         self.last_tick = now;
     }
 }
@@ -70,7 +72,6 @@ impl LoginState {
             last_tick: now,
             stood_still: false,
         });
-        self.retries = self.retries.map(|retry| retry.filter(|retry| *retry > now.monotonic));
         self.not_before = now.monotonic.checked_add(min_interval);
         self.failing_until = None;
     }
@@ -81,28 +82,28 @@ impl LoginState {
     pub(crate) fn succeed(&mut self, now: Timestamp, min_interval: Duration, actions: &mut Actions) {
         self.failures = 0;
         self.retries = [None; 2];
+        self.has_planned_retries = false;
         actions.errors.extend(self.last_error.take());
         self.complete(now, min_interval);
     }
 
     /// ## Logging in => Waiting
     ///
-    /// The login has failed. The next one starts after `pause`. A permanent failure is retried twice in the life that
-    /// is left to the token: half-way, and shortly before it expires.
+    /// The login has failed. The next one starts after `pause`. The first permanent failure since the last success is
+    /// retried twice in the life that is left to the token: half-way, and shortly before it expires.
     pub(crate) fn fail(
         &mut self,
         error: LoginError,
         now: Timestamp,
         pause: Duration,
-        token_life: Option<Duration>,
+        token_life: Duration,
         actions: &mut Actions,
     ) {
-        if !error.is_permanent() {
-            self.retries = [None; 2];
-        } else if !self.is_suspended() {
-            let after = |delay: Duration| now.monotonic.checked_add(delay);
-            self.retries = token_life.map_or([None; 2], |life| [after(life / 2), after(life - life / 8)]);
+        if error.is_permanent() && !self.has_planned_retries {
+            self.has_planned_retries = true;
+            self.retries = [Some(token_life / 2), Some(token_life / 8)];
         }
+        self.retries = self.retries.map(|retry| retry.filter(|retry| *retry < token_life));
         actions.errors.extend(self.last_error.replace(error));
         self.complete(now, pause);
         self.failing_until = self.not_before;
@@ -120,8 +121,11 @@ impl LoginState {
     /// ## Logging in => Waiting
     ///
     /// The login failed or returned an expired token, because its runtime stood still. Callers wait for the next one.
-    pub(crate) fn discard_late(&mut self) {
+    pub(crate) fn discard_late(&mut self, error: Option<LoginError>, actions: &mut Actions) {
         self.has_returned_late = true;
+        if error.is_some() {
+            actions.errors.extend(mem::replace(&mut self.last_error, error));
+        }
     }
 
     pub(crate) fn last_error(&self) -> Option<&LoginError> {
@@ -130,7 +134,12 @@ impl LoginState {
 
     /// Returns whether the last login failed permanently, so that the schedule does not apply.
     pub(crate) fn is_suspended(&self) -> bool {
-        self.last_error.as_ref().is_some_and(LoginError::is_permanent)
+        self.suspension().is_some()
+    }
+
+    /// Returns the error of the last login, if it is permanent.
+    pub(crate) fn suspension(&self) -> Option<&LoginError> {
+        self.last_error.as_ref().filter(|error| error.is_permanent())
     }
 
     /// Returns the error that calls share while the pause after a failure lasts.
@@ -139,10 +148,10 @@ impl LoginState {
         self.last_error.as_ref().filter(|_| is_failing)
     }
 
-    /// Returns the time left until a permanent failure is retried.
-    pub(crate) fn until_retry(&self, now: Instant) -> Option<Duration> {
+    /// Returns the time left until a permanent failure is retried, if the token still has this life.
+    pub(crate) fn until_retry(&self, token_life: Duration) -> Option<Duration> {
         let retry = self.retries.iter().flatten().next()?;
-        Some(retry.saturating_duration_since(now))
+        Some(token_life.saturating_sub(*retry))
     }
 
     /// Returns the time left until a login can start.

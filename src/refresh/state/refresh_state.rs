@@ -103,8 +103,8 @@ impl RefreshState {
         let token = self.token.current();
         let until_due = match token {
             _ if self.login.is_suspended() => {
-                token.filter(|token| !token.is_expired(now))?;
-                self.login.until_retry(now.monotonic)?
+                let life = token.and_then(|token| token.until_expired(now)).filter(|life| !life.is_zero())?;
+                self.login.until_retry(life)?
             }
             Some(token) => token.until_refresh(now)?,
             None => Duration::ZERO,

@@ -67,6 +67,11 @@ impl UsageTracker {
         self.last_use = Some(now);
     }
 
+    /// Ends the probe of a token that is never probed.
+    pub(crate) fn cancel_probe(&mut self) {
+        self.probe = UseProbe::Pending;
+    }
+
     /// Prepares the next probe. An unused token stays withheld if its next probe starts immediately, because publishing
     /// it would count as a use.
     pub(crate) fn on_login_finished(&mut self, until_scheduled_login: Option<Duration>) {

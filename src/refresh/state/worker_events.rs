@@ -42,7 +42,7 @@ pub(crate) struct LoginSummary {
 pub(crate) enum LoginOutcome {
     Succeeded { generation: u64 },
     Failed { error: LoginError, failures: u32, retry_in: Duration },
-    Discarded,
+    Discarded { error: Option<LoginError> },
 }
 
 impl RefreshState {
@@ -106,13 +106,20 @@ impl RefreshState {
         LoginStart { reason, attempt: self.login.failures.saturating_add(1), requested_at: now }
     }
 
-    /// The worker polls the state during its login, which ends in `until_timeout` at the latest.
-    pub(crate) fn on_login_tick(&mut self, id: WorkerId, until_timeout: Duration, now: Timestamp) -> Step {
+    /// The worker polls the state during its login, which ends in `until_timeout` at the latest. Since the last poll, the
+    /// login itself ran for `busy`.
+    pub(crate) fn on_login_tick(
+        &mut self,
+        id: WorkerId,
+        until_timeout: Duration,
+        busy: Duration,
+        now: Timestamp,
+    ) -> Step {
         if !self.works(id) {
             return Step::End;
         }
         if let Some(attempt) = &mut self.login.attempt {
-            attempt.on_tick(now);
+            attempt.on_tick(busy, now);
         }
         let waits = [Some(until_timeout.min(TICK)), self.until_token_changes(now), None, None, None];
         Step::Wait(self.expect_worker(waits, now))
@@ -131,6 +138,7 @@ impl RefreshState {
         &mut self,
         id: WorkerId,
         result: Result<AccessToken, LoginError>,
+        busy: Duration,
         random: [f64; 2],
         now: Timestamp,
         actions: &mut Actions,
@@ -140,11 +148,14 @@ impl RefreshState {
             actions.errors.extend(result.err());
             return None;
         };
-        attempt.on_tick(now);
+        attempt.on_tick(busy, now);
         let elapsed = now.monotonic.saturating_duration_since(attempt.requested_at.monotonic);
         let outcome = self.finish_login(&attempt, result, random, now, actions);
         // After `finish_login`, because `until_scheduled_login` reads the new state.
         self.usage.on_login_finished(self.until_scheduled_login(now));
+        if self.token.current().is_some_and(|token| token.token.source_notifies()) {
+            self.usage.cancel_probe();
+        }
         self.expect_worker([Some(Duration::ZERO), None, None, None, None], now);
         Some(LoginSummary { elapsed, outcome })
     }
@@ -161,16 +172,17 @@ impl RefreshState {
         let is_late = attempt.stood_still
             && match &result {
                 Ok(token) => expires_during(token, attempt.requested_at, now, schedule),
-                Err(error) => !error.is_permanent(),
+                // An issuer that says when to retry has responded.
+                Err(error) => !error.is_permanent() && error.retry_after().is_none(),
             };
         if is_late && !self.login.has_returned_late {
-            actions.errors.extend(result.err());
-            self.login.discard_late();
-            return LoginOutcome::Discarded;
+            let error = result.err();
+            self.login.discard_late(error.clone(), actions);
+            return LoginOutcome::Discarded { error };
         }
         let result = match result {
             Ok(token) if attempt.invalidated || (attempt.rejected && self.token.was_rejected(&token)) => {
-                return LoginOutcome::Discarded;
+                return LoginOutcome::Discarded { error: None };
             }
             Ok(token) => self
                 .token
@@ -184,7 +196,7 @@ impl RefreshState {
         };
         self.login.failures = self.login.failures.saturating_add(1);
         let retry_in = schedule::backoff(schedule, self.login.failures, error.retry_after(), backoff_random);
-        let token_life = self.token.current().and_then(|token| token.until_expired(now)).filter(|life| !life.is_zero());
+        let token_life = self.token.current().and_then(|token| token.until_expired(now)).unwrap_or_default();
         self.login.fail(error.clone(), now, retry_in, token_life, actions);
         LoginOutcome::Failed { error, failures: self.login.failures, retry_in }
     }
