@@ -623,3 +623,18 @@ async fn file_token_is_never_idle_after_an_unused_initial_token() {
     sleep(secs(2000)).await;
     assert_eq!(refresher.status().state, State::Ready);
 }
+
+#[tokio::test(start_paused = true)]
+async fn file_token_is_read_again_by_schedule_only_if_its_expiry_is_unknown() {
+    for is_jwt in [false, true] {
+        let (path, clock) = (folder(&format!("schedule-{is_jwt}")).join("token"), TestClock::default());
+        fs::write(&path, if is_jwt { jwt(clock.now() + secs(60)) } else { "abc".to_owned() }).unwrap();
+        let builder = AuthRefresher::builder(TokenFile::new(&path)).clock(clock.clone()).jitter(false);
+        let refresher = builder.default_lifetime(secs(60)).build().unwrap();
+        refresher.ready().await.unwrap();
+        let issued_at = refresher.status().issued_at;
+        // A quarter of the life before the token expires.
+        sleep(secs(50)).await;
+        assert_eq!(refresher.status().issued_at == issued_at, is_jwt);
+    }
+}

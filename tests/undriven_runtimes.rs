@@ -338,6 +338,23 @@ fn login_that_is_frozen_for_longer_than_a_life_or_its_limit_fails_no_call() {
 }
 
 #[test]
+fn late_login_whose_token_is_still_valid_is_used() {
+    let (logins, runtime) = (Logins::default(), current_thread());
+    let refresher = logins.refresher(|n| async move {
+        sleep(Duration::from_millis(100)).await;
+        token(n, HOUR)
+    });
+    runtime.block_on(async {
+        let mut call = Box::pin(send(&refresher));
+        assert!(poll_once(call.as_mut()).is_pending());
+        sleep(Duration::from_millis(10)).await;
+        block_thread(secs(5));
+        assert_eq!(call.await.unwrap(), "Bearer t1");
+    });
+    assert_eq!(logins.started(), 1);
+}
+
+#[test]
 fn late_login_delays_the_next_by_no_pause() {
     let (logins, runtime) = (Logins::default(), current_thread());
     let login = |n| async move {

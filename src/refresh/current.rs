@@ -132,7 +132,8 @@ mod tests {
     #[test]
     fn each_publication_has_its_own_epoch() {
         let (current, token) = (CurrentToken::new(), cached(1, HOUR));
-        assert!(current.load().usable().is_none());
+        assert!(!current.set(None), "nothing changed");
+        assert!(current.load().usable().is_none() && !Epoch::NEVER.checks_expiry());
         let mut seen = Vec::new();
         for check in [false, true, false] {
             current.set(Some((&token, check)));

@@ -130,19 +130,22 @@ impl Drop for LoginSpan {
     }
 }
 
+/// A login whose drop can panic.
+type GuardedLogin<F> = CatchDrop<Option<Pin<Box<F>>>>;
+
 /// A login that runs, and is dropped, in its span.
 ///
 /// As tracing's `Instrumented`, but a subscriber that panics neither stops the login nor aborts the process. Each call of
 /// user code is caught by itself, because two panics at once abort.
 pub(crate) struct InSpan<F> {
-    login: CatchDrop<Option<Pin<Box<F>>>>,
+    login: GuardedLogin<F>,
     #[cfg(feature = "tracing")]
     span: CatchDrop<Option<tracing::Span>>,
 }
 
 impl<F> InSpan<F> {
     /// Enters the span, and returns the login.
-    fn enter(&mut self) -> (Option<Entered<'_>>, &mut CatchDrop<Option<Pin<Box<F>>>>) {
+    fn enter(&mut self) -> (Option<Entered<'_>>, &mut GuardedLogin<F>) {
         #[cfg(feature = "tracing")]
         let entered = self.span.as_ref().map(Entered::new);
         #[cfg(not(feature = "tracing"))]
