@@ -217,3 +217,15 @@ async fn rejection_of_a_used_token_logs_in() {
     sleep(secs(2)).await;
     assert_eq!((logins.started(), refresher.status().state), (2, State::Ready));
 }
+
+#[tokio::test(start_paused = true)]
+async fn use_long_before_the_refresh_does_not_cause_it() {
+    let logins = Logins::default();
+    let refresher = refresher(&logins, Some(secs(600)));
+    refresher.ready().await.unwrap();
+    sleep(secs(100)).await;
+    // A poll of the state, not a read of the cell.
+    refresher.ready().await.unwrap();
+    sleep(2 * HOUR).await;
+    assert_eq!((logins.started(), refresher.status().state), (1, State::Idle));
+}

@@ -181,6 +181,17 @@ fn worker_on_a_runtime_that_is_never_driven_again_is_replaced() {
 }
 
 #[test]
+fn worker_that_is_not_late_is_not_replaced() {
+    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let (first, other) = (current_thread(), current_thread());
+    first.block_on(refresher.ready()).unwrap();
+    other.block_on(async {
+        assert_eq!(refresher.token().await.unwrap().secret(), "t1");
+        assert_eq!(alive_tasks().await, 0, "a worker was started here");
+    });
+}
+
+#[test]
 fn idle_worker_on_a_runtime_that_is_not_driven_delays_no_call() {
     // Nothing was asked of the worker before its runtime stood still.
     let logins = Logins::default();
