@@ -20,12 +20,12 @@
 //! | promise | default |
 //! | --- | --- |
 //! | One login runs at a time. All calls, clones and layers share its success and its failure. | |
-//! | A call waits for a limited time. The error names the limit and the last cause. | 10 s |
+//! | Each wait for a token is limited. The error names the limit and the last cause. | 10 s |
 //! | A call that times out or is dropped does not stop the login. Other calls use its token. | |
 //! | After a failed login, calls fail immediately with its error, until the pause is over. | |
 //! | [`NoTokenPolicy`](crate::NoTokenPolicy) can send requests without a token, or with an expired one for a limited time. | they fail |
 //! | A call that waits for a token reserves no capacity of the inner service. The login can use the last connection or slot. | |
-//! | A call or replay that then waits until the inner service is ready sends the token of that moment. | |
+//! | A call or replay that then waits until the inner service is ready sends the token that is current then. | |
 //!
 //! # When a login fails
 //!
@@ -34,7 +34,7 @@
 //! | No failure is final. The first login that succeeds ends the outage. | |
 //! | The pause after a failure doubles with each failure in a row, with jitter. All callers share it. | from 0.5 s to 60 s |
 //! | The issuer's [`Retry-After`](crate::LoginError::with_retry_after) extends the pause. | to 5 min at most |
-//! | While there is a valid token, a [permanent](crate::LoginError::permanent) failure is retried twice: half-way to its expiry, and after seven eighths. The count restarts with the next success. Without one, only calls cause retries: at most one for each pause. An expired token that [`NoTokenPolicy`](crate::NoTokenPolicy) still sends counts as none. | |
+//! | While the token is valid, a [permanent](crate::LoginError::permanent) failure is retried twice: after 1/2 and 7/8 of the life that was left at the first failure. Without a valid token, only calls cause retries: at most one for each pause. An expired token that [`NoTokenPolicy`](crate::NoTokenPolicy) still sends counts as none. | |
 //! | A login that exceeds [`login_timeout`](crate::AuthRefresherBuilder::login_timeout) is dropped and counts as failed. | 30 s |
 //! | A panic of the login service counts as a failed login. | |
 //! | A login that returns an expired token counts as failed. So does one that returns the same token without a longer life. | |
@@ -52,7 +52,7 @@
 //! | A rejection counts only against the token that was sent. If a newer token is current, it costs no login. All rejections of one token cause one login. | |
 //! | If a server rejects the old token during a refresh, the result of the refresh is used, provided that it is another token. If it is not, the next login receives the challenge. | |
 //! | If there is no newer token, the caller gets the rejection unchanged. While it waits, the call retains the response and its HTTP/1 connection. The login must not need the last connection of the same pool. | |
-//! | A replay that has a newer token releases the rejected response, so that it can use its connection. If that token is lost before the inner service is ready, the caller gets the login's error. | |
+//! | A replay that has a newer token releases the rejected response, so that it can use its connection. If that token expires or is withdrawn before the inner service is ready, the replay waits for another. The caller gets an error if there is none, or only the rejected one. | |
 //! | The challenge (`WWW-Authenticate`) reaches the login service. | |
 //! | The rejection of a token that was just issued is ignored, because the token may not be valid everywhere yet. | 1 s, but at most an eighth of the lifetime |
 //! | A token of [unknown age](crate::AccessToken::with_unknown_age) that a server rejects is replaced at once: an [initial token](crate::AuthRefresherBuilder::initial_token), or one from a [source](crate::sources) or a cache. | |
@@ -85,14 +85,14 @@
 //! | [`AuthRefresherBuilder::runtime`](crate::AuthRefresherBuilder::runtime) names the runtime of the worker and the logins. | that of the call that starts the worker |
 //! | If the worker is on a current-thread runtime, each use checks the expiry, by the monotonic clock. So no expired token is sent, although the worker cannot run between two `block_on` calls. | |
 //! | If a worker is 100 ms late, a call on another runtime that needs a token replaces it with a worker there. | |
-//! | If the worker's runtime stands still during a login, a result that is an expired token or a transient error without `Retry-After` is discarded, and the login is repeated. No call fails because of it. The next result counts in any case. | for more than 2 s |
+//! | If the worker's runtime stands still during a login, the machine is suspended or the wall clock is set forward, a result that is an expired token or a transient error without `Retry-After` is discarded, and the login is repeated. No call fails because of it. The next result is not discarded for this reason. | for more than 2 s |
 //! | A login under way on a runtime that is not driven cannot be replaced. Callers wait, and their error [names the cause](crate::LoginError::is_undriven). | if they wait for more than 1.1 s |
 //! | [`status`](crate::AuthRefresher::status) is computed when it is called. Neither the status nor the [gauge](crate::observability#metrics) reports an expired token as live. | |
 //! | A subscriber cannot block the refresher. | |
 //! | A panic of a metrics recorder, a tracing subscriber, the clock or the random source does not stop the refresher. A panic of the clock can reach the call that reads it. | |
 //! | A call fails if its runtime aborts three workers that the call itself started. The workers of other callers do not count. | |
 //! | When the last handle is dropped, the worker ends, and a login under way is dropped. | |
-//! | Refreshes go on without requests, or [pause](crate::AuthRefresherBuilder::pause_when_idle) without them: after at least the idle time, and at most one token lifetime later. An idle refresher has no task. A token from a [watched file](crate::sources::TokenFile) is never idle. A token that is never refreshed is idle too, if no request uses it. | they go on |
+//! | Refreshes go on without requests, or [pause](crate::AuthRefresherBuilder::pause_when_idle) without them: after at least the idle time, and at most one token lifetime later. An idle refresher has no task. A refresher is not idle while it has a token of a [`TokenFile`](crate::sources::TokenFile). A token that is never refreshed is idle too, if no request uses it. | they go on |
 //!
 //! Two limits are known:
 //!

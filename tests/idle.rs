@@ -219,7 +219,7 @@ async fn rejection_of_a_used_token_logs_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn use_long_before_the_refresh_does_not_cause_it() {
+async fn early_use_does_not_cause_refresh() {
     let logins = Logins::default();
     let refresher = refresher(&logins, Some(secs(600)));
     refresher.ready().await.unwrap();

@@ -228,7 +228,7 @@ async fn call_whose_token_expires_before_readiness_is_not_sent_with_it() {
 /// what was sent, and the result.
 async fn replay_held_up(
     builder: AuthRefresherBuilder,
-    meanwhile: impl AsyncFnOnce(&AuthRefresher),
+    before_ready: impl AsyncFnOnce(&AuthRefresher),
 ) -> (Vec<String>, Result<StatusCode, Error>) {
     let refresher = builder.build().unwrap();
     refresher.ready().await.unwrap();
@@ -255,7 +255,7 @@ async fn replay_held_up(
     sleep(Duration::from_millis(100)).await;
     // Taken as soon as the rejected response has released it.
     let taken = slot.acquire().await.unwrap();
-    meanwhile(&refresher).await;
+    before_ready(&refresher).await;
     drop(taken);
     let result = call.await.unwrap().map(|response| response.status());
     let sent = sent.lock().unwrap().clone();

@@ -236,14 +236,14 @@ async fn permanent_error_with_live_token_is_retried_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn transient_errors_in_between_cause_no_more_retries() {
-    let (logins, refused) = (Logins::default(), Arc::new(AtomicUsize::new(0)));
-    let counted = refused.clone();
+async fn transient_errors_do_not_restart_retry_count() {
+    let (logins, permanent_errors) = (Logins::default(), Arc::new(AtomicUsize::new(0)));
+    let counted = permanent_errors.clone();
     let login = move |n| {
-        let refused = counted.clone();
+        let permanent_errors = counted.clone();
         async move {
             if n > 1 && n % 2 == 0 {
-                refused.fetch_add(1, SeqCst);
+                permanent_errors.fetch_add(1, SeqCst);
                 return Err(LoginError::permanent("wrong password").into());
             }
             if n == 1 { token(n, 24 * HOUR) } else { Err("network".into()) }
@@ -252,7 +252,7 @@ async fn transient_errors_in_between_cause_no_more_retries() {
     let refresher = logins.builder(login).refresh_before_expiry(6 * HOUR).build().unwrap();
     refresher.ready().await.unwrap();
     sleep(24 * HOUR - secs(1)).await;
-    assert!((2..=3).contains(&refused.load(SeqCst)), "{refused:?} of {}", logins.started());
+    assert!((2..=3).contains(&permanent_errors.load(SeqCst)), "{permanent_errors:?} of {}", logins.started());
 }
 
 #[tokio::test(start_paused = true)]

@@ -366,7 +366,7 @@ fn late_login_whose_token_is_still_valid_is_used() {
 }
 
 #[test]
-fn late_login_delays_the_next_by_no_pause() {
+fn late_login_adds_no_pause() {
     let (logins, runtime) = (Logins::default(), current_thread());
     let login = |n| async move {
         sleep(Duration::from_millis(if n == 2 { 100 } else { 1 })).await;
@@ -400,7 +400,7 @@ fn late_login_with_a_default_lifetime_fails_no_call() {
 }
 
 #[test]
-fn login_that_exceeds_its_own_timeout_by_a_freeze_fails_no_call() {
+fn service_timeout_during_standstill_fails_no_call() {
     for frozen in [secs(10), secs(40)] {
         let (logins, runtime) = (Logins::default(), current_thread());
         let login = logins.service(|n| async move {
@@ -511,7 +511,7 @@ async fn slow_login_on_a_driven_runtime_is_not_late() {
 }
 
 #[test]
-fn second_login_on_a_runtime_that_stands_still_is_named_by_the_error() {
+fn second_login_on_undriven_runtime_is_reported() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move {
         match n {

@@ -1,5 +1,6 @@
 //! User code that misbehaves: recorders, subscribers, clocks and random sources that panic, and subscribers that keep
-//! what they read. None of it stops the refresher.
+//! what they read. None of it stops the refresher. An uncaught second panic aborts the process, so the tests named
+//! `…_does_not_abort` end the whole run if they fail.
 #![cfg(all(feature = "metrics", feature = "tracing"))]
 
 #[path = "support/dispatch.rs"]
@@ -351,9 +352,8 @@ impl Clock for PanicsLater {
     }
 }
 
-/// If the second panic is not caught, it aborts the process. This applies to the next two tests too.
 #[test]
-fn clock_panic_during_a_drop_of_a_login_that_panics_does_not_abort() {
+fn clock_panic_with_panicking_login_drop_does_not_abort() {
     silence_scripted_panics();
     let (clock, logins) = (PanicsLater::default(), Logins::default());
     let login = |n| async move {
@@ -379,7 +379,7 @@ fn clock_panic_during_a_drop_of_a_login_that_panics_does_not_abort() {
 }
 
 #[test]
-fn clock_panic_during_a_drop_of_an_error_that_panics_does_not_abort() {
+fn clock_panic_with_panicking_error_drop_does_not_abort() {
     silence_scripted_panics();
     let (clock, logins) = (PanicsLater::default(), Logins::default());
     let refresher = logins
@@ -405,9 +405,9 @@ fn clock_panic_during_a_drop_of_an_error_that_panics_does_not_abort() {
 
 /// Panics at the callback of this name, once it has been set.
 #[derive(Clone, Default)]
-struct PanicsOnSpans(Arc<Mutex<&'static str>>);
+struct PanickingSubscriber(Arc<Mutex<&'static str>>);
 
-impl PanicsOnSpans {
+impl PanickingSubscriber {
     fn panic_at(&self, callback: &'static str) {
         *self.0.lock().unwrap() = callback;
     }
@@ -418,7 +418,7 @@ impl PanicsOnSpans {
     }
 }
 
-impl Subscriber for PanicsOnSpans {
+impl Subscriber for PanickingSubscriber {
     fn enabled(&self, _: &TracingMetadata<'_>) -> bool {
         true
     }
@@ -448,7 +448,7 @@ impl Subscriber for PanicsOnSpans {
 fn subscriber_panic_during_a_login_that_panics_does_not_abort() {
     silence_scripted_panics();
     dispatch::ask_each_dispatcher();
-    let (subscriber, logins) = (PanicsOnSpans::default(), Logins::default());
+    let (subscriber, logins) = (PanickingSubscriber::default(), Logins::default());
     let refresher = logins.refresher({
         let subscriber = subscriber.clone();
         move |n| {
@@ -476,7 +476,7 @@ fn subscriber_panic_as_a_login_is_dropped_does_not_abort() {
     silence_scripted_panics();
     dispatch::ask_each_dispatcher();
     for callback in ["enter", "exit", "try_close", "all"] {
-        let (subscriber, logins) = (PanicsOnSpans::default(), Logins::default());
+        let (subscriber, logins) = (PanickingSubscriber::default(), Logins::default());
         let refresher = logins.refresher(|n| async move {
             if n == 1 {
                 let _dropped = PanicsInDrop;
@@ -502,7 +502,7 @@ fn subscriber_panic_as_a_login_is_dropped_does_not_abort() {
 fn subscriber_that_always_panics_stops_no_login() {
     silence_scripted_panics();
     dispatch::ask_each_dispatcher();
-    let (subscriber, logins) = (PanicsOnSpans::default(), Logins::default());
+    let (subscriber, logins) = (PanickingSubscriber::default(), Logins::default());
     let refresher = logins.refresher(|n| async move {
         sleep(secs(2)).await;
         token(n, HOUR)

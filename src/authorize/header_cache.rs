@@ -146,7 +146,7 @@ impl HeaderCache {
         headers: &mut HeaderMap,
     ) -> Option<TokenId> {
         if self.has_used_one {
-            return self.insert_kept_or_refill(refresher, shared, config, headers);
+            return self.insert_checked_or_refill(refresher, shared, config, headers);
         }
         let (token, value) = shared.read_or_refill(refresher, |header| (header.token, header.value.clone()))?;
         self.has_used_one = true;
@@ -156,17 +156,17 @@ impl HeaderCache {
 
     /// Inserts the cached token if its expiry is checked at each use. If it is not usable, first caches the token that
     /// all clones share.
-    fn insert_kept_or_refill(
+    fn insert_checked_or_refill(
         &mut self,
         refresher: &AuthRefresher,
         shared: &SharedHeader,
         config: &HeaderConfig,
         headers: &mut HeaderMap,
     ) -> Option<TokenId> {
-        let is_kept = refresher.is_current(self.checked_epoch)
+        let is_cached_usable = refresher.is_current(self.checked_epoch)
             && self.cached.as_ref().is_some_and(|cached| cached.is_usable(refresher));
-        if !is_kept {
-            self.keep(shared.read_or_refill(refresher, CachedHeader::clone));
+        if !is_cached_usable {
+            self.store(shared.read_or_refill(refresher, CachedHeader::clone));
         }
         let cached = self.cached.as_ref()?;
         config.insert_clone(headers, &cached.value);
@@ -174,7 +174,7 @@ impl HeaderCache {
     }
 
     #[cold]
-    fn keep(&mut self, header: Option<CachedHeader>) {
+    fn store(&mut self, header: Option<CachedHeader>) {
         let (unchecked, checked) = match &header {
             Some(header) if header.epoch.checks_expiry() => (Epoch::NEVER, header.epoch),
             Some(header) => (header.epoch, Epoch::NEVER),

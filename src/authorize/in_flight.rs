@@ -13,14 +13,14 @@ use super::{
 };
 use crate::refresh::{self, CachedToken, TokenFuture, TokenId};
 
-/// Replays a saved request.
-pub(crate) struct Resender<S, P, C> {
+/// Sends a request.
+pub(crate) struct RequestSender<S, P, C> {
     pub(crate) inner: S,
     pub(crate) context: ShardedArc<ServiceContext<P, C>>,
 }
 
 /// A saved request of a policy.
-pub(crate) type Saved<S, B, P, C> = <P as ReplayPolicy<B>>::Saved<Resender<S, P, C>>;
+pub(crate) type Saved<S, B, P, C> = <P as ReplayPolicy<B>>::Saved<RequestSender<S, P, C>>;
 
 /// What a call on the slow path stores until its response arrives.
 pub(crate) struct InFlight<S, B, P: ReplayPolicy<B>, C> {
@@ -36,13 +36,13 @@ pub(crate) enum Unsent<B, P: ReplayPolicy<B>> {
     /// The first attempt.
     First(Request<B>),
     /// The first attempt, after a wait that ended without a token. It is sent without one if there still is none.
-    FirstWithoutToken(Request<B>),
+    FirstTokenOptional(Request<B>),
     /// The second attempt. It still has the rejected token.
     Replay(Request<P::Body>),
 }
 
 /// A request to replay, and what replays it.
-pub(crate) type Restored<S, B, P, C> = (Unsent<B, P>, Resender<S, P, C>);
+pub(crate) type Restored<S, B, P, C> = (Unsent<B, P>, RequestSender<S, P, C>);
 
 /// What follows a response.
 pub(crate) enum Outcome<S, B, P: ReplayPolicy<B>, C, T> {
@@ -63,16 +63,16 @@ impl<B, P: ReplayPolicy<B> + Clone> Unsent<B, P> {
     /// Returns how long the token must live, if the request says so.
     pub(crate) fn min_token_life(&self) -> Option<Duration> {
         let extensions = match self {
-            Self::First(request) | Self::FirstWithoutToken(request) => request.extensions(),
+            Self::First(request) | Self::FirstTokenOptional(request) => request.extensions(),
             Self::Replay(request) => request.extensions(),
         };
         TokenValidFor::from_extensions(extensions).map(|TokenValidFor(min)| min)
     }
 
     /// Returns whether this is a replay, and the token is that of its first attempt.
-    pub(crate) fn repeats<C>(&self, token: &CachedToken, context: &ServiceContext<P, C>) -> bool {
+    pub(crate) fn would_repeat_token<C>(&self, token: &CachedToken, context: &ServiceContext<P, C>) -> bool {
         match self {
-            Self::First(_) | Self::FirstWithoutToken(_) => false,
+            Self::First(_) | Self::FirstTokenOptional(_) => false,
             Self::Replay(request) => {
                 request.headers().get(context.config.header.name()) == Some(token.header.local().1)
             }
@@ -89,11 +89,11 @@ impl<B, P: ReplayPolicy<B> + Clone> Unsent<B, P> {
         let ServiceContext { refresher, config, .. } = &**context;
         let value = token.header.local().1;
         let (request, saved) = match self {
-            Self::First(mut request) | Self::FirstWithoutToken(mut request) => {
+            Self::First(mut request) | Self::FirstTokenOptional(mut request) => {
                 config.header.insert_clone(request.headers_mut(), value);
                 let request = config.replay.wrap(request);
-                let resender = || Resender { inner: inner.clone(), context: context.clone() };
-                let saved = config.replay.save(&request, resender);
+                let sender = || RequestSender { inner: inner.clone(), context: context.clone() };
+                let saved = config.replay.save(&request, sender);
                 (request, saved)
             }
             Self::Replay(mut request) => {
@@ -140,7 +140,7 @@ impl<S, B, P: ReplayPolicy<B>, C, T> Rejected<S, B, P, C, T> {
     pub(crate) fn new(original: T, saved: Saved<S, B, P, C>) -> Self {
         let request = P::saved(&saved);
         let min = TokenValidFor::from_extensions(request.extensions()).map(|TokenValidFor(min)| min);
-        let newer = request.resender.context.refresher.wait_for_token(min);
+        let newer = request.sender.context.refresher.wait_for_token(min);
         Self { newer, original, saved }
     }
 }
@@ -152,13 +152,13 @@ pub(crate) fn restore<S, B, P: ReplayPolicy<B>, C>(
     newer: &CachedToken,
 ) -> Option<Restored<S, B, P, C>> {
     let request = P::saved(&saved);
-    let name = request.resender.context.config.header.name();
+    let name = request.sender.context.config.header.name();
     // Checked before the body is restored, because that ends the first attempt.
     if request.header(&name) == Some(newer.header.local().1) {
         return None;
     }
-    let (request, resender) = P::into_saved(saved).restore(P::restore_body)?;
-    Some((Unsent::Replay(request), resender))
+    let (request, sender) = P::into_saved(saved).restore(P::restore_body)?;
+    Some((Unsent::Replay(request), sender))
 }
 
 /// Joins all challenges of a response. Several header lines mean the same as one list (RFC 9110, section 5.3).

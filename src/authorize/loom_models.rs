@@ -8,17 +8,17 @@ use super::{
     header_cache::{HeaderCache, SharedHeader},
     header_config::HeaderConfig,
 };
-use crate::refresh::loom_models::{Model, explore};
+use crate::refresh::loom_models::{ModelRefresher, explore};
 
 /// A service with its own cache, and the one that all clones share.
 struct Reader {
-    model: Model,
+    model: ModelRefresher,
     shared: Arc<SharedHeader>,
     own: HeaderCache,
 }
 
 impl Reader {
-    fn new(model: &Model) -> Self {
+    fn new(model: &ModelRefresher) -> Self {
         let mut reader = Self { model: model.clone(), shared: Arc::default(), own: HeaderCache::default() };
         // From the second use on, a service has a cache of its own.
         assert_eq!([reader.call(), reader.call()], [Some(1), Some(1)]);
@@ -46,7 +46,7 @@ impl Reader {
 #[test]
 fn services_never_return_to_an_older_token() {
     explore(|| {
-        let (model, mut worker) = Model::refreshing();
+        let (model, mut worker) = ModelRefresher::refreshing();
         let mut writer = Reader::new(&model);
         let mut reader = writer.clone_with_own_cache();
         let reading = thread::spawn(move || {
@@ -64,7 +64,7 @@ fn services_never_return_to_an_older_token() {
 #[test]
 fn clones_for_one_call_each_never_return_to_an_older_token() {
     explore(|| {
-        let (model, mut worker) = Model::refreshing();
+        let (model, mut worker) = ModelRefresher::refreshing();
         let writer = Reader::new(&model);
         let clone = |reader: &Reader| Reader {
             model: reader.model.clone(),
@@ -86,7 +86,7 @@ fn clones_for_one_call_each_never_return_to_an_older_token() {
 #[test]
 fn service_never_returns_to_an_older_token_after_another_has_read_the_cell() {
     explore(|| {
-        let (model, mut worker) = Model::refreshing();
+        let (model, mut worker) = ModelRefresher::refreshing();
         let mut cached = Reader::new(&model);
         let mut uncached = Reader { model: model.clone(), shared: Arc::default(), own: HeaderCache::default() };
         let reading = thread::spawn(move || {
@@ -101,7 +101,7 @@ fn service_never_returns_to_an_older_token_after_another_has_read_the_cell() {
 #[test]
 fn withdrawn_token_is_not_used() {
     explore(|| {
-        let (model, _worker) = Model::with_token();
+        let (model, _worker) = ModelRefresher::with_token();
         let mut writer = Reader::new(&model);
         let mut reader = writer.clone_with_own_cache();
         let reading = thread::spawn(move || {

@@ -13,7 +13,7 @@ use super::{
     future::ResponseFuture,
     header_cache::HeaderCache,
     header_config::Decision,
-    in_flight::{Resender, Unsent},
+    in_flight::{RequestSender, Unsent},
     replay::policy::{NeverReplay, ReplayPolicy},
     service_context::ServiceContext,
     sharded_arc::ShardedArc,
@@ -101,8 +101,8 @@ where
         let Some(token) = self.authorize(&mut request) else { return self.call_slow(request) };
         let config = &self.context.config;
         let request = config.replay.wrap(request);
-        let resender = || Resender { inner: self.inner.clone(), context: self.context.clone() };
-        let saved = config.replay.save(&request, resender);
+        let sender = || RequestSender { inner: self.inner.clone(), context: self.context.clone() };
+        let saved = config.replay.save(&request, sender);
         ResponseFuture::called(self.inner.call(request), Some(token), config.classify.clone(), saved)
     }
 }
@@ -150,8 +150,8 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
             return ResponseFuture::slow_path(SlowPath::Called { future, in_flight: Some(in_flight) });
         }
         self.release_readiness();
-        let resender = Resender { inner: self.inner.clone(), context: self.context.clone() };
-        ResponseFuture::slow_path(SlowPath::wait_for_token(Unsent::First(request), resender))
+        let sender = RequestSender { inner: self.inner.clone(), context: self.context.clone() };
+        ResponseFuture::slow_path(SlowPath::wait_for_token(Unsent::First(request), sender))
     }
 
     /// Releases the capacity that `poll_ready` reserved, so that the login can use it. A clone has reserved none.

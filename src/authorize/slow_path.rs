@@ -12,7 +12,7 @@ use tower_service::Service;
 use super::{
     classify::ClassifyRejection,
     error::Error,
-    in_flight::{self, InFlight, Outcome, Rejected, Resender, Saved, Unsent},
+    in_flight::{self, InFlight, Outcome, Rejected, RequestSender, Saved, Unsent},
     replay::policy::ReplayPolicy,
 };
 use crate::{
@@ -30,10 +30,10 @@ where
     P: ReplayPolicy<B>,
 {
     /// Waiting for a token.
-    WaitingForToken { token: TokenFuture, request: Unsent<B, P>, resender: Resender<S, P, C> },
-    /// Waiting until the inner service is ready. The token is inserted after that, because it can change until then. A
-    /// replay has released the rejected response, whose connection it may need.
-    WaitingForReady { request: Unsent<B, P>, resender: Resender<S, P, C> },
+    WaitingForToken { token: TokenFuture, request: Unsent<B, P>, sender: RequestSender<S, P, C> },
+    /// Waiting until the inner service is ready. The token is inserted then, because a newer one can be published during the
+    /// wait. A replay has released the rejected response, whose connection it may need.
+    WaitingForReady { request: Unsent<B, P>, sender: RequestSender<S, P, C> },
     /// Waiting for the response. `in_flight` is `None` if the request has no token.
     Called {
         #[pin]
@@ -52,9 +52,9 @@ where
     P: ReplayPolicy<B> + Clone,
 {
     /// Waits for a token, then sends the request.
-    pub(crate) fn wait_for_token(request: Unsent<B, P>, resender: Resender<S, P, C>) -> Self {
-        let token = resender.context.refresher.wait_for_token(request.min_token_life());
-        Self::WaitingForToken { token, request, resender }
+    pub(crate) fn wait_for_token(request: Unsent<B, P>, sender: RequestSender<S, P, C>) -> Self {
+        let token = sender.context.refresher.wait_for_token(request.min_token_life());
+        Self::WaitingForToken { token, request, sender }
     }
 
     /// Waits for a newer token, then replays the request.
@@ -74,30 +74,32 @@ where
     pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, Error>> {
         loop {
             let next = match self.as_mut().project() {
-                SlowPathProj::WaitingForToken { token, resender, .. } => {
+                SlowPathProj::WaitingForToken { token, sender, .. } => {
                     let token = ready!(token.as_mut().poll(cx));
-                    let refresher = resender.context.refresher.clone();
-                    let SlowPathOwned::WaitingForToken { request, resender, .. } = self.as_mut().take() else {
+                    let refresher = sender.context.refresher.clone();
+                    let SlowPathOwned::WaitingForToken { request, sender, .. } = self.as_mut().take() else {
                         continue;
                     };
                     let request = match (token, request) {
                         (Ok(_), request) => request,
                         (Err(error), Unsent::First(request)) if refresher.sends_unauthenticated_after(&error) => {
-                            Unsent::FirstWithoutToken(request)
+                            Unsent::FirstTokenOptional(request)
                         }
-                        (Err(error), _) => {
-                            refresher.telemetry().request_not_sent(label(&error));
+                        (Err(error), request) => {
+                            if !matches!(request, Unsent::Replay(_)) {
+                                refresher.telemetry().request_not_sent(label(&error));
+                            }
                             return Poll::Ready(Err(Error::Login(error)));
                         }
                     };
-                    Self::WaitingForReady { request, resender }
+                    Self::WaitingForReady { request, sender }
                 }
-                SlowPathProj::WaitingForReady { resender, .. } => {
-                    ready!(resender.inner.poll_ready(cx)).map_err(Error::from_inner)?;
-                    let SlowPathOwned::WaitingForReady { request, resender } = self.as_mut().take() else {
+                SlowPathProj::WaitingForReady { sender, .. } => {
+                    ready!(sender.inner.poll_ready(cx)).map_err(Error::from_inner)?;
+                    let SlowPathOwned::WaitingForReady { request, sender } = self.as_mut().take() else {
                         continue;
                     };
-                    Self::send(request, resender)?
+                    Self::send(request, sender)?
                 }
                 SlowPathProj::Called { future, in_flight } => {
                     let response = ready!(future.poll(cx)).map_err(Error::from_inner)?;
@@ -113,7 +115,7 @@ where
                         continue;
                     };
                     match newer.ok().and_then(|newer| in_flight::restore(saved, &newer)) {
-                        Some((request, resender)) => Self::WaitingForReady { request, resender },
+                        Some((request, sender)) => Self::WaitingForReady { request, sender },
                         None => return Poll::Ready(Ok(original)),
                     }
                 }
@@ -123,27 +125,28 @@ where
         }
     }
 
-    /// Sends a request with the token of this moment. If there is none, releases the readiness and waits for one.
+    /// Sends a request with the current token. Without one, a `FirstTokenOptional` is sent too. Any other request releases
+    /// the readiness and waits for a token.
     ///
     /// # Errors
     ///
     /// A replay has no other token than the rejected one, although it had one when it began to wait for readiness.
-    fn send(request: Unsent<B, P>, mut resender: Resender<S, P, C>) -> Result<Self, Error> {
-        let Resender { inner, context } = &mut resender;
+    fn send(request: Unsent<B, P>, mut sender: RequestSender<S, P, C>) -> Result<Self, Error> {
+        let RequestSender { inner, context } = &mut sender;
         let (request, in_flight) = match (request, context.refresher.usable_token()) {
-            (request, Some(token)) if request.repeats(&token, context) => {
+            (request, Some(token)) if request.would_repeat_token(&token, context) => {
                 return Err(Error::Login(LoginError::new(Kind::SameToken, None)));
             }
             (request, Some(token)) => {
                 let (request, in_flight) = request.authorize(&token, context, inner);
                 (request, Some(in_flight))
             }
-            (Unsent::FirstWithoutToken(request), None) => {
+            (Unsent::FirstTokenOptional(request), None) => {
                 (request.map(|body| context.config.replay.wrap_unsaved(body)), None)
             }
             (request, None) => {
                 *inner = inner.clone();
-                return Ok(Self::wait_for_token(request, resender));
+                return Ok(Self::wait_for_token(request, sender));
             }
         };
         Ok(Self::Called { future: inner.call(request), in_flight })

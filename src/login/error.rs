@@ -88,8 +88,8 @@ impl LoginError {
 
     /// Creates a timeout. `last` is the error of the last login.
     ///
-    /// Bounds the chain: only the cause before a series of timeouts is retained, and a chain over 16 is dropped. So is
-    /// one that panics. This calls `source` on user errors, so do not call it under a lock.
+    /// Bounds the chain: only the cause before a series of timeouts is retained. A chain of more than 16 causes is
+    /// dropped. So is one with a `source` that panics. This calls `source` on user errors, so do not call it under a lock.
     pub(crate) fn timed_out(kind: Kind, last: Option<&Self>) -> Self {
         let cause = match last {
             Some(last) if last.is_timeout() => last.0.source.as_ref().and_then(|source| source.downcast_ref::<Self>()),

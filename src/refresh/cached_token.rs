@@ -156,7 +156,7 @@ fn lifetime(token: &AccessToken, requested_at: Timestamp, schedule: &Schedule) -
 }
 
 /// Returns whether a token was valid when its login was sent, and has expired since.
-pub(crate) fn expires_during(
+pub(crate) fn expired_during_login(
     token: &AccessToken,
     requested_at: Timestamp,
     now: Timestamp,

@@ -84,11 +84,10 @@ impl CurrentToken {
         self.epoch.load(Ordering::Acquire) == epoch.0
     }
 
-    /// Publishes a token, and whether its expiry must be checked at use; or withdraws the current one. Returns whether
-    /// the cell has changed.
+    /// Publishes a token, or withdraws the current one. The flag says whether each use checks the expiry.
     ///
     /// Only the holder of the state's lock may call this.
-    pub(crate) fn set(&self, token: Option<(&Arc<CachedToken>, bool)>) -> bool {
+    pub(crate) fn set(&self, token: Option<(&Arc<CachedToken>, bool)>) {
         let epoch = Epoch(self.epoch.load(Ordering::Relaxed));
         let unchanged = match (&*self.cell.load(), token) {
             (Some(current), Some((token, check))) => Arc::ptr_eq(current, token) && epoch.checks_expiry() == check,
@@ -96,7 +95,7 @@ impl CurrentToken {
             _ => false,
         };
         if unchanged {
-            return false;
+            return;
         }
         self.epoch.store(0, Ordering::Release);
         self.cell.store(token.map(|(token, _)| token.clone()));
@@ -106,7 +105,6 @@ impl CurrentToken {
             self.last_epoch.store(next, Ordering::Relaxed);
             self.epoch.store(if check { next | Epoch::CHECK } else { next }, Ordering::Release);
         }
-        true
     }
 }
 
@@ -132,7 +130,6 @@ mod tests {
     #[test]
     fn each_publication_has_its_own_epoch() {
         let (current, token) = (CurrentToken::new(), cached(1, HOUR));
-        assert!(!current.set(None), "nothing changed");
         assert!(current.load().usable().is_none() && !Epoch::NEVER.checks_expiry());
         let mut seen = Vec::new();
         for check in [false, true, false] {
@@ -141,10 +138,10 @@ mod tests {
             assert_eq!(loaded.epoch.checks_expiry(), check);
             assert!(current.is_current(loaded.epoch) && !seen.contains(&loaded.epoch));
             seen.push(loaded.epoch);
-            assert!(!current.set(Some((&token, check))), "nothing changed");
-            assert!(current.is_current(loaded.epoch));
+            current.set(Some((&token, check)));
+            assert!(current.is_current(loaded.epoch), "nothing changed");
         }
-        assert!(current.set(None));
+        current.set(None);
         assert!(seen.into_iter().all(|epoch| !current.is_current(epoch)));
     }
 

@@ -1,6 +1,6 @@
 //! Loom models of what threads do to one refresher at the same time. `.ci/loom` runs them.
 //!
-//! A model runs the code itself, in every order of its critical sections and atomic operations. Only tokio's task is
+//! A model runs the code itself, in any order of its critical sections and atomic operations. Only tokio's task is
 //! replaced: a model calls what the task calls. The time is paused.
 
 use std::{
@@ -41,12 +41,12 @@ pub(crate) fn explore(model: impl Fn() + Send + Sync + 'static) {
 
 /// The runtimes of callers: the first worker's, and another.
 #[derive(Clone, Copy)]
-enum On {
+enum CallerOn {
     FirstRuntime,
     OtherRuntime,
 }
 
-impl On {
+impl CallerOn {
     fn caller(self) -> CallerRuntimes {
         static IDS: LazyLock<[runtime::Id; 2]> = LazyLock::new(|| [(), ()].map(|()| paused_runtime().handle().id()));
         let id = IDS[self as usize];
@@ -70,15 +70,15 @@ fn token(secret: u64) -> AccessToken {
 
 /// One refresher, and what its tasks would do.
 #[derive(Clone)]
-pub(crate) struct Model(pub(crate) AuthRefresher);
+pub(crate) struct ModelRefresher(pub(crate) AuthRefresher);
 
-impl Model {
+impl ModelRefresher {
     /// Starts with a worker that has not polled the state yet.
     fn with_worker() -> (Self, Worker) {
         let login = tower::service_fn(|_: LoginRequest| async { Err::<AccessToken, _>("not called") });
         let builder = AuthRefresher::builder(login).min_rejection_age(Duration::ZERO).rng(|| 0);
         let model = Self(builder.clock(PausedClock(Instant::now())).build().unwrap());
-        let (progress, worker) = model.poll(&mut Ticket::new(WaitFor::AnyToken), On::FirstRuntime);
+        let (progress, worker) = model.poll(&mut Ticket::new(WaitFor::AnyToken), CallerOn::FirstRuntime);
         assert!(matches!(progress, Progress::Pending { .. }));
         (model, worker.unwrap())
     }
@@ -94,19 +94,19 @@ impl Model {
     /// Starts with a worker, its first token, and a login for the second under way.
     pub(crate) fn refreshing() -> (Self, Worker) {
         let (model, mut worker) = Self::with_token();
-        model.poll(&mut Ticket::new(WaitFor::NextLogin), On::FirstRuntime);
+        model.poll(&mut Ticket::new(WaitFor::NextLogin), CallerOn::FirstRuntime);
         model.pass_pauses();
         model.start_login(&mut worker);
         (model, worker)
     }
 
-    /// Lets the pause between two logins pass, and the time after which a worker is late. Only before there is a second
-    /// thread, because the order of threads must not change the time.
+    /// Lets the pause between two logins pass, and the time after which a worker is late. Call it before
+    /// the second thread starts, because the order of threads must not change the time.
     fn pass_pauses(&self) {
         block_on(tokio::time::advance(Duration::from_secs(1)));
     }
 
-    fn poll(&self, ticket: &mut Ticket, on: On) -> (Progress, Option<Worker>) {
+    fn poll(&self, ticket: &mut Ticket, on: CallerOn) -> (Progress, Option<Worker>) {
         let shared = self.0.shared();
         let (progress, new_worker) = shared.poll_state(ticket, on.caller(), shared.now());
         let worker = new_worker.map(|NewWorker { id, wake, .. }| Worker::new(shared, id, wake));
@@ -126,7 +126,7 @@ impl Model {
     }
 
     /// Waits for a token as a call does, and performs the login if it has to start the worker. Returns that worker.
-    fn wait_for_token(&self, on: On) -> Option<Worker> {
+    fn wait_for_token(&self, on: CallerOn) -> Option<Worker> {
         let mut ticket = Ticket::new(WaitFor::AnyToken);
         let mut changes = self.0.shared().status.subscribe();
         let mut started = None;
@@ -160,7 +160,7 @@ impl Model {
 #[test]
 fn rejected_token_leaves_the_cell_and_its_successor_stays() {
     explore(|| {
-        let (model, mut worker) = Model::refreshing();
+        let (model, mut worker) = ModelRefresher::refreshing();
         let rejecter = thread::spawn({
             let model = model.clone();
             move || {
@@ -180,7 +180,7 @@ fn rejected_token_leaves_the_cell_and_its_successor_stays() {
 #[test]
 fn two_rejections_of_one_token_count_once() {
     explore(|| {
-        let (model, _worker) = Model::with_token();
+        let (model, _worker) = ModelRefresher::with_token();
         let other = thread::spawn({
             let model = model.clone();
             move || model.reject_first_token()
@@ -195,14 +195,14 @@ fn two_rejections_of_one_token_count_once() {
 }
 
 #[test]
-fn caller_replaces_a_worker_that_ends_in_a_login() {
+fn caller_replaces_worker_that_ends_during_login() {
     explore(|| {
-        let (model, mut ending) = Model::with_worker();
+        let (model, mut ending) = ModelRefresher::with_worker();
         model.start_login(&mut ending);
         model.pass_pauses();
         let ender = thread::spawn(move || drop(ending));
         // Only one caller waits: tokio wakes several in a random order, and a model must be deterministic.
-        let worker = model.wait_for_token(On::OtherRuntime);
+        let worker = model.wait_for_token(CallerOn::OtherRuntime);
         ender.join().unwrap();
         assert!(worker.is_some());
         assert_eq!(model.generation(), Some(1));
@@ -213,9 +213,9 @@ fn caller_replaces_a_worker_that_ends_in_a_login() {
 #[test]
 fn one_of_two_callers_replaces_a_worker_that_ended() {
     explore(|| {
-        let (model, ended) = Model::with_token();
+        let (model, ended) = ModelRefresher::with_token();
         drop(ended);
-        let poll = |model: &Model| model.poll(&mut Ticket::new(WaitFor::NextLogin), On::OtherRuntime).1;
+        let poll = |model: &ModelRefresher| model.poll(&mut Ticket::new(WaitFor::NextLogin), CallerOn::OtherRuntime).1;
         let other = thread::spawn({
             let model = model.clone();
             move || poll(&model)
@@ -230,10 +230,10 @@ fn one_of_two_callers_replaces_a_worker_that_ended() {
 #[test]
 fn late_worker_and_its_replacement_never_both_log_in() {
     explore(|| {
-        let (model, mut late) = Model::with_worker();
+        let (model, mut late) = ModelRefresher::with_worker();
         model.pass_pauses();
         let returning = thread::spawn(move || (matches!(late.next_step(), Step::Login(_)), late));
-        let (progress, mut replacement) = model.poll(&mut Ticket::new(WaitFor::AnyToken), On::OtherRuntime);
+        let (progress, mut replacement) = model.poll(&mut Ticket::new(WaitFor::AnyToken), CallerOn::OtherRuntime);
         assert!(matches!(progress, Progress::Pending { .. }));
         if let Some(replacement) = &mut replacement {
             model.start_login(replacement);

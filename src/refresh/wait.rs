@@ -57,7 +57,8 @@ impl Shared {
             return Ok(token);
         }
         let waited = now.monotonic.saturating_duration_since(started_at.monotonic);
-        match self.wait(WaitFor::NextLoginUnlessSuspended, self.settings.wait_timeout.saturating_sub(waited)).await {
+        match self.wait(WaitFor::NextLoginUnlessPermanentError, self.settings.wait_timeout.saturating_sub(waited)).await
+        {
             Ok(newer) => Ok(newer),
             Err(error) => self.usable_token().ok_or(error),
         }

@@ -109,16 +109,16 @@ impl Worker {
         let attempt = async { core.login.login(request).await };
         let attempt = login.span.instrument(catch_panic(current::scope(login.refresher, attempt)));
         let mut attempt = Box::pin(timeout(login.timeout, attempt));
-        let mut busy = Duration::ZERO;
+        let mut login_poll_time = Duration::ZERO;
         let result = loop {
             // During the login, the current token may expire, or a server may reject it.
-            let Some(limit) = tick_login(&self.shared, self.id, &login, mem::take(&mut busy)) else {
+            let Some(limit) = tick_login(&self.shared, self.id, &login, mem::take(&mut login_poll_time)) else {
                 return ControlFlow::Break(());
             };
             let attempt = poll_fn(|cx| {
                 let start = Instant::now();
                 let result = attempt.as_mut().poll(cx);
-                busy += start.elapsed();
+                login_poll_time += start.elapsed();
                 result
             });
             select! {
@@ -134,9 +134,9 @@ impl Worker {
         let result = result.unwrap_or_else(|_elapsed| {
             Err(LoginError::timed_out(Kind::LoginTimeout(login.timeout), shared.last_error().as_ref()))
         });
-        match self.finish_login(&shared, result, busy) {
-            Some(report) => {
-                record(&mut login.span, report);
+        match self.finish_login(&shared, result, login_poll_time) {
+            Some(summary) => {
+                record(&mut login.span, summary);
                 ControlFlow::Continue(())
             }
             None => ControlFlow::Break(()),
@@ -148,21 +148,21 @@ impl Worker {
         &mut self,
         shared: &Shared,
         result: Result<AccessToken, LoginError>,
-        busy: Duration,
+        login_poll_time: Duration,
     ) -> Option<LoginSummary> {
-        // The random source and the clock are user code, so they run before the core leaves this guard. So is the drop
-        // of the result.
+        // The random source and the clock can panic, so they run while the worker owns the core. The result's drop can
+        // panic too.
         let mut result = CatchDrop::new(Some(result));
         let core = self.core.as_deref_mut()?;
         let random = [core.random(), core.random()];
         let now = shared.now();
         let (core, result) = (self.core.take(), result.take()?);
-        let (report, core) = shared.event_at(now, |locked, now, actions| {
-            let report = locked.state.on_login_finished(self.id, result, busy, random, now, actions);
-            (report, core.and_then(|core| locked.return_core(core)))
+        let (summary, core) = shared.event_at(now, |locked, now, actions| {
+            let summary = locked.state.on_login_finished(self.id, result, login_poll_time, random, now, actions);
+            (summary, core.and_then(|core| locked.return_core(core)))
         });
         drop(core);
-        report
+        summary
     }
 
     fn login_context(&self, start: LoginStart) -> Option<LoginContext> {
@@ -176,11 +176,16 @@ impl Worker {
 }
 
 /// Polls the state during a login. Returns the time until the next poll, or `None` if the worker must end.
-fn tick_login(shared: &Weak<Shared>, id: WorkerId, login: &LoginContext, busy: Duration) -> Option<Option<Duration>> {
+fn tick_login(
+    shared: &Weak<Shared>,
+    id: WorkerId,
+    login: &LoginContext,
+    login_poll_time: Duration,
+) -> Option<Option<Duration>> {
     let shared = shared.upgrade()?;
     let now = shared.now();
     let until_timeout = login.timeout.saturating_sub(now.monotonic.duration_since(login.start.requested_at.monotonic));
-    match shared.event_at(now, |locked, now, _| locked.state.on_login_tick(id, until_timeout, busy, now)) {
+    match shared.event_at(now, |locked, now, _| locked.state.on_login_tick(id, until_timeout, login_poll_time, now)) {
         Step::Wait(limit) => Some(limit),
         Step::End | Step::Login(_) => None,
     }

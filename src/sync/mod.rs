@@ -1,10 +1,10 @@
 //! The synchronization primitives that the loom models explore.
 //!
-//! With `--cfg loom_models`, the unit tests use loom's primitives instead of the standard library's. A model then runs
-//! under every order of events that the memory model allows. `.ci/loom` runs the models.
+//! With `--cfg loom_models`, the unit tests use loom's primitives instead of the standard library's. `.ci/loom`
+//! runs the models.
 
 #[cfg(all(test, loom_models))]
-mod model;
+mod loom;
 
 #[cfg(not(all(test, loom_models)))]
 pub(crate) use std::sync::{Mutex, MutexGuard, atomic::AtomicU32};
@@ -13,4 +13,4 @@ pub(crate) use std::sync::{Mutex, MutexGuard, atomic::AtomicU32};
 pub(crate) use arc_swap::{ArcSwapOption, Guard};
 
 #[cfg(all(test, loom_models))]
-pub(crate) use self::model::{ArcSwapOption, AtomicU32, Guard, Mutex, MutexGuard};
+pub(crate) use self::loom::{ArcSwapOption, AtomicU32, Guard, Mutex, MutexGuard};

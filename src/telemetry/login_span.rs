@@ -64,7 +64,7 @@ impl LoginSpan {
     /// Runs the login in its span. The login must not panic; the subscriber and the login's drop can.
     pub(crate) fn instrument<F: Future>(&self, login: F) -> InSpan<F> {
         InSpan {
-            login: CatchDrop::new(Some(Box::pin(login))),
+            login: Some(Box::pin(login)),
             #[cfg(feature = "tracing")]
             span: CatchDrop::new(Some(self.span.clone())),
         }
@@ -130,22 +130,19 @@ impl Drop for LoginSpan {
     }
 }
 
-/// A login whose drop can panic.
-type GuardedLogin<F> = CatchDrop<Option<Pin<Box<F>>>>;
-
 /// A login that runs, and is dropped, in its span.
 ///
-/// As tracing's `Instrumented`, but a subscriber that panics neither stops the login nor aborts the process. Each call of
-/// user code is caught by itself, because two panics at once abort.
+/// Like `tracing::Instrumented`, but a subscriber that panics neither stops the login nor aborts the process. Each call
+/// of user code has its own `catch`, because a second panic during unwinding aborts.
 pub(crate) struct InSpan<F> {
-    login: GuardedLogin<F>,
+    login: Option<Pin<Box<F>>>,
     #[cfg(feature = "tracing")]
     span: CatchDrop<Option<tracing::Span>>,
 }
 
 impl<F> InSpan<F> {
     /// Enters the span, and returns the login.
-    fn enter(&mut self) -> (Option<Entered<'_>>, &mut GuardedLogin<F>) {
+    fn enter(&mut self) -> (Option<Entered<'_>>, &mut Option<Pin<Box<F>>>) {
         #[cfg(feature = "tracing")]
         let entered = self.span.as_ref().map(Entered::new);
         #[cfg(not(feature = "tracing"))]

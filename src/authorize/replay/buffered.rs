@@ -74,8 +74,8 @@ where
         BufferedBody::new(body, None)
     }
 
-    fn save<R>(&self, request: &Request<Self::Body>, resender: impl FnOnce() -> R) -> Option<Self::Saved<R>> {
-        Some(Box::new(SavedRequest::new(request, request.body().attempt(Attempt::First), resender())))
+    fn save<R>(&self, request: &Request<Self::Body>, sender: impl FnOnce() -> R) -> Option<Self::Saved<R>> {
+        Some(Box::new(SavedRequest::new(request, request.body().attempt(Attempt::First), sender())))
     }
 
     fn saved<R>(saved: &Self::Saved<R>) -> &SavedRequest<Self::Body, R> {

@@ -35,7 +35,7 @@ pub trait ReplayPolicy<B>: Sealed {
 
     /// Saves a request. `None`: it cannot be replayed.
     #[doc(hidden)]
-    fn save<R>(&self, request: &Request<Self::Body>, resender: impl FnOnce() -> R) -> Option<Self::Saved<R>>;
+    fn save<R>(&self, request: &Request<Self::Body>, sender: impl FnOnce() -> R) -> Option<Self::Saved<R>>;
 
     #[doc(hidden)]
     fn saved<R>(saved: &Self::Saved<R>) -> &SavedRequest<Self::Body, R>;
@@ -108,8 +108,8 @@ impl<B: Clone> ReplayPolicy<B> for ReplayClone {
     }
 
     #[inline]
-    fn save<R>(&self, request: &Request<B>, resender: impl FnOnce() -> R) -> Option<Box<SavedRequest<B, R>>> {
-        Some(Box::new(SavedRequest::new(request, request.body().clone(), resender())))
+    fn save<R>(&self, request: &Request<B>, sender: impl FnOnce() -> R) -> Option<Box<SavedRequest<B, R>>> {
+        Some(Box::new(SavedRequest::new(request, request.body().clone(), sender())))
     }
 
     #[inline]

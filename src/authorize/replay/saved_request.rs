@@ -12,11 +12,11 @@ pub struct SavedRequest<B, R> {
     extensions: Extensions,
     body: B,
     /// Replays the request.
-    pub(crate) resender: R,
+    pub(crate) sender: R,
 }
 
 impl<B, R> SavedRequest<B, R> {
-    pub(crate) fn new<T>(request: &Request<T>, body: B, resender: R) -> Self {
+    pub(crate) fn new<T>(request: &Request<T>, body: B, sender: R) -> Self {
         Self {
             method: request.method().clone(),
             uri: request.uri().clone(),
@@ -24,7 +24,7 @@ impl<B, R> SavedRequest<B, R> {
             headers: request.headers().iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
             extensions: request.extensions().clone(),
             body,
-            resender,
+            sender,
         }
     }
 
@@ -48,6 +48,6 @@ impl<B, R> SavedRequest<B, R> {
         for (name, value) in self.headers {
             headers.append(name, value);
         }
-        Some((request, self.resender))
+        Some((request, self.sender))
     }
 }

@@ -39,8 +39,9 @@ pub(crate) enum WaitFor {
     AnyToken,
     /// The token of the next login to finish.
     NextLogin,
-    /// The same, but the schedule alone retries a permanent failure while there is a token.
-    NextLoginUnlessSuspended,
+    /// As `NextLogin`. But if the last login failed permanently and there is a token, the caller gets that error and
+    /// requests no login.
+    NextLoginUnlessPermanentError,
 }
 
 impl Ticket {
@@ -73,7 +74,8 @@ impl RefreshState {
     ///
     /// ## Any => the same
     ///
-    /// There is a usable token, or the pause after a failure lasts: the caller gets the token, or the error.
+    /// There is a usable token, or the pause after a failure lasts: the caller gets the token, or the error. A caller
+    /// that gets a stale token after a permanent failure also requests a login.
     ///
     /// ## No worker => Waiting
     ///
@@ -103,7 +105,7 @@ impl RefreshState {
             && (ticket.wait_for == WaitFor::AnyToken || (login_has_finished && error.is_none()))
         {
             let token = token.clone();
-            if self.until_login_needs_call(now) == Some(Duration::ZERO) {
+            if self.login_needs_call(now) {
                 self.login.wanted = true;
                 self.wake_worker(now, actions);
             }
@@ -114,16 +116,16 @@ impl RefreshState {
         if let Some(error) = error.or(self.login.error_in_pause(now.monotonic)) {
             return Err(error.clone());
         }
-        if ticket.wait_for == WaitFor::NextLoginUnlessSuspended
+        if ticket.wait_for == WaitFor::NextLoginUnlessPermanentError
             && self.token.current().is_some()
-            && let Some(error) = self.login.suspension()
+            && let Some(error) = self.login.permanent_error()
         {
             return Err(error.clone());
         }
         self.ensure_worker(ticket, caller, now, actions)?;
         let demand = match ticket.wait_for {
             WaitFor::AnyToken => &mut self.login.wanted,
-            WaitFor::NextLogin | WaitFor::NextLoginUnlessSuspended => &mut self.login.forced,
+            WaitFor::NextLogin | WaitFor::NextLoginUnlessPermanentError => &mut self.login.forced,
         };
         if !*demand {
             *demand = true;

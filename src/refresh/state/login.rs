@@ -25,7 +25,7 @@ pub(crate) struct LoginState {
     not_before: Option<Instant>,
     /// Until then, calls share the error of the last login.
     failing_until: Option<Instant>,
-    /// The retries of a permanent failure that remain, as the life that is left to the token when they start.
+    /// The remaining retries of a permanent failure. Each starts when the token has this much life left.
     retries: [Option<Duration>; 2],
     /// The retries have been planned since the last success.
     has_planned_retries: bool,
@@ -43,7 +43,7 @@ pub(crate) struct Attempt {
     pub(crate) invalidated: bool,
     /// When the worker was last ready.
     last_tick: Timestamp,
-    /// The worker was not ready for longer than [`MAX_TICK_DELAY`].
+    /// Two ticks were more than `TICK + MAX_TICK_DELAY` apart, without the time in the login itself.
     pub(crate) stood_still: bool,
 }
 
@@ -53,9 +53,9 @@ pub(crate) const TICK: Duration = Duration::from_secs(1);
 const MAX_TICK_DELAY: Duration = Duration::from_secs(1);
 
 impl Attempt {
-    /// Records that the worker's runtime makes progress. Since the last tick, the login itself ran for `busy`.
-    pub(crate) fn on_tick(&mut self, busy: Duration, now: Timestamp) {
-        self.stood_still |= self.last_tick.elapsed_at(now).saturating_sub(busy) > TICK + MAX_TICK_DELAY;
+    /// Records that the worker's runtime makes progress. Since the last tick, the login itself ran for `login_poll_time`.
+    pub(crate) fn on_tick(&mut self, login_poll_time: Duration, now: Timestamp) {
+        self.stood_still |= self.last_tick.elapsed_at(now).saturating_sub(login_poll_time) > TICK + MAX_TICK_DELAY;
         self.last_tick = now;
     }
 }
@@ -132,13 +132,8 @@ impl LoginState {
         self.last_error.as_ref()
     }
 
-    /// Returns whether the last login failed permanently, so that the schedule does not apply.
-    pub(crate) fn is_suspended(&self) -> bool {
-        self.suspension().is_some()
-    }
-
-    /// Returns the error of the last login, if it is permanent.
-    pub(crate) fn suspension(&self) -> Option<&LoginError> {
+    /// Returns the error of the last login, if it is permanent. The schedule does not apply then.
+    pub(crate) fn permanent_error(&self) -> Option<&LoginError> {
         self.last_error.as_ref().filter(|error| error.is_permanent())
     }
 
@@ -148,7 +143,7 @@ impl LoginState {
         self.last_error.as_ref().filter(|_| is_failing)
     }
 
-    /// Returns the time left until a permanent failure is retried, if the token still has this life.
+    /// Returns the time left until a permanent failure is retried, given the token's remaining life.
     pub(crate) fn until_retry(&self, token_life: Duration) -> Option<Duration> {
         let retry = self.retries.iter().flatten().next()?;
         Some(token_life.saturating_sub(*retry))

@@ -102,7 +102,7 @@ impl RefreshState {
     pub(super) fn until_scheduled_login(&self, now: Timestamp) -> Option<Duration> {
         let token = self.token.current();
         let until_due = match token {
-            _ if self.login.is_suspended() => {
+            _ if self.login.permanent_error().is_some() => {
                 let life = token.and_then(|token| token.until_expired(now)).filter(|life| !life.is_zero())?;
                 self.login.until_retry(life)?
             }
@@ -112,14 +112,19 @@ impl RefreshState {
         Some(cmp::max(until_due, self.login.until_allowed(now.monotonic)))
     }
 
-    /// Returns the time left until the next call must request a login, although there is a stale token; `None` if
-    /// logins are scheduled. Meanwhile the state withholds the token from the cell.
+    /// Returns the time until a stale token is withheld from the cell, so that the next call requests a login. `None` if
+    /// the token is not stale, the last failure was not permanent, or a login is under way.
     ///
     /// Without this, a permanent failure would be retried with no call, or not at all.
-    pub(super) fn until_login_needs_call(&self, now: Timestamp) -> Option<Duration> {
+    pub(super) fn until_stale_withheld(&self, now: Timestamp) -> Option<Duration> {
         let is_stale = self.token.current().is_some_and(|token| token.is_expired(now));
-        let decides = is_stale && self.login.is_suspended() && self.login.attempt.is_none();
-        decides.then(|| self.login.until_allowed(now.monotonic))
+        let needs_call = is_stale && self.login.permanent_error().is_some() && self.login.attempt.is_none();
+        needs_call.then(|| self.login.until_allowed(now.monotonic))
+    }
+
+    /// Returns whether a stale token is withheld from the cell, because the next login needs a call.
+    pub(super) fn login_needs_call(&self, now: Timestamp) -> bool {
+        self.until_stale_withheld(now) == Some(Duration::ZERO)
     }
 
     /// Returns the time left until the token expires, or becomes unusable if it has expired.

@@ -67,7 +67,7 @@ impl UsageTracker {
         self.last_use = Some(now);
     }
 
-    /// Ends the probe of a token that is never probed.
+    /// Ends a probe that started before a token that is never probed.
     pub(crate) fn cancel_probe(&mut self) {
         self.probe = UseProbe::Pending;
     }

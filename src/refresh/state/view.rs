@@ -1,6 +1,6 @@
 //! What is derived from the state: the cell, the status, the gauge. Nothing of it is stored beside the state.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{active_worker::WorkerId, refresh_state::RefreshState};
 use crate::{
@@ -16,7 +16,7 @@ impl RefreshState {
     /// Returns what the cell contains, and whether its expiry must be checked at use.
     pub(crate) fn cell(&self) -> Option<(&Arc<CachedToken>, bool)> {
         let worker = self.worker.as_ref()?;
-        let login_needs_call = self.last_tick.and_then(|now| self.until_login_needs_call(now)) == Some(Duration::ZERO);
+        let login_needs_call = self.last_tick.is_some_and(|now| self.login_needs_call(now));
         let token = self.token.current().filter(|_| !login_needs_call && !self.usage.withholds_token())?;
         Some((token, worker.runtime.can_stand_still))
     }

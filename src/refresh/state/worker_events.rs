@@ -11,7 +11,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     login::{LoginError, LoginReason},
-    refresh::{cached_token::expires_during, schedule},
+    refresh::{cached_token::expired_during_login, schedule},
     token::AccessToken,
 };
 
@@ -64,17 +64,15 @@ impl RefreshState {
             return Step::End;
         }
         let has_token = self.token.current().is_some();
-        let until_login_needs_call = self.until_login_needs_call(now);
-        let login_needs_call = until_login_needs_call == Some(Duration::ZERO);
-        // The next token of a source that reports it costs no login.
-        let can_probe = self.token.current().is_some_and(|token| !token.token.source_notifies());
+        let login_needs_call = self.login_needs_call(now);
+        let can_probe = has_token && self.can_probe();
         let until_scheduled_login = self.until_scheduled_login(now);
         if can_probe && self.usage.until_probe(until_scheduled_login, now.monotonic) == Some(Duration::ZERO) {
             self.usage.start_probe(now.monotonic);
         }
-        let is_asked = self.login.forced || (self.login.wanted && (!has_token || login_needs_call));
+        let login_requested = self.login.forced || (self.login.wanted && (!has_token || login_needs_call));
         let cell_is_empty = !has_token || login_needs_call || self.usage.withholds_token();
-        let until_idle = self.usage.until_idle(now.monotonic).filter(|_| cell_is_empty && !is_asked);
+        let until_idle = self.usage.until_idle(now.monotonic).filter(|_| cell_is_empty && !login_requested);
         if until_idle == Some(Duration::ZERO)
             && (!has_token || until_scheduled_login.is_none_or(|until| until.is_zero()))
         {
@@ -82,16 +80,16 @@ impl RefreshState {
             return Step::End;
         }
         let until_scheduled_login =
-            if is_asked { Some(self.login.until_allowed(now.monotonic)) } else { until_scheduled_login };
+            if login_requested { Some(self.login.until_allowed(now.monotonic)) } else { until_scheduled_login };
         if until_scheduled_login == Some(Duration::ZERO) {
             return Step::Login(self.start_login(now));
         }
         let until_probe =
-            self.usage.until_probe(until_scheduled_login, now.monotonic).filter(|_| can_probe && !is_asked);
+            self.usage.until_probe(until_scheduled_login, now.monotonic).filter(|_| can_probe && !login_requested);
         let until_idle = until_idle.filter(|_| !has_token || until_scheduled_login.is_none());
-        let until_login_needs_call = until_login_needs_call.filter(|until| !until.is_zero());
+        let until_stale_withheld = self.until_stale_withheld(now).filter(|until| !until.is_zero());
         let waits =
-            [until_scheduled_login, until_probe, until_idle, until_login_needs_call, self.until_token_changes(now)];
+            [until_scheduled_login, until_probe, until_idle, until_stale_withheld, self.until_token_changes(now)];
         Step::Wait(self.expect_worker(waits, now))
     }
 
@@ -107,21 +105,21 @@ impl RefreshState {
     }
 
     /// The worker polls the state during its login, which ends in `until_timeout` at the latest. Since the last poll, the
-    /// login itself ran for `busy`.
+    /// login itself ran for `login_poll_time`.
     pub(crate) fn on_login_tick(
         &mut self,
         id: WorkerId,
         until_timeout: Duration,
-        busy: Duration,
+        login_poll_time: Duration,
         now: Timestamp,
     ) -> Step {
         if !self.works(id) {
             return Step::End;
         }
         if let Some(attempt) = &mut self.login.attempt {
-            attempt.on_tick(busy, now);
+            attempt.on_tick(login_poll_time, now);
         }
-        let waits = [Some(until_timeout.min(TICK)), self.until_token_changes(now), None, None, None];
+        let waits = [Some(until_timeout.min(TICK)), self.until_token_changes(now)];
         Step::Wait(self.expect_worker(waits, now))
     }
 
@@ -132,13 +130,14 @@ impl RefreshState {
     ///
     /// - A token that is new, or lives longer: it is the current token. The callers share it.
     /// - An error, the same token or an expired one: the current token stays. The callers share the error.
-    /// - A login that was discarded: what callers requested remains requested, and the next login starts. A login is
-    ///   also discarded, once in a row, if its runtime stood still and it then failed, or its token has expired.
+    /// - A login that was discarded: what callers requested remains requested, and the next login starts. So is a login
+    ///   whose runtime stood still, if it returned an expired token or a transient error without `Retry-After`. This
+    ///   happens at most once between two results that count.
     pub(crate) fn on_login_finished(
         &mut self,
         id: WorkerId,
         result: Result<AccessToken, LoginError>,
-        busy: Duration,
+        login_poll_time: Duration,
         random: [f64; 2],
         now: Timestamp,
         actions: &mut Actions,
@@ -148,15 +147,16 @@ impl RefreshState {
             actions.errors.extend(result.err());
             return None;
         };
-        attempt.on_tick(busy, now);
+        attempt.on_tick(login_poll_time, now);
         let elapsed = now.monotonic.saturating_duration_since(attempt.requested_at.monotonic);
         let outcome = self.finish_login(&attempt, result, random, now, actions);
         // After `finish_login`, because `until_scheduled_login` reads the new state.
-        self.usage.on_login_finished(self.until_scheduled_login(now));
-        if self.token.current().is_some_and(|token| token.token.source_notifies()) {
+        if self.can_probe() {
+            self.usage.on_login_finished(self.until_scheduled_login(now));
+        } else {
             self.usage.cancel_probe();
         }
-        self.expect_worker([Some(Duration::ZERO), None, None, None, None], now);
+        self.expect_worker([Some(Duration::ZERO)], now);
         Some(LoginSummary { elapsed, outcome })
     }
 
@@ -171,7 +171,7 @@ impl RefreshState {
         let schedule = &self.policy.schedule;
         let is_late = attempt.stood_still
             && match &result {
-                Ok(token) => expires_during(token, attempt.requested_at, now, schedule),
+                Ok(token) => expired_during_login(token, attempt.requested_at, now, schedule),
                 // An issuer that says when to retry has responded.
                 Err(error) => !error.is_permanent() && error.retry_after().is_none(),
             };
@@ -215,12 +215,18 @@ impl RefreshState {
         }
     }
 
+    /// Returns whether the token is ever withheld to see whether it is used. The next token of a source that reports it
+    /// costs no login.
+    fn can_probe(&self) -> bool {
+        self.token.current().is_none_or(|token| !token.token.source_notifies())
+    }
+
     fn works(&self, id: WorkerId) -> bool {
         !self.shut_down && self.worker.as_ref().is_some_and(|worker| worker.id == id)
     }
 
     /// Expects the worker to poll the state after the shortest of these waits. Returns that wait.
-    fn expect_worker(&mut self, waits: [Option<Duration>; 5], now: Timestamp) -> Option<Duration> {
+    fn expect_worker(&mut self, waits: impl IntoIterator<Item = Option<Duration>>, now: Timestamp) -> Option<Duration> {
         let wait = waits.into_iter().flatten().min();
         if let Some(worker) = &mut self.worker {
             worker.due = wait.and_then(|wait| now.monotonic.checked_add(wait));

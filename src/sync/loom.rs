@@ -5,14 +5,14 @@ use std::{
     sync::{Arc, LockResult, Mutex as StdMutex, PoisonError, TryLockError, TryLockResult},
 };
 
-pub(crate) use loom::sync::atomic::AtomicU32;
-use loom::sync::{
+pub(crate) use ::loom::sync::atomic::AtomicU32;
+use ::loom::sync::{
     self,
     atomic::{AtomicUsize, Ordering},
 };
 
-/// A mutex after whose release another thread can run. loom's own runs others only before it is acquired, but
-/// the effects of two events can cross after the lock is released.
+/// A mutex whose release is also a switch point. loom's own mutex switches threads only at acquisition, so effects after a
+/// release would never cross.
 #[derive(Debug)]
 pub(crate) struct Mutex<T> {
     mutex: sync::Mutex<T>,
