@@ -291,6 +291,19 @@ async fn start_login(logins: &Logins, refresher: &AuthRefresher) {
 }
 
 #[test]
+fn hung_login_on_a_driven_runtime_is_not_undriven() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|_| pending());
+    let (first, other) = (current_thread(), current_thread());
+    first.block_on(start_login(&logins, &refresher));
+    let mut call = Box::pin(refresher.token());
+    other.block_on(async { assert!(poll_once(call.as_mut()).is_pending()) });
+    first.block_on(async { sleep(Duration::from_millis(9_900)).await });
+    let error = other.block_on(call).unwrap_err();
+    assert!(error.is_timeout() && !error.is_undriven(), "{error}");
+}
+
+#[test]
 fn runtime_that_ends_does_not_fail_a_caller_with_an_earlier_error() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move {
