@@ -146,6 +146,16 @@ async fn login_sharing_concurrency_limit_does_not_deadlock() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn call_that_is_not_sent_releases_readiness() {
+    let mut client =
+        ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher_with("abc"))).concurrency_limit(1).service_fn(echo);
+    let mut other = client.clone();
+    let unsafe_request = Request::get("http://api.example.com/").body(()).unwrap();
+    client.ready().await.unwrap().call(unsafe_request).await.unwrap_err();
+    tokio::time::timeout(secs(1), other.ready()).await.expect("the permit is free").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn call_waiting_for_token_releases_readiness() {
     let refresher = Logins::default().refresher(|n| async move {
         sleep(secs(1)).await;

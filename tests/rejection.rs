@@ -495,3 +495,28 @@ async fn future_is_send_with_any_policy() {
     assert_send(layer.clone().replay(ReplayClone).layer(api()).call(request())).await.unwrap();
     assert_send(layer.reject_on(GrpcUnauthenticatedAsRejection).layer(api()).call(request())).await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn replay_gets_a_token_that_lives_as_long_as_requested() {
+    let refresher = Logins::default().refresher(|n| async move { token(n, [secs(1000), secs(400), HOUR][n - 1]) });
+    let tokens = Arc::new(Mutex::new(Vec::new()));
+    let api = service_fn({
+        let tokens = tokens.clone();
+        move |request: Request<()>| {
+            let mut tokens = tokens.lock().unwrap();
+            tokens.push(request.headers()[AUTHORIZATION].clone());
+            let is_first = tokens.len() == 1;
+            async move {
+                // The second token is published after 750 seconds.
+                sleep(secs(if is_first { 900 } else { 0 })).await;
+                Ok::<_, BoxError>(Response::builder().status(if is_first { 401 } else { 200 }).body(()).unwrap())
+            }
+        }
+    });
+    let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api);
+    let mut request = request();
+    request.extensions_mut().insert(TokenValidFor(secs(300)));
+    assert_eq!(client.oneshot(request).await.unwrap().status(), 200);
+    // The second token still lives for 250 seconds.
+    assert_eq!(*tokens.lock().unwrap(), ["Bearer t1", "Bearer t3"]);
+}

@@ -199,3 +199,47 @@ impl Clone for HeaderCache {
         Self::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        task::{Context, Waker},
+        time::Duration,
+    };
+
+    use http::{Request, Response};
+    use tower::{BoxError, Service, service_fn};
+
+    use super::*;
+    use crate::{AccessToken, AuthRefresh, LoginReason, LoginRequest, TokenValidFor};
+
+    /// Nobody outside can see whether the bytes of a secret have been released.
+    #[tokio::test(start_paused = true)]
+    async fn call_without_a_token_drops_both_cached_secrets() {
+        let refresher = AuthRefresher::new(service_fn(|request: LoginRequest| async move {
+            if !matches!(request.reason, LoginReason::First) {
+                std::future::pending::<()>().await;
+            }
+            AccessToken::bearer("abc")
+        }));
+        let http = service_fn(|_: Request<()>| async { Ok::<_, BoxError>(Response::new(())) });
+        let mut service = AuthRefresh::new(http, refresher.clone());
+        let request = || Request::get("https://api.example.com/").body(()).unwrap();
+        for _ in 0..3 {
+            service.call(request()).await.unwrap();
+        }
+        let has_secrets = |service: &AuthRefresh<_>| {
+            let (own, shared) = service.header_caches();
+            (own.cached.is_some(), shared.0.lock().unwrap().is_some())
+        };
+        assert_eq!(has_secrets(&service), (true, true));
+        refresher.invalidate();
+        // A request that does not read the caches.
+        let mut request = request();
+        request.extensions_mut().insert(TokenValidFor(Duration::from_secs(1)));
+        assert!(pin!(service.call(request)).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert_eq!(has_secrets(&service), (false, false));
+    }
+}

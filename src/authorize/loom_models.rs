@@ -18,8 +18,12 @@ struct Reader {
 }
 
 impl Reader {
+    fn uncached(model: &ModelRefresher, shared: Arc<SharedHeader>) -> Self {
+        Self { model: model.clone(), shared, own: HeaderCache::default() }
+    }
+
     fn new(model: &ModelRefresher) -> Self {
-        let mut reader = Self { model: model.clone(), shared: Arc::default(), own: HeaderCache::default() };
+        let mut reader = Self::uncached(model, Arc::default());
         // From the second use on, a service has a cache of its own.
         assert_eq!([reader.call(), reader.call()], [Some(1), Some(1)]);
         reader
@@ -27,7 +31,7 @@ impl Reader {
 
     /// A clone shares one cache, and has used its own already.
     fn clone_with_own_cache(&self) -> Self {
-        let mut clone = Self { model: self.model.clone(), shared: self.shared.clone(), own: HeaderCache::default() };
+        let mut clone = Self::uncached(&self.model, self.shared.clone());
         assert_eq!([clone.call(), clone.call()], [Some(1), Some(1)]);
         clone
     }
@@ -66,11 +70,7 @@ fn clones_for_one_call_each_never_return_to_an_older_token() {
     explore(|| {
         let (model, mut worker) = ModelRefresher::refreshing();
         let writer = Reader::new(&model);
-        let clone = |reader: &Reader| Reader {
-            model: reader.model.clone(),
-            shared: reader.shared.clone(),
-            own: HeaderCache::default(),
-        };
+        let clone = |reader: &Reader| Reader::uncached(&reader.model, reader.shared.clone());
         let reader = clone(&writer);
         let reading = thread::spawn(move || {
             let (first, second) = (clone(&reader).call(), clone(&reader).call());
@@ -88,7 +88,7 @@ fn service_never_returns_to_an_older_token_after_another_has_read_the_cell() {
     explore(|| {
         let (model, mut worker) = ModelRefresher::refreshing();
         let mut cached = Reader::new(&model);
-        let mut uncached = Reader { model: model.clone(), shared: Arc::default(), own: HeaderCache::default() };
+        let mut uncached = Reader::uncached(&model, Arc::default());
         let reading = thread::spawn(move || {
             let (first, second) = (uncached.call(), cached.call());
             assert!(first <= second, "{first:?}, then {second:?}");

@@ -64,6 +64,11 @@ impl<S, P, C> AuthRefresh<S, P, C> {
         Self { inner, context, header_cache: HeaderCache::default() }
     }
 
+    #[cfg(test)]
+    pub(crate) fn header_caches(&self) -> (&HeaderCache, &super::header_cache::SharedHeader) {
+        (&self.header_cache, &self.context.header)
+    }
+
     /// Returns a reference to the inner service.
     pub fn get_ref(&self) -> &S {
         &self.inner

@@ -298,4 +298,16 @@ mod tests {
         assert!(!of(100).expires_after(&never, start));
         assert!(!never.expires_after(&never, start));
     }
+
+    #[test]
+    fn first_quarter_ends_after_a_quarter_of_the_lifetime() {
+        let start = Timestamp { wall: SystemTime::UNIX_EPOCH, monotonic: Instant::now() };
+        let token = AccessToken::bearer("abc").unwrap().with_expires_in(Duration::from_secs(1000));
+        let token = CachedToken::new(token, 1, start, start, &schedule(), 0.0);
+        for (age, expected) in [(0, true), (249, true), (250, false), (999, false)] {
+            let age = Duration::from_secs(age);
+            let now = Timestamp { wall: start.wall + age, monotonic: start.monotonic + age };
+            assert_eq!(token.is_in_first_quarter(now), expected, "{age:?}");
+        }
+    }
 }
