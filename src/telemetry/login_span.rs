@@ -12,10 +12,10 @@ use tokio::time::Instant;
 
 use super::Telemetry;
 #[cfg(feature = "tracing")]
-use crate::login::LoginReason;
+use crate::{login::LoginReason, panic::CatchDrop};
 use crate::{
     login::{LoginError, LoginRequest},
-    panic::{self, CatchDrop},
+    panic,
 };
 
 /// Records one login. A span that is dropped before its end records the login as abandoned.
