@@ -258,6 +258,15 @@ fn named_runtime_that_is_not_driven_is_named_by_the_error() {
 }
 
 #[test]
+fn wait_outside_a_runtime_fails_although_the_worker_has_one() {
+    let named = current_thread();
+    let builder = Logins::default().builder(|n| async move { token(n, HOUR) });
+    let refresher = builder.runtime(named.handle().clone()).build().unwrap();
+    let Poll::Ready(result) = poll_once(refresher.token()) else { panic!("a wait needs a timer") };
+    assert_eq!(result.unwrap_err().to_string(), "login requires a tokio runtime");
+}
+
+#[test]
 fn short_lived_runtimes_do_not_fail_a_caller_on_a_healthy_one() {
     let logins = Logins::default();
     let refresher = logins.refresher(|n| async move {
