@@ -91,7 +91,7 @@
 //! | login started | debug | `reason`, `attempt` |
 //! | login succeeded | info | `generation`, `elapsed` |
 //! | login failed | warn | `error`, `failures`, `elapsed`, `retry_in` |
-//! | login discarded | debug | `elapsed` |
+//! | login discarded | debug | `error`, if there was one; `elapsed` |
 //! | token expired | info | `generation` |
 //! | token rejected | info | `generation` |
 //! | rejection ignored | debug | `generation`, `reason` (`token too new` or `rate limited`) |

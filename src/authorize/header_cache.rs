@@ -215,7 +215,7 @@ mod tests {
     use super::*;
     use crate::{AccessToken, AuthRefresh, LoginReason, LoginRequest, TokenValidFor};
 
-    /// Nobody outside can see whether the bytes of a secret have been released.
+    /// A unit test, because no public API shows whether the bytes of a secret have been released.
     #[tokio::test(start_paused = true)]
     async fn call_without_a_token_drops_both_cached_secrets() {
         let refresher = AuthRefresher::new(service_fn(|request: LoginRequest| async move {
