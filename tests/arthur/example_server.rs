@@ -1,0 +1,157 @@
+//! The example server keeps its own promises, over HTTP/1.1 and over TLS with HTTP/2.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use std::time::Duration;
+
+use crate::server::{Config, Server};
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, Version};
+use http_body_util::{BodyExt, Full};
+use tower::ServiceExt;
+use tower_auth_refresh::{
+    Expiry, LoginReason, LoginRequest,
+    arthur::{ArthurApi, ArthurLogin, Credentials, GetAuthInfo, GetCurrentOrg, LoggedIn, UserLogin},
+    http_client::HttpClient,
+};
+
+fn client(server: &Server) -> HttpClient {
+    let mut builder = HttpClient::builder();
+    if let Some(certificate) = server.certificate() {
+        builder = builder.add_root_certificate(certificate.clone());
+    }
+    builder.build().unwrap()
+}
+
+fn login(server: &Server) -> UserLogin<HttpClient> {
+    let base_url = server.base_url().parse().unwrap();
+    UserLogin::new(ArthurApi::new(base_url, client(server)))
+}
+
+fn credentials() -> Credentials {
+    let config = Config::default();
+    Credentials::new(config.login, config.password)
+}
+
+async fn send(server: &Server, method: &str, path: &str, token: Option<&HeaderValue>) -> (Response<()>, String) {
+    let mut request = Request::builder().method(method).uri(format!("{}{path}", server.base_url()));
+    if let Some(token) = token {
+        request = request.header("authorization", token);
+    }
+    let request = request.body(Full::<Bytes>::default()).unwrap();
+    let response = client(server).oneshot(request).await.unwrap();
+    let (head, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let body = String::from_utf8(body.to_vec()).unwrap();
+    (Response::from_parts(head, ()), body)
+}
+
+/// A token that ended as it was made. All servers sign with one key, so that it is not foreign to any.
+async fn expired_token() -> HeaderValue {
+    let server = Server::start(Config { ttl: Duration::ZERO, ..Config::default() }).unwrap();
+    let Config { login, password, .. } = Config::default();
+    let body = format!(r#"{{"login":"{login}","password":"{password}"}}"#);
+    let request = Request::post(format!("{}/api/v3/login", server.base_url()));
+    let request = request.body(Full::from(body)).unwrap();
+    let response = client(&server).oneshot(request).await.unwrap();
+    let cookie = response.headers()["set-cookie"].to_str().unwrap();
+    let token = cookie.strip_prefix("Authorization=").unwrap();
+    token.split(';').next().unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_login_brings_a_token_that_the_echo_names() {
+    for tls in [false, true] {
+        let server = Server::start(Config { tls, ..Config::default() }).unwrap();
+        for number in 1..=3 {
+            let LoggedIn { token, user, .. } = login(&server).oneshot(credentials()).await.unwrap();
+            assert_eq!(user.unwrap().email, Config::default().login);
+            assert!(matches!(token.expiry(), Expiry::In(left) if left <= Duration::from_secs(9)));
+            let (response, body) = send(&server, "GET", "/api/v3/echo", Some(token.header_value())).await;
+            assert_eq!(response.status(), 200);
+            assert_eq!(body, format!("{{\"token\":{number}}}"));
+            let version = if tls { Version::HTTP_2 } else { Version::HTTP_11 };
+            assert_eq!(response.version(), version);
+        }
+        assert_eq!(server.logins(), 3);
+    }
+}
+
+#[tokio::test]
+async fn the_other_endpoints_answer_a_token() {
+    let server = Server::start(Config::default()).unwrap();
+    let token = login(&server).oneshot(credentials()).await.unwrap().token;
+    let api = ArthurApi::new(server.base_url().parse().unwrap(), client(&server));
+    let org = GetCurrentOrg::new(api.clone()).oneshot(token.clone()).await.unwrap();
+    let info = GetAuthInfo::new(api).oneshot(token).await.unwrap();
+    assert_eq!(info.organization_ids, [org.unwrap()]);
+}
+
+#[tokio::test]
+async fn a_token_missing_foreign_expired_or_revoked_is_answered_401() {
+    let server = Server::start(Config::default()).unwrap();
+    let old = login(&server).oneshot(credentials()).await.unwrap().token;
+    server.revoke();
+    let expired = expired_token().await;
+    let foreign = HeaderValue::from_static("0a1b2c");
+    for token in [None, Some(&foreign), Some(&expired), Some(old.header_value())] {
+        let (response, _) = send(&server, "GET", "/api/v3/echo", token).await;
+        assert_eq!(response.status(), 401);
+        assert!(response.headers().contains_key("www-authenticate"));
+    }
+    let new = login(&server).oneshot(credentials()).await.unwrap().token;
+    let (response, body) = send(&server, "GET", "/api/v3/echo", Some(new.header_value())).await;
+    assert_eq!((response.status().as_u16(), body.as_str()), (200, "{\"token\":2}"));
+
+    send(&server, "POST", "/control/revoke", None).await;
+    let (response, _) = send(&server, "GET", "/api/v3/echo", Some(new.header_value())).await;
+    assert_eq!(response.status(), 401);
+}
+
+#[tokio::test]
+async fn during_an_outage_logins_are_told_when_to_come_back() {
+    let server = Server::start(Config::default()).unwrap();
+    send(&server, "POST", "/control/outage?seconds=600", None).await;
+    let error = ArthurLogin::new(login(&server), credentials())
+        .oneshot(LoginRequest::new(LoginReason::First))
+        .await
+        .unwrap_err();
+    assert!(!error.is_permanent());
+    let wait = error.retry_after().unwrap();
+    assert!((500..=600).contains(&wait.as_secs()), "{wait:?}");
+    assert_eq!((server.logins(), server.attempts()), (0, 1));
+
+    server.outage(Duration::ZERO);
+    login(&server).oneshot(credentials()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_outage_that_makes_no_sense_is_refused() {
+    let server = Server::start(Config { ttl: Duration::MAX, ..Config::default() }).unwrap();
+    for seconds in ["18446744073709551615", "-1", ""] {
+        let (response, _) = send(&server, "POST", &format!("/control/outage?seconds={seconds}"), None).await;
+        assert_eq!(response.status(), 400, "{seconds}");
+    }
+    login(&server).oneshot(credentials()).await.unwrap();
+}
+
+#[tokio::test]
+async fn wrong_credentials_are_refused() {
+    let server = Server::start(Config::default()).unwrap();
+    let wrong = Credentials::new(Config::default().login, "guess");
+    let error = login(&server).oneshot(wrong).await.unwrap_err();
+    assert!(error.is_wrong_credentials());
+    assert_eq!(server.logins(), 0);
+}
+
+#[tokio::test]
+async fn it_stops_when_it_is_dropped() {
+    let server = Server::start(Config::default()).unwrap();
+    let api = ArthurApi::new(server.base_url().parse().unwrap(), client(&server));
+    let mut login = UserLogin::new(api);
+    (&mut login).oneshot(credentials()).await.unwrap();
+    drop(server);
+    tokio::task::yield_now().await;
+    let error = login.oneshot(credentials()).await.unwrap_err();
+    assert!(error.is_connect() || error.is_closed(), "{error}");
+}

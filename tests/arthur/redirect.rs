@@ -1,0 +1,144 @@
+//! Where a password and a token may be redirected to, each against real servers.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+use crate::support::*;
+use http::{Method, Response};
+use tower::ServiceExt;
+use tower_auth_refresh::{
+    AccessToken, LoginError,
+    arthur::{GetArthurInternalUserOrg, GetAuthInfo},
+};
+
+const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
+
+fn redirect(status: u16, to: &str) -> Response<Body> {
+    let mut response = crate::support::status(status, "");
+    response.headers_mut().insert("location", to.parse().unwrap());
+    response
+}
+
+#[tokio::test]
+async fn a_login_is_never_redirected_off_the_origin() {
+    for status in REDIRECTS {
+        let other = Script::start(|_| cookies(&["Authorization=stolen"])).await;
+        let target = other.url();
+        let to = target.replace("//", "//user:pw@") + "/login?next=s3cr3t#f";
+        let server = Script::start(move |_| redirect(status, &to)).await;
+
+        let error = failed_login(api(&server.url())).await;
+        assert!(error.is_redirect());
+        assert_eq!(error.status().unwrap(), status);
+        assert!(error.to_string().contains(&target), "{error}");
+        for hidden in ["s3cr3t", "user:pw", "/login?"] {
+            assert!(!error.to_string().contains(hidden), "{error}");
+        }
+        assert!(!LoginError::from(error).is_permanent());
+        assert_eq!(other.seen().len(), 0, "nothing may arrive there");
+        assert_eq!(server.seen().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_never_redirected_off_the_origin() {
+    for status in REDIRECTS {
+        let other = Script::start(|_| crate::support::status(200, r#"{"organization_id":"o"}"#)).await;
+        let target = other.url();
+        let server = Script::start(move |_| redirect(status, &target)).await;
+
+        let token = AccessToken::raw("t0ken").unwrap();
+        let api = api(&server.url());
+        let org = GetArthurInternalUserOrg::new(api.clone()).oneshot(token.clone()).await;
+        let info = GetAuthInfo::new(api).oneshot(token).await;
+        for error in [org.unwrap_err(), info.unwrap_err()] {
+            assert!(error.is_redirect());
+            assert!(error.to_string().contains(&other.url()), "{error}");
+            assert_hidden(&error, "t0ken");
+        }
+        assert_eq!(other.seen().len(), 0, "nothing may arrive there");
+    }
+}
+
+#[tokio::test]
+async fn another_name_of_the_same_server_is_another_origin() {
+    let server = Script::start(|seen| {
+        let port = seen.headers["host"].to_str().unwrap().rsplit(':').next().unwrap();
+        redirect(307, &format!("http://127.0.0.1:{port}/api/v3/login"))
+    })
+    .await;
+    let error = failed_login(api(&server.url())).await;
+    assert!(error.to_string().contains("http://127.0.0.1:"), "{error}");
+    assert_eq!(server.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_redirect_within_the_origin_is_followed_with_its_body() {
+    for status in [307, 308] {
+        let server = Script::start(move |seen| match seen.path.as_str() {
+            "/api/v3/login" => redirect(status, "../v4/login"),
+            _ => cookies(&["Authorization=a.b.c"]),
+        })
+        .await;
+        let login = log_in(api(&server.url())).await.unwrap();
+        assert_eq!(login.token.header_value(), "a.b.c");
+        let seen = server.seen();
+        assert_eq!(seen.len(), 2);
+        assert_eq!(seen[1].path, "/api/v4/login");
+        assert_eq!(seen[1].method, Method::POST);
+        assert_eq!(seen[1].body, seen[0].body);
+        assert!(!seen[1].body.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_get_redirected_within_the_origin_keeps_its_token() {
+    let server = Script::start(|seen| match seen.path.as_str() {
+        "/api/v3/users/me" => redirect(302, "/me"),
+        _ => status(200, r#"{"organization_id":"o"}"#),
+    })
+    .await;
+    let token = AccessToken::raw("t0ken").unwrap();
+    let org = GetArthurInternalUserOrg::new(api(&server.url())).oneshot(token).await;
+    assert_eq!(org.unwrap(), "o");
+    assert_eq!(server.seen()[1].headers["authorization"], "t0ken");
+}
+
+#[tokio::test]
+async fn redirects_without_end_are_an_error() {
+    let server = Script::start(|_| redirect(307, "/again")).await;
+    let error = failed_login(api(&server.url())).await;
+    assert!(error.is_redirect());
+    assert!(error.to_string().contains(&server.url()), "{error}");
+    assert_eq!(server.seen().len(), 6, "the first and five more");
+}
+
+#[tokio::test]
+async fn a_redirect_to_nowhere_or_elsewhere_than_http_is_an_error() {
+    for (location, named) in [
+        ("", "localhost"),
+        ("mailto:jo@example.com", "null"),
+        ("https://[::1", "nowhere"),
+        ("//arthur.example/x", "http://arthur.example"),
+    ] {
+        let server = Script::start(move |_| redirect(302, location)).await;
+        let error = failed_login(api(&server.url())).await;
+        assert!(error.is_redirect());
+        assert!(error.to_string().contains(named), "{location}: {error}");
+    }
+    let server = Script::start(|_| status(302, "")).await;
+    let error = failed_login(api(&server.url())).await;
+    assert!(error.to_string().contains("nowhere"), "{error}");
+}
+
+#[tokio::test]
+async fn a_redirect_whose_host_is_the_token_is_named_without_it() {
+    let server = Script::start(|seen| {
+        let token = seen.headers["authorization"].to_str().unwrap();
+        redirect(302, &format!("https://{token}.example/"))
+    })
+    .await;
+    let token = AccessToken::raw("t0ken").unwrap();
+    let error = GetAuthInfo::new(api(&server.url())).oneshot(token).await.unwrap_err();
+    assert!(error.to_string().contains("https://[redacted].example"), "{error}");
+    assert_hidden(&error, "t0ken");
+}

@@ -1,0 +1,11 @@
+//! Tests of the layer: headers, destinations, rejection and replay.
+
+#[path = "../support/lifecycle.rs"]
+mod support;
+
+mod allocations;
+mod header_cache;
+mod layer;
+mod rejection;
+mod replay_wire;
+mod stack;

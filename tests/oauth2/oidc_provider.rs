@@ -1,0 +1,251 @@
+//! Logins at a certified authorization server, npm's `oidc-provider`, which `oidc/server.mjs` starts. Where there is no node,
+//! or its packages cannot be had, the tests say so and are skipped.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    io::{BufRead, BufReader},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header::AUTHORIZATION};
+use http_body_util::{BodyExt, Full};
+use ring::{
+    rsa::PublicKeyComponents,
+    signature::{KeyPair, RsaKeyPair},
+};
+use rustls::pki_types::{PrivatePkcs8KeyDer, pem::PemObject};
+use serde_json::{Value, json};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use tower::{Service, ServiceExt};
+use tower_auth_refresh::{
+    AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, LoginReason, LoginRequest, ReplayClone,
+    http_client::HttpClient,
+    oauth2::{AuthorizationServer, Client, Grant, OAuth2Login, RefreshToken, SigningKey},
+};
+
+const RSA: &str = include_str!("../support/rsa_test_key.pem");
+
+/// Ends when this is dropped, since its standard input does.
+struct Provider {
+    process: Child,
+    issuer: String,
+    ec: rcgen::KeyPair,
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ = self.process.wait();
+    }
+}
+
+impl Provider {
+    /// `None`, and why on standard error: it cannot be had here.
+    fn start() -> Option<Self> {
+        let script = installed().as_deref().inspect_err(|why| eprintln!("skipped: {why}")).ok()?;
+        let ec = rcgen::KeyPair::generate().unwrap();
+        let mut process = Command::new("node")
+            .arg(script)
+            .env("PUBLIC_JWK", rsa_jwk().to_string())
+            .env("PUBLIC_JWK_EC", ec_jwk(&ec).to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let issuer = line.trim().strip_prefix("listening ").expect("the server starts").to_owned();
+        Some(Self { process, issuer, ec })
+    }
+
+    fn login(&self, client: Client, grant: Grant) -> OAuth2Login<HttpClient> {
+        OAuth2Login::new(http(), AuthorizationServer::discover(&self.issuer).unwrap(), client, grant)
+    }
+
+    async fn get(&self, path: &str) -> Value {
+        let request = Request::get(format!("{}{path}", self.issuer)).body(Full::default()).unwrap();
+        json_of(http().oneshot(request).await.unwrap()).await
+    }
+
+    /// Whether the server takes the token.
+    async fn takes(&self, token: &AccessToken) -> bool {
+        let request = self.introspection().header(AUTHORIZATION, token.header_value());
+        http().oneshot(request.body(Full::default()).unwrap()).await.unwrap().status() == StatusCode::OK
+    }
+
+    fn introspection(&self) -> http::request::Builder {
+        Request::get(format!("{}/test/introspect", self.issuer))
+    }
+
+    /// A client of the API that wants a token.
+    fn api(&self, refresher: AuthRefresher) -> Api {
+        Api {
+            client: tower::Layer::layer(&AuthRefreshLayer::new(refresher).replay(ReplayClone), http()),
+            url: self.issuer.clone(),
+        }
+    }
+}
+
+#[derive(Clone)]
+struct Api {
+    client: AuthRefresh<HttpClient, ReplayClone>,
+    url: String,
+}
+
+impl Api {
+    async fn ask(&mut self) -> StatusCode {
+        let request = Request::get(format!("{}/test/introspect", self.url)).body(Full::<Bytes>::default()).unwrap();
+        self.client.ready().await.unwrap().call(request).await.unwrap().status()
+    }
+}
+
+fn http() -> HttpClient {
+    HttpClient::builder().build().unwrap()
+}
+
+async fn json_of(response: Response<tower_auth_refresh::http_client::ResponseBody>) -> Value {
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    serde_json::from_slice(&body).unwrap()
+}
+
+/// The server's script, beside its packages, which are fetched once for each target folder.
+fn installed() -> &'static Result<PathBuf, String> {
+    static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    INSTALLED.get_or_init(|| {
+        let runs = |command: &mut Command| {
+            let output = command.output().map_err(|error| error.to_string())?;
+            if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+        };
+        runs(Command::new("node").arg("--version")).map_err(|why| format!("there is no node: {why}"))?;
+        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/oidc");
+        let lock = fs::read_to_string(source.join("package-lock.json")).map_err(|error| error.to_string())?;
+        let (tmp, id) = (PathBuf::from(env!("CARGO_TARGET_TMPDIR")), std::process::id());
+        let mut hasher = DefaultHasher::new();
+        lock.hash(&mut hasher);
+        let folder = tmp.join(format!("oidc-{:x}", hasher.finish()));
+        if !folder.exists() {
+            // Other processes do the same, so it is made elsewhere and moved as a whole: one of them is the first.
+            let new = tmp.join(format!("oidc-{id}"));
+            fs::create_dir_all(&new).map_err(|error| error.to_string())?;
+            for file in ["package.json", "package-lock.json"] {
+                fs::copy(source.join(file), new.join(file)).map_err(|error| error.to_string())?;
+            }
+            runs(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&new))
+                .map_err(|why| format!("npm cannot fetch the server: {why}"))?;
+            if fs::rename(&new, &folder).is_err() {
+                let _ = fs::remove_dir_all(&new);
+            }
+        }
+        let (new, server) = (folder.join(format!("server-{id}.mjs")), folder.join("server.mjs"));
+        fs::copy(source.join("server.mjs"), &new).map_err(|error| error.to_string())?;
+        fs::rename(new, &server).map_err(|error| error.to_string())?;
+        Ok(server)
+    })
+}
+
+fn rsa_jwk() -> Value {
+    let der = PrivatePkcs8KeyDer::from_pem_slice(RSA.as_bytes()).unwrap();
+    let key = RsaKeyPair::from_pkcs8(der.secret_pkcs8_der()).unwrap();
+    let PublicKeyComponents { n, e } = PublicKeyComponents::<Vec<u8>>::from(key.public_key());
+    json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode(n), "e": URL_SAFE_NO_PAD.encode(e)})
+}
+
+fn ec_jwk(key: &rcgen::KeyPair) -> Value {
+    // An uncompressed point: 4, x, y.
+    let (x, y) = key.public_key_raw()[1..].split_at(32);
+    json!({"kty": "EC", "crv": "P-256", "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y)})
+}
+
+#[tokio::test]
+async fn client_credentials_bring_a_token_by_each_method_opaque_or_a_jwt() {
+    let Some(provider) = Provider::start() else { return };
+    let clients = [
+        Client::client_secret_basic("basic", "s3cr3t/+ %:"),
+        Client::client_secret_post("post", "post-secret-post-secret-post-secret-0"),
+        Client::client_secret_jwt("secret-jwt", "jwt-secret-jwt-secret-jwt-secret-0"),
+        Client::private_key_jwt("key-jwt", SigningKey::rs256(RSA).unwrap()),
+        Client::private_key_jwt("key-jwt-ec", SigningKey::es256(provider.ec.serialize_pem()).unwrap()),
+    ];
+    for client in clients {
+        for resource in [None, Some("urn:jwt")] {
+            let mut grant = Grant::client_credentials().scope("read");
+            if let Some(resource) = resource {
+                grant = grant.resource(resource);
+            }
+            let mut login = provider.login(client.clone(), grant);
+            // An assertion is good for one login, so that the second shows that there is another.
+            for _ in 0..2 {
+                let token = login.ready().await.unwrap().call(LoginRequest::new(LoginReason::First)).await.unwrap();
+                assert_eq!(token.secret().starts_with("eyJ"), resource.is_some(), "{client:?}");
+                assert!(provider.takes(&token).await, "{client:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_permanent() {
+    let Some(provider) = Provider::start() else { return };
+    let wrong = Client::client_secret_basic("basic", "wrong");
+    let right = Client::client_secret_basic("basic", "s3cr3t/+ %:");
+    let gone = RefreshToken::new("gone");
+    let refreshing = Client::client_secret_basic("refreshing", "refreshing-secret");
+    for (client, grant, code) in [
+        (wrong, Grant::client_credentials(), "invalid_client"),
+        (right.clone(), Grant::client_credentials().scope("openid"), "invalid_scope"),
+        (right, Grant::client_credentials().resource("urn:other"), "invalid_target"),
+        (refreshing, Grant::refresh_token(gone), "invalid_grant"),
+    ] {
+        let error = provider.login(client, grant).oneshot(LoginRequest::new(LoginReason::First)).await.unwrap_err();
+        assert!(error.is_permanent() && format!("{error:?}").contains(code), "{code}: {error:?}");
+    }
+}
+
+#[tokio::test]
+async fn refresh_tokens_rotate_under_load_and_the_server_sees_none_twice() {
+    let Some(provider) = Provider::start() else { return };
+    let request = Request::post(format!("{}/test/refresh-token", provider.issuer)).body(Full::default()).unwrap();
+    let first = json_of(http().oneshot(request).await.unwrap()).await["refresh_token"].as_str().unwrap().to_owned();
+    let client = Client::client_secret_basic("refreshing", "refreshing-secret");
+    let refresher = AuthRefresher::new(provider.login(client, Grant::refresh_token(RefreshToken::new(first))));
+    refresher.ready().await.unwrap();
+    let mut calls = JoinSet::new();
+    for _ in 0..100 {
+        let mut api = provider.api(refresher.clone());
+        calls.spawn(async move {
+            for _ in 0..10 {
+                assert_eq!(api.ask().await, StatusCode::OK);
+            }
+        });
+    }
+    for _ in 0..5 {
+        refresher.refresh().await.unwrap();
+    }
+    calls.join_all().await;
+    let seen = provider.get("/test/reuse").await;
+    assert_eq!(seen["twice"], 0, "{seen}");
+    assert!(seen["requests"].as_u64() >= Some(6), "{seen}");
+}
+
+#[tokio::test]
+async fn tokens_of_three_seconds_serve_for_fifteen_without_one_failed_request() {
+    let Some(provider) = Provider::start() else { return };
+    let client = Client::client_secret_basic("basic", "s3cr3t/+ %:");
+    let refresher = AuthRefresher::new(provider.login(client, Grant::client_credentials().scope("read")));
+    let (mut api, start) = (provider.api(refresher.clone()), Instant::now());
+    while start.elapsed() < Duration::from_secs(15) {
+        assert_eq!(api.ask().await, StatusCode::OK, "after {:?}", start.elapsed());
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(refresher.status().generation >= 5);
+}

@@ -1,0 +1,4 @@
+//! Tests of the token sources.
+#![cfg(all(feature = "token-file", feature = "token-command"))]
+
+mod sources;
