@@ -3,6 +3,6 @@
 #[path = "../../examples/server/mod.rs"]
 mod server;
 
-mod arguments;
+mod command_line;
 mod reverse_proxy;
 mod runs;

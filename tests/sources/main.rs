@@ -1,4 +1,4 @@
 //! Tests of the token sources.
 #![cfg(all(feature = "token-file", feature = "token-command"))]
 
-mod sources;
+mod tokens;
