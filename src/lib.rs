@@ -107,9 +107,6 @@
 mod authorize;
 mod clock;
 mod error;
-#[cfg(feature = "_exchange")]
-#[cfg_attr(not(all(feature = "arthur", feature = "oauth2")), allow(dead_code, reason = "each login uses a part"))]
-mod exchange;
 mod expiry;
 #[cfg(any(feature = "oauth2", feature = "token-command"))]
 mod json;
@@ -123,6 +120,9 @@ mod shard;
 mod sync;
 mod telemetry;
 mod token;
+#[cfg(feature = "_transport")]
+#[cfg_attr(not(all(feature = "arthur", feature = "oauth2")), allow(dead_code, reason = "each login uses a part"))]
+mod transport;
 
 #[cfg(feature = "arthur")]
 #[cfg_attr(docsrs, doc(cfg(feature = "arthur")))]

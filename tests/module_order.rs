@@ -31,7 +31,7 @@ const MODULES: &[&str] = &[
     "authorize",
     "sources",
     "http_client",
-    "exchange",
+    "transport",
     "oauth2",
     "arthur",
     "test_util",

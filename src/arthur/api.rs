@@ -17,48 +17,48 @@ use serde::de::DeserializeOwned;
 
 use super::{
     ArthurError, BaseUrl, HttpService,
-    error::{Kind, Refusal},
+    error::{ErrorResponse, Kind},
 };
 use crate::{
     AccessToken, BoxError, Clock,
-    exchange::{AGENT, Exchange, JSON, date, excerpt, retry_after},
+    transport::{JSON, Transport, USER_AGENT_VALUE, date, redact, retry_after},
 };
 
 /// An Arthur API: where it is, the HTTP service to reach it by, and the limits of an exchange.
 #[derive(Clone)]
 pub struct ArthurApi<S> {
     base_url: BaseUrl,
-    exchange: Exchange<S>,
+    transport: Transport<S>,
 }
 
 impl<S> ArthurApi<S> {
     /// An API behind an [`HttpService`].
     pub fn new(base_url: BaseUrl, http: S) -> Self {
-        Self { base_url, exchange: Exchange::new(http) }
+        Self { base_url, transport: Transport::new(http) }
     }
 
     /// How long one exchange may take as a whole: to wait for the HTTP service, to connect, to send, and to read the
-    /// answer to its end. 30 seconds unless said. Where the head of the answer has come by then and says no, that is the
+    /// answer to its end. 30 seconds unless description. Where the head of the answer has come by then and says no, that is the
     /// error, and not the time; make this shorter than the refresher's
     /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so that it is heard.
     /// ([`GetCurrentOrg`](super::GetCurrentOrg) may need two exchanges.)
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.exchange.timeout = limit;
+        self.transport.timeout = limit;
         self
     }
 
-    /// How many bytes the body of an answer may have; 1 MiB unless said.
+    /// How many bytes the body of an answer may have; 1 MiB unless description.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
-        self.exchange.body_limit = bytes;
+        self.transport.body_limit = bytes;
         self
     }
 
     /// The local wall clock, for answers that do not tell the server's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.exchange.clock = Arc::new(clock);
+        self.transport.clock = Arc::new(clock);
         self
     }
 
@@ -75,38 +75,38 @@ impl<S: HttpService> ArthurApi<S> {
         path: &str,
         json: serde_json::Result<Bytes>,
         secret: &str,
-    ) -> Result<Answer, ArthurError> {
+    ) -> Result<ApiResponse, ArthurError> {
         let header = (CONTENT_TYPE, JSON);
-        self.exchange(Method::POST, path, header, json, secret).await
+        self.send(Method::POST, path, header, json, secret).await
     }
 
     /// Gets `path` with the token.
-    pub(super) async fn get(self, path: &str, token: &AccessToken) -> Result<Answer, ArthurError> {
+    pub(super) async fn get(self, path: &str, token: &AccessToken) -> Result<ApiResponse, ArthurError> {
         let header = (AUTHORIZATION, token.header_value().clone());
-        self.exchange(Method::GET, path, header, Ok(Bytes::new()), token.secret()).await
+        self.send(Method::GET, path, header, Ok(Bytes::new()), token.secret()).await
     }
 
-    async fn exchange(
+    async fn send(
         self,
         method: Method,
         path: &str,
         (name, value): (HeaderName, HeaderValue),
         body: serde_json::Result<Bytes>,
         secret: &str,
-    ) -> Result<Answer, ArthurError> {
+    ) -> Result<ApiResponse, ArthurError> {
         let url = format!("{}/api/v3{path}", self.base_url);
         let asked = format!("{method} {url}");
         let request = Request::builder()
             .method(method)
             .uri(url)
             .header(ACCEPT, JSON)
-            .header(USER_AGENT, AGENT)
+            .header(USER_AGENT, USER_AGENT_VALUE)
             .header(name, value);
         let request = body.map_err(BoxError::from).and_then(|body| Ok(request.body(Full::new(body))?));
         let answer = async {
-            let received = self.exchange.send(request, &[secret]).await.map_err(Kind::Broken)?;
+            let received = self.transport.send(request, &[secret]).await.map_err(Kind::Transport)?;
             if received.head.status.is_success() {
-                let body = received.body.map_err(Kind::Broken)?;
+                let body = received.body.map_err(Kind::Transport)?;
                 Ok((received.head.headers, body, received.now))
             } else {
                 // The status counts, though the body did not come whole or in time.
@@ -115,7 +115,7 @@ impl<S: HttpService> ArthurApi<S> {
             }
         };
         match answer.await {
-            Ok((headers, body, now)) => Ok(Answer { asked, headers, body, now }),
+            Ok((headers, body, now)) => Ok(ApiResponse { asked, headers, body, now }),
             Err(kind) => Err(ArthurError::new(asked, kind)),
         }
     }
@@ -126,15 +126,15 @@ fn refused(head: &Parts, body: &[u8], now: SystemTime, base_url: &BaseUrl, secre
         return Kind::redirect(head, base_url, secret);
     }
     let now = date(&head.headers).unwrap_or(now);
-    Kind::Refused(Refusal {
+    Kind::ErrorResponse(ErrorResponse {
         status: head.status,
-        said: excerpt(body, &[secret]),
+        description: redact(body, &[secret]),
         retry_after: retry_after(&head.headers, now),
     })
 }
 
-/// What a 2xx answer said.
-pub(super) struct Answer {
+/// What a 2xx answer description.
+pub(super) struct ApiResponse {
     /// What was asked, for errors.
     asked: String,
     pub(super) headers: HeaderMap,
@@ -143,12 +143,12 @@ pub(super) struct Answer {
     pub(super) now: SystemTime,
 }
 
-impl Answer {
+impl ApiResponse {
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, ArthurError> {
         serde_json::from_slice(&self.body).map_err(|error| self.error(Kind::json(&error)))
     }
 
-    /// An error for what the answer said or lacked.
+    /// An error for what the answer description or lacked.
     pub(super) fn error(&self, kind: Kind) -> ArthurError {
         ArthurError::new(self.asked.clone(), kind)
     }
@@ -158,7 +158,7 @@ impl<S> fmt::Debug for ArthurApi<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ArthurApi")
             .field("base_url", &self.base_url.as_str())
-            .field("exchange", &self.exchange)
+            .field("transport", &self.transport)
             .finish()
     }
 }

@@ -36,7 +36,7 @@ impl BaseUrl {
     pub fn parse(url: &str) -> Result<Self, InvalidBaseUrl> {
         let url = check(url).map_err(InvalidBaseUrl)?;
         let safe = url.scheme() == "https" || url.host_str().is_some_and(is_loopback);
-        if safe { Ok(Self::of(&url)) } else { Err(InvalidBaseUrl(Trouble::PlainText)) }
+        if safe { Ok(Self::of(&url)) } else { Err(InvalidBaseUrl(Reason::PlainText)) }
     }
 
     /// Parses a base URL that may be plain `http` to any host: whoever is on the way can read the password.
@@ -58,56 +58,56 @@ impl BaseUrl {
     }
 }
 
-fn check(text: &str) -> Result<Url, Trouble> {
+fn check(text: &str) -> Result<Url, Reason> {
     if text.is_empty() {
-        return Err(Trouble::Empty);
+        return Err(Reason::Empty);
     }
     // The parser of the `url` crate mends much in the way of browsers. What it would mend is refused first.
     if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
-        return Err(Trouble::Character);
+        return Err(Reason::Character);
     }
     let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
     if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
-        return Err(Trouble::Scheme);
+        return Err(Reason::Scheme);
     }
     let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     check_authority(authority)?;
     match after.strip_prefix('/').unwrap_or(after).chars().next() {
         None => {}
-        Some('?') => return Err(Trouble::Query),
-        Some('#') => return Err(Trouble::Fragment),
-        Some(_) => return Err(Trouble::Path),
+        Some('?') => return Err(Reason::Query),
+        Some('#') => return Err(Reason::Fragment),
+        Some(_) => return Err(Reason::Path),
     }
     let url = Url::parse(&format!("{scheme}://{authority}")).map_err(|error| match error {
         // `mailto:jo` and `localhost:http` look alike.
-        ParseError::InvalidPort if !text.contains("://") => Trouble::SchemeOrPort,
-        ParseError::InvalidPort => Trouble::Port,
-        _ => Trouble::Host,
+        ParseError::InvalidPort if !text.contains("://") => Reason::SchemeOrPort,
+        ParseError::InvalidPort => Reason::Port,
+        _ => Reason::Host,
     })?;
     if !is_written_out(authority, &url) {
-        return Err(Trouble::Host);
+        return Err(Reason::Host);
     }
     if url.port() == Some(0) {
-        return Err(Trouble::Port);
+        return Err(Reason::Port);
     }
     match url.as_str().parse::<Uri>() {
         Ok(_) => Ok(url),
-        Err(_) => Err(Trouble::Host),
+        Err(_) => Err(Reason::Host),
     }
 }
 
-fn check_authority(authority: &str) -> Result<(), Trouble> {
+fn check_authority(authority: &str) -> Result<(), Reason> {
     if authority.contains('@') {
-        return Err(Trouble::UserInfo);
+        return Err(Reason::UserInfo);
     }
     // `https:x` has lost its slashes.
     let host = authority.split(':').next().unwrap_or_default();
     if authority.is_empty() || host.eq_ignore_ascii_case("https") || host.eq_ignore_ascii_case("http") {
-        return Err(Trouble::Host);
+        return Err(Reason::Host);
     }
     // Letters and digits are seen; what else there is beyond ASCII may be invisible.
     if authority.contains(|c: char| c == '%' || !c.is_ascii() && !c.is_alphanumeric()) {
-        return Err(Trouble::Host);
+        return Err(Reason::Host);
     }
     Ok(())
 }
@@ -135,10 +135,10 @@ impl fmt::Display for BaseUrl {
 
 /// Why a text is no [`BaseUrl`]. It names the trouble and does not repeat the text, which may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidBaseUrl(Trouble);
+pub struct InvalidBaseUrl(Reason);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trouble {
+enum Reason {
     Empty,
     Character,
     Scheme,
@@ -156,19 +156,19 @@ impl fmt::Display for InvalidBaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the base URL ")?;
         f.write_str(match self.0 {
-            Trouble::Empty => "is empty",
-            Trouble::Character => "holds a space, a control character or a backslash",
-            Trouble::Scheme => "has a scheme other than https and http",
-            Trouble::UserInfo => "holds a user name or a password: give them as credentials",
-            Trouble::Host => "has no valid host",
-            Trouble::Port => "has a port that is no number from 1 to 65535",
-            Trouble::SchemeOrPort => {
+            Reason::Empty => "is empty",
+            Reason::Character => "holds a space, a control character or a backslash",
+            Reason::Scheme => "has a scheme other than https and http",
+            Reason::UserInfo => "holds a user name or a password: give them as credentials",
+            Reason::Host => "has no valid host",
+            Reason::Port => "has a port that is no number from 1 to 65535",
+            Reason::SchemeOrPort => {
                 "has a scheme other than https and http, or a port that is no number from 1 to 65535"
             }
-            Trouble::Path => "has a path: give the scheme, the host and the port only",
-            Trouble::Query => "has a query: give the scheme, the host and the port only",
-            Trouble::Fragment => "has a fragment: give the scheme, the host and the port only",
-            Trouble::PlainText => {
+            Reason::Path => "has a path: give the scheme, the host and the port only",
+            Reason::Query => "has a query: give the scheme, the host and the port only",
+            Reason::Fragment => "has a fragment: give the scheme, the host and the port only",
+            Reason::PlainText => {
                 "is plain http to a host that is not the loopback, where others can read the password: use https, or \
                  allow plain text"
             }

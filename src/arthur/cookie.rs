@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_no_token_in_a_cookie_that_is_missing_empty_or_expired() {
+    fn there_is_missing_token_in_a_cookie_that_is_missing_empty_or_expired() {
         for cookie in [
             "session=a.b.c",
             "authorization=a.b.c",

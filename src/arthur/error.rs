@@ -8,7 +8,7 @@ use url::Url;
 use super::BaseUrl;
 use crate::{
     InvalidToken,
-    exchange::{Broken, excerpt},
+    transport::{TransportError, redact},
 };
 
 /// How many organizations an error names.
@@ -38,11 +38,11 @@ struct Inner {
 }
 
 pub(super) enum Kind {
-    Broken(Broken),
+    Transport(TransportError),
     /// The login was answered 401 or 403.
-    WrongCredentials(Refusal),
+    WrongCredentials(ErrorResponse),
     /// Any other status than 2xx and a redirect.
-    Refused(Refusal),
+    ErrorResponse(ErrorResponse),
     Redirect {
         status: StatusCode,
         origin: Option<String>,
@@ -63,9 +63,9 @@ pub(super) enum Kind {
 }
 
 /// What a server that refuses says.
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
-    pub(super) said: String,
+    pub(super) description: String,
     pub(super) retry_after: Option<Duration>,
 }
 
@@ -75,14 +75,14 @@ impl Kind {
         let origin = head.headers.get(LOCATION).and_then(|location| {
             let target = Url::parse(base_url.as_str()).ok()?.join(location.to_str().ok()?).ok()?;
             let origin = target.origin().ascii_serialization();
-            Some(excerpt(origin.as_bytes(), &[secret]))
+            Some(redact(origin.as_bytes(), &[secret]))
         });
         Self::Redirect { status: head.status, origin }
     }
 
     pub(super) fn several_organizations(ids: Vec<String>, secret: &str) -> Self {
         let shown = ids.iter().take(LISTED);
-        let mut shown: Vec<String> = shown.map(|id| excerpt(id.as_bytes(), &[secret])).collect();
+        let mut shown: Vec<String> = shown.map(|id| redact(id.as_bytes(), &[secret])).collect();
         if ids.len() > LISTED {
             shown.push("…".to_owned());
         }
@@ -103,7 +103,9 @@ impl ArthurError {
     /// A login's answer of 401 or 403 is about the credentials.
     pub(super) fn of_login(mut self) -> Self {
         self.0.kind = match self.0.kind {
-            Kind::Refused(refusal) if matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => {
+            Kind::ErrorResponse(refusal)
+                if matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) =>
+            {
                 Kind::WrongCredentials(refusal)
             }
             other => other,
@@ -111,15 +113,15 @@ impl ArthurError {
         self
     }
 
-    fn refusal(&self) -> Option<&Refusal> {
+    fn refusal(&self) -> Option<&ErrorResponse> {
         match &self.0.kind {
-            Kind::WrongCredentials(refusal) | Kind::Refused(refusal) => Some(refusal),
+            Kind::WrongCredentials(refusal) | Kind::ErrorResponse(refusal) => Some(refusal),
             _ => None,
         }
     }
 
-    fn is_broken(&self, so: impl Fn(&Broken) -> bool) -> bool {
-        matches!(&self.0.kind, Kind::Broken(broken) if so(broken))
+    fn is_broken(&self, so: impl Fn(&TransportError) -> bool) -> bool {
+        matches!(&self.0.kind, Kind::Transport(broken) if so(broken))
     }
 
     /// Whether the login was answered 401 or 403: trying again is no use.
@@ -143,32 +145,32 @@ impl ArthurError {
     /// Whether time ran out: the exchange's own ([`ArthurApi::timeout`](super::ArthurApi::timeout)), or the
     /// connection's.
     pub fn is_timeout(&self) -> bool {
-        self.is_broken(Broken::is_timeout)
+        self.is_broken(TransportError::is_timeout)
     }
 
     /// Whether there was no connection: no such host, refused, unreachable. TLS has its [own](Self::is_tls) predicate.
     pub fn is_connect(&self) -> bool {
-        self.is_broken(Broken::is_connect)
+        self.is_broken(TransportError::is_connect)
     }
 
     /// Whether the host's name was not resolved. Such an error is also one [to connect](Self::is_connect).
     pub fn is_dns(&self) -> bool {
-        self.is_broken(Broken::is_dns)
+        self.is_broken(TransportError::is_dns)
     }
 
     /// Whether TLS failed, most often for a certificate that is not accepted.
     pub fn is_tls(&self) -> bool {
-        self.is_broken(Broken::is_tls)
+        self.is_broken(TransportError::is_tls)
     }
 
     /// Whether the other side spoke something else: no TLS on an `https` URL, or no HTTP on an `http` one.
     pub fn is_protocol(&self) -> bool {
-        self.is_broken(Broken::is_protocol)
+        self.is_broken(TransportError::is_protocol)
     }
 
     /// Whether the connection was closed or reset before the answer was whole.
     pub fn is_closed(&self) -> bool {
-        self.is_broken(Broken::is_closed)
+        self.is_broken(TransportError::is_closed)
     }
 
     /// Whether the answer was a redirect: one to another origin, or one too many.
@@ -179,11 +181,11 @@ impl ArthurError {
     /// Whether the answer was too large: its body for the [limit](super::ArthurApi::body_limit), or its head for the
     /// HTTP client.
     pub fn is_too_large(&self) -> bool {
-        self.is_broken(Broken::is_too_large)
+        self.is_broken(TransportError::is_too_large)
     }
 
     /// Whether the login's answer had no token.
-    pub fn is_no_token(&self) -> bool {
+    pub fn is_missing_token(&self) -> bool {
         matches!(self.0.kind, Kind::NoToken)
     }
 
@@ -211,9 +213,9 @@ impl fmt::Display for ArthurError {
         let Inner { asked, kind } = &*self.0;
         write!(f, "{asked}: ")?;
         match kind {
-            Kind::Broken(broken) => broken.fmt(f),
+            Kind::Transport(broken) => broken.fmt(f),
             Kind::WrongCredentials(refusal) => write!(f, "wrong credentials ({refusal})"),
-            Kind::Refused(refusal) => refusal.fmt(f),
+            Kind::ErrorResponse(refusal) => refusal.fmt(f),
             Kind::Redirect { status, origin } => match origin {
                 Some(origin) => write!(f, "{status}: a redirect to {origin} is not followed"),
                 None => write!(f, "{status}: a redirect to nowhere"),
@@ -234,14 +236,14 @@ impl fmt::Display for ArthurError {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status.as_u16())?;
         if let Some(reason) = self.status.canonical_reason() {
             write!(f, " {reason}")?;
         }
-        if !self.said.is_empty() {
-            write!(f, ": {}", self.said)?;
+        if !self.description.is_empty() {
+            write!(f, ": {}", self.description)?;
         }
         Ok(())
     }
@@ -256,7 +258,7 @@ impl fmt::Debug for ArthurError {
 impl std::error::Error for ArthurError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.kind {
-            Kind::Broken(broken) => broken.source(),
+            Kind::Transport(broken) => broken.source(),
             Kind::InvalidToken(error) => Some(error),
             #[cfg(feature = "jwt-verify")]
             Kind::Signature(error) => Some(error),

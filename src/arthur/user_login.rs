@@ -7,8 +7,10 @@ use std::{
 
 use tower_service::Service;
 
-use super::{ArthurApi, ArthurError, Credentials, HttpService, ResponseFuture, User, api::Answer, cookie, error::Kind};
-use crate::{AccessToken, Expiry, exchange::date};
+use super::{
+    ArthurApi, ArthurError, Credentials, HttpService, ResponseFuture, User, api::ApiResponse, cookie, error::Kind,
+};
+use crate::{AccessToken, Expiry, transport::date};
 
 /// Logs a user in: `POST /login`.
 ///
@@ -21,7 +23,7 @@ use crate::{AccessToken, Expiry, exchange::date};
 /// # Errors
 ///
 /// [Wrong credentials](ArthurError::is_wrong_credentials) (401 and 403), an answer [without a
-/// token](ArthurError::is_no_token) or with [one that cannot be used](ArthurError::is_invalid_token), and whatever can
+/// token](ArthurError::is_missing_token) or with [one that cannot be used](ArthurError::is_invalid_token), and whatever can
 /// happen to an exchange.
 #[derive(Clone)]
 pub struct UserLogin<S> {
@@ -59,7 +61,7 @@ impl<S> UserLogin<S> {
         self
     }
 
-    fn token(&self, answer: &Answer) -> Result<AccessToken, Kind> {
+    fn token(&self, answer: &ApiResponse) -> Result<AccessToken, Kind> {
         let server_time = date(&answer.headers);
         let secret = cookie::token(&answer.headers, server_time.unwrap_or(answer.now)).ok_or(Kind::NoToken)?;
         let token = AccessToken::raw(&secret).map_err(Kind::InvalidToken)?;

@@ -12,7 +12,7 @@ use rustls_platform_verifier::Verifier;
 
 /// Trusts the system's roots and `roots`. Where there are none at all, nobody is trusted: that is known only once TLS is
 /// spoken, so that plain HTTP on the loopback needs no roots.
-pub(super) fn checked(
+pub(super) fn platform_verifier(
     roots: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, Error> {
@@ -22,22 +22,22 @@ pub(super) fn checked(
         // So says the verifier that the system has none, of which there is no error of its own.
         Err(Error::General(_)) if none_added => {
             crate::telemetry::no_trust_roots();
-            Ok(Arc::new(CheckedBy { provider: Arc::clone(provider), trusts: nobody }))
+            Ok(Arc::new(FixedVerdictVerifier { provider: Arc::clone(provider), verdict: reject_all }))
         }
         Err(error) => Err(error),
     }
 }
 
 /// Trusts anybody.
-pub(super) fn unchecked(provider: &Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
-    Arc::new(CheckedBy { provider: Arc::clone(provider), trusts: anybody })
+pub(super) fn no_verification(provider: &Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
+    Arc::new(FixedVerdictVerifier { provider: Arc::clone(provider), verdict: accept_any })
 }
 
-fn anybody() -> Result<ServerCertVerified, Error> {
+fn accept_any() -> Result<ServerCertVerified, Error> {
     Ok(ServerCertVerified::assertion())
 }
 
-fn nobody() -> Result<ServerCertVerified, Error> {
+fn reject_all() -> Result<ServerCertVerified, Error> {
     Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(NoRoots)))))
 }
 
@@ -62,12 +62,12 @@ impl std::error::Error for NoRoots {}
 /// Takes any certificate or none, whatever it holds. It still holds the server to the one that it takes: the handshake
 /// must be signed with its key.
 #[derive(Debug)]
-struct CheckedBy {
+struct FixedVerdictVerifier {
     provider: Arc<CryptoProvider>,
-    trusts: fn() -> Result<ServerCertVerified, Error>,
+    verdict: fn() -> Result<ServerCertVerified, Error>,
 }
 
-impl ServerCertVerifier for CheckedBy {
+impl ServerCertVerifier for FixedVerdictVerifier {
     fn verify_server_cert(
         &self,
         _end_entity: &CertificateDer<'_>,
@@ -76,7 +76,7 @@ impl ServerCertVerifier for CheckedBy {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        (self.trusts)()
+        (self.verdict)()
     }
 
     fn verify_tls12_signature(

@@ -9,14 +9,14 @@ use tower::util::MapErr;
 
 use super::certificates;
 
-type Resolver = MapErr<GaiResolver, fn(io::Error) -> LookupError>;
+type Resolver = MapErr<GaiResolver, fn(io::Error) -> DnsError>;
 
 pub(super) fn https(
     verify: bool,
     roots: Vec<CertificateDer<'static>>,
     timeout: Duration,
 ) -> Result<HttpsConnector<HttpConnector<Resolver>>, rustls::Error> {
-    let resolver: Resolver = MapErr::new(GaiResolver::new(), LookupError);
+    let resolver: Resolver = MapErr::new(GaiResolver::new(), DnsError);
     let mut tcp = HttpConnector::new_with_resolver(resolver);
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
@@ -32,10 +32,10 @@ fn tls(verify: bool, roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig
     // Given by name: the process-wide provider is the application's to choose, and may not be there.
     let provider = Arc::new(ring::default_provider());
     let verifier = if verify {
-        certificates::checked(roots, &provider)?
+        certificates::platform_verifier(roots, &provider)?
     } else {
         crate::telemetry::certificate_verification_disabled();
-        certificates::unchecked(&provider)
+        certificates::no_verification(&provider)
     };
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -46,15 +46,15 @@ fn tls(verify: bool, roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig
 
 /// A host's name was not resolved: a cause of a failed request. (hyper-util's own error says so in its text only.)
 #[derive(Debug)]
-pub struct LookupError(io::Error);
+pub struct DnsError(io::Error);
 
-impl fmt::Display for LookupError {
+impl fmt::Display for DnsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the name was not resolved")
     }
 }
 
-impl std::error::Error for LookupError {
+impl std::error::Error for DnsError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.0)
     }

@@ -42,7 +42,7 @@ mod certificates;
 mod connector;
 
 pub use builder::{BuildError, HttpClientBuilder};
-pub use connector::LookupError;
+pub use connector::DnsError;
 
 /// The body of a response.
 pub type ResponseBody = BoxBody<Bytes, BoxError>;

@@ -51,7 +51,7 @@ impl SignedJwt {
         self
     }
 
-    /// How long each is good for, in whole seconds; 5 minutes unless said.
+    /// How long each is good for, in whole seconds; 5 minutes unless description.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
@@ -95,7 +95,7 @@ impl Service<LoginRequest> for SignedJwt {
     }
 
     fn call(&mut self, _: LoginRequest) -> Self::Future {
-        let failed = || LoginError::transient(InvalidKey::did_not_sign());
+        let failed = || LoginError::transient(InvalidKey::signing_failed());
         ready(self.sign().ok_or_else(failed).and_then(|(jwt, expiry)| {
             let token = AccessToken::bearer(jwt).map_err(LoginError::permanent)?;
             Ok(token.with_expiry(expiry))

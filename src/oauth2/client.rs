@@ -63,7 +63,7 @@ impl Client {
     }
 
     /// Whom its assertions are for (`aud`): the issuer if the server was [discovered](super::AuthorizationServer::discover),
-    /// and else the token endpoint, unless said.
+    /// and else the token endpoint, unless description.
     #[must_use]
     pub fn assertion_audience(mut self, audience: impl Into<String>) -> Self {
         self.assertion_audience = Some(audience.into());
@@ -78,7 +78,7 @@ impl Client {
         }
     }
 
-    /// Says who it is, in the form or in the header that this returns. `audience` is whom an assertion is for unless said.
+    /// Says who it is, in the form or in the header that this returns. `audience` is whom an assertion is for unless description.
     pub(super) fn authenticate(
         &self,
         form: &mut Form,
@@ -86,13 +86,13 @@ impl Client {
         clock: &Arc<dyn Clock>,
     ) -> Result<Option<HeaderValue>, Kind> {
         match &self.method {
-            Method::Basic(secret) => return basic(&self.id, secret).map(Some).ok_or(Kind::Secret),
+            Method::Basic(secret) => return basic(&self.id, secret).map(Some).ok_or(Kind::InvalidSecret),
             Method::Post(secret) => form.push("client_secret", secret),
             Method::Assertion(key) => {
                 let audience = self.assertion_audience.as_deref().unwrap_or(audience);
                 let jwt = SignedJwt::new(key.clone(), &*self.id, &*self.id, audience).lifetime(ASSERTION_LIFETIME);
                 let signed = jwt.on(clock.clone()).sign();
-                let (jwt, _) = signed.ok_or_else(|| Kind::Signing(InvalidKey::did_not_sign()))?;
+                let (jwt, _) = signed.ok_or_else(|| Kind::Signing(InvalidKey::signing_failed()))?;
                 form.push("client_assertion_type", JWT_BEARER);
                 form.push("client_assertion", &jwt);
             }

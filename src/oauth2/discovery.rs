@@ -9,17 +9,17 @@ use serde::Deserialize;
 
 use super::{
     AuthorizationServer, OAuth2Error,
-    error::{Kind, Refusal},
-    server::{Place, check, metadata_urls},
+    error::{ErrorResponse, Kind},
+    server::{Source, check, metadata_urls},
 };
 use crate::{
-    exchange::{AGENT, Exchange, HttpService, JSON, date, excerpt, retry_after},
-    json::mistake,
+    json::position,
+    transport::{HttpService, JSON, Transport, USER_AGENT_VALUE, date, redact, retry_after},
 };
 
 /// Where to ask, and whom assertions are for.
 #[derive(Clone)]
-pub(super) struct Found {
+pub(super) struct Endpoints {
     pub(super) endpoint: Uri,
     pub(super) audience: String,
 }
@@ -27,9 +27,9 @@ pub(super) struct Found {
 /// What is known of where to ask.
 #[derive(Default)]
 pub(super) struct Discovery {
-    found: Option<Found>,
+    found: Option<Endpoints>,
     /// Whether to look again.
-    pub(super) doubtful: bool,
+    pub(super) stale: bool,
 }
 
 impl Discovery {
@@ -37,12 +37,12 @@ impl Discovery {
     pub(super) async fn find<S: HttpService>(
         &mut self,
         server: &AuthorizationServer,
-        exchange: Exchange<S>,
-    ) -> Result<Found, OAuth2Error> {
-        if let Some(found) = self.found.as_ref().filter(|_| !self.doubtful) {
+        transport: Transport<S>,
+    ) -> Result<Endpoints, OAuth2Error> {
+        if let Some(found) = self.found.as_ref().filter(|_| !self.stale) {
             return Ok(found.clone());
         }
-        match (discover(server, exchange).await, &self.found) {
+        match (discover(server, transport).await, &self.found) {
             (Ok(found), _) => Ok(self.found.insert(found).clone()),
             (Err(_), Some(found)) => Ok(found.clone()),
             (Err(error), None) => Err(error),
@@ -56,32 +56,41 @@ struct Metadata {
     token_endpoint: Option<String>,
 }
 
-async fn discover<S: HttpService>(server: &AuthorizationServer, exchange: Exchange<S>) -> Result<Found, OAuth2Error> {
-    let issuer = match &server.place {
-        Place::TokenEndpoint(endpoint) => {
-            return Ok(Found { endpoint: endpoint.clone(), audience: endpoint.to_string() });
+async fn discover<S: HttpService>(
+    server: &AuthorizationServer,
+    transport: Transport<S>,
+) -> Result<Endpoints, OAuth2Error> {
+    let issuer = match &server.source {
+        Source::TokenEndpoint(endpoint) => {
+            return Ok(Endpoints { endpoint: endpoint.clone(), audience: endpoint.to_string() });
         }
-        Place::Issuer(issuer) => issuer,
+        Source::Issuer(issuer) => issuer,
     };
     let mut last = OAuth2Error::new(issuer, Kind::Metadata("there is none".to_owned()));
     for url in metadata_urls(issuer) {
         let failed = |kind| OAuth2Error::new(format!("GET {url}"), kind);
-        let request = Request::get(&url).header(ACCEPT, JSON).header(USER_AGENT, AGENT).body(Full::default());
-        let received = exchange.clone().send(request, &[]).await.map_err(|broken| failed(Kind::Broken(broken)))?;
+        let request =
+            Request::get(&url).header(ACCEPT, JSON).header(USER_AGENT, USER_AGENT_VALUE).body(Full::default());
+        let received = transport.clone().send(request, &[]).await.map_err(|broken| failed(Kind::Transport(broken)))?;
         let (status, headers) = (received.head.status, received.head.headers);
         // Whatever is there that is no metadata, a page or a redirect to one, there may be some in the other place.
         if status.is_success() {
-            let body = received.body.map_err(|broken| failed(Kind::Broken(broken)))?;
+            let body = received.body.map_err(|broken| failed(Kind::Transport(broken)))?;
             match serde_json::from_slice(&body) {
                 Ok(metadata) => return read(server, issuer, metadata).map_err(|why| failed(Kind::Metadata(why))),
-                Err(error) => last = failed(Kind::Metadata(mistake(&error))),
+                Err(error) => last = failed(Kind::Metadata(position(&error))),
             }
         } else if status.is_redirection() {
             last = failed(Kind::Redirect(status));
         } else {
             let now = date(&headers).unwrap_or(received.now);
-            let said = excerpt(&received.body.unwrap_or_default(), &[]);
-            last = failed(Kind::Refused(Refusal { status, code: None, said, retry_after: retry_after(&headers, now) }));
+            let description = redact(&received.body.unwrap_or_default(), &[]);
+            last = failed(Kind::ErrorResponse(ErrorResponse {
+                status,
+                code: None,
+                description,
+                retry_after: retry_after(&headers, now),
+            }));
             // Not now, rather than not here.
             if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
                 return Err(last);
@@ -91,11 +100,11 @@ async fn discover<S: HttpService>(server: &AuthorizationServer, exchange: Exchan
     Err(last)
 }
 
-fn read(server: &AuthorizationServer, issuer: &str, metadata: Metadata) -> Result<Found, String> {
+fn read(server: &AuthorizationServer, issuer: &str, metadata: Metadata) -> Result<Endpoints, String> {
     // RFC 8414, section 3.3: else one issuer could send clients, and their secrets, to another.
     if metadata.issuer != issuer {
-        let said = excerpt(metadata.issuer.as_bytes(), &[]);
-        return Err(format!("they are of another issuer: {said}"));
+        let description = redact(metadata.issuer.as_bytes(), &[]);
+        return Err(format!("they are of another issuer: {description}"));
     }
     let endpoint = metadata.token_endpoint.ok_or("there is no token_endpoint")?;
     let (url, endpoint) = check(&endpoint, server.plain_text).map_err(|why| format!("the token endpoint: {why}"))?;
@@ -103,5 +112,5 @@ fn read(server: &AuthorizationServer, issuer: &str, metadata: Metadata) -> Resul
     if url.scheme() == "http" && !issuer.starts_with("http:") && !server.plain_text {
         return Err("the token endpoint is plain http, and the issuer is not".to_owned());
     }
-    Ok(Found { endpoint, audience: metadata.issuer })
+    Ok(Endpoints { endpoint, audience: metadata.issuer })
 }

@@ -5,7 +5,7 @@ use std::{error::Error, fmt, time::Duration};
 use http::StatusCode;
 
 use super::InvalidKey;
-use crate::{BoxError, InvalidToken, LoginError, exchange::Broken};
+use crate::{BoxError, InvalidToken, LoginError, transport::TransportError};
 
 /// Why a grant brought no token.
 ///
@@ -19,11 +19,11 @@ struct Inner {
 }
 
 pub(super) enum Kind {
-    Broken(Broken),
-    Refused(Refusal),
+    Transport(TransportError),
+    ErrorResponse(ErrorResponse),
     Redirect(StatusCode),
     /// What about the answer is not as it should be.
-    Malformed(String),
+    InvalidResponse(String),
     InvalidToken(InvalidToken),
     /// The token is to be used in another way than as a bearer's.
     TokenType(String),
@@ -31,21 +31,21 @@ pub(super) enum Kind {
     Metadata(String),
     /// The store of the refresh token failed.
     Store(BoxError),
-    NoRefreshToken,
+    MissingRefreshToken,
     /// The login service that brings the assertion, or the token to exchange, failed.
     Assertion(LoginError),
     Signing(InvalidKey),
     /// A secret holds what no header can.
-    Secret,
+    InvalidSecret,
     Interrupted,
 }
 
 impl Kind {
     /// Whether the token endpoint may be elsewhere now.
-    pub(super) fn is_lost(&self) -> bool {
+    pub(super) fn endpoint_moved(&self) -> bool {
         match self {
-            Self::Broken(_) | Self::Redirect(_) => true,
-            Self::Refused(refusal) => {
+            Self::Transport(_) | Self::Redirect(_) => true,
+            Self::ErrorResponse(refusal) => {
                 let gone = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::GONE];
                 refusal.code.is_none() && gone.contains(&refusal.status)
             }
@@ -55,12 +55,12 @@ impl Kind {
 }
 
 /// What a server that refuses says (RFC 6749, section 5.2).
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     /// `error`, where the answer has one.
     pub(super) code: Option<String>,
     /// `error_description`, or a piece of the answer.
-    pub(super) said: String,
+    pub(super) description: String,
     pub(super) retry_after: Option<Duration>,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn is_standard(code: &str) -> bool {
     codes.contains(&code)
 }
 
-impl Refusal {
+impl ErrorResponse {
     /// Whether it lasts until somebody mends it. What is not known may pass.
     fn is_permanent(&self) -> bool {
         let passes = self.status == StatusCode::TOO_MANY_REQUESTS || self.status.is_server_error();
@@ -91,15 +91,15 @@ impl OAuth2Error {
         Self(Box::new(Inner { asked: asked.into(), kind }))
     }
 
-    fn refusal(&self) -> Option<&Refusal> {
+    fn refusal(&self) -> Option<&ErrorResponse> {
         match &self.0.kind {
-            Kind::Refused(refusal) => Some(refusal),
+            Kind::ErrorResponse(refusal) => Some(refusal),
             _ => None,
         }
     }
 
-    fn is_broken(&self, so: impl Fn(&Broken) -> bool) -> bool {
-        matches!(&self.0.kind, Kind::Broken(broken) if so(broken))
+    fn is_broken(&self, so: impl Fn(&TransportError) -> bool) -> bool {
+        matches!(&self.0.kind, Kind::Transport(broken) if so(broken))
     }
 
     /// The server's error code (RFC 6749, section 5.2), such as `invalid_grant`, where it gave one. Whatever it says:
@@ -126,9 +126,9 @@ impl OAuth2Error {
     /// says so. All else may pass.
     pub fn is_permanent(&self) -> bool {
         match &self.0.kind {
-            Kind::Refused(refusal) => refusal.is_permanent(),
+            Kind::ErrorResponse(refusal) => refusal.is_permanent(),
             Kind::Assertion(error) => error.is_permanent(),
-            Kind::Redirect(_) | Kind::TokenType(_) | Kind::NoRefreshToken | Kind::Secret => true,
+            Kind::Redirect(_) | Kind::TokenType(_) | Kind::MissingRefreshToken | Kind::InvalidSecret => true,
             _ => false,
         }
     }
@@ -136,27 +136,27 @@ impl OAuth2Error {
     /// Whether time ran out: the exchange's own ([`OAuth2Login::timeout`](super::OAuth2Login::timeout)), or the
     /// connection's.
     pub fn is_timeout(&self) -> bool {
-        self.is_broken(Broken::is_timeout)
+        self.is_broken(TransportError::is_timeout)
     }
 
     /// Whether there was no connection: no such host, refused, unreachable.
     pub fn is_connect(&self) -> bool {
-        self.is_broken(Broken::is_connect)
+        self.is_broken(TransportError::is_connect)
     }
 
     /// Whether TLS failed, most often for a certificate that is not accepted.
     pub fn is_tls(&self) -> bool {
-        self.is_broken(Broken::is_tls)
+        self.is_broken(TransportError::is_tls)
     }
 
     /// Whether the answer was too large for the [limit](super::OAuth2Login::body_limit), or its head for the HTTP client.
     pub fn is_too_large(&self) -> bool {
-        self.is_broken(Broken::is_too_large)
+        self.is_broken(TransportError::is_too_large)
     }
 
     /// Whether an answer was not as the standard has it, or had a token that no header can hold.
     pub fn is_malformed(&self) -> bool {
-        matches!(self.0.kind, Kind::Malformed(_) | Kind::InvalidToken(_) | Kind::TokenType(_) | Kind::Metadata(_))
+        matches!(self.0.kind, Kind::InvalidResponse(_) | Kind::InvalidToken(_) | Kind::TokenType(_) | Kind::Metadata(_))
     }
 
     /// Whether the server refuses the refresh token, the assertion or the password (`invalid_grant`).
@@ -184,31 +184,31 @@ impl fmt::Display for OAuth2Error {
         let Inner { asked, kind } = &*self.0;
         write!(f, "{asked}: ")?;
         match kind {
-            Kind::Broken(broken) => broken.fmt(f),
-            Kind::Refused(refusal) => refusal.fmt(f),
+            Kind::Transport(broken) => broken.fmt(f),
+            Kind::ErrorResponse(refusal) => refusal.fmt(f),
             Kind::Redirect(status) => write!(f, "{status}: a redirect is not followed"),
-            Kind::Malformed(what) => write!(f, "the answer is not as it should be: {what}"),
+            Kind::InvalidResponse(what) => write!(f, "the answer is not as it should be: {what}"),
             Kind::InvalidToken(error) => write!(f, "the answer's token cannot be used: {error}"),
-            Kind::TokenType(said) => write!(f, "a token of the type {said:?} cannot be used, only Bearer"),
+            Kind::TokenType(description) => write!(f, "a token of the type {description:?} cannot be used, only Bearer"),
             Kind::Metadata(what) => write!(f, "the server's metadata cannot be used: {what}"),
             Kind::Store(_) => f.write_str("the store of the refresh token failed"),
-            Kind::NoRefreshToken => f.write_str("the store has no refresh token"),
+            Kind::MissingRefreshToken => f.write_str("the store has no refresh token"),
             Kind::Assertion(_) => f.write_str("there is no assertion to ask with"),
             Kind::Signing(error) => error.fmt(f),
-            Kind::Secret => f.write_str("the client's secret cannot be sent in a header"),
+            Kind::InvalidSecret => f.write_str("the client's secret cannot be sent in a header"),
             Kind::Interrupted => f.write_str("the runtime has ended"),
         }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ErrorResponse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.status.as_u16())?;
         if let Some(code) = &self.code {
             write!(f, " {code}")?;
         }
-        if !self.said.is_empty() {
-            write!(f, ": {}", self.said)?;
+        if !self.description.is_empty() {
+            write!(f, ": {}", self.description)?;
         }
         Ok(())
     }
@@ -223,7 +223,7 @@ impl fmt::Debug for OAuth2Error {
 impl Error for OAuth2Error {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0.kind {
-            Kind::Broken(broken) => broken.source(),
+            Kind::Transport(broken) => broken.source(),
             Kind::InvalidToken(error) => Some(error),
             Kind::Store(error) => Some(&**error),
             Kind::Assertion(error) => Some(error),

@@ -20,18 +20,18 @@ use zeroize::Zeroizing;
 
 use super::{
     AuthorizationServer, Client, Grant, OAuth2Error, RefreshToken, RefreshTokenStore,
-    answer::{self, Answer},
-    discovery::{Discovery, Found},
+    discovery::{Discovery, Endpoints},
     error::Kind,
     form::Form,
     grant,
-    rotation::{InTime, Rotation},
+    rotation::{Rotation, TimedStore},
     server,
+    token_response::{self, TokenResponse},
 };
 use crate::{
     AccessToken, BoxError, Clock, LoginError, LoginRequest,
-    exchange::{AGENT, Exchange, HttpService, JSON, ResponseFuture},
     login::current::spawn_in_login,
+    transport::{HttpService, JSON, ResponseFuture, Transport, USER_AGENT_VALUE},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 /// Clones are one login: they share the refresh token and what has been discovered.
 #[derive(Clone)]
 pub struct OAuth2Login<S> {
-    exchange: Exchange<S>,
+    transport: Transport<S>,
     server: AuthorizationServer,
     client: Client,
     state: Arc<Mutex<State>>,
@@ -69,31 +69,31 @@ impl<S> OAuth2Login<S> {
     /// Logs in at `server` as `client`, by `grant`.
     pub fn new(http: S, server: AuthorizationServer, client: Client, grant: Grant) -> Self {
         let state = State { grant, discovery: Discovery::default(), rotation: Rotation::default() };
-        let mut exchange = Exchange::new(http);
-        exchange.timeout = TIMEOUT;
-        Self { exchange, server, client, state: Arc::new(Mutex::new(state)) }
+        let mut transport = Transport::new(http);
+        transport.timeout = TIMEOUT;
+        Self { transport, server, client, state: Arc::new(Mutex::new(state)) }
     }
 
     /// How long one exchange may take as a whole: to wait for the HTTP service, to connect, to send, and to read the answer to
-    /// its end; and so long may the store of a refresh token take for one thing. 10 seconds unless said. A login may have
+    /// its end; and so long may the store of a refresh token take for one thing. 10 seconds unless description. A login may have
     /// several exchanges: two at most to find the token endpoint, and two for a refresh token that another process has rotated.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
-        self.exchange.timeout = limit;
+        self.transport.timeout = limit;
         self
     }
 
-    /// How many bytes the body of an answer may have; 1 MiB unless said.
+    /// How many bytes the body of an answer may have; 1 MiB unless description.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
-        self.exchange.body_limit = bytes;
+        self.transport.body_limit = bytes;
         self
     }
 
     /// The local wall clock, for assertions, and for answers that do not tell the server's.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.exchange.clock = Arc::new(clock);
+        self.transport.clock = Arc::new(clock);
         self
     }
 }
@@ -108,16 +108,19 @@ impl<S: HttpService> Service<LoginRequest> for OAuth2Login<S> {
     }
 
     fn call(&mut self, request: LoginRequest) -> Self::Future {
-        let mut asking =
-            Asking { exchange: self.exchange.clone(), server: self.server.clone(), client: self.client.clone() };
+        let mut attempt = LoginAttempt {
+            transport: self.transport.clone(),
+            server: self.server.clone(),
+            client: self.client.clone(),
+        };
         let state = self.state.clone();
         ResponseFuture::new(async move {
             let mut state = state.lock_owned().await;
             let store = match &state.grant.kind {
                 grant::Kind::RefreshToken(store) => store.clone(),
-                _ => return Ok(asking.log_in(&mut state, request).await?),
+                _ => return Ok(attempt.log_in(&mut state, request).await?),
             };
-            let refreshing = spawn_in_login(async move { asking.refresh(&mut state, &*store).await });
+            let refreshing = spawn_in_login(async move { attempt.refresh(&mut state, &*store).await });
             match refreshing.await {
                 Ok(refreshed) => Ok(refreshed?),
                 Err(ended) => match ended.try_into_panic() {
@@ -130,13 +133,13 @@ impl<S: HttpService> Service<LoginRequest> for OAuth2Login<S> {
 }
 
 /// One login.
-struct Asking<S> {
-    exchange: Exchange<S>,
+struct LoginAttempt<S> {
+    transport: Transport<S>,
     server: AuthorizationServer,
     client: Client,
 }
 
-impl<S: HttpService> Asking<S> {
+impl<S: HttpService> LoginAttempt<S> {
     async fn log_in(&mut self, state: &mut State, request: LoginRequest) -> Result<AccessToken, OAuth2Error> {
         let State { grant, discovery, .. } = state;
         let grant_type = grant.kind.grant_type();
@@ -152,7 +155,7 @@ impl<S: HttpService> Asking<S> {
     }
 
     async fn refresh(&mut self, state: &mut State, store: &dyn RefreshTokenStore) -> Result<AccessToken, OAuth2Error> {
-        let store = &InTime { store, limit: self.exchange.timeout };
+        let store = &TimedStore { store, limit: self.transport.timeout };
         let failed = |kind| OAuth2Error::new("grant_type refresh_token", kind);
         let _locked = store.lock().await.map_err(failed)?;
         let token = state.rotation.load(store).await.map_err(failed)?;
@@ -169,7 +172,7 @@ impl<S: HttpService> Asking<S> {
     async fn refresh_by(
         &mut self,
         state: &mut State,
-        store: &InTime<'_>,
+        store: &TimedStore<'_>,
         token: &RefreshToken,
     ) -> Result<AccessToken, OAuth2Error> {
         let State { grant, discovery, rotation } = state;
@@ -195,8 +198,8 @@ impl<S: HttpService> Asking<S> {
         parameters: &[(String, Zeroizing<String>)],
         discovery: &mut Discovery,
         shown: Option<(&str, &str)>,
-    ) -> Result<(String, Answer), OAuth2Error> {
-        let Found { endpoint, audience } = discovery.find(&self.server, self.exchange.clone()).await?;
+    ) -> Result<(String, TokenResponse), OAuth2Error> {
+        let Endpoints { endpoint, audience } = discovery.find(&self.server, self.transport.clone()).await?;
         let asked = format!("POST {}{}", server::origin(&endpoint), endpoint.path());
         let mut form = Form::default();
         for (name, value) in parameters {
@@ -206,7 +209,7 @@ impl<S: HttpService> Asking<S> {
         if let Some((name, value)) = shown {
             form.push(name, value);
         }
-        let authorization = match self.client.authenticate(&mut form, &audience, &self.exchange.clock) {
+        let authorization = match self.client.authenticate(&mut form, &audience, &self.transport.clock) {
             Ok(authorization) => authorization,
             Err(kind) => return Err(OAuth2Error::new(asked, kind)),
         };
@@ -216,11 +219,11 @@ impl<S: HttpService> Asking<S> {
         let sent = self.client.secret().into_iter().chain(basic.as_deref()).chain(shown.map(|(_, value)| value));
         let secrets: Vec<&str> = Grant::secrets(parameters).chain(sent).collect();
         let request = request(endpoint, authorization, form.encode());
-        let answer = match self.exchange.clone().send(request, &secrets).await {
-            Ok(received) => answer::read(received, &secrets),
-            Err(broken) => Kind::Broken(broken).into(),
+        let answer = match self.transport.clone().send(request, &secrets).await {
+            Ok(received) => token_response::read(received, &secrets),
+            Err(broken) => Kind::Transport(broken).into(),
         };
-        discovery.doubtful = answer.token.as_ref().is_err_and(Kind::is_lost);
+        discovery.stale = answer.token.as_ref().is_err_and(Kind::endpoint_moved);
         Ok((asked, answer))
     }
 }
@@ -229,7 +232,7 @@ fn request(endpoint: Uri, authorization: Option<HeaderValue>, body: Bytes) -> Re
     let mut request = Request::post(endpoint)
         .header(ACCEPT, JSON)
         .header(CONTENT_TYPE, FORM)
-        .header(USER_AGENT, AGENT)
+        .header(USER_AGENT, USER_AGENT_VALUE)
         .body(Full::new(body))?;
     request.headers_mut().extend(authorization.map(|value| (AUTHORIZATION, value)));
     Ok(request)
@@ -240,7 +243,7 @@ impl<S> fmt::Debug for OAuth2Login<S> {
         f.debug_struct("OAuth2Login")
             .field("server", &self.server)
             .field("client", &self.client)
-            .field("exchange", &self.exchange)
+            .field("transport", &self.transport)
             .finish_non_exhaustive()
     }
 }

@@ -52,7 +52,6 @@
 // In reading order: `server`, `client` (with `signing_key` and `assertion`) and `grant` (with `refresh_token`) are what a user
 // says; `form` is what is sent and `answer` what comes; `discovery` and `rotation` are what a login remembers; `login` is the
 // flow.
-mod answer;
 mod assertion;
 mod client;
 mod discovery;
@@ -64,6 +63,7 @@ mod refresh_token;
 mod rotation;
 mod server;
 mod signing_key;
+mod token_response;
 
 pub use assertion::SignedJwt;
 pub use client::Client;
@@ -74,4 +74,4 @@ pub use refresh_token::{RefreshToken, RefreshTokenStore, StoreFuture};
 pub use server::{AuthorizationServer, InvalidServer};
 pub use signing_key::{InvalidKey, SigningKey};
 
-pub use crate::exchange::{HttpService, ResponseFuture};
+pub use crate::transport::{HttpService, ResponseFuture};

@@ -42,7 +42,7 @@ impl Rotation {
 
     /// The token to use: the store's, unless that was answered with another. A newest that is not saved yet is saved first,
     /// if nobody has put another there.
-    pub(super) async fn load(&mut self, store: &InTime<'_>) -> Result<RefreshToken, Kind> {
+    pub(super) async fn load(&mut self, store: &TimedStore<'_>) -> Result<RefreshToken, Kind> {
         let stored = store.load().await?;
         let lags = match &stored {
             Some(stored) => self.is_spent(stored) || self.newest.as_ref() == Some(stored),
@@ -55,11 +55,11 @@ impl Rotation {
         // One that has gone back to a spent token must not be found with it by the next process.
         self.unsaved |= self.newest.is_some() && self.newest != stored;
         self.save(store).await?;
-        self.newest.clone().or(stored).ok_or(Kind::NoRefreshToken)
+        self.newest.clone().or(stored).ok_or(Kind::MissingRefreshToken)
     }
 
     /// Keeps what came last, if it is not kept yet.
-    pub(super) async fn save(&mut self, store: &InTime<'_>) -> Result<(), Kind> {
+    pub(super) async fn save(&mut self, store: &TimedStore<'_>) -> Result<(), Kind> {
         if let Some(newest) = self.newest.as_ref().filter(|_| self.unsaved) {
             store.save(newest.clone()).await?;
             self.unsaved = false;
@@ -69,12 +69,12 @@ impl Rotation {
 }
 
 /// A store that may not keep the other logins waiting for ever.
-pub(super) struct InTime<'a> {
+pub(super) struct TimedStore<'a> {
     pub(super) store: &'a dyn RefreshTokenStore,
     pub(super) limit: Duration,
 }
 
-impl InTime<'_> {
+impl TimedStore<'_> {
     pub(super) async fn lock(&self) -> Result<Box<dyn Send>, Kind> {
         self.limited(self.store.lock()).await
     }

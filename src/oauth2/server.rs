@@ -12,12 +12,12 @@ use crate::loopback::is_loopback;
 /// Secrets go there, so plain `http` is for the loopback only, unless it is allowed.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthorizationServer {
-    pub(super) place: Place,
+    pub(super) source: Source,
     pub(super) plain_text: bool,
 }
 
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Source {
     TokenEndpoint(Uri),
     /// As it was given, since the metadata must say the very same.
     Issuer(String),
@@ -44,7 +44,7 @@ impl AuthorizationServer {
 
     fn at(url: &str, plain_text: bool) -> Result<Self, InvalidServer> {
         let (_, uri) = check(url, plain_text).map_err(InvalidServer)?;
-        Ok(Self { place: Place::TokenEndpoint(uri), plain_text })
+        Ok(Self { source: Source::TokenEndpoint(uri), plain_text })
     }
 
     /// A server whose metadata is asked for the token endpoint at the first login: at `.well-known/oauth-authorization-server`
@@ -71,13 +71,13 @@ impl AuthorizationServer {
     fn of(issuer: &str, plain_text: bool) -> Result<Self, InvalidServer> {
         let (url, _) = check(issuer, plain_text).map_err(InvalidServer)?;
         if url.query().is_some() {
-            return Err(InvalidServer(Trouble::Query));
+            return Err(InvalidServer(Reason::Query));
         }
         // As it was written, since that is what is asked: the parser may have mended it.
         if metadata_urls(issuer).iter().any(|url| url.parse::<Uri>().is_err()) {
-            return Err(InvalidServer(Trouble::NoUrl));
+            return Err(InvalidServer(Reason::NoUrl));
         }
-        Ok(Self { place: Place::Issuer(issuer.to_owned()), plain_text })
+        Ok(Self { source: Source::Issuer(issuer.to_owned()), plain_text })
     }
 }
 
@@ -92,39 +92,39 @@ pub(super) fn metadata_urls(issuer: &str) -> Vec<String> {
     ]
 }
 
-pub(super) fn check(text: &str, plain_text: bool) -> Result<(Url, Uri), Trouble> {
+pub(super) fn check(text: &str, plain_text: bool) -> Result<(Url, Uri), Reason> {
     // The parser of the `url` crate mends much in the way of browsers; what it would mend is refused.
     if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
-        return Err(Trouble::Character);
+        return Err(Reason::Character);
     }
     let written_out = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
     if !written_out || text.contains(":///") {
-        return Err(Trouble::NoUrl);
+        return Err(Reason::NoUrl);
     }
-    let url = Url::parse(text).map_err(|_| Trouble::NoUrl)?;
-    let uri: Uri = url.as_str().parse().map_err(|_| Trouble::NoUrl)?;
-    let host = url.host_str().ok_or(Trouble::NoUrl)?;
+    let url = Url::parse(text).map_err(|_| Reason::NoUrl)?;
+    let uri: Uri = url.as_str().parse().map_err(|_| Reason::NoUrl)?;
+    let host = url.host_str().ok_or(Reason::NoUrl)?;
     match url.scheme() {
         "https" => {}
         "http" if plain_text || is_loopback(host) => {}
-        "http" => return Err(Trouble::PlainText),
-        _ => return Err(Trouble::NoUrl),
+        "http" => return Err(Reason::PlainText),
+        _ => return Err(Reason::NoUrl),
     }
     if url.fragment().is_some() {
-        return Err(Trouble::Fragment);
+        return Err(Reason::Fragment);
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(Trouble::UserInfo);
+        return Err(Reason::UserInfo);
     }
     Ok((url, uri))
 }
 
 impl fmt::Debug for AuthorizationServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
+        match &self.source {
             // A query may hold a key.
-            Place::TokenEndpoint(uri) => write!(f, "AuthorizationServer({}{})", origin(uri), uri.path()),
-            Place::Issuer(issuer) => write!(f, "AuthorizationServer({issuer})"),
+            Source::TokenEndpoint(uri) => write!(f, "AuthorizationServer({}{})", origin(uri), uri.path()),
+            Source::Issuer(issuer) => write!(f, "AuthorizationServer({issuer})"),
         }
     }
 }
@@ -136,10 +136,10 @@ pub(super) fn origin(uri: &Uri) -> String {
 
 /// A URL where no secret may be sent. Names the trouble, never the URL.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidServer(Trouble);
+pub struct InvalidServer(Reason);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trouble {
+pub(super) enum Reason {
     Character,
     NoUrl,
     PlainText,
@@ -148,7 +148,7 @@ pub(super) enum Trouble {
     UserInfo,
 }
 
-impl fmt::Display for Trouble {
+impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Character => "the URL has white space, a control character or a backslash",
@@ -180,19 +180,19 @@ mod tests {
         assert!(place("http://127.0.0.1:8080/token").is_ok());
         assert!(AuthorizationServer::token_endpoint_allowing_plain_text("http://as.example/token").is_ok());
         for (url, trouble) in [
-            ("http://as.example/token", Trouble::PlainText),
-            ("https://as.example/token#x", Trouble::Fragment),
-            ("https://jo:s3cr3t@as.example/token", Trouble::UserInfo),
-            ("https://as.example/to ken", Trouble::Character),
-            ("as.example/token", Trouble::NoUrl),
-            ("ftp://as.example/token", Trouble::NoUrl),
-            ("", Trouble::NoUrl),
+            ("http://as.example/token", Reason::PlainText),
+            ("https://as.example/token#x", Reason::Fragment),
+            ("https://jo:s3cr3t@as.example/token", Reason::UserInfo),
+            ("https://as.example/to ken", Reason::Character),
+            ("as.example/token", Reason::NoUrl),
+            ("ftp://as.example/token", Reason::NoUrl),
+            ("", Reason::NoUrl),
         ] {
             assert_eq!(place(url), Err(InvalidServer(trouble)), "{url}");
         }
-        assert_eq!(AuthorizationServer::discover("https://as.example/?x"), Err(InvalidServer(Trouble::Query)));
+        assert_eq!(AuthorizationServer::discover("https://as.example/?x"), Err(InvalidServer(Reason::Query)));
         for issuer in ["https:as.example", "https:///as.example", "https://b\u{fc}cher.example", "HTTPS://as.example"] {
-            assert_eq!(AuthorizationServer::discover(issuer), Err(InvalidServer(Trouble::NoUrl)), "{issuer}");
+            assert_eq!(AuthorizationServer::discover(issuer), Err(InvalidServer(Reason::NoUrl)), "{issuer}");
         }
     }
 

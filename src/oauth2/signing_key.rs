@@ -88,7 +88,7 @@ impl SigningKey {
         Ok(Self::new(Key::Ed25519(key), "EdDSA"))
     }
 
-    /// The key's name (`kid`, RFC 7515, section 4.1.4), by which a server finds its other half. None unless said.
+    /// The key's name (`kid`, RFC 7515, section 4.1.4), by which a server finds its other half. None unless description.
     #[must_use]
     pub fn key_id(mut self, id: impl Into<String>) -> Self {
         self.id = Some(id.into());
@@ -172,7 +172,7 @@ impl InvalidKey {
         Self(format!("the private key cannot be used for this algorithm: {why}"))
     }
 
-    pub(super) fn did_not_sign() -> Self {
+    pub(super) fn signing_failed() -> Self {
         Self("the private key did not sign".to_owned())
     }
 }

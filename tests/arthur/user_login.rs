@@ -173,7 +173,7 @@ async fn a_cookie_missing_empty_or_expired_is_a_login_without_a_token() {
         &["Authorization=a.b.c; Expires=Thu, 01 Jan 1970 00:00:00 GMT"],
     ] {
         let error = token_of(cookies).await.unwrap_err();
-        assert!(error.is_no_token(), "{cookies:?}");
+        assert!(error.is_missing_token(), "{cookies:?}");
         assert!(error.to_string().contains("had no token"), "{error}");
         assert!(!LoginError::from(error).is_permanent());
     }

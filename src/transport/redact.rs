@@ -11,7 +11,7 @@ const BACKSLASHES: usize = 8;
 ///
 /// A secret is also known as JSON, URLs, HTML and the byte and character strings of programming languages write it,
 /// and where such a text was escaped again. Any JWT is hidden too: it begins with the base64 of `{"`.
-pub(crate) fn excerpt(body: &[u8], secrets: &[&str]) -> String {
+pub(crate) fn redact(body: &[u8], secrets: &[&str]) -> String {
     let body = String::from_utf8_lossy(body);
     let secrets: Vec<Vec<_>> = secrets.iter().map(|secret| secret.chars().map(spellings).collect()).collect();
     let mut rest = &*body;
@@ -138,7 +138,7 @@ mod tests {
             "p&#34;a\\\\&#xDF;&apos;&amp;/ &#x1F600;",
         ] {
             let body = format!("<{spelling}><{spelling}>");
-            assert_eq!(excerpt(body.as_bytes(), &[SECRET]), "<[redacted]><[redacted]>", "{spelling}");
+            assert_eq!(redact(body.as_bytes(), &[SECRET]), "<[redacted]><[redacted]>", "{spelling}");
         }
     }
 
@@ -155,7 +155,7 @@ mod tests {
             r#"p"a\\\\\xdf\'&/ \U0001f600"#.to_owned(),
         ] {
             let body = format!("<{spelling}><{spelling}>");
-            assert_eq!(excerpt(body.as_bytes(), &[SECRET]), "<[redacted]><[redacted]>", "{spelling}");
+            assert_eq!(redact(body.as_bytes(), &[SECRET]), "<[redacted]><[redacted]>", "{spelling}");
         }
     }
 
@@ -164,10 +164,10 @@ mod tests {
         let mut spelling = SECRET.to_owned();
         for _ in 0..3 {
             let json = serde_json::to_string(&spelling).unwrap();
-            let shown = excerpt(json.as_bytes(), &[SECRET]);
+            let shown = redact(json.as_bytes(), &[SECRET]);
             assert!(!shown.contains('a') || shown == "\"[redacted]\"", "{json}: {shown}");
             let bytes = format!("{:?}", bytes::Bytes::from(spelling));
-            assert_eq!(excerpt(bytes.as_bytes(), &[SECRET]), "b\"[redacted]\"", "{bytes}");
+            assert_eq!(redact(bytes.as_bytes(), &[SECRET]), "b\"[redacted]\"", "{bytes}");
             spelling = json.strip_prefix('"').unwrap().strip_suffix('"').unwrap().to_owned();
         }
     }
@@ -175,33 +175,33 @@ mod tests {
     #[test]
     fn many_backslashes_do_not_take_for_ever() {
         let body = "\\".repeat(1_000_000);
-        assert!(excerpt(body.as_bytes(), &[&"\\".repeat(16)]).starts_with(REDACTED));
+        assert!(redact(body.as_bytes(), &[&"\\".repeat(16)]).starts_with(REDACTED));
     }
 
     #[test]
     fn each_of_several_secrets_is_hidden() {
-        assert_eq!(excerpt(b"one, two, three", &["three", "one"]), "[redacted], two, [redacted]");
-        assert_eq!(excerpt(b"one-two", &["one", "one-two"]), "[redacted]", "though one begins with the other");
+        assert_eq!(redact(b"one, two, three", &["three", "one"]), "[redacted], two, [redacted]");
+        assert_eq!(redact(b"one-two", &["one", "one-two"]), "[redacted]", "though one begins with the other");
     }
 
     #[test]
     fn what_is_no_secret_is_shown() {
-        assert_eq!(excerpt(b"{\"error\":\"no\"}", &[SECRET]), "{\"error\":\"no\"}");
-        assert_eq!(excerpt("p\"a".as_bytes(), &[SECRET]), "p\"a");
-        assert_eq!(excerpt(b"anything", &["", SECRET]), "anything");
-        assert_eq!(excerpt(b"", &[SECRET]), "");
-        assert_eq!(excerpt(b"\xff\xfe", &[SECRET]), "\u{fffd}\u{fffd}");
+        assert_eq!(redact(b"{\"error\":\"no\"}", &[SECRET]), "{\"error\":\"no\"}");
+        assert_eq!(redact("p\"a".as_bytes(), &[SECRET]), "p\"a");
+        assert_eq!(redact(b"anything", &["", SECRET]), "anything");
+        assert_eq!(redact(b"", &[SECRET]), "");
+        assert_eq!(redact(b"\xff\xfe", &[SECRET]), "\u{fffd}\u{fffd}");
     }
 
     #[test]
     fn a_jwt_is_hidden() {
-        assert_eq!(excerpt(b"got eyJhbGci.eyJleHA.c2ln_-0, sorry", &[]), "got [redacted], sorry");
+        assert_eq!(redact(b"got eyJhbGci.eyJleHA.c2ln_-0, sorry", &[]), "got [redacted], sorry");
     }
 
     #[test]
     fn the_piece_is_bounded() {
         for body in ["a".repeat(100_000), "\u{1b}".repeat(100_000)] {
-            assert!(excerpt(body.as_bytes(), &["a"]).chars().count() <= LIMIT + REDACTED.len());
+            assert!(redact(body.as_bytes(), &["a"]).chars().count() <= LIMIT + REDACTED.len());
         }
     }
 }

@@ -5,47 +5,47 @@ use serde_json::{Map, Value};
 
 use super::{
     RefreshToken,
-    error::{Kind, Refusal, is_standard},
+    error::{ErrorResponse, Kind, is_standard},
 };
 use crate::{
     AccessToken, Expiry,
-    exchange::{Received, date, excerpt, retry_after},
-    json::{mistake, seconds},
+    json::{position, seconds},
+    transport::{RawResponse, date, redact, retry_after},
 };
 
 /// An answer: the token, or why there is none.
-pub(super) struct Answer {
+pub(super) struct TokenResponse {
     /// The next refresh token, which may be the only one that is good now, whatever is wrong with the rest.
     pub(super) refresh_token: Option<RefreshToken>,
     pub(super) token: Result<AccessToken, Kind>,
 }
 
-impl From<Kind> for Answer {
+impl From<Kind> for TokenResponse {
     fn from(kind: Kind) -> Self {
         Self { refresh_token: None, token: Err(kind) }
     }
 }
 
 /// Reads an answer, each field by itself; no error shows one of the `secrets`, nor what may be a token.
-pub(super) fn read(received: Received, secrets: &[&str]) -> Answer {
-    let Received { ref head, body, .. } = received;
+pub(super) fn read(received: RawResponse, secrets: &[&str]) -> TokenResponse {
+    let RawResponse { ref head, body, .. } = received;
     if head.status.is_redirection() && head.status != StatusCode::NOT_MODIFIED {
         return Kind::Redirect(head.status).into();
     }
     let success = head.status.is_success();
     let body = match body {
-        Err(broken) if success => return Kind::Broken(broken).into(),
+        Err(broken) if success => return Kind::Transport(broken).into(),
         // The status counts, though the body did not come whole or in time.
         body => body.unwrap_or_default(),
     };
-    let shown = |text: &str| excerpt(text.as_bytes(), secrets);
+    let shown = |text: &str| redact(text.as_bytes(), secrets);
     let server_time = date(&head.headers);
-    let refused = |code: Option<&str>, said: Option<&str>| {
+    let refused = |code: Option<&str>, description: Option<&str>| {
         let retry_after = retry_after(&head.headers, server_time.unwrap_or(received.now));
-        let said = said.map(shown).unwrap_or_default();
+        let description = description.map(shown).unwrap_or_default();
         // A known code is no secret, though a secret may be a part of it.
         let code = code.map(|code| if is_standard(code) { code.to_owned() } else { shown(code) });
-        Kind::Refused(Refusal { status: head.status, code, said, retry_after })
+        Kind::ErrorResponse(ErrorResponse { status: head.status, code, description, retry_after })
     };
     // An answer without a code is not the server's own.
     let foreign = || {
@@ -55,7 +55,7 @@ pub(super) fn read(received: Received, secrets: &[&str]) -> Answer {
     let fields = match serde_json::from_slice::<Map<String, Value>>(&body) {
         Ok(fields) => fields,
         Err(_) if !success => return foreign().into(),
-        Err(error) => return Kind::Malformed(mistake(&error)).into(),
+        Err(error) => return Kind::InvalidResponse(position(&error)).into(),
     };
     let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let token = match text("error") {
@@ -70,16 +70,16 @@ pub(super) fn read(received: Received, secrets: &[&str]) -> Answer {
             _ => token,
         }),
     };
-    Answer { refresh_token: text("refresh_token").filter(|_| success).map(RefreshToken::new), token }
+    TokenResponse { refresh_token: text("refresh_token").filter(|_| success).map(RefreshToken::new), token }
 }
 
 fn token(fields: &Map<String, Value>, shown: &impl Fn(&str) -> String) -> Result<AccessToken, Kind> {
-    let malformed = |what: &str| Kind::Malformed(what.to_owned());
+    let malformed = |what: &str| Kind::InvalidResponse(what.to_owned());
     match fields.get("token_type") {
         // Required, and yet some leave it out where there is but one.
         None | Some(Value::Null) => {}
-        Some(Value::String(said)) if said.eq_ignore_ascii_case("bearer") => {}
-        Some(Value::String(said)) => return Err(Kind::TokenType(shown(said))),
+        Some(Value::String(description)) if description.eq_ignore_ascii_case("bearer") => {}
+        Some(Value::String(description)) => return Err(Kind::TokenType(shown(description))),
         Some(_) => return Err(malformed("token_type is no text")),
     }
     let secret = match fields.get("access_token") {

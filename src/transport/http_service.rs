@@ -54,13 +54,13 @@ where
         let response = tokio::select! {
             biased;
             response = answer => response?,
-            () = &mut deadline => return Err(DeadlinePassed.into()),
+            () = &mut deadline => return Err(Elapsed.into()),
         };
         let (head, body) = response.into_parts();
         let body = tokio::select! {
             biased;
             body = Limited::new(body, limit).collect() => body.map(|body| body.to_bytes()),
-            () = deadline => Err(DeadlinePassed.into()),
+            () = deadline => Err(Elapsed.into()),
         };
         Ok(Response::from_parts(head, body))
     }
@@ -68,12 +68,12 @@ where
 
 /// The time for the exchange is over.
 #[derive(Debug)]
-pub(crate) struct DeadlinePassed;
+pub(crate) struct Elapsed;
 
-impl fmt::Display for DeadlinePassed {
+impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the deadline has passed")
     }
 }
 
-impl std::error::Error for DeadlinePassed {}
+impl std::error::Error for Elapsed {}

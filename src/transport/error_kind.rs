@@ -1,13 +1,13 @@
-//! [`Fault`]: what went wrong below HTTP, told from an error's chain of causes.
+//! [`TransportErrorKind`]: what went wrong below HTTP, told from an error's chain of causes.
 
 use std::{error::Error, fmt, io};
 
-use super::cause::{causes, shown};
+use super::redacted_error::{causes, shown};
 
 /// Why an exchange broke off.
 #[cfg_attr(not(feature = "http-client"), expect(dead_code, reason = "no TLS without it"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub(crate) enum TransportErrorKind {
     /// The host's name has no address.
     Lookup,
     Refused,
@@ -31,7 +31,7 @@ pub(crate) enum Fault {
     Other(String),
 }
 
-impl Fault {
+impl TransportErrorKind {
     /// The innermost cause that is known says the most. Texts are shown without `secrets`.
     pub(crate) fn of(error: &(dyn Error + 'static), secrets: &[&str]) -> Self {
         let innermost = causes(error).last().unwrap_or(error);
@@ -74,7 +74,7 @@ impl Fault {
                 _ => None,
             };
         }
-        if cause.is::<crate::http_client::LookupError>() {
+        if cause.is::<crate::http_client::DnsError>() {
             return Some(Self::Lookup);
         }
         cause
@@ -96,7 +96,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for TransportErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Lookup => "the host's name was not resolved (DNS)",

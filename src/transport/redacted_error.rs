@@ -1,4 +1,4 @@
-//! [`Cause`]: what may be told of the errors beneath an exchange.
+//! [`RedactedError`]: what may be told of the errors beneath an exchange.
 
 use std::{
     error::Error,
@@ -7,19 +7,19 @@ use std::{
     iter::successors,
 };
 
-use super::excerpt::excerpt;
+use super::redact::redact;
 
 /// How many causes are kept.
 const DEPTH: usize = 8;
 
 /// The text of an error and those of its causes, without secrets. The errors themselves are let go: their text, their
 /// `Debug` or a cause of theirs may repeat what was sent.
-pub(crate) struct Cause {
+pub(crate) struct RedactedError {
     text: String,
     next: Option<Box<Self>>,
 }
 
-impl Cause {
+impl RedactedError {
     pub(crate) fn of(error: &(dyn Error + 'static), secrets: &[&str]) -> Option<Box<Self>> {
         let texts: Vec<String> = causes(error)
             .filter(|error| wrapped(*error).is_none())
@@ -30,19 +30,19 @@ impl Cause {
     }
 }
 
-impl fmt::Display for Cause {
+impl fmt::Display for RedactedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl fmt::Debug for Cause {
+impl fmt::Debug for RedactedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Cause").field(&self.text).finish()
+        f.debug_tuple("RedactedError").field(&self.text).finish()
     }
 }
 
-impl Error for Cause {
+impl Error for RedactedError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.next.as_deref().map(|next| next as _)
     }
@@ -63,7 +63,7 @@ fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'sta
 pub(crate) fn shown(error: &(dyn Error + 'static), secrets: &[&str]) -> String {
     let text = error.to_string();
     let secrets = if is_local(error) { &[] } else { secrets };
-    excerpt(text.as_bytes(), secrets)
+    redact(text.as_bytes(), secrets)
 }
 
 fn is_local(error: &(dyn Error + 'static)) -> bool {
@@ -91,7 +91,7 @@ fn is_local_to_client(error: &(dyn Error + 'static)) -> bool {
         None => {
             error.is::<hyper::Error>()
                 || error.is::<hyper_util::client::legacy::Error>()
-                || error.is::<crate::http_client::LookupError>()
+                || error.is::<crate::http_client::DnsError>()
         }
     }
 }
