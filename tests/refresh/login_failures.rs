@@ -18,7 +18,7 @@ use tokio::{
 };
 use tower::{Service, ServiceExt};
 use tower_auth_refresh::{
-    AccessToken, AuthRefresher, Error, LoginError, LoginReason, LoginRequest, NoTokenPolicy, State,
+    AccessToken, AuthRefresher, Error, Expiry, LoginError, LoginReason, LoginRequest, NoTokenPolicy, State,
 };
 
 #[tokio::test(start_paused = true)]
@@ -107,6 +107,18 @@ async fn reissued_rejected_token_counts_as_failed_login() {
     assert_eq!(error.to_string(), "login returned the same token");
     sleep(secs(1)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn reissued_token_without_expiry_is_used_again_at_once() {
+    // An issuer whose token never expires has no other.
+    let logins = Logins::default();
+    let refresher = logins.refresher(|_| async { Ok(token(1, HOUR)?.with_expiry(Expiry::Never)) });
+    refresher.ready().await.unwrap();
+    sleep(secs(10)).await;
+    refresher.invalidate();
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+    assert_eq!(logins.started(), 2);
 }
 
 #[tokio::test(start_paused = true)]
