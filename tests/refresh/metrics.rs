@@ -128,6 +128,21 @@ fn expiry_gauge_reports_expiry_or_missing_token() {
 }
 
 #[test]
+fn expiry_gauge_is_written_on_changes_only() {
+    with_recorder(|snapshotter| async move {
+        let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+        send(&refresher).await.unwrap();
+        // Each snapshot resets the gauge to zero.
+        assert!(value(&snapshotter, EXPIRY) > 0.0);
+        refresher.status();
+        send(&refresher).await.unwrap();
+        assert_eq!(value(&snapshotter, EXPIRY), 0.0, "an event without effect wrote the gauge");
+        refresher.refresh().await.unwrap();
+        assert!(value(&snapshotter, EXPIRY) > 0.0);
+    });
+}
+
+#[test]
 fn waiting_calls_are_counted_until_done_or_dropped() {
     with_recorder(|snapshotter| async move {
         let refresher = Logins::default().refresher(|n| async move {
