@@ -1,4 +1,4 @@
-//! Makes a number of calls of one case, for `callgrind` to count; see `instructions.sh`.
+//! Makes calls of one case, whose instructions `callgrind` counts; see `instructions.sh`.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -11,7 +11,7 @@ use tower::{Layer, Service};
 use tower_auth_refresh::{AuthRefreshLayer, NeverReject, ReplayClone};
 use tower_http::auth::AddAuthorizationLayer;
 
-/// What all cases have in common beside the layer, kept out of the way of the optimizer.
+/// The code that all cases share. It is not inlined, so that the optimizer treats all cases alike.
 #[inline(never)]
 fn run<S>(mut service: S, calls: u32)
 where
@@ -23,7 +23,7 @@ where
     }
 }
 
-/// The same with a clone of the service for each call.
+/// As above, with a clone of the service for each call.
 #[inline(never)]
 fn run_clones<S>(service: S, calls: u32)
 where
@@ -39,7 +39,7 @@ where
 fn main() {
     let mut arguments = env::args().skip(1);
     let (Some(case), Some(calls)) = (arguments.next(), arguments.next().and_then(|calls| calls.parse().ok())) else {
-        // `cargo bench` and `cargo test --benches` start it without.
+        // `cargo bench` and `cargo test --benches` pass no arguments.
         return println!("instructions: run `benches/instructions.sh`");
     };
     let (_runtime, refresher) = refresher();

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Instructions that each layer adds to a call: counted by callgrind at two numbers of calls, and subtracted, so that what
-# the process does besides is not in it. Needs valgrind.
+# Counts the instructions that each layer adds to a call. Callgrind counts two different numbers of calls; the difference
+# excludes everything else that the process does. Requires valgrind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,4 +1,4 @@
-//! What many refreshers cost: memory, the time to create and to drop them, and what they do when nothing happens.
+//! Measures the cost of many refreshers: memory, the time to create and drop them, and their activity while idle.
 //!
 //! `cargo bench --bench many -- [REFRESHERS] [SECONDS]`, by default 100,000 and 60. Linux only, as it reads `/proc`.
 
@@ -16,7 +16,7 @@ use tokio::{
 use tower::service_fn;
 use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, LoginRequest, State};
 
-/// As long as a JWT with a few claims.
+/// The length of a JWT with a few claims, in bytes.
 const SECRET: usize = 900;
 const LIFETIME: Duration = Duration::from_secs(3600);
 
@@ -38,7 +38,7 @@ async fn log_in(refreshers: &[AuthRefresher]) {
     }
 }
 
-/// Counts the bytes of each refresher: created, with a token and a worker, and idle with its token.
+/// Measures the bytes of each refresher: after creation, with a token and a worker, and idle with a token.
 fn bytes(count: usize) {
     let mut kept = Vec::with_capacity(count);
     let created = measure(|| kept.extend((0..count).map(|_| refresher(Some(Duration::ZERO))))).bytes_current;
@@ -46,7 +46,7 @@ fn bytes(count: usize) {
     let with_worker = measure(|| runtime.block_on(log_in(&kept))).bytes_current;
     let ended = measure(|| {
         runtime.block_on(async {
-            // The refresh is due, and no request asks for it.
+            // The refresh is due, but no request uses the token.
             sleep(LIFETIME - Duration::from_secs(299)).await;
             assert_eq!(Handle::current().metrics().num_alive_tasks(), 0);
         });
@@ -61,7 +61,7 @@ fn bytes(count: usize) {
     );
 }
 
-/// Returns how often the threads of this process have been woken.
+/// Returns how often the threads of this process have woken up.
 fn wake_ups() -> u64 {
     let threads = fs::read_dir("/proc/self/task").unwrap();
     let status = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).unwrap());
@@ -79,7 +79,7 @@ fn cpu_ticks() -> u64 {
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
-/// Measures what refreshers do for a while in which nothing happens.
+/// Measures the activity of idle refreshers.
 fn activity(count: usize, seconds: u64) {
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let start = Instant::now();

@@ -1,6 +1,6 @@
-//! What the layer adds to a call, beside a token that never changes, in one table: `cargo bench --bench overhead`.
+//! Compares the layer's overhead with that of a static token, in one table: `cargo bench --bench overhead`.
 //!
-//! All cases are timed in turns, so that ratios within one run can be trusted where nanoseconds cannot.
+//! All cases are timed in turn. Ratios within one run are reliable; nanoseconds are not.
 
 #[path = "common/mod.rs"]
 mod common;
@@ -29,7 +29,7 @@ use tower_auth_refresh::{AccessToken, AuthRefreshLayer, AuthRefresher, LoginRequ
 use tower_http::auth::AddAuthorizationLayer;
 
 fn main() {
-    // `cargo test --benches` only wants to know that it runs.
+    // `cargo test --benches` only checks that it runs.
     let quick = !std::env::args().any(|argument| argument == "--bench");
     let (rounds, calls) = if quick { (1, 100) } else { (51, 20_000) };
     one_thread(rounds, calls);
@@ -38,7 +38,7 @@ fn main() {
     refresh_under_load(if quick { 3 } else { 300 }, if quick { 10 } else { 5_000 });
 }
 
-/// One service that lives long, called so many times.
+/// Calls one long-lived service `calls` times.
 fn long_lived<S>(mut service: S) -> impl FnMut(u32)
 where
     S: Service<Request<()>, Response = Response<()>>,
@@ -51,7 +51,7 @@ where
     }
 }
 
-/// A clone of the service for each call.
+/// Clones the service for each call.
 fn cloned<S>(service: &S) -> impl FnMut(u32)
 where
     S: Service<Request<()>, Response = Response<()>> + Clone,
@@ -96,7 +96,7 @@ fn one_thread(rounds: usize, calls: u32) {
     }
 }
 
-/// Calls that find no token: each begins to wait, and is dropped.
+/// Calls without a token: each starts to wait, and is dropped.
 fn no_token_yet() -> impl FnMut(u32) {
     let runtime = Runtime::new().unwrap();
     let refresher = AuthRefresher::new(service_fn(|_: LoginRequest| pending::<Result<AccessToken, BoxError>>()));
@@ -116,12 +116,12 @@ fn threads(rounds: usize, calls: u32) {
     let (_runtime, refresher) = refresher();
     let ours = AuthRefreshLayer::new(refresher).layer(Inner);
     let fixed = AddAuthorizationLayer::bearer(&secret()).layer(Inner);
-    // The ceiling: what no two threads have in common they cannot fight over.
+    // The upper bound: threads that share nothing cannot contend.
     let of_its_own = || {
         let value = HeaderValue::try_from(format!("Bearer {}", secret())).unwrap();
         HandWritten { inner: Inner, value }
     };
-    // As a task's service that has come from another thread.
+    // Like the service of a task that has moved from another thread.
     let used_elsewhere = || {
         let mut service = ours.clone();
         thread::scope(|scope| {
@@ -137,7 +137,7 @@ fn threads(rounds: usize, calls: u32) {
             Case::threaded("a header value for each thread", threads, || long_lived(of_its_own())),
             Case::threaded("ours", threads, || long_lived(ours.clone())),
             Case::threaded("ours, first used by another thread", threads, || long_lived(used_elsewhere())),
-            // Shared by reference: what each thread clones is the one service.
+            // Shared by reference: all threads clone one service.
             Case::threaded("AddAuthorizationLayer, a clone a call", threads, || cloned(&fixed)),
             Case::threaded("ours, a clone a call", threads, || cloned(&ours)),
         ];
@@ -153,10 +153,10 @@ fn threads(rounds: usize, calls: u32) {
     }
 }
 
-/// So many requests wait for the first token: how long from its coming until all are answered.
+/// Measures the time from the first token until all waiting requests have their response.
 fn cold_start(sizes: &[usize]) {
     println!(
-        "\nCold start\n\n| requests that wait | logins | from the token to the last answer | each |\n| --: | --: | --: | --: |"
+        "\nCold start\n\n| waiting requests | logins | from the token to the last response | each |\n| --: | --: | --: | --: |"
     );
     for &size in sizes {
         let (logins, gate) = (Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
@@ -171,17 +171,17 @@ fn cold_start(sizes: &[usize]) {
         }));
         let client = AuthRefreshLayer::new(refresher).layer(Inner);
         let took = Runtime::new().unwrap().block_on(async {
-            let mut answers = JoinSet::new();
+            let mut responses = JoinSet::new();
             for _ in 0..size {
                 let client = client.clone();
-                answers.spawn(async move { client.oneshot(Requests::new().next()).await.unwrap() });
+                responses.spawn(async move { client.oneshot(Requests::new().next()).await.unwrap() });
             }
             while logins.load(Ordering::Relaxed) == 0 {
                 tokio::task::yield_now().await;
             }
             let start = Instant::now();
             gate.notify_one();
-            while answers.join_next().await.is_some() {}
+            while responses.join_next().await.is_some() {}
             start.elapsed()
         });
         let each = took / u32::try_from(size).unwrap_or(u32::MAX);
@@ -189,7 +189,7 @@ fn cold_start(sizes: &[usize]) {
     }
 }
 
-/// The slowest calls of batches: with nothing beside them, with a task that wakes another, with a refresh.
+/// Measures the slowest call of each batch: without other load, beside two tasks that wake each other, and beside a refresh.
 fn refresh_under_load(batches: usize, calls: u32) {
     let runtime = Runtime::new().unwrap();
     let logins = AtomicUsize::new(0);
@@ -197,7 +197,7 @@ fn refresh_under_load(batches: usize, calls: u32) {
         let nth = logins.fetch_add(1, Ordering::Relaxed);
         ready(AccessToken::bearer(format!("{}{nth}", secret())).map_err(BoxError::from))
     });
-    // Refreshes follow each other without a pause.
+    // Refreshes run one after another, without a pause.
     let pause = Duration::from_micros(1);
     let refresher = AuthRefresher::builder(login).backoff(pause, pause).build().unwrap();
     runtime.block_on(refresher.ready()).unwrap();
@@ -205,7 +205,7 @@ fn refresh_under_load(batches: usize, calls: u32) {
     let requests = Requests::new();
     let mut slowest = [const { Vec::new() }; 3];
     for batch in 0..batches {
-        // Each kind follows each other.
+        // The kinds alternate.
         let kind = (batch + batch / 3) % 3;
         let refresher = refresher.clone();
         let beside = runtime.spawn(async move {
@@ -230,7 +230,7 @@ fn refresh_under_load(batches: usize, calls: u32) {
     }
 }
 
-/// Microseconds of the slowest call, of so many and as many more as `go_on` says.
+/// Returns the microseconds of the slowest call, among `CALLS` calls and further ones while `go_on` returns true.
 fn slow<S>(client: &mut S, requests: &Requests, go_on: impl Fn() -> bool, calls: u32) -> f64
 where
     S: Service<Request<()>, Response = Response<()>>,

@@ -1,4 +1,4 @@
-//! What every bench sends, to whom, and how cases are timed side by side.
+//! The requests, the inner service and the timing that all benches share.
 #![allow(dead_code, unreachable_pub, reason = "each bench uses a part")]
 
 pub mod timing;
@@ -20,12 +20,12 @@ use tokio::runtime::Runtime;
 use tower::{Service, service_fn};
 use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, Expiry, LoginRequest};
 
-/// As long as a JWT with a few claims.
+/// The length of a JWT with a few claims, in bytes.
 pub fn secret() -> String {
     "x".repeat(900)
 }
 
-/// Makes requests with a header of their own, and room for more, so that growth is in nobody's account.
+/// Creates requests that have one header and capacity for more, so that no case pays for the growth of the map.
 #[derive(Clone, Debug)]
 pub struct Requests {
     uri: Uri,
@@ -48,7 +48,7 @@ impl Requests {
     }
 }
 
-/// An inner service in memory: it responds at once. Its error is boxed, as that of most clients.
+/// An inner service in memory that responds at once. Its error is boxed, as in most clients.
 #[derive(Clone, Copy, Debug)]
 pub struct Inner;
 
@@ -69,7 +69,7 @@ impl<B> Service<Request<B>> for Inner {
     }
 }
 
-/// One call from readiness to response, polled once.
+/// Polls one call once, from readiness to the response.
 #[inline]
 pub fn call<B, S: Service<Request<B>>>(service: &mut S, request: Request<B>) {
     let mut context = Context::from_waker(Waker::noop());
@@ -80,7 +80,7 @@ pub fn call<B, S: Service<Request<B>>>(service: &mut S, request: Request<B>) {
     assert!(matches!(outcome, Poll::Ready(Ok(_))));
 }
 
-/// What everybody would write who has a token that never changes.
+/// The code that users write for a token that never changes.
 #[derive(Clone, Debug)]
 pub struct HandWritten<S> {
     pub inner: S,
@@ -104,12 +104,12 @@ impl<S: Service<Request<()>>> Service<Request<()>> for HandWritten<S> {
     }
 }
 
-/// A refresher that has its token, and a runtime for its worker.
+/// A refresher with a token, and a runtime for its worker.
 pub fn refresher() -> (Runtime, AuthRefresher) {
     refresher_on(tokio::runtime::Builder::new_multi_thread().worker_threads(1), Expiry::Never)
 }
 
-/// The same on a current-thread runtime, where the expiry is checked at each use.
+/// As above, on a current-thread runtime, where each use checks the expiry.
 pub fn refresher_on_current_thread() -> (Runtime, AuthRefresher) {
     refresher_on(&mut tokio::runtime::Builder::new_current_thread(), Expiry::In(Duration::from_secs(3600)))
 }

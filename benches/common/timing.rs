@@ -1,4 +1,4 @@
-//! Times cases in turns, a short batch each, so that what the machine does meanwhile falls on all of them alike.
+//! Times the cases in turn, one short batch each, so that other load on the machine affects all of them equally.
 
 use std::{
     sync::Barrier,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Something that is done a number of times.
+/// An operation that a bench repeats.
 pub struct Case<'a> {
     pub name: String,
     run: Box<dyn FnMut(u32) -> Duration + 'a>,
@@ -14,7 +14,7 @@ pub struct Case<'a> {
 }
 
 impl<'a> Case<'a> {
-    /// `run` does the thing so many times, and is timed.
+    /// Times `run`, which repeats the operation as often as its argument says.
     pub fn new(name: impl Into<String>, mut run: impl FnMut(u32) + 'a) -> Self {
         Self::timed(name, move |times| {
             let start = Instant::now();
@@ -23,12 +23,12 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// `run` measures itself.
+    /// Uses the time that `run` returns.
     pub fn timed(name: impl Into<String>, run: impl FnMut(u32) -> Duration + 'a) -> Self {
         Self { name: name.into(), run: Box::new(run), samples: Vec::new() }
     }
 
-    /// Each of the threads does the thing so many times, with a worker of its own making; the time is that of the last to end.
+    /// Times several threads. Each creates its own worker and repeats the operation; the slowest thread counts.
     pub fn threaded<R: FnMut(u32)>(
         name: impl Into<String>,
         threads: usize,
@@ -52,13 +52,13 @@ impl<'a> Case<'a> {
         })
     }
 
-    /// The median, in nanoseconds for each time the thing was done (by each thread).
+    /// Returns the median time of one operation of a thread, in nanoseconds.
     pub fn median(&self) -> f64 {
         median(self.samples.clone())
     }
 }
 
-/// Runs all cases in turns, after a first round that does not count. The order turns round from round to round.
+/// Runs all cases in turn, after a warm-up round. Each round reverses the order.
 pub fn interleave(cases: &mut [Case<'_>], rounds: usize, times: u32) {
     for round in 0..=rounds {
         let first = round % cases.len().max(1);

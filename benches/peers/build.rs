@@ -1,4 +1,4 @@
-//! Hands the compiler's version to the chart.
+//! Passes the compiler's version to the chart.
 
 use std::{env, process::Command};
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Instructions that each peer adds to a call: counted by callgrind at two numbers of calls, and subtracted, so that what
-# is made once is not in it. Only the loop of calls is counted, not how a peer came by its token. Needs valgrind.
+# Counts the instructions that each peer adds to a call. Callgrind counts two different numbers of calls; the difference
+# excludes everything that happens once. Only the loop of calls is counted, not how a peer gets its token. Requires valgrind.
 set -euo pipefail
-shopt -s inherit_errexit # so that a run that fails ends the script, rather than counts
+shopt -s inherit_errexit # a failed run ends the script
 cd "$(dirname "$0")"
 
 peers=$(cargo build --quiet --release --bin peers --message-format=json |

@@ -1,4 +1,4 @@
-//! Loops of calls. What is called is kept apart from the loop, as it is in a program that does more than call.
+//! Loops of calls. The callee is not inlined into the loop, as in a larger program.
 
 use std::{
     hint::black_box,
@@ -12,10 +12,10 @@ use tower::Service;
 
 use crate::common::{Requests, call};
 
-/// Makes so many calls.
+/// Makes the given number of calls.
 pub type Calls = Box<dyn FnMut(u32) + Send>;
 
-/// Calls a service that answers when polled once.
+/// Calls a service whose future is ready at its first poll.
 pub fn through<B, S>(mut service: S) -> Calls
 where
     B: Default + 'static,
@@ -42,7 +42,7 @@ where
     })
 }
 
-/// Runs the lines that a user of a crate writes around a call, ready as well when polled once.
+/// Runs the code that a user of a crate writes around a call. It is ready at its first poll too.
 pub fn by(mut lines: impl AsyncFnMut(Request<()>) + Send + 'static) -> Calls {
     let requests = Requests::new();
     Box::new(move |times| {

@@ -1,4 +1,4 @@
-//! The results as a chart: a bar for each peer.
+//! Draws the results as a chart with one bar for each peer.
 
 use std::{error::Error, path::Path};
 
@@ -19,9 +19,9 @@ const TOP: i32 = 68;
 const BOTTOM: i32 = 60;
 const ROW: i32 = 28;
 const BAR: i32 = 18;
-/// Where the bars begin, right of their labels.
+/// The left edge of the bars.
 const LEFT: i32 = 330;
-/// Room for the number behind the longest bar.
+/// The space for the number to the right of the longest bar.
 const RIGHT: i32 = 80;
 const MARGIN: i32 = 16;
 
@@ -34,7 +34,7 @@ const OTHERS: RGBColor = RGBColor(0x4a, 0x7c, 0xb5);
 pub fn draw(results: &Results, path: &Path) -> Result<(), Box<dyn Error>> {
     let height = TOP + ROW * i32::try_from(results.rows.len())? + BOTTOM;
     let area = SVGBackend::new(path, (WIDTH.unsigned_abs(), height.unsigned_abs())).into_drawing_area();
-    // White, since the text is dark whatever the page is.
+    // White, because the text is dark on every page.
     area.fill(&WHITE)?;
     let text = |text: &str, at: (i32, i32), size: i32, ink: &RGBColor, horizontally: HPos| {
         // The backend writes a font's size divided by 1.24.

@@ -1,4 +1,4 @@
-//! Where the calls go: the same inner service for all.
+//! The inner service that all peers call.
 
 use std::{
     convert::Infallible,
@@ -19,7 +19,7 @@ use crate::common::secret;
 static CARRIED: AtomicU32 = AtomicU32::new(0);
 static EXPECTED: LazyLock<String> = LazyLock::new(|| format!("Bearer {}", secret()));
 
-/// An inner service in memory: it responds at once. When `CHECKED`, it also counts the requests that carry the token.
+/// An inner service in memory that responds at once. If `CHECKED`, it also counts the requests with the token.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoint<const CHECKED: bool>;
 
@@ -43,14 +43,14 @@ impl<const CHECKED: bool, B> Service<Request<B>> for Endpoint<CHECKED> {
     }
 }
 
-/// Counts a request with this `Authorization` header, for a peer whose requests are not of the crate `http`.
+/// Counts a request with this `Authorization` header. For peers whose requests are not those of the crate `http`.
 pub fn count(authorization: &[u8]) {
     if authorization == EXPECTED.as_bytes() {
         CARRIED.fetch_add(1, Relaxed);
     }
 }
 
-/// How many requests carried the token so far.
+/// Returns how many requests have carried the token.
 pub fn carried() -> u32 {
     CARRIED.load(Relaxed)
 }

@@ -1,4 +1,4 @@
-//! A token endpoint on the loopback interface, for the peers that only take a token from one.
+//! A token endpoint on the loopback interface, for the peers that accept a token only from an endpoint.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -10,12 +10,12 @@ use serde_json::json;
 
 use crate::common::secret;
 
-/// The answer of a token endpoint: the secret, for a day.
+/// Returns the response of a token endpoint: a token that lives for a day.
 pub fn answer() -> String {
     json!({ "access_token": secret(), "token_type": "Bearer", "expires_in": 86_400 }).to_string()
 }
 
-/// The endpoint, which serves until the process ends.
+/// An endpoint that serves until the process ends.
 #[derive(Clone, Copy, Debug)]
 pub struct Issuer(SocketAddr);
 
@@ -25,7 +25,7 @@ impl Issuer {
         let address = listener.local_addr().expect("a bound listener has an address");
         thread::spawn(move || {
             for stream in listener.incoming() {
-                // A client that went away is no concern: whoever lacks a token then fails.
+                // An error of a closed connection is ignored: a peer without a token fails later.
                 let _ = stream.and_then(serve);
             }
         });

@@ -1,4 +1,4 @@
-//! A key for the peers that sign their request for a token; made anew, so that none lies in the repository.
+//! Generates the key for peers that sign their token request, so that the repository contains no key.
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
@@ -6,7 +6,7 @@ use aws_lc_rs::{
 };
 use pem::Pem;
 
-/// An RSA key in PKCS#8.
+/// Returns an RSA key in PKCS #8.
 pub fn rsa_pem() -> String {
     let pair = KeyPair::generate(KeySize::Rsa2048).expect("a key can be made");
     let der: Pkcs8V1Der<'_> = pair.as_der().expect("a key can be written");

@@ -1,8 +1,8 @@
-//! What crates that put a *current, already fetched* access token on a request add to a call.
+//! Measures the overhead of crates that set a *current, already fetched* access token on a request.
 //!
-//! Every peer is driven as its users drive it on each request, and holds a token of the same length that outlives the
-//! run. A peer with a `tower` layer is laid around the same inner service as ours; around the others stand the few
-//! lines that their users write. A peer with requests or a client of its own is compared with a call by these alone.
+//! Each peer is called as its users call it for each request. All tokens have the same length and outlive the run. A
+//! peer with a `tower` layer wraps the same inner service as this crate. The others are wrapped in the code that their
+//! users write. A peer with its own request type or client is compared with a bare call of that client.
 //!
 //! `cargo run --release` measures, prints a table and draws `overhead.svg`; `instructions.sh` counts instructions.
 

@@ -1,8 +1,8 @@
-//! Where it was measured.
+//! Describes the machine.
 
 use std::{fs, thread};
 
-/// The processor, how many of it, and the compiler.
+/// Returns the processor, the number of cores and the compiler's version.
 pub fn line() -> String {
     let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

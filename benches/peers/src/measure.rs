@@ -1,4 +1,4 @@
-//! Times all peers in turns.
+//! Times all peers in turn.
 
 use std::{env, process::Command};
 
@@ -12,26 +12,26 @@ const CALLS: u32 = 2_000;
 
 const THREADS: usize = 2;
 const THREADED_ROUNDS: usize = 41;
-/// Many, since threads take a while to start.
+/// A large number, because threads take time to start.
 const THREADED_CALLS: u32 = 20_000;
 
-/// What a peer adds to a call.
+/// The overhead of one peer.
 #[derive(Debug)]
 pub struct Row {
     pub name: &'static str,
     pub package: &'static str,
-    /// Nanoseconds, by one thread.
+    /// Nanoseconds added to a call on one thread.
     pub added: f64,
-    /// Nanoseconds of its bare call, if it has one of its own.
+    /// Nanoseconds of the peer's own bare call, if it has one.
     pub own_bare: Option<f64>,
     pub allocations: String,
-    /// Millions of calls in a second, by two threads together.
+    /// Millions of calls per second on two threads together.
     pub rate: f64,
 }
 
 #[derive(Debug)]
 pub struct Results {
-    /// The least added first.
+    /// In ascending order of the overhead.
     pub rows: Vec<Row>,
     /// Nanoseconds of a call of the inner service alone.
     pub bare: f64,
@@ -40,7 +40,7 @@ pub struct Results {
 
 /// # Panics
 ///
-/// If a peer does not put the token on.
+/// A peer does not set the token.
 pub fn all() -> Results {
     let surroundings = Surroundings::start();
     let running: Vec<_> = ALL.iter().map(|entry| (entry.start)(&surroundings)).collect();
@@ -68,7 +68,7 @@ pub fn all() -> Results {
 
 struct Times {
     bare: f64,
-    /// With the peer, and its own bare call.
+    /// The peer, and its own bare call.
     peers: Vec<(f64, Option<f64>)>,
 }
 
@@ -90,7 +90,7 @@ fn times(running: &[Box<dyn Running>]) -> Times {
     Times { bare: median(0), peers }
 }
 
-/// The bare call's first.
+/// The bare call is the first.
 fn rates(running: &[Box<dyn Running>]) -> Vec<f64> {
     let mut cases = vec![Case::threaded("bare", THREADS, bare)];
     cases.extend(running.iter().map(|peer| Case::threaded("with", THREADS, || peer.calls())));
@@ -98,7 +98,7 @@ fn rates(running: &[Box<dyn Running>]) -> Vec<f64> {
     cases.iter().map(|case| THREADS as f64 * 1e3 / case.median()).collect()
 }
 
-/// Counted by another program, since counting slows down every allocation.
+/// Another program counts them, because counting slows down each allocation.
 fn allocations() -> Vec<String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)

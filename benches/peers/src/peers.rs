@@ -1,4 +1,4 @@
-//! The peers, and what is asked of each.
+//! The peers, and the trait that each implements.
 
 mod add_authorization;
 mod aliri_tokens;
@@ -21,10 +21,10 @@ use crate::{
     issuer::Issuer,
 };
 
-/// What a peer may lean on.
+/// The resources that a peer can use.
 #[derive(Debug)]
 pub struct Surroundings {
-    /// Runs what a peer does in the background.
+    /// Runs the background tasks of the peers.
     pub runtime: Runtime,
     pub issuer: Issuer,
 }
@@ -37,30 +37,30 @@ impl Surroundings {
     }
 }
 
-/// A crate with a long-lived service or credential that has its token.
+/// A crate with a long-lived service or credential that has a token.
 trait Peer: Sized + Send + Sync + 'static {
     const NAME: &'static str;
-    /// Whose version is shown.
+    /// The package whose version the table shows.
     const PACKAGE: &'static str;
 
     fn start(surroundings: &Surroundings) -> Self;
 
-    /// Calls with the token on, made by one of the threads that share the peer.
+    /// Returns the calls with the token, for one of the threads that share the peer.
     fn calls<const CHECKED: bool>(&self) -> Calls;
 
-    /// The same calls without the token, if they are not those of the bare inner service.
+    /// Returns the same calls without the token, unless these are calls of the bare inner service.
     fn own_bare(&self) -> Option<Calls> {
         None
     }
 }
 
-/// A peer that runs.
+/// A started peer.
 pub trait Running: Send + Sync {
     fn calls(&self) -> Calls;
 
     fn own_bare(&self) -> Option<Calls>;
 
-    /// Makes one call, to see whether the token is on it.
+    /// Makes one call, to check that it carries the token.
     fn carries_token(&self) -> bool;
 }
 
@@ -80,7 +80,7 @@ impl<P: Peer> Running for P {
     }
 }
 
-/// A peer to be started.
+/// A peer that has not been started.
 #[derive(Clone, Copy, Debug)]
 pub struct Entry {
     pub name: &'static str,
@@ -94,7 +94,7 @@ impl Entry {
     }
 }
 
-/// What the others are measured against.
+/// The baseline.
 pub const BASELINE: &str = <add_authorization::OneService as Peer>::NAME;
 
 pub const ALL: &[Entry] = &[
@@ -116,7 +116,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<octocrab::Installation>(),
 ];
 
-/// Calls of the inner service and nothing else.
+/// Calls of the bare inner service.
 pub fn bare() -> Calls {
     calls::through::<(), _>(Endpoint::<false>)
 }

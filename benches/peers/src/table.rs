@@ -1,4 +1,4 @@
-//! The results as a table in Markdown.
+//! Formats the results as a Markdown table.
 
 use std::fmt;
 

@@ -1,8 +1,8 @@
-//! The versions that were built, from the lock file.
+//! Reads the versions of the peers from the lock file.
 
 const LOCK: &str = include_str!("../Cargo.lock");
 
-/// The version of a package; of several the newest, which stands last, as peers are asked for in their newest version.
+/// Returns the version of a package. Of several versions, the newest comes last in the file, and the peers use it.
 pub fn of(package: &str) -> &'static str {
     let name = format!("name = \"{package}\"");
     let mut lines = LOCK.lines();

@@ -1,5 +1,5 @@
-//! Prints how many allocations each peer adds to a call, a line for each. A program of its own: the allocator that
-//! counts is slower, and would weigh on whoever allocates.
+//! Prints the allocations that each peer adds to a call, one line each. It is a separate program, because the counting
+//! allocator is slower and would affect the times of peers that allocate.
 
 use allocation_counter::measure;
 use peers::{
@@ -18,7 +18,7 @@ fn main() {
 }
 
 fn per_call(mut calls: Calls) -> f64 {
-    // What is made once is not counted.
+    // Allocations that happen once are not counted.
     calls(CALLS);
     measure(|| calls(CALLS)).count_total as f64 / f64::from(CALLS)
 }

@@ -1,4 +1,4 @@
-//! `TokenWatcher` of `aliri_tokens`: the token is borrowed for each request, and its header made anew.
+//! `TokenWatcher` of `aliri_tokens`: borrows the token for each request, and builds the header each time.
 
 use ::aliri_tokens::{TokenWatcher, backoff::ErrorBackoffConfig, jitter::NullJitter, sources::ConstTokenSource};
 use aliri_clock::DurationSecs;

@@ -1,5 +1,5 @@
-//! `aws-smithy-runtime`: the identity from its lazy cache, then the bearer scheme's signer, as its orchestrator does for
-//! each attempt. The rest of the orchestrator is left out, and the client's own request type is in the bare call too.
+//! `aws-smithy-runtime`: the identity from its lazy cache, then the bearer scheme's signer, as in each attempt of its
+//! orchestrator. The rest of the orchestrator is omitted. The bare call uses the client's request type too.
 
 use std::{
     fmt,
@@ -56,7 +56,7 @@ impl Peer for Bearer {
             .with_identity_resolver(HTTP_BEARER_AUTH_SCHEME_ID, token)
             .with_sleep_impl(Some(TokioSleep::new()))
             .with_time_source(Some(SystemTimeSource::new()))
-            // The builder wants these too; none has a part in authorization.
+            // The builder requires these too; authorization uses none of them.
             .with_auth_scheme_option_resolver(Some(StaticAuthSchemeOptionResolver::new(vec![
                 HTTP_BEARER_AUTH_SCHEME_ID,
             ])))
@@ -80,7 +80,7 @@ impl Peer for Bearer {
             signed.expect("the token is a header's value");
             send::<CHECKED>(request).await;
         });
-        // The cache makes a timer before it knows that it has an identity.
+        // The cache creates a timer before it knows that it has an identity.
         let runtime = self.runtime.clone();
         Box::new(move |times| {
             let _entered = runtime.enter();

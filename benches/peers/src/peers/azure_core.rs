@@ -1,5 +1,5 @@
-//! `BearerTokenAuthorizationPolicy` of `azure_core`, which caches the credential's token itself, before the last policy
-//! of a pipeline. A bare call is that last policy alone.
+//! `BearerTokenAuthorizationPolicy` of `azure_core`, which caches the credential's token, before the last policy of a
+//! pipeline. A bare call runs only that last policy.
 
 use std::{hint::black_box, sync::Arc};
 

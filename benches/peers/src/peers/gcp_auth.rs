@@ -1,4 +1,4 @@
-//! `CustomServiceAccount` of `gcp_auth`: the token by its scopes from a map, its header made anew.
+//! `CustomServiceAccount` of `gcp_auth`: looks the token up by its scopes, and builds the header each time.
 
 use std::sync::Arc;
 

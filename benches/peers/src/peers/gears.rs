@@ -13,11 +13,11 @@ use crate::{
     endpoint::Endpoint,
 };
 
-/// Puts the token on.
+/// Sets the token.
 #[derive(Debug)]
 pub(super) struct BearerAuth(BearerAuthLayer);
 
-/// Also keeps the request for one repetition after a 401.
+/// Also saves the request for one retry after a 401.
 #[derive(Debug)]
 pub(super) struct AutoRefresh(BearerAuthAutoRefreshLayer);
 
@@ -61,7 +61,7 @@ fn provider(Surroundings { runtime, issuer }: &Surroundings) -> TokenProvider {
     })
 }
 
-/// The layers want the toolkit's error.
+/// The layers require the toolkit's error.
 fn inner<const CHECKED: bool>() -> MapErr<Endpoint<CHECKED>, fn(Infallible) -> HttpError> {
     ServiceExt::<Request<()>>::map_err(Endpoint, |never| match never {})
 }

@@ -1,4 +1,4 @@
-//! `Credentials` of `google-cloud-auth`: the headers are made anew by the crate, and added to the request.
+//! `Credentials` of `google-cloud-auth`: the crate builds the headers each time; the user's code adds them.
 
 use google_cloud_auth::credentials::{CacheableResource, Credentials, user_account};
 use http::Extensions;

@@ -1,4 +1,4 @@
-//! A header's value, cloned into each request: what everybody would write whose token never changes.
+//! A header value that is cloned into each request: the code that users write for a token that never changes.
 
 use http::HeaderValue;
 

@@ -1,4 +1,4 @@
-//! `HttpAuthorizer` of `huskarl` over its cache in memory: headers for each request, and a look at each response.
+//! `HttpAuthorizer` of `huskarl` over its cache in memory: builds headers for each request, and inspects each response.
 
 use std::{future::ready, sync::Arc};
 
@@ -53,7 +53,7 @@ impl Peer for Authorizer {
     fn calls<const CHECKED: bool>(&self) -> Calls {
         let authorizer = self.0.clone();
         calls::by(async move |mut request| {
-            // Its documentation pairs every response with `process_response`, which wants the address again.
+            // Its documentation passes each response to `process_response`, which requires the URI too.
             let uri = request.uri().clone();
             let headers = authorizer.get_headers(request.method(), &uri).await.expect("the token is cached");
             request.headers_mut().extend(headers);

@@ -1,4 +1,4 @@
-//! The layer of `kube-client` that authorizes requests, with the token from a file as within a cluster.
+//! The authorization layer of `kube-client`, with the token from a file, as inside a cluster.
 
 use std::{convert::Infallible, env, fs, path::PathBuf, process};
 
@@ -20,7 +20,7 @@ use crate::{
 
 pub(super) struct TokenFile {
     layer: AuthLayer,
-    /// Read again about once a minute, so it stays as long as the layer.
+    /// Read about once a minute, so it lives as long as the layer.
     path: PathBuf,
 }
 
@@ -42,17 +42,17 @@ impl Peer for TokenFile {
     }
 }
 
-/// Its predicate asks for a body; this one is as empty as `()`.
+/// The layer's predicate requires a body; this one is as empty as `()`.
 type Body = Empty<Bytes>;
 
-/// The layer wants an error that its own fit into.
+/// The layer requires an error that its own errors convert into.
 fn inner<const CHECKED: bool>() -> MapErr<Endpoint<CHECKED>, fn(Infallible) -> BoxError> {
     ServiceExt::<Request<Body>>::map_err(Endpoint, |never| match never {})
 }
 
 impl Drop for TokenFile {
     fn drop(&mut self) {
-        // Nothing depends on its removal.
+        // A file that cannot be removed affects nothing.
         let _ = fs::remove_file(&self.path);
     }
 }

@@ -1,5 +1,5 @@
-//! `octocrab` as an installation of an app. Its client puts the token on within `execute`, in front of a `Buffer`, so a
-//! bare call is that of a client without credentials, and both run on a runtime.
+//! `octocrab` as an app installation. Its client sets the token in `execute`, before a `Buffer`. A bare call uses a
+//! client without credentials. Both run on a runtime.
 
 use std::{
     convert::Infallible,
@@ -26,7 +26,7 @@ use crate::{
 };
 
 pub(super) struct Installation {
-    /// Of the current thread, so that the calls of a thread stay on it.
+    /// A current-thread runtime, so that the calls of a thread stay on it.
     runtime: Arc<Runtime>,
     app: AppAuth,
     shared: Arc<Octocrab>,
@@ -58,7 +58,7 @@ impl Peer for Installation {
 
 fn calls_by(runtime: Arc<Runtime>, client: Arc<Octocrab>) -> Calls {
     let requests = Requests::new();
-    // The token is for GitHub alone, which is where a path leads.
+    // octocrab sends the token to GitHub only, which is the destination of a bare path.
     let path = Uri::from_static("/things/1");
     Box::new(move |times| {
         runtime.block_on(async {
@@ -83,7 +83,7 @@ fn client<const CHECKED: bool>(runtime: &Runtime, auth: AuthState) -> Octocrab {
     client
 }
 
-/// The inner service, which gives out tokens besides.
+/// The inner service, which also issues tokens.
 struct GitHub<const CHECKED: bool>;
 
 impl<const CHECKED: bool> Service<Request<OctoBody>> for GitHub<CHECKED> {

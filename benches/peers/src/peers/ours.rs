@@ -1,4 +1,4 @@
-//! `AuthRefreshLayer` with its defaults: one service for all calls, a clone for each call, and with replay.
+//! `AuthRefreshLayer` with its defaults: one service for all calls, one clone for each call, and replay.
 
 use std::sync::Arc;
 
