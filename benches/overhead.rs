@@ -8,6 +8,7 @@ mod common;
 use std::{
     future::{Future, pending, ready},
     hint::black_box,
+    ops::Deref,
     pin::pin,
     sync::{
         Arc,
@@ -52,14 +53,14 @@ where
 }
 
 /// Clones the service for each call.
-fn cloned<S>(service: &S) -> impl FnMut(u32)
+fn cloned<S>(service: impl Deref<Target = S>) -> impl FnMut(u32)
 where
     S: Service<Request<()>, Response = Response<()>> + Clone,
 {
     let requests = Requests::new();
     move |calls| {
         for _ in 0..calls {
-            call(&mut black_box(service).clone(), requests.next());
+            call(&mut black_box(&*service).clone(), requests.next());
         }
     }
 }
@@ -139,6 +140,7 @@ fn threads(rounds: usize, calls: u32) {
             Case::threaded("ours, first used by another thread", threads, || long_lived(used_elsewhere())),
             // Shared by reference: all threads clone one service.
             Case::threaded("AddAuthorizationLayer, a clone a call", threads, || cloned(&fixed)),
+            Case::threaded("a header value each, a clone a call", threads, || cloned(Box::new(of_its_own()))),
             Case::threaded("ours, a clone a call", threads, || cloned(&ours)),
         ];
         interleave(&mut cases, rounds, calls);
