@@ -547,6 +547,17 @@ async fn login_failed_at_startup_is_retried() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn login_after_expiry_has_reason_expiring() {
+    let logins = Logins::default();
+    let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
+    refresher.ready().await.unwrap();
+    sleep(HOUR * 2).await;
+    assert_eq!(refresher.status().state, State::Failed);
+    let requests = logins.requests();
+    assert_eq!((&requests[0].reason, &requests.last().unwrap().reason), (&LoginReason::First, &LoginReason::Expiring));
+}
+
+#[tokio::test(start_paused = true)]
 async fn initial_token_is_used_until_refresh() {
     let logins = Logins::default();
     let initial_token = token(0, HOUR).unwrap();
