@@ -153,7 +153,7 @@ pub use authorize::{BufferedBody, ReplayBuffered};
 pub use clock::{Clock, SystemClock};
 pub use error::BoxError;
 pub use expiry::Expiry;
-pub use login::{LoginError, LoginReason, LoginRequest};
+pub use login::{LoginError, LoginFn, LoginReason, LoginRequest, login_fn};
 pub use refresh::{
     AuthRefresher, AuthRefresherBuilder, InvalidSetting, NoTokenPolicy, Refreshed, State, Status, StatusClosed,
     StatusReceiver, WeakAuthRefresher,
