@@ -144,8 +144,8 @@ pub mod test_util;
 
 pub use authorize::{
     AuthRefresh, AuthRefreshLayer, ClassifyRejection, DestinationPolicy, Error, GrpcUnauthenticatedAsRejection,
-    InvalidOrigin, NeverReject, NeverReplay, ReplayClone, ReplayPolicy, ResponseFuture, TokenInfo, TokenValidFor,
-    UnauthorizedAsRejection, UnsafeDestination,
+    InvalidOrigin, NeverReject, NeverReplay, Origin, ReplayClone, ReplayPolicy, ResponseFuture, TokenInfo,
+    TokenValidFor, UnauthorizedAsRejection, UnsafeDestination,
 };
 #[cfg(feature = "replay-buffered")]
 #[cfg_attr(docsrs, doc(cfg(feature = "replay-buffered")))]

@@ -38,7 +38,7 @@ pub use self::{
     extensions::{TokenInfo, TokenValidFor},
     future::ResponseFuture,
     layer::AuthRefreshLayer,
-    origin::InvalidOrigin,
+    origin::{InvalidOrigin, Origin},
     replay::policy::{NeverReplay, ReplayClone, ReplayPolicy},
     service::AuthRefresh,
 };

@@ -6,6 +6,7 @@ mod support;
 mod allocations;
 mod header_cache;
 mod layer;
+mod origin;
 mod rejection;
 mod replay_wire;
 mod stack;
