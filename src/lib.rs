@@ -144,12 +144,12 @@ pub mod test_util;
 
 pub use authorize::{
     AuthRefresh, AuthRefreshLayer, ClassifyRejection, DestinationPolicy, Error, GrpcUnauthenticatedAsRejection,
-    InvalidOrigin, NeverReject, NeverReplay, Origin, ReplayClone, ReplayPolicy, ResponseFuture, TokenInfo,
+    InvalidOrigin, NeverReject, NeverReplay, Origin, ReplayClone, ReplayPolicy, ReplayWith, ResponseFuture, TokenInfo,
     TokenValidFor, UnauthorizedAsRejection, UnsafeDestination,
 };
 #[cfg(feature = "replay-buffered")]
 #[cfg_attr(docsrs, doc(cfg(feature = "replay-buffered")))]
-pub use authorize::{BufferedBody, ReplayBuffered};
+pub use authorize::{BufferedBody, MapBody, ReplayBuffered};
 pub use clock::{Clock, SystemClock};
 pub use error::BoxError;
 pub use expiry::Expiry;

@@ -30,7 +30,10 @@ mod sharded_arc;
 mod slow_path;
 
 #[cfg(feature = "replay-buffered")]
-pub use self::replay::buffered::{BufferedBody, ReplayBuffered};
+pub use self::replay::{
+    buffered::{BufferedBody, ReplayBuffered},
+    map_body::MapBody,
+};
 pub use self::{
     classify::{ClassifyRejection, GrpcUnauthenticatedAsRejection, NeverReject, UnauthorizedAsRejection},
     destination::{DestinationPolicy, UnsafeDestination},
@@ -39,6 +42,9 @@ pub use self::{
     future::ResponseFuture,
     layer::AuthRefreshLayer,
     origin::{InvalidOrigin, Origin},
-    replay::policy::{NeverReplay, ReplayClone, ReplayPolicy},
+    replay::{
+        policy::{NeverReplay, ReplayClone, ReplayPolicy},
+        with::ReplayWith,
+    },
     service::AuthRefresh,
 };

@@ -8,5 +8,6 @@ mod header_cache;
 mod layer;
 mod origin;
 mod rejection;
+mod replay_policies;
 mod replay_wire;
 mod stack;
