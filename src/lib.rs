@@ -85,6 +85,7 @@
 //! - `metrics`: counts and durations ([`observability`])
 //! - `oauth2`, `token-file` and `token-command`: [ready-made logins](guides::which_login)
 //! - `test-util`: [utilities](test_util) for tests
+//! - `tonic-0_14`: [`Error`] and [`LoginError`] as a `tonic::Status`, with a fitting code
 //!
 //! Without features, the layer and the refresher remain. They work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]

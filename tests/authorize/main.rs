@@ -4,6 +4,7 @@
 mod support;
 
 mod allocations;
+mod grpc;
 mod header_cache;
 mod layer;
 mod origin;
