@@ -4,6 +4,7 @@
 mod support;
 
 mod allocations;
+mod errors;
 mod grpc;
 mod header_cache;
 mod layer;
