@@ -260,6 +260,20 @@ impl fmt::Debug for AuthRefresher {
 }
 
 /// The result of [`AuthRefresher::refresh`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, login_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?.with_expires_in(Duration::from_secs(3600))) });
+/// let refreshed = AuthRefresher::new(login).refresh().await?;
+/// assert_eq!(refreshed.token.secret(), "abc");
+/// assert!(refreshed.next_refresh.is_some_and(|left| left < Duration::from_secs(3600)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Refreshed {
