@@ -171,3 +171,11 @@ async fn request_without_a_token_has_the_mapped_body() {
     let request = Request::post("https://api.example.com/").body(SharedBody::from_bytes("abc").boxed_unsync()).unwrap();
     assert_eq!(client.oneshot(request).await.unwrap().into_body(), (false, Bytes::from("abc")));
 }
+
+/// As in a stack over a client that accepts only its own type of body.
+#[tokio::test]
+async fn body_of_reqwest_is_replayed_in_its_own_type() {
+    let layer = layer().replay(ReplayBuffered::new().map_body(reqwest::Body::wrap));
+    let twice = (200, vec![sent("t1", "abc"), sent("t2", "abc")]);
+    assert_eq!(send(layer, reqwest::Body::from("abc")).await, twice);
+}
