@@ -95,7 +95,7 @@ impl<S: HttpService> ArthurApi<S> {
         secret: &str,
     ) -> Result<ApiResponse, ArthurError> {
         let url = format!("{}/api/v3{path}", self.base_url);
-        let asked = format!("{method} {url}");
+        let endpoint = format!("{method} {url}");
         let request = Request::builder()
             .method(method)
             .uri(url)
@@ -115,8 +115,8 @@ impl<S: HttpService> ArthurApi<S> {
             }
         };
         match answer.await {
-            Ok((headers, body, now)) => Ok(ApiResponse { asked, headers, body, now }),
-            Err(kind) => Err(ArthurError::new(asked, kind)),
+            Ok((headers, body, now)) => Ok(ApiResponse { endpoint, headers, body, now }),
+            Err(kind) => Err(ArthurError::new(endpoint, kind)),
         }
     }
 }
@@ -135,8 +135,8 @@ fn refused(head: &Parts, body: &[u8], now: SystemTime, base_url: &BaseUrl, secre
 
 /// What a 2xx answer description.
 pub(super) struct ApiResponse {
-    /// What was asked, for errors.
-    asked: String,
+    /// What was endpoint, for errors.
+    endpoint: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     /// The local time at which it came.
@@ -150,7 +150,7 @@ impl ApiResponse {
 
     /// An error for what the answer description or lacked.
     pub(super) fn error(&self, kind: Kind) -> ArthurError {
-        ArthurError::new(self.asked.clone(), kind)
+        ArthurError::new(self.endpoint.clone(), kind)
     }
 }
 

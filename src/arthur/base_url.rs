@@ -10,7 +10,7 @@ use crate::loopback::is_loopback;
 /// Where an Arthur API is: a scheme, a host and perhaps a port.
 ///
 /// `https` is assumed where there is no scheme (`localhost:8080` is a host and its port). A password goes there, so
-/// plain `http` is for the loopback only, unless it is [allowed](Self::parse_allowing_plain_text).
+/// plain `http` is for the loopback only, unless it is [allowed](Self::danger_parse_plaintext).
 ///
 /// ```
 /// use tower_auth_refresh::arthur::BaseUrl;
@@ -44,7 +44,7 @@ impl BaseUrl {
     /// # Errors
     ///
     /// As [`parse`](Self::parse), but for the last.
-    pub fn parse_allowing_plain_text(url: &str) -> Result<Self, InvalidBaseUrl> {
+    pub fn danger_parse_plaintext(url: &str) -> Result<Self, InvalidBaseUrl> {
         check(url).map(|url| Self::of(&url)).map_err(InvalidBaseUrl)
     }
 

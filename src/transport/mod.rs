@@ -38,7 +38,7 @@ pub(crate) use self::{
     redact::redact,
     server_time::{date, retry_after},
 };
-pub use self::{future::ResponseFuture, http_service::HttpService};
+pub use self::{future::TransportFuture, http_service::HttpService};
 use crate::{BoxError, Clock, SystemClock};
 
 const TIMEOUT: Duration = Duration::from_secs(30);

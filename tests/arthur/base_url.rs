@@ -12,7 +12,7 @@ fn accepted(url: &str, normal: &str) {
 
 #[track_caller]
 fn refused(url: &str, trouble: &str) {
-    for result in [BaseUrl::parse(url), BaseUrl::parse_allowing_plain_text(url)] {
+    for result in [BaseUrl::parse(url), BaseUrl::danger_parse_plaintext(url)] {
         let error = result.expect_err(url);
         assert!(error.to_string().contains(trouble), "{url}: {error}");
         assert!(url.is_empty() || !error.to_string().contains(url), "{url}: {error}");
@@ -133,6 +133,6 @@ fn plain_http_elsewhere_than_the_loopback_is_refused_unless_allowed() {
     for url in ["http://arthur.example", "HTTP://10.0.0.1:80", "http://localhost.example", "http://[::2]"] {
         let error = BaseUrl::parse(url).unwrap_err();
         assert!(error.to_string().contains("plain http"), "{url}: {error}");
-        assert!(BaseUrl::parse_allowing_plain_text(url).is_ok(), "{url}");
+        assert!(BaseUrl::danger_parse_plaintext(url).is_ok(), "{url}");
     }
 }

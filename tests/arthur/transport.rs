@@ -253,7 +253,7 @@ async fn a_refused_connection_is_a_connect_error() {
 async fn a_name_that_is_not_resolved_is_a_dns_error() {
     // Too long for a label, so that no resolver has to be asked.
     let url = format!("http://{}.invalid", "a".repeat(64));
-    let base_url = BaseUrl::parse_allowing_plain_text(&url).unwrap();
+    let base_url = BaseUrl::danger_parse_plaintext(&url).unwrap();
     let error = failed_login(ArthurApi::new(base_url, client())).await;
     assert!(error.is_dns() && error.is_connect(), "{error}");
     assert!(error.to_string().contains("DNS"), "{error}");
