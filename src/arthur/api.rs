@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Request,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
     response::Parts,
 };
@@ -111,7 +111,7 @@ impl<S: HttpService> ArthurApi<S> {
             } else {
                 // The status counts, though the body did not come whole or in time.
                 let body = received.body.unwrap_or_default();
-                Err(refused(&received.head, &body, received.now, &self.base_url, secret))
+                Err(refused(&received.head, &body, received.now, secret))
             }
         };
         match answer.await {
@@ -121,10 +121,7 @@ impl<S: HttpService> ArthurApi<S> {
     }
 }
 
-fn refused(head: &Parts, body: &[u8], now: SystemTime, base_url: &BaseUrl, secret: &str) -> Kind {
-    if head.status.is_redirection() && head.status != StatusCode::NOT_MODIFIED {
-        return Kind::redirect(head, base_url, secret);
-    }
+fn refused(head: &Parts, body: &[u8], now: SystemTime, secret: &str) -> Kind {
     let now = date(&head.headers).unwrap_or(now);
     Kind::ErrorResponse(ErrorResponse {
         status: head.status,

@@ -2,10 +2,8 @@
 
 use std::{fmt, time::Duration};
 
-use http::{StatusCode, header::LOCATION, response::Parts};
-use url::Url;
+use http::StatusCode;
 
-use super::BaseUrl;
 use crate::{
     InvalidToken,
     transport::{TransportError, redact},
@@ -43,10 +41,6 @@ pub(super) enum Kind {
     WrongCredentials(ErrorResponse),
     /// Any other status than 2xx and a redirect.
     ErrorResponse(ErrorResponse),
-    Redirect {
-        status: StatusCode,
-        origin: Option<String>,
-    },
     /// serde's own error may quote the answer, so only the place is kept.
     InvalidJson {
         line: usize,
@@ -70,16 +64,6 @@ pub(super) struct ErrorResponse {
 }
 
 impl Kind {
-    /// A redirect to the origin of `Location`. Its path and query may hold secrets, and its host could.
-    pub(super) fn redirect(head: &Parts, base_url: &BaseUrl, secret: &str) -> Self {
-        let origin = head.headers.get(LOCATION).and_then(|location| {
-            let target = Url::parse(base_url.as_str()).ok()?.join(location.to_str().ok()?).ok()?;
-            let origin = target.origin().ascii_serialization();
-            Some(redact(origin.as_bytes(), &[secret]))
-        });
-        Self::Redirect { status: head.status, origin }
-    }
-
     pub(super) fn several_organizations(ids: Vec<String>, secret: &str) -> Self {
         let shown = ids.iter().take(LISTED);
         let mut shown: Vec<String> = shown.map(|id| redact(id.as_bytes(), &[secret])).collect();
@@ -132,7 +116,7 @@ impl ArthurError {
     /// The status, where the answer's was not 2xx.
     pub fn status(&self) -> Option<StatusCode> {
         match &self.0.kind {
-            Kind::Redirect { status, .. } => Some(*status),
+            Kind::Transport(error) => error.status(),
             _ => self.error_response().map(|response| response.status),
         }
     }
@@ -163,19 +147,20 @@ impl ArthurError {
         self.transport_error_is(TransportError::is_tls)
     }
 
-    /// Whether the other side spoke something else: no TLS on an `https` URL, or no HTTP on an `http` one.
+    /// Returns whether the server did not follow the protocol: no TLS, no HTTP, invalid HTTP/2, or a content coding that
+    /// was not requested.
     pub fn is_protocol(&self) -> bool {
         self.transport_error_is(TransportError::is_protocol)
     }
 
-    /// Whether the connection was closed or reset before the answer was whole.
+    /// Returns whether the connection or the HTTP/2 stream was closed or reset before the response was complete.
     pub fn is_closed(&self) -> bool {
         self.transport_error_is(TransportError::is_closed)
     }
 
     /// Whether the answer was a redirect: one to another origin, or one too many.
     pub fn is_redirect(&self) -> bool {
-        matches!(self.0.kind, Kind::Redirect { .. })
+        self.transport_error_is(TransportError::is_redirect)
     }
 
     /// Whether the answer was too large: its body for the [limit](super::ArthurApi::body_limit), or its head for the
@@ -216,10 +201,6 @@ impl fmt::Display for ArthurError {
             Kind::Transport(error) => error.fmt(f),
             Kind::WrongCredentials(response) => write!(f, "wrong credentials ({response})"),
             Kind::ErrorResponse(response) => response.fmt(f),
-            Kind::Redirect { status, origin } => match origin {
-                Some(origin) => write!(f, "{status}: a redirect to {origin} is not followed"),
-                None => write!(f, "{status}: a redirect to nowhere"),
-            },
             Kind::InvalidJson { line, column } => {
                 write!(f, "the answer is not the JSON expected (line {line}, column {column})")
             }

@@ -21,7 +21,6 @@ struct Inner {
 pub(super) enum Kind {
     Transport(TransportError),
     ErrorResponse(ErrorResponse),
-    Redirect(StatusCode),
     /// What about the answer is not as it should be.
     InvalidResponse(String),
     InvalidToken(InvalidToken),
@@ -44,7 +43,7 @@ impl Kind {
     /// Whether the token endpoint may be elsewhere now.
     pub(super) fn endpoint_moved(&self) -> bool {
         match self {
-            Self::Transport(_) | Self::Redirect(_) => true,
+            Self::Transport(_) => true,
             Self::ErrorResponse(response) => {
                 let gone = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::GONE];
                 response.code.is_none() && gone.contains(&response.status)
@@ -111,7 +110,7 @@ impl OAuth2Error {
     /// The status, where the answer's was an error.
     pub fn status(&self) -> Option<StatusCode> {
         match &self.0.kind {
-            Kind::Redirect(status) => Some(*status),
+            Kind::Transport(error) => error.status(),
             _ => Some(self.error_response()?.status),
         }
     }
@@ -122,13 +121,13 @@ impl OAuth2Error {
     }
 
     /// Whether somebody must mend it: one of the codes of RFC 6749, section 5.2, or of RFC 8707, with a status that is neither
-    /// 429 nor 5xx; a type of token that cannot be sent in a header; a redirect; no refresh token; or an assertion whose login
+    /// 429 nor 5xx; a type of token that cannot be sent in a header; no refresh token; or an assertion whose login
     /// says so. All else may pass.
     pub fn is_permanent(&self) -> bool {
         match &self.0.kind {
             Kind::ErrorResponse(response) => response.is_permanent(),
             Kind::Assertion(error) => error.is_permanent(),
-            Kind::Redirect(_) | Kind::TokenType(_) | Kind::MissingRefreshToken | Kind::InvalidSecret => true,
+            Kind::TokenType(_) | Kind::MissingRefreshToken | Kind::InvalidSecret => true,
             _ => false,
         }
     }
@@ -147,6 +146,27 @@ impl OAuth2Error {
     /// Whether TLS failed, most often for a certificate that is not accepted.
     pub fn is_tls(&self) -> bool {
         self.transport_error_is(TransportError::is_tls)
+    }
+
+    /// Returns whether the host name was not resolved. Such an error is also one [to connect](Self::is_connect).
+    pub fn is_dns(&self) -> bool {
+        self.transport_error_is(TransportError::is_dns)
+    }
+
+    /// Returns whether the server did not follow the protocol: no TLS, no HTTP, invalid HTTP/2, or a content coding that
+    /// was not requested.
+    pub fn is_protocol(&self) -> bool {
+        self.transport_error_is(TransportError::is_protocol)
+    }
+
+    /// Returns whether the connection or the HTTP/2 stream was closed or reset before the response was complete.
+    pub fn is_closed(&self) -> bool {
+        self.transport_error_is(TransportError::is_closed)
+    }
+
+    /// Returns whether the response was a redirect that was not followed. Its text names the target's origin.
+    pub fn is_redirect(&self) -> bool {
+        self.transport_error_is(TransportError::is_redirect)
     }
 
     /// Whether the answer was too large for the [limit](super::OAuth2Login::body_limit), or its head for the HTTP client.
@@ -186,7 +206,6 @@ impl fmt::Display for OAuth2Error {
         match kind {
             Kind::Transport(error) => error.fmt(f),
             Kind::ErrorResponse(response) => response.fmt(f),
-            Kind::Redirect(status) => write!(f, "{status}: a redirect is not followed"),
             Kind::InvalidResponse(what) => write!(f, "the answer is not as it should be: {what}"),
             Kind::InvalidToken(error) => write!(f, "the answer's token cannot be used: {error}"),
             Kind::TokenType(description) => {

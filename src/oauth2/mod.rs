@@ -44,7 +44,7 @@
 //! | the same with 429 or 5xx | transient |
 //! | any other code (`temporarily_unavailable`, `server_error`) | transient |
 //! | an error without a code, such as a proxy's page | transient |
-//! | a redirect | permanent; the server has moved, and secrets do not follow |
+//! | a redirect | transient: it can be that of a maintenance page; the error names its origin |
 //! | none, or not the JSON expected, or too large, or late | transient |
 //!
 //! Redirects within the origin may be followed by the HTTP service beneath.

@@ -93,7 +93,7 @@ async fn verify_ssl_false_is_honoured() {
     for name in ["localhost", "arthur.example"] {
         let (_, acceptor) = self_signed(name);
         let server = Script::start_tls(acceptor, answer).await;
-        let client = HttpClient::builder().verify_ssl(false);
+        let client = HttpClient::builder().danger_accept_invalid_certs(true);
         log_in(with(client, &server.url())).await.unwrap();
     }
 }
@@ -171,7 +171,7 @@ async fn verify_ssl_false_logs_one_warning_and_at_construction() {
     let _guard = log.collect();
     let (_, acceptor) = self_signed("localhost");
     let server = Script::start_tls(acceptor, answer).await;
-    let api = with(HttpClient::builder().verify_ssl(false), &server.url());
+    let api = with(HttpClient::builder().danger_accept_invalid_certs(true), &server.url());
     let warnings = |log: &Log| log.text().matches("certificate verification disabled").count();
     assert_eq!(warnings(&log), 1, "{}", log.text());
     assert!(log.text().contains("WARN tower_auth_refresh"), "{}", log.text());
@@ -192,7 +192,7 @@ async fn no_secret_is_traced() {
     let tls = Script::start_tls(acceptor, |_| cookies(&["Authorization=t0ken"])).await;
     let plain = Script::start(|_| cookies(&["Authorization=t0ken"])).await;
     for url in [tls.url(), plain.url()] {
-        let api = with(HttpClient::builder().verify_ssl(false), &url);
+        let api = with(HttpClient::builder().danger_accept_invalid_certs(true), &url);
         let token = log_in(api.clone()).await.unwrap().token;
         let me = tower_auth_refresh::arthur::GetAuthInfo::new(api);
         me.oneshot(token).await.unwrap_err();
@@ -562,7 +562,7 @@ fn a_client_outlives_the_runtime_of_its_first_login() {
     let plain = servers.block_on(Script::start(answer));
     let tls = servers.block_on(Script::start_tls(acceptor, answer));
     for url in [plain.url(), tls.url()] {
-        let api = with(HttpClient::builder().verify_ssl(false), &url);
+        let api = with(HttpClient::builder().danger_accept_invalid_certs(true), &url);
         for _ in 0..3 {
             let short = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             short.block_on(log_in(api.clone())).unwrap();
