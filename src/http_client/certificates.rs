@@ -118,7 +118,14 @@ impl ServerCertVerifier for AddedCertificateVerifier {
         if self.added.iter().any(|added| added == end_entity) {
             return self.verify_added(end_entity, server_name, now);
         }
-        self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+        match self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // The chain is checked before the name. The error must say whether adding the certificate would help.
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_))) => {
+                self.verify_added(end_entity, server_name, now)?;
+                Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+            }
+            verdict => verdict,
+        }
     }
 
     fn verify_tls12_signature(

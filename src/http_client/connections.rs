@@ -33,7 +33,6 @@ use super::connector::Connector;
 /// # }
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct NewConnection;
 
 /// Two clients that differ in their pools only.

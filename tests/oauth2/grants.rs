@@ -298,7 +298,7 @@ async fn an_answer_that_is_not_the_servers_own_is_transient() {
         }
     }
     let error = answered(answer(302, "")).await.unwrap_err();
-    assert!(error.is_permanent() && cause(&error).status() == Some(StatusCode::FOUND), "{error:?}");
+    assert!(!error.is_permanent() && cause(&error).status() == Some(StatusCode::FOUND), "{error:?}");
 }
 
 #[tokio::test]
