@@ -6,6 +6,7 @@
 //! | this file | [`Transport`]: the settings, and what each request and response have in common |
 //! | `error`, `error_kind`, `redirect` | why there is no complete response |
 //! | `redacted_error`, `redact` | texts of servers and of errors, without secrets |
+//! | `secure_url` | the check of a URL that secrets are sent to |
 //! | `server_time` | the server's clock and `Retry-After` |
 //! | `future` | the future of the services that are built on this |
 
@@ -16,6 +17,8 @@ mod http_service;
 mod redact;
 mod redacted_error;
 mod redirect;
+#[cfg(feature = "arthur")]
+mod secure_url;
 mod server_time;
 
 use std::{
@@ -33,6 +36,8 @@ use http::{
 use http_body_util::Full;
 
 use self::{error::Context, redirect::Redirect};
+#[cfg(feature = "arthur")]
+pub(crate) use self::secure_url::{InvalidUrl, validate as validate_url};
 pub(crate) use self::{
     error::TransportError,
     redact::redact,
