@@ -35,9 +35,9 @@ use http::{
 };
 use http_body_util::Full;
 
-use self::{error::Context, redirect::Redirect};
 #[cfg(feature = "arthur")]
 pub(crate) use self::secure_url::{InvalidUrl, validate as validate_url};
+use self::{error::Context, redirect::Redirect};
 pub(crate) use self::{
     error::TransportError,
     redact::redact,
