@@ -26,7 +26,7 @@ use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_auth_refresh::{
     AuthRefreshLayer, AuthRefresher, ReplayClone,
     http_client::HttpClient,
-    oauth2::{AuthorizationServer, Client, Grant, OAuth2Login, RefreshToken},
+    oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Login, RefreshToken},
 };
 
 #[path = "echo/mod.rs"]
@@ -53,7 +53,7 @@ pub async fn run(lasting: Duration) -> Result<(Outcome, u32), BoxError> {
     let api = format!("http://{}/", echo::serve(issuer.clone()).await?);
     let rotation = Arc::new(Mutex::new(0));
     let server = AuthorizationServer::discover(&serve(issuer.clone(), rotation.clone()).await?)?;
-    let client = Client::client_secret_basic("orders", "swordfish");
+    let client = ClientAuthentication::client_secret_basic("orders", "swordfish");
     let http = HttpClient::builder().build()?;
 
     let mut outcome = Outcome { requests: 0, failed: 0, logins: 0 };

@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Request,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
     response::Parts,
 };
@@ -95,7 +95,7 @@ impl<S: HttpService> ArthurApi<S> {
         secret: &str,
     ) -> Result<ApiResponse, ArthurError> {
         let url = format!("{}/api/v3{path}", self.base_url);
-        let asked = format!("{method} {url}");
+        let endpoint = format!("{method} {url}");
         let request = Request::builder()
             .method(method)
             .uri(url)
@@ -111,20 +111,17 @@ impl<S: HttpService> ArthurApi<S> {
             } else {
                 // The status counts, though the body did not come whole or in time.
                 let body = received.body.unwrap_or_default();
-                Err(refused(&received.head, &body, received.now, &self.base_url, secret))
+                Err(refused(&received.head, &body, received.now, secret))
             }
         };
         match answer.await {
-            Ok((headers, body, now)) => Ok(ApiResponse { asked, headers, body, now }),
-            Err(kind) => Err(ArthurError::new(asked, kind)),
+            Ok((headers, body, now)) => Ok(ApiResponse { endpoint, headers, body, now }),
+            Err(kind) => Err(ArthurError::new(endpoint, kind)),
         }
     }
 }
 
-fn refused(head: &Parts, body: &[u8], now: SystemTime, base_url: &BaseUrl, secret: &str) -> Kind {
-    if head.status.is_redirection() && head.status != StatusCode::NOT_MODIFIED {
-        return Kind::redirect(head, base_url, secret);
-    }
+fn refused(head: &Parts, body: &[u8], now: SystemTime, secret: &str) -> Kind {
     let now = date(&head.headers).unwrap_or(now);
     Kind::ErrorResponse(ErrorResponse {
         status: head.status,
@@ -135,8 +132,8 @@ fn refused(head: &Parts, body: &[u8], now: SystemTime, base_url: &BaseUrl, secre
 
 /// What a 2xx answer description.
 pub(super) struct ApiResponse {
-    /// What was asked, for errors.
-    asked: String,
+    /// What was endpoint, for errors.
+    endpoint: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     /// The local time at which it came.
@@ -150,7 +147,7 @@ impl ApiResponse {
 
     /// An error for what the answer description or lacked.
     pub(super) fn error(&self, kind: Kind) -> ArthurError {
-        ArthurError::new(self.asked.clone(), kind)
+        ArthurError::new(self.endpoint.clone(), kind)
     }
 }
 

@@ -1,16 +1,15 @@
-//! [`BaseUrl`]: where the API is, checked before anything is sent there.
+//! [`BaseUrl`]: the URL of an Arthur API.
 
 use std::{fmt, str::FromStr};
 
-use http::Uri;
-use url::{ParseError, Url};
+use url::Url;
 
-use crate::loopback::is_loopback;
+use crate::transport::{InvalidUrl, validate_url};
 
-/// Where an Arthur API is: a scheme, a host and perhaps a port.
+/// The URL of an Arthur API: a scheme, a host and optionally a port.
 ///
-/// `https` is assumed where there is no scheme (`localhost:8080` is a host and its port). A password goes there, so
-/// plain `http` is for the loopback only, unless it is [allowed](Self::parse_allowing_plain_text).
+/// The scheme defaults to `https` (`localhost:8080` is a host and a port). Passwords are sent to this URL, so plain
+/// `http` is only for the loopback, unless it is [allowed](Self::danger_parse_plaintext).
 ///
 /// ```
 /// use tower_auth_refresh::arthur::BaseUrl;
@@ -25,98 +24,66 @@ use crate::loopback::is_loopback;
 pub struct BaseUrl(String);
 
 impl BaseUrl {
-    /// Parses a base URL. One slash may end it.
+    /// Parses a base URL, which can end in one slash.
     ///
     /// # Errors
     ///
-    /// It is empty; has white space, a path, a query, a fragment or user information; its scheme is neither
-    /// `https` nor `http`; its host or port is none; or it is `http` to a host that is not the loopback. A host must
-    /// be written plainly: without `%`, IPv4 addresses as four decimal numbers, and beyond ASCII letters and digits
-    /// only.
+    /// Fails if the URL
+    ///
+    /// * is empty, or contains white space, a control character or a backslash;
+    /// * has a path, a query, a fragment or user information;
+    /// * has a scheme other than `https` and `http`;
+    /// * has an invalid host or port. A host must be written as it is: without `%`, an IPv4 address as four decimal
+    ///   numbers, a name of letters, digits, hyphens and underscores;
+    /// * is plain `http` to a host other than the loopback.
     pub fn parse(url: &str) -> Result<Self, InvalidBaseUrl> {
-        let url = check(url).map_err(InvalidBaseUrl)?;
-        let safe = url.scheme() == "https" || url.host_str().is_some_and(is_loopback);
-        if safe { Ok(Self::of(&url)) } else { Err(InvalidBaseUrl(Reason::PlainText)) }
+        check(url, false).map(|url| Self::of(&url)).map_err(InvalidBaseUrl)
     }
 
-    /// Parses a base URL that may be plain `http` to any host: whoever is on the way can read the password.
+    /// Parses a base URL that can be plain `http` to any host. Others on the network can read the password.
     ///
     /// # Errors
     ///
-    /// As [`parse`](Self::parse), but for the last.
-    pub fn parse_allowing_plain_text(url: &str) -> Result<Self, InvalidBaseUrl> {
-        check(url).map(|url| Self::of(&url)).map_err(InvalidBaseUrl)
+    /// Fails as [`parse`](Self::parse) does, except for plain `http`.
+    pub fn danger_parse_plaintext(url: &str) -> Result<Self, InvalidBaseUrl> {
+        check(url, true).map(|url| Self::of(&url)).map_err(InvalidBaseUrl)
     }
 
     fn of(url: &Url) -> Self {
         Self(url.origin().ascii_serialization())
     }
 
-    /// The URL in its normal form, without a slash at its end: an origin (RFC 6454, section 6.2).
+    /// Returns the normalized URL without a slash at the end: an origin (RFC 6454, section 6.2).
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-fn check(text: &str) -> Result<Url, Reason> {
+fn check(text: &str, allow_plaintext: bool) -> Result<Url, Reason> {
     if text.is_empty() {
         return Err(Reason::Empty);
     }
-    // The parser of the `url` crate mends much in the way of browsers. What it would mend is refused first.
-    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
-        return Err(Reason::Character);
+    let has_scheme = text.contains("://");
+    // Without its slashes, a scheme would be the host: `https:x`.
+    let first = text.split([':', '/']).next().unwrap_or_default();
+    if !has_scheme && (first.eq_ignore_ascii_case("https") || first.eq_ignore_ascii_case("http")) {
+        return Err(Reason::Url(InvalidUrl::Host));
     }
-    let (scheme, rest) = text.split_once("://").unwrap_or(("https", text));
-    if !scheme.eq_ignore_ascii_case("https") && !scheme.eq_ignore_ascii_case("http") {
-        return Err(Reason::Scheme);
-    }
-    let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
-    check_authority(authority)?;
-    match after.strip_prefix('/').unwrap_or(after).chars().next() {
-        None => {}
-        Some('?') => return Err(Reason::Query),
-        Some('#') => return Err(Reason::Fragment),
-        Some(_) => return Err(Reason::Path),
-    }
-    let url = Url::parse(&format!("{scheme}://{authority}")).map_err(|error| match error {
+    let absolute = if has_scheme { text.to_owned() } else { format!("https://{text}") };
+    let url = validate_url(&absolute, allow_plaintext).map_err(|error| match error {
         // `mailto:jo` and `localhost:http` look alike.
-        ParseError::InvalidPort if !text.contains("://") => Reason::SchemeOrPort,
-        ParseError::InvalidPort => Reason::Port,
-        _ => Reason::Host,
+        InvalidUrl::Port if !has_scheme => Reason::SchemeOrPort,
+        error => Reason::Url(error),
     })?;
-    if !is_written_out(authority, &url) {
-        return Err(Reason::Host);
+    // The parser corrects a path such as `/..`, so the text is checked.
+    let rest = absolute.split_once("://").map_or("", |(_, rest)| rest);
+    let after = rest.find(['/', '?', '#']).and_then(|end| rest.get(end..)).unwrap_or_default();
+    match after.strip_prefix('/').unwrap_or(after).chars().next() {
+        None => Ok(url),
+        Some('?') => Err(Reason::Query),
+        Some('#') => Err(Reason::Fragment),
+        Some(_) => Err(Reason::Path),
     }
-    if url.port() == Some(0) {
-        return Err(Reason::Port);
-    }
-    match url.as_str().parse::<Uri>() {
-        Ok(_) => Ok(url),
-        Err(_) => Err(Reason::Host),
-    }
-}
-
-fn check_authority(authority: &str) -> Result<(), Reason> {
-    if authority.contains('@') {
-        return Err(Reason::UserInfo);
-    }
-    // `https:x` has lost its slashes.
-    let host = authority.split(':').next().unwrap_or_default();
-    if authority.is_empty() || host.eq_ignore_ascii_case("https") || host.eq_ignore_ascii_case("http") {
-        return Err(Reason::Host);
-    }
-    // Letters and digits are seen; what else there is beyond ASCII may be invisible.
-    if authority.contains(|c: char| c == '%' || !c.is_ascii() && !c.is_alphanumeric()) {
-        return Err(Reason::Host);
-    }
-    Ok(())
-}
-
-/// Whether the parser found the host as it was written, and did not read `127.1` or `0x7f000001` as `127.0.0.1`.
-fn is_written_out(authority: &str, url: &Url) -> bool {
-    let own_form = !authority.is_ascii() || authority.starts_with('[');
-    let written = authority.split(':').next();
-    own_form || url.host_str().zip(written).is_some_and(|(host, written)| host.eq_ignore_ascii_case(written))
 }
 
 impl FromStr for BaseUrl {
@@ -133,45 +100,39 @@ impl fmt::Display for BaseUrl {
     }
 }
 
-/// Why a text is no [`BaseUrl`]. It names the trouble and does not repeat the text, which may hold a password.
+/// The error of a text that is not a valid [`BaseUrl`]. It does not show the text, which can contain a password.
+///
+/// ```
+/// use tower_auth_refresh::arthur::BaseUrl;
+///
+/// let error = BaseUrl::parse("https://jo:s3cr3t@arthur.example").unwrap_err();
+/// assert_eq!(error.to_string(), "base URL contains a user name or a password");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidBaseUrl(Reason);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Reason {
     Empty,
-    Character,
-    Scheme,
-    UserInfo,
-    Host,
-    Port,
+    Url(InvalidUrl),
     SchemeOrPort,
     Path,
     Query,
     Fragment,
-    PlainText,
 }
 
 impl fmt::Display for InvalidBaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the base URL ")?;
+        f.write_str("base URL ")?;
         f.write_str(match self.0 {
+            Reason::Url(error) => return error.fmt(f),
             Reason::Empty => "is empty",
-            Reason::Character => "holds a space, a control character or a backslash",
-            Reason::Scheme => "has a scheme other than https and http",
-            Reason::UserInfo => "holds a user name or a password: give them as credentials",
-            Reason::Host => "has no valid host",
-            Reason::Port => "has a port that is no number from 1 to 65535",
             Reason::SchemeOrPort => {
-                "has a scheme other than https and http, or a port that is no number from 1 to 65535"
+                "has a scheme other than https and http, or a port that is not a number from 1 to 65535"
             }
-            Reason::Path => "has a path: give the scheme, the host and the port only",
-            Reason::Query => "has a query: give the scheme, the host and the port only",
-            Reason::Fragment => "has a fragment: give the scheme, the host and the port only",
-            Reason::PlainText => {
-                "is plain http to a host that is not the loopback, where others can read the password: use https, or \
-                 allow plain text"
-            }
+            Reason::Path => "has a path",
+            Reason::Query => "has a query",
+            Reason::Fragment => "has a fragment",
         })
     }
 }

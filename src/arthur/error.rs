@@ -2,10 +2,8 @@
 
 use std::{fmt, time::Duration};
 
-use http::{StatusCode, header::LOCATION, response::Parts};
-use url::Url;
+use http::StatusCode;
 
-use super::BaseUrl;
 use crate::{
     InvalidToken,
     transport::{TransportError, redact},
@@ -16,7 +14,7 @@ const LISTED: usize = 20;
 
 /// Why an exchange with the Arthur API failed.
 ///
-/// It says what was asked and what went wrong. It holds neither the password nor the token that was sent. Of what a
+/// It says what was endpoint and what went wrong. It holds neither the password nor the token that was sent. Of what a
 /// server or the HTTP service says (an answer's body, the text of a cause), 200 characters are shown at most, and
 /// printable ones only; where these repeat the secret, they show `[redacted]` instead:
 ///
@@ -33,7 +31,7 @@ const LISTED: usize = 20;
 pub struct ArthurError(Box<Inner>);
 
 struct Inner {
-    asked: String,
+    endpoint: String,
     kind: Kind,
 }
 
@@ -43,16 +41,12 @@ pub(super) enum Kind {
     WrongCredentials(ErrorResponse),
     /// Any other status than 2xx and a redirect.
     ErrorResponse(ErrorResponse),
-    Redirect {
-        status: StatusCode,
-        origin: Option<String>,
-    },
     /// serde's own error may quote the answer, so only the place is kept.
-    NotTheJson {
+    InvalidJson {
         line: usize,
         column: usize,
     },
-    NoToken,
+    MissingToken,
     InvalidToken(InvalidToken),
     #[cfg(feature = "jwt-verify")]
     Signature(super::signature::Unverified),
@@ -70,16 +64,6 @@ pub(super) struct ErrorResponse {
 }
 
 impl Kind {
-    /// A redirect to the origin of `Location`. Its path and query may hold secrets, and its host could.
-    pub(super) fn redirect(head: &Parts, base_url: &BaseUrl, secret: &str) -> Self {
-        let origin = head.headers.get(LOCATION).and_then(|location| {
-            let target = Url::parse(base_url.as_str()).ok()?.join(location.to_str().ok()?).ok()?;
-            let origin = target.origin().ascii_serialization();
-            Some(redact(origin.as_bytes(), &[secret]))
-        });
-        Self::Redirect { status: head.status, origin }
-    }
-
     pub(super) fn several_organizations(ids: Vec<String>, secret: &str) -> Self {
         let shown = ids.iter().take(LISTED);
         let mut shown: Vec<String> = shown.map(|id| redact(id.as_bytes(), &[secret])).collect();
@@ -91,37 +75,37 @@ impl Kind {
     }
 
     pub(super) fn json(error: &serde_json::Error) -> Self {
-        Self::NotTheJson { line: error.line(), column: error.column() }
+        Self::InvalidJson { line: error.line(), column: error.column() }
     }
 }
 
 impl ArthurError {
-    pub(super) fn new(asked: String, kind: Kind) -> Self {
-        Self(Box::new(Inner { asked, kind }))
+    pub(super) fn new(endpoint: String, kind: Kind) -> Self {
+        Self(Box::new(Inner { endpoint, kind }))
     }
 
     /// A login's answer of 401 or 403 is about the credentials.
     pub(super) fn of_login(mut self) -> Self {
         self.0.kind = match self.0.kind {
-            Kind::ErrorResponse(refusal)
-                if matches!(refusal.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) =>
+            Kind::ErrorResponse(response)
+                if matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) =>
             {
-                Kind::WrongCredentials(refusal)
+                Kind::WrongCredentials(response)
             }
             other => other,
         };
         self
     }
 
-    fn refusal(&self) -> Option<&ErrorResponse> {
+    fn error_response(&self) -> Option<&ErrorResponse> {
         match &self.0.kind {
-            Kind::WrongCredentials(refusal) | Kind::ErrorResponse(refusal) => Some(refusal),
+            Kind::WrongCredentials(response) | Kind::ErrorResponse(response) => Some(response),
             _ => None,
         }
     }
 
-    fn is_broken(&self, so: impl Fn(&TransportError) -> bool) -> bool {
-        matches!(&self.0.kind, Kind::Transport(broken) if so(broken))
+    fn transport_error_is(&self, so: impl Fn(&TransportError) -> bool) -> bool {
+        matches!(&self.0.kind, Kind::Transport(error) if so(error))
     }
 
     /// Whether the login was answered 401 or 403: trying again is no use.
@@ -132,61 +116,62 @@ impl ArthurError {
     /// The status, where the answer's was not 2xx.
     pub fn status(&self) -> Option<StatusCode> {
         match &self.0.kind {
-            Kind::Redirect { status, .. } => Some(*status),
-            _ => self.refusal().map(|refusal| refusal.status),
+            Kind::Transport(error) => error.status(),
+            _ => self.error_response().map(|response| response.status),
         }
     }
 
     /// How long the server wants to be left alone, where it said so (`Retry-After`, RFC 9110, section 10.2.3).
     pub fn retry_after(&self) -> Option<Duration> {
-        self.refusal().and_then(|refusal| refusal.retry_after)
+        self.error_response().and_then(|response| response.retry_after)
     }
 
     /// Whether time ran out: the exchange's own ([`ArthurApi::timeout`](super::ArthurApi::timeout)), or the
     /// connection's.
     pub fn is_timeout(&self) -> bool {
-        self.is_broken(TransportError::is_timeout)
+        self.transport_error_is(TransportError::is_timeout)
     }
 
     /// Whether there was no connection: no such host, refused, unreachable. TLS has its [own](Self::is_tls) predicate.
     pub fn is_connect(&self) -> bool {
-        self.is_broken(TransportError::is_connect)
+        self.transport_error_is(TransportError::is_connect)
     }
 
     /// Whether the host's name was not resolved. Such an error is also one [to connect](Self::is_connect).
     pub fn is_dns(&self) -> bool {
-        self.is_broken(TransportError::is_dns)
+        self.transport_error_is(TransportError::is_dns)
     }
 
     /// Whether TLS failed, most often for a certificate that is not accepted.
     pub fn is_tls(&self) -> bool {
-        self.is_broken(TransportError::is_tls)
+        self.transport_error_is(TransportError::is_tls)
     }
 
-    /// Whether the other side spoke something else: no TLS on an `https` URL, or no HTTP on an `http` one.
+    /// Returns whether the server did not follow the protocol: no TLS, no HTTP, invalid HTTP/2, or a content coding that
+    /// was not requested.
     pub fn is_protocol(&self) -> bool {
-        self.is_broken(TransportError::is_protocol)
+        self.transport_error_is(TransportError::is_protocol)
     }
 
-    /// Whether the connection was closed or reset before the answer was whole.
+    /// Returns whether the connection or the HTTP/2 stream was closed or reset before the response was complete.
     pub fn is_closed(&self) -> bool {
-        self.is_broken(TransportError::is_closed)
+        self.transport_error_is(TransportError::is_closed)
     }
 
     /// Whether the answer was a redirect: one to another origin, or one too many.
     pub fn is_redirect(&self) -> bool {
-        matches!(self.0.kind, Kind::Redirect { .. })
+        self.transport_error_is(TransportError::is_redirect)
     }
 
     /// Whether the answer was too large: its body for the [limit](super::ArthurApi::body_limit), or its head for the
     /// HTTP client.
     pub fn is_too_large(&self) -> bool {
-        self.is_broken(TransportError::is_too_large)
+        self.transport_error_is(TransportError::is_too_large)
     }
 
     /// Whether the login's answer had no token.
     pub fn is_missing_token(&self) -> bool {
-        matches!(self.0.kind, Kind::NoToken)
+        matches!(self.0.kind, Kind::MissingToken)
     }
 
     /// Whether the login's answer had a token that may not be used: no header can hold it, or its signature is wrong.
@@ -210,20 +195,16 @@ impl ArthurError {
 
 impl fmt::Display for ArthurError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { asked, kind } = &*self.0;
-        write!(f, "{asked}: ")?;
+        let Inner { endpoint, kind } = &*self.0;
+        write!(f, "{endpoint}: ")?;
         match kind {
-            Kind::Transport(broken) => broken.fmt(f),
-            Kind::WrongCredentials(refusal) => write!(f, "wrong credentials ({refusal})"),
-            Kind::ErrorResponse(refusal) => refusal.fmt(f),
-            Kind::Redirect { status, origin } => match origin {
-                Some(origin) => write!(f, "{status}: a redirect to {origin} is not followed"),
-                None => write!(f, "{status}: a redirect to nowhere"),
-            },
-            Kind::NotTheJson { line, column } => {
+            Kind::Transport(error) => error.fmt(f),
+            Kind::WrongCredentials(response) => write!(f, "wrong credentials ({response})"),
+            Kind::ErrorResponse(response) => response.fmt(f),
+            Kind::InvalidJson { line, column } => {
                 write!(f, "the answer is not the JSON expected (line {line}, column {column})")
             }
-            Kind::NoToken => f.write_str("the login answer had no token"),
+            Kind::MissingToken => f.write_str("the login answer had no token"),
             Kind::InvalidToken(error) => {
                 write!(f, "the login answer's token cannot be used: {error}")
             }
@@ -258,7 +239,7 @@ impl fmt::Debug for ArthurError {
 impl std::error::Error for ArthurError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.kind {
-            Kind::Transport(broken) => broken.source(),
+            Kind::Transport(error) => error.source(),
             Kind::InvalidToken(error) => Some(error),
             #[cfg(feature = "jwt-verify")]
             Kind::Signature(error) => Some(error),

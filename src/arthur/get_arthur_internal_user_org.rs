@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::{ArthurApi, ArthurError, HttpService, ResponseFuture, UserResponse};
+use super::{ArthurApi, ArthurError, HttpService, TransportFuture, UserResponse};
 use crate::AccessToken;
 
 /// Asks for the organization of a user that the API itself manages: `GET /users/me`.
@@ -25,7 +25,7 @@ impl<S> GetArthurInternalUserOrg<S> {
 impl<S: HttpService> Service<AccessToken> for GetArthurInternalUserOrg<S> {
     type Response = String;
     type Error = ArthurError;
-    type Future = ResponseFuture<String, ArthurError>;
+    type Future = TransportFuture<String, ArthurError>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ArthurError>> {
         Poll::Ready(Ok(()))
@@ -33,7 +33,7 @@ impl<S: HttpService> Service<AccessToken> for GetArthurInternalUserOrg<S> {
 
     fn call(&mut self, token: AccessToken) -> Self::Future {
         let api = self.api.clone();
-        ResponseFuture::new(async move {
+        TransportFuture::new(async move {
             let user: UserResponse = api.get("/users/me", &token).await?.json()?;
             Ok(user.organization_id)
         })

@@ -4,7 +4,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::{ArthurApi, ArthurError, AuthenticationInfo, HttpService, ResponseFuture};
+use super::{ArthurApi, ArthurError, AuthenticationInfo, HttpService, TransportFuture};
 use crate::AccessToken;
 
 /// Asks what a token says of its owner: `GET /users/me/auth_info`.
@@ -23,7 +23,7 @@ impl<S> GetAuthInfo<S> {
 impl<S: HttpService> Service<AccessToken> for GetAuthInfo<S> {
     type Response = AuthenticationInfo;
     type Error = ArthurError;
-    type Future = ResponseFuture<AuthenticationInfo, ArthurError>;
+    type Future = TransportFuture<AuthenticationInfo, ArthurError>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ArthurError>> {
         Poll::Ready(Ok(()))
@@ -31,6 +31,6 @@ impl<S: HttpService> Service<AccessToken> for GetAuthInfo<S> {
 
     fn call(&mut self, token: AccessToken) -> Self::Future {
         let api = self.api.clone();
-        ResponseFuture::new(async move { api.get("/users/me/auth_info", &token).await?.json() })
+        TransportFuture::new(async move { api.get("/users/me/auth_info", &token).await?.json() })
     }
 }

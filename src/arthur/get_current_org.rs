@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use http::StatusCode;
 use tower_service::Service;
 
-use super::{ArthurApi, ArthurError, AuthenticationInfo, HttpService, ResponseFuture, UserResponse, error::Kind};
+use super::{ArthurApi, ArthurError, AuthenticationInfo, HttpService, TransportFuture, UserResponse, error::Kind};
 use crate::AccessToken;
 
 /// Asks for the one organization of a token's owner: that of `GET /users/me`, or where this is answered 403 the only one
@@ -29,14 +29,14 @@ impl<S> GetCurrentOrg<S> {
 impl<S: HttpService> Service<AccessToken> for GetCurrentOrg<S> {
     type Response = Option<String>;
     type Error = ArthurError;
-    type Future = ResponseFuture<Option<String>, ArthurError>;
+    type Future = TransportFuture<Option<String>, ArthurError>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ArthurError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, token: AccessToken) -> Self::Future {
-        ResponseFuture::new(current_org(self.api.clone(), token))
+        TransportFuture::new(current_org(self.api.clone(), token))
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use tower_service::Service;
 
-use super::{ArthurError, Credentials, HttpService, LoggedIn, ResponseFuture, UserLogin};
+use super::{ArthurError, Credentials, HttpService, LoggedIn, TransportFuture, UserLogin};
 use crate::{AccessToken, LoginError, LoginRequest};
 
 /// A login service: [`UserLogin`] with the credentials it always uses.
@@ -55,7 +55,7 @@ impl<S> ArthurLogin<S> {
 impl<S: HttpService> Service<LoginRequest> for ArthurLogin<S> {
     type Response = AccessToken;
     type Error = LoginError;
-    type Future = ResponseFuture<AccessToken, LoginError>;
+    type Future = TransportFuture<AccessToken, LoginError>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), LoginError>> {
         Poll::Ready(Ok(()))
@@ -63,7 +63,7 @@ impl<S: HttpService> Service<LoginRequest> for ArthurLogin<S> {
 
     fn call(&mut self, _: LoginRequest) -> Self::Future {
         let login = self.login.call(self.credentials.clone());
-        ResponseFuture::new(async move {
+        TransportFuture::new(async move {
             let LoggedIn { token, .. } = login.await?;
             Ok(token)
         })

@@ -95,4 +95,4 @@ pub use models::{AuthenticationInfo, User, UserContext, UserResponse};
 pub use signature::VerificationKey;
 pub use user_login::{LoggedIn, UserLogin};
 
-pub use crate::transport::{HttpService, ResponseFuture};
+pub use crate::transport::{HttpService, TransportFuture};

@@ -8,7 +8,7 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    ArthurApi, ArthurError, Credentials, HttpService, ResponseFuture, User, api::ApiResponse, cookie, error::Kind,
+    ArthurApi, ArthurError, Credentials, HttpService, TransportFuture, User, api::ApiResponse, cookie, error::Kind,
 };
 use crate::{AccessToken, Expiry, transport::date};
 
@@ -63,7 +63,7 @@ impl<S> UserLogin<S> {
 
     fn token(&self, answer: &ApiResponse) -> Result<AccessToken, Kind> {
         let server_time = date(&answer.headers);
-        let secret = cookie::token(&answer.headers, server_time.unwrap_or(answer.now)).ok_or(Kind::NoToken)?;
+        let secret = cookie::token(&answer.headers, server_time.unwrap_or(answer.now)).ok_or(Kind::MissingToken)?;
         let token = AccessToken::raw(&secret).map_err(Kind::InvalidToken)?;
         #[cfg(feature = "jwt-verify")]
         if let Some(key) = &self.key {
@@ -90,14 +90,14 @@ impl<S: HttpService> UserLogin<S> {
 impl<S: HttpService> Service<Credentials> for UserLogin<S> {
     type Response = LoggedIn;
     type Error = ArthurError;
-    type Future = ResponseFuture<LoggedIn, ArthurError>;
+    type Future = TransportFuture<LoggedIn, ArthurError>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ArthurError>> {
         Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, credentials: Credentials) -> Self::Future {
-        ResponseFuture::new(self.clone().log_in(credentials))
+        TransportFuture::new(self.clone().log_in(credentials))
     }
 }
 

@@ -1,10 +1,9 @@
-//! [`HttpClientBuilder`]: the stack of layers, on one screen.
+//! [`HttpClientBuilder`]: the client's settings and its stack of layers.
 
 use std::{fmt, time::Duration};
 
-use bytes::Bytes;
 use http::header::{AUTHORIZATION, COOKIE, SET_COOKIE};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::Client,
@@ -12,91 +11,149 @@ use hyper_util::{
 };
 use rustls::pki_types::CertificateDer;
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
-use tower_http::{
-    ServiceBuilderExt,
-    follow_redirect::{
-        FollowRedirectLayer,
-        policy::{Limited, Policy, PolicyExt, SameOrigin, clone_body_fn},
-    },
-};
+use tower_http::{ServiceBuilderExt, follow_redirect::FollowRedirectLayer};
 
-use super::{HttpClient, connector};
+use super::{HttpClient, connections::Connections, connector::connector, redirect::RedirectPolicy};
 use crate::BoxError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const MAX_REDIRECTS: usize = 5;
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// For each scheme, host and port.
+const MAX_IDLE_CONNECTIONS: usize = 32;
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Builds an [`HttpClient`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_auth_refresh::http_client::HttpClient;
+///
+/// let client = HttpClient::builder().connect_timeout(Duration::from_secs(3)).build()?;
+/// # let _: HttpClient = client;
+/// # Ok::<(), tower_auth_refresh::http_client::BuildError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct HttpClientBuilder {
-    verify_ssl: bool,
+    accept_invalid_certs: bool,
     roots: Vec<CertificateDer<'static>>,
     connect_timeout: Duration,
+    pool_idle_timeout: Duration,
+    keep_alive_interval: Duration,
+    keep_alive_timeout: Duration,
 }
 
 impl Default for HttpClientBuilder {
     fn default() -> Self {
-        Self { verify_ssl: true, roots: Vec::new(), connect_timeout: CONNECT_TIMEOUT }
+        Self {
+            accept_invalid_certs: false,
+            roots: Vec::new(),
+            connect_timeout: CONNECT_TIMEOUT,
+            pool_idle_timeout: POOL_IDLE_TIMEOUT,
+            keep_alive_interval: KEEP_ALIVE_INTERVAL,
+            keep_alive_timeout: KEEP_ALIVE_TIMEOUT,
+        }
     }
 }
 
 impl HttpClientBuilder {
-    /// Whether a server must show a certificate that is valid for its name; `true` unless said.
+    /// Sets whether certificates are accepted without verification. Defaults to `false`.
     ///
-    /// With `false`, anybody on the way can pose as the server and read passwords and tokens. It is for tests;
-    /// [adding the server's root certificate](Self::add_root_certificate) does the same safely. A warning is logged when
-    /// the client is built.
-    pub fn verify_ssl(mut self, verify: bool) -> Self {
-        self.verify_ssl = verify;
+    /// With `true`, an attacker on the network can pose as the server and read passwords and tokens. Use it for tests
+    /// only: [adding the server's certificate](Self::add_root_certificate) is the safe way. The client logs a warning
+    /// when it is built.
+    #[doc(alias = "verify_ssl")]
+    pub fn danger_accept_invalid_certs(mut self, accept: bool) -> Self {
+        self.accept_invalid_certs = accept;
         self
     }
 
-    /// Trusts a certificate (in DER) besides the system's roots: that of a private authority, or a self-signed one.
+    /// Trusts a certificate (in DER) in addition to the system's roots.
+    ///
+    /// It can be the root of a private authority, or the certificate that the server itself presents, such as a
+    /// self-signed one. The server's name and the certificate's dates are verified as for other certificates.
     pub fn add_root_certificate(mut self, certificate: CertificateDer<'static>) -> Self {
         self.roots.push(certificate);
         self
     }
 
-    /// How long a TCP connection may take, over all addresses of its host; 10 seconds unless said.
-    pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.connect_timeout = limit;
+    /// Sets the timeout of a TCP connect, over all addresses of the host. Defaults to 10 seconds.
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
         self
     }
 
-    /// Builds the client. This reads the system's trust roots, which may read files. Where there are none and none were
-    /// added, a warning is logged, and every `https` request fails for its certificate; plain `http` needs none.
+    /// Sets how long an unused connection stays in the pool. Defaults to 30 seconds.
+    ///
+    /// Choose less than the server's own timeout: a request on a connection that the server is closing fails. Requests
+    /// with [`NewConnection`](super::NewConnection) do not use the pool.
+    pub fn pool_idle_timeout(mut self, timeout: Duration) -> Self {
+        self.pool_idle_timeout = timeout;
+        self
+    }
+
+    /// Sets the interval of HTTP/2 pings on a connection that waits for a response (RFC 9113, section 6.7). Defaults to
+    /// 20 seconds.
+    ///
+    /// The client sends no pings on an unused connection: some servers close a connection for such pings.
+    pub fn http2_keep_alive_interval(mut self, interval: Duration) -> Self {
+        self.keep_alive_interval = interval;
+        self
+    }
+
+    /// Sets how long the client waits for the reply to an HTTP/2 ping. Defaults to 10 seconds.
+    ///
+    /// After that, the client closes the connection, and the requests on it fail.
+    pub fn http2_keep_alive_timeout(mut self, timeout: Duration) -> Self {
+        self.keep_alive_timeout = timeout;
+        self
+    }
+
+    /// Builds the client. This loads the system's trust roots, which can read files.
+    ///
+    /// If the system has no roots and none were added, the client logs a warning, and `https` requests fail with a
+    /// certificate error. Plain `http` works without roots.
     ///
     /// # Errors
     ///
-    /// A root that was added is not a certificate, or the system's roots cannot be used.
+    /// Fails if an added root is not a certificate, or if the system's roots cannot be used.
     pub fn build(self) -> Result<HttpClient, BuildError> {
-        let connector = connector::https(self.verify_ssl, self.roots, self.connect_timeout).map_err(BuildError)?;
-        let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
+        let connector = connector(self.accept_invalid_certs, self.roots, self.connect_timeout).map_err(BuildError)?;
+        let mut client = Client::builder(TokioExecutor::new());
+        client
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(self.pool_idle_timeout)
+            .pool_max_idle_per_host(MAX_IDLE_CONNECTIONS)
+            .http2_keep_alive_interval(self.keep_alive_interval)
+            .http2_keep_alive_timeout(self.keep_alive_timeout);
         let service = ServiceBuilder::new()
             .sensitive_headers([AUTHORIZATION, COOKIE, SET_COOKIE])
+            .layer(FollowRedirectLayer::with_policy(RedirectPolicy::default()))
             .map_err(BoxError::from)
-            .layer(FollowRedirectLayer::with_policy(within_origin()))
             .map_response_body(|body: Incoming| body.map_err(BoxError::from).boxed())
-            .service(client);
+            .service(Connections::new(client, connector));
         Ok(HttpClient(BoxCloneSyncService::new(service)))
     }
 }
 
-/// Follows within the origin, with the body where the method keeps it. Where it stops, the redirect is the answer.
-fn within_origin<E>() -> impl Policy<Full<Bytes>, E> + Clone {
-    let same_origin = SameOrigin::new();
-    let limited = PolicyExt::and::<_, Full<Bytes>, E>(same_origin, Limited::new(MAX_REDIRECTS));
-    PolicyExt::and::<_, Full<Bytes>, E>(limited, clone_body_fn(|body: &Full<Bytes>| Some(body.clone())))
-}
-
-/// Why an [`HttpClient`] could not be built.
+/// The error of a failed [`HttpClientBuilder::build`]. Its source is the error of rustls.
+///
+/// ```
+/// use rustls::pki_types::CertificateDer;
+/// use tower_auth_refresh::http_client::{BuildError, HttpClient};
+///
+/// let builder = HttpClient::builder().add_root_certificate(CertificateDer::from(vec![1, 2, 3]));
+/// let error: BuildError = builder.build().unwrap_err();
+/// assert_eq!(error.to_string(), "TLS setup failed");
+/// ```
 #[derive(Debug)]
 pub struct BuildError(rustls::Error);
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("TLS cannot be set up with the trust roots there are")
+        f.write_str("TLS setup failed")
     }
 }
 

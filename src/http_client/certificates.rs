@@ -1,36 +1,51 @@
-//! Who a server must prove to be.
+//! Verifies the certificate that a server presents.
 
 use std::{fmt, sync::Arc};
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error, OtherError, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_cert_signed_by_trust_anchor, verify_server_name,
+    },
     crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
+    server::ParsedCertificate,
 };
 use rustls_platform_verifier::Verifier;
 
-/// Trusts the system's roots and `roots`. Where there are none at all, nobody is trusted: that is known only once TLS is
-/// spoken, so that plain HTTP on the loopback needs no roots.
+/// Trusts the system's roots and the `added` certificates.
+///
+/// Without any root, the verifier rejects each certificate. The client can be built even so, because plain HTTP to the
+/// loopback needs no roots.
 pub(super) fn platform_verifier(
-    roots: Vec<CertificateDer<'static>>,
+    added: Vec<CertificateDer<'static>>,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, Error> {
-    let none_added = roots.is_empty();
-    match Verifier::new_with_extra_roots(roots, Arc::clone(provider)) {
-        Ok(verifier) => Ok(Arc::new(verifier)),
-        // So says the verifier that the system has none, of which there is no error of its own.
-        Err(Error::General(_)) if none_added => {
+    let provider = Arc::clone(provider);
+    match Verifier::new_with_extra_roots(added.iter().cloned(), Arc::clone(&provider)) {
+        Ok(verifier) => Ok(Arc::new(AddedCertificateVerifier { added, verifier, provider })),
+        // The verifier reports with this variant that the system has no roots. It has no error type for that.
+        Err(Error::General(_)) if added.is_empty() => {
             crate::telemetry::no_trust_roots();
-            Ok(Arc::new(FixedVerdictVerifier { provider: Arc::clone(provider), verdict: reject_all }))
+            Ok(Arc::new(FixedVerdictVerifier { provider, verdict: reject_all }))
         }
         Err(error) => Err(error),
     }
 }
 
-/// Trusts anybody.
+/// Trusts each certificate.
 pub(super) fn no_verification(provider: &Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
     Arc::new(FixedVerdictVerifier { provider: Arc::clone(provider), verdict: accept_any })
+}
+
+/// Whether the server would be trusted if its certificate, or the root of it, were added.
+pub(crate) fn is_untrusted(error: &CertificateError) -> bool {
+    match error {
+        CertificateError::UnknownIssuer => true,
+        CertificateError::Other(OtherError(other)) => other.is::<NoRoots>(),
+        _ => false,
+    }
 }
 
 fn accept_any() -> Result<ServerCertVerified, Error> {
@@ -41,7 +56,7 @@ fn reject_all() -> Result<ServerCertVerified, Error> {
     Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(NoRoots)))))
 }
 
-/// There is nobody to vouch for a certificate.
+/// No root can vouch for a certificate.
 struct NoRoots;
 
 impl fmt::Display for NoRoots {
@@ -50,7 +65,7 @@ impl fmt::Display for NoRoots {
     }
 }
 
-// rustls shows this one.
+// The error of rustls shows the `Debug` of this one.
 impl fmt::Debug for NoRoots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -59,8 +74,85 @@ impl fmt::Debug for NoRoots {
 
 impl std::error::Error for NoRoots {}
 
-/// Takes any certificate or none, whatever it holds. It still holds the server to the one that it takes: the handshake
-/// must be signed with its key.
+/// Asks the platform's verifier, except for a server that presents one of the added certificates.
+///
+/// A self-signed certificate is often marked as one of an authority (`openssl req -x509` does so). A chain must not end
+/// in such a certificate (RFC 5280, section 6.1), so a verifier of chains rejects it.
+#[derive(Debug)]
+struct AddedCertificateVerifier {
+    added: Vec<CertificateDer<'static>>,
+    verifier: Verifier,
+    provider: Arc<CryptoProvider>,
+}
+
+impl AddedCertificateVerifier {
+    /// Checks the dates and the name. The certificate itself is trusted, so no chain is needed.
+    fn verify_added(
+        &self,
+        certificate: &CertificateDer<'_>,
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let certificate = ParsedCertificate::try_from(certificate)?;
+        let algorithms = self.provider.signature_verification_algorithms.all;
+        let no_roots = RootCertStore::empty();
+        // There are no roots, so this fails. The dates are checked first: any of the errors below means that they hold.
+        match verify_server_cert_signed_by_trust_anchor(&certificate, &no_roots, &[], now, algorithms) {
+            Ok(()) | Err(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_))) => {}
+            Err(error) => return Err(error),
+        }
+        verify_server_name(&certificate, server_name)?;
+        Ok(ServerCertVerified::assertion())
+    }
+}
+
+impl ServerCertVerifier for AddedCertificateVerifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        if self.added.iter().any(|added| added == end_entity) {
+            return self.verify_added(end_entity, server_name, now);
+        }
+        match self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // The chain is checked before the name. The error must say whether adding the certificate would help.
+            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_))) => {
+                self.verify_added(end_entity, server_name, now)?;
+                Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
+            }
+            verdict => verdict,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.verifier.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.verifier.supported_verify_schemes()
+    }
+}
+
+/// Accepts or rejects all certificates. An accepted server must still sign the handshake with the key of the certificate
+/// that it presents.
 #[derive(Debug)]
 struct FixedVerdictVerifier {
     provider: Arc<CryptoProvider>,

@@ -1,4 +1,4 @@
-//! How a connection comes about: name, TCP, TLS.
+//! Connects to a server: resolves its name, connects by TCP, and negotiates TLS.
 
 use std::{fmt, io, sync::Arc, time::Duration};
 
@@ -11,31 +11,33 @@ use super::certificates;
 
 type Resolver = MapErr<GaiResolver, fn(io::Error) -> DnsError>;
 
-pub(super) fn https(
-    verify: bool,
+pub(super) type Connector = HttpsConnector<HttpConnector<Resolver>>;
+
+pub(super) fn connector(
+    accept_invalid_certs: bool,
     roots: Vec<CertificateDer<'static>>,
     timeout: Duration,
-) -> Result<HttpsConnector<HttpConnector<Resolver>>, rustls::Error> {
+) -> Result<Connector, rustls::Error> {
     let resolver: Resolver = MapErr::new(GaiResolver::new(), DnsError);
     let mut tcp = HttpConnector::new_with_resolver(resolver);
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(timeout));
     Ok(HttpsConnectorBuilder::new()
-        .with_tls_config(tls(verify, roots)?)
+        .with_tls_config(tls_config(accept_invalid_certs, roots)?)
         .https_or_http()
         .enable_all_versions()
         .wrap_connector(tcp))
 }
 
-fn tls(verify: bool, roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls::Error> {
-    // Given by name: the process-wide provider is the application's to choose, and may not be there.
+fn tls_config(accept_invalid_certs: bool, roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls::Error> {
+    // The process-wide provider belongs to the application, which may not have installed one.
     let provider = Arc::new(ring::default_provider());
-    let verifier = if verify {
-        certificates::platform_verifier(roots, &provider)?
-    } else {
+    let verifier = if accept_invalid_certs {
         crate::telemetry::certificate_verification_disabled();
         certificates::no_verification(&provider)
+    } else {
+        certificates::platform_verifier(roots, &provider)?
     };
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -44,13 +46,25 @@ fn tls(verify: bool, roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig
         .with_no_client_auth())
 }
 
-/// A host's name was not resolved: a cause of a failed request. (hyper-util's own error says so in its text only.)
+/// The name of a host was not resolved: one of the causes of a failed request.
+///
+/// The error of hyper-util tells this by its text only.
+///
+/// ```
+/// use std::{error::Error, iter::successors};
+/// use tower_auth_refresh::http_client::DnsError;
+///
+/// fn is_dns(error: &(dyn Error + 'static)) -> bool {
+///     successors(Some(error), |error| error.source()).any(|error| error.is::<DnsError>())
+/// }
+/// # assert!(!is_dns(&std::fmt::Error));
+/// ```
 #[derive(Debug)]
 pub struct DnsError(io::Error);
 
 impl fmt::Display for DnsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the name was not resolved")
+        f.write_str("host name not resolved")
     }
 }
 

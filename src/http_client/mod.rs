@@ -1,18 +1,23 @@
 //! A ready-made HTTP client: hyper, rustls with the system's trust roots, and tower-http's layers.
 //!
-//! [`HttpClient`] is a [`Service`] for requests with a [`Full`] body, as logins send them. It takes what a login must
-//! have from its client, and no more:
+//! [`HttpClient`] is a [`Service`] for requests with a [`Full`] body. It has what a login needs from its client:
 //!
-//! * HTTP/1.1 and HTTP/2 (by ALPN), kept-alive connections, and a limit on the time to connect (10 seconds).
-//! * TLS with the system's trust roots and those [added](HttpClientBuilder::add_root_certificate).
-//! * Redirects are followed within the origin only (RFC 6454, section 4) and 5 times at most, so that neither a password
-//!   nor a token goes elsewhere. Any other redirect is the answer. The client follows by itself, so a layer above it
-//!   sees one request: what that layer added, such as a token, is sent again within the origin and nowhere else.
-//! * `Authorization`, `Cookie` and `Set-Cookie` are marked [sensitive](http::HeaderValue::is_sensitive).
-//! * Neither proxy variables nor `.netrc` are read. (On Linux, `SSL_CERT_FILE` and `SSL_CERT_DIR` say where the system's
-//!   trust roots are.)
+//! * **Protocols**: HTTP/1.1, and HTTP/2 where the server offers it (ALPN).
+//! * **Connections**: a pool, with a limit on the time to connect and on the time that a connection is unused. HTTP/2
+//!   pings detect a dead connection. Logins send their requests on [new connections](NewConnection), so they depend on
+//!   no connection that the server or the network may have dropped.
+//! * **TLS**: with the system's trust roots and the certificates that were
+//!   [added](HttpClientBuilder::add_root_certificate). On Linux, `SSL_CERT_FILE` and `SSL_CERT_DIR` name the system's
+//!   roots.
+//! * **Redirects**: followed within the origin only (RFC 6454, section 4), so no password and no token goes elsewhere;
+//!   at most 5 times, then the request fails with [`TooManyRedirects`]; and only if the method stays the same. So 301,
+//!   302 and 303 are followed after a GET, but not after a POST, which they would turn into a GET without a body. A
+//!   redirect that is not followed is the response. A layer around the client sees one request: the client sends what
+//!   that layer added, such as a token, to each redirect's target within the origin.
+//! * **Secrets**: `Authorization`, `Cookie` and `Set-Cookie` are marked
+//!   [sensitive](http::HeaderValue::is_sensitive).
 //!
-//! It sets no limit on the time an answer takes: whoever asks knows his deadline, and one is enough.
+//! The client has no response timeout: its callers set their own. It reads neither proxy variables nor `.netrc`.
 //!
 //! ```
 //! use tower_auth_refresh::http_client::HttpClient;
@@ -39,12 +44,18 @@ use crate::BoxError;
 
 mod builder;
 mod certificates;
+mod connections;
 mod connector;
+mod redirect;
 
 pub use builder::{BuildError, HttpClientBuilder};
+#[cfg(feature = "_transport")]
+pub(crate) use certificates::is_untrusted;
+pub use connections::NewConnection;
 pub use connector::DnsError;
+pub use redirect::TooManyRedirects;
 
-/// The body of a response.
+/// The body of a response of [`HttpClient`].
 pub type ResponseBody = BoxBody<Bytes, BoxError>;
 
 /// An HTTP client; see the [module](self). Clones share their connections.
@@ -52,7 +63,7 @@ pub type ResponseBody = BoxBody<Bytes, BoxError>;
 pub struct HttpClient(BoxCloneSyncService<Request<Full<Bytes>>, Response<ResponseBody>, BoxError>);
 
 impl HttpClient {
-    /// Starts to build a client that checks certificates against the system's trust roots.
+    /// Creates a builder with the default settings.
     pub fn builder() -> HttpClientBuilder {
         HttpClientBuilder::default()
     }
@@ -67,7 +78,9 @@ impl Service<Request<Full<Bytes>>> for HttpClient {
         self.0.poll_ready(cx)
     }
 
-    /// Sends the request, whose URI must be absolute. Dropping the future gives it up.
+    /// Sends the request, whose URI must be absolute.
+    ///
+    /// Dropping the future cancels the request: over HTTP/1.1 its connection is closed, over HTTP/2 its stream is reset.
     fn call(&mut self, request: Request<Full<Bytes>>) -> ResponseFuture {
         ResponseFuture(self.0.call(request))
     }

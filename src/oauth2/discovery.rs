@@ -71,7 +71,14 @@ async fn discover<S: HttpService>(
         let failed = |kind| OAuth2Error::new(format!("GET {url}"), kind);
         let request =
             Request::get(&url).header(ACCEPT, JSON).header(USER_AGENT, USER_AGENT_VALUE).body(Full::default());
-        let received = transport.clone().send(request, &[]).await.map_err(|broken| failed(Kind::Transport(broken)))?;
+        let received = match transport.clone().send(request, &[]).await {
+            Ok(received) => received,
+            Err(redirect) if redirect.is_redirect() => {
+                last = failed(Kind::Transport(redirect));
+                continue;
+            }
+            Err(error) => return Err(failed(Kind::Transport(error))),
+        };
         let (status, headers) = (received.head.status, received.head.headers);
         // Whatever is there that is no metadata, a page or a redirect to one, there may be some in the other place.
         if status.is_success() {
@@ -80,8 +87,6 @@ async fn discover<S: HttpService>(
                 Ok(metadata) => return read(server, issuer, metadata).map_err(|why| failed(Kind::Metadata(why))),
                 Err(error) => last = failed(Kind::Metadata(position(&error))),
             }
-        } else if status.is_redirection() {
-            last = failed(Kind::Redirect(status));
         } else {
             let now = date(&headers).unwrap_or(received.now);
             let description = redact(&received.body.unwrap_or_default(), &[]);

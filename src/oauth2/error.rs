@@ -9,19 +9,18 @@ use crate::{BoxError, InvalidToken, LoginError, transport::TransportError};
 
 /// Why a grant brought no token.
 ///
-/// It says what was asked, without a query, and what went wrong. It holds no secret that was sent; where an answer repeats
+/// It says what was endpoint, without a query, and what went wrong. It holds no secret that was sent; where an answer repeats
 /// one, `[redacted]` is shown instead, and 200 characters of an answer at most.
 pub struct OAuth2Error(Box<Inner>);
 
 struct Inner {
-    asked: String,
+    endpoint: String,
     kind: Kind,
 }
 
 pub(super) enum Kind {
     Transport(TransportError),
     ErrorResponse(ErrorResponse),
-    Redirect(StatusCode),
     /// What about the answer is not as it should be.
     InvalidResponse(String),
     InvalidToken(InvalidToken),
@@ -44,10 +43,10 @@ impl Kind {
     /// Whether the token endpoint may be elsewhere now.
     pub(super) fn endpoint_moved(&self) -> bool {
         match self {
-            Self::Transport(_) | Self::Redirect(_) => true,
-            Self::ErrorResponse(refusal) => {
+            Self::Transport(_) => true,
+            Self::ErrorResponse(response) => {
                 let gone = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::GONE];
-                refusal.code.is_none() && gone.contains(&refusal.status)
+                response.code.is_none() && gone.contains(&response.status)
             }
             _ => false,
         }
@@ -87,48 +86,48 @@ impl ErrorResponse {
 }
 
 impl OAuth2Error {
-    pub(super) fn new(asked: impl Into<String>, kind: Kind) -> Self {
-        Self(Box::new(Inner { asked: asked.into(), kind }))
+    pub(super) fn new(endpoint: impl Into<String>, kind: Kind) -> Self {
+        Self(Box::new(Inner { endpoint: endpoint.into(), kind }))
     }
 
-    fn refusal(&self) -> Option<&ErrorResponse> {
+    fn error_response(&self) -> Option<&ErrorResponse> {
         match &self.0.kind {
-            Kind::ErrorResponse(refusal) => Some(refusal),
+            Kind::ErrorResponse(response) => Some(response),
             _ => None,
         }
     }
 
-    fn is_broken(&self, so: impl Fn(&TransportError) -> bool) -> bool {
-        matches!(&self.0.kind, Kind::Transport(broken) if so(broken))
+    fn transport_error_is(&self, so: impl Fn(&TransportError) -> bool) -> bool {
+        matches!(&self.0.kind, Kind::Transport(error) if so(error))
     }
 
     /// The server's error code (RFC 6749, section 5.2), such as `invalid_grant`, where it gave one. Whatever it says:
     /// printable, and 200 characters at most.
     pub fn code(&self) -> Option<&str> {
-        self.refusal()?.code.as_deref()
+        self.error_response()?.code.as_deref()
     }
 
     /// The status, where the answer's was an error.
     pub fn status(&self) -> Option<StatusCode> {
         match &self.0.kind {
-            Kind::Redirect(status) => Some(*status),
-            _ => Some(self.refusal()?.status),
+            Kind::Transport(error) => error.status(),
+            _ => Some(self.error_response()?.status),
         }
     }
 
     /// How long the server wants to be left alone, where it said so (`Retry-After`, RFC 9110, section 10.2.3).
     pub fn retry_after(&self) -> Option<Duration> {
-        self.refusal()?.retry_after
+        self.error_response()?.retry_after
     }
 
     /// Whether somebody must mend it: one of the codes of RFC 6749, section 5.2, or of RFC 8707, with a status that is neither
-    /// 429 nor 5xx; a type of token that cannot be sent in a header; a redirect; no refresh token; or an assertion whose login
+    /// 429 nor 5xx; a type of token that cannot be sent in a header; no refresh token; or an assertion whose login
     /// says so. All else may pass.
     pub fn is_permanent(&self) -> bool {
         match &self.0.kind {
-            Kind::ErrorResponse(refusal) => refusal.is_permanent(),
+            Kind::ErrorResponse(response) => response.is_permanent(),
             Kind::Assertion(error) => error.is_permanent(),
-            Kind::Redirect(_) | Kind::TokenType(_) | Kind::MissingRefreshToken | Kind::InvalidSecret => true,
+            Kind::TokenType(_) | Kind::MissingRefreshToken | Kind::InvalidSecret => true,
             _ => false,
         }
     }
@@ -136,26 +135,47 @@ impl OAuth2Error {
     /// Whether time ran out: the exchange's own ([`OAuth2Login::timeout`](super::OAuth2Login::timeout)), or the
     /// connection's.
     pub fn is_timeout(&self) -> bool {
-        self.is_broken(TransportError::is_timeout)
+        self.transport_error_is(TransportError::is_timeout)
     }
 
     /// Whether there was no connection: no such host, refused, unreachable.
     pub fn is_connect(&self) -> bool {
-        self.is_broken(TransportError::is_connect)
+        self.transport_error_is(TransportError::is_connect)
     }
 
     /// Whether TLS failed, most often for a certificate that is not accepted.
     pub fn is_tls(&self) -> bool {
-        self.is_broken(TransportError::is_tls)
+        self.transport_error_is(TransportError::is_tls)
+    }
+
+    /// Returns whether the host name was not resolved. Such an error is also one [to connect](Self::is_connect).
+    pub fn is_dns(&self) -> bool {
+        self.transport_error_is(TransportError::is_dns)
+    }
+
+    /// Returns whether the server did not follow the protocol: no TLS, no HTTP, invalid HTTP/2, or a content coding that
+    /// was not requested.
+    pub fn is_protocol(&self) -> bool {
+        self.transport_error_is(TransportError::is_protocol)
+    }
+
+    /// Returns whether the connection or the HTTP/2 stream was closed or reset before the response was complete.
+    pub fn is_closed(&self) -> bool {
+        self.transport_error_is(TransportError::is_closed)
+    }
+
+    /// Returns whether the response was a redirect that was not followed. Its text names the target's origin.
+    pub fn is_redirect(&self) -> bool {
+        self.transport_error_is(TransportError::is_redirect)
     }
 
     /// Whether the answer was too large for the [limit](super::OAuth2Login::body_limit), or its head for the HTTP client.
     pub fn is_too_large(&self) -> bool {
-        self.is_broken(TransportError::is_too_large)
+        self.transport_error_is(TransportError::is_too_large)
     }
 
     /// Whether an answer was not as the standard has it, or had a token that no header can hold.
-    pub fn is_malformed(&self) -> bool {
+    pub fn is_invalid_response(&self) -> bool {
         matches!(self.0.kind, Kind::InvalidResponse(_) | Kind::InvalidToken(_) | Kind::TokenType(_) | Kind::Metadata(_))
     }
 
@@ -181,12 +201,11 @@ impl From<OAuth2Error> for LoginError {
 
 impl fmt::Display for OAuth2Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { asked, kind } = &*self.0;
-        write!(f, "{asked}: ")?;
+        let Inner { endpoint, kind } = &*self.0;
+        write!(f, "{endpoint}: ")?;
         match kind {
-            Kind::Transport(broken) => broken.fmt(f),
-            Kind::ErrorResponse(refusal) => refusal.fmt(f),
-            Kind::Redirect(status) => write!(f, "{status}: a redirect is not followed"),
+            Kind::Transport(error) => error.fmt(f),
+            Kind::ErrorResponse(response) => response.fmt(f),
             Kind::InvalidResponse(what) => write!(f, "the answer is not as it should be: {what}"),
             Kind::InvalidToken(error) => write!(f, "the answer's token cannot be used: {error}"),
             Kind::TokenType(description) => {
@@ -225,7 +244,7 @@ impl fmt::Debug for OAuth2Error {
 impl Error for OAuth2Error {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.0.kind {
-            Kind::Transport(broken) => broken.source(),
+            Kind::Transport(error) => error.source(),
             Kind::InvalidToken(error) => Some(error),
             Kind::Store(error) => Some(&**error),
             Kind::Assertion(error) => Some(error),

@@ -48,11 +48,11 @@ impl Grant {
 
     /// A refresh token (RFC 6749, section 6), kept in memory: where it rotates, the newest ends with the process.
     pub fn refresh_token(token: RefreshToken) -> Self {
-        Self::stored_refresh_token(InMemory::new(token))
+        Self::refresh_token_store(InMemory::new(token))
     }
 
     /// A refresh token that is kept in a store.
-    pub fn stored_refresh_token(store: impl RefreshTokenStore) -> Self {
+    pub fn refresh_token_store(store: impl RefreshTokenStore) -> Self {
         Self::new(Kind::RefreshToken(Arc::new(store)))
     }
 

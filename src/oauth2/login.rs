@@ -19,7 +19,7 @@ use tower_service::Service;
 use zeroize::Zeroizing;
 
 use super::{
-    AuthorizationServer, Client, Grant, OAuth2Error, RefreshToken, RefreshTokenStore,
+    AuthorizationServer, ClientAuthentication, Grant, OAuth2Error, RefreshToken, RefreshTokenStore,
     discovery::{Discovery, Endpoints},
     error::Kind,
     form::Form,
@@ -31,7 +31,7 @@ use super::{
 use crate::{
     AccessToken, BoxError, Clock, LoginError, LoginRequest,
     login::current::spawn_in_login,
-    transport::{HttpService, JSON, ResponseFuture, Transport, USER_AGENT_VALUE},
+    transport::{HttpService, JSON, Transport, TransportFuture, USER_AGENT_VALUE},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,7 +54,7 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 pub struct OAuth2Login<S> {
     transport: Transport<S>,
     server: AuthorizationServer,
-    client: Client,
+    client: ClientAuthentication,
     state: Arc<Mutex<State>>,
 }
 
@@ -67,7 +67,7 @@ struct State {
 
 impl<S> OAuth2Login<S> {
     /// Logs in at `server` as `client`, by `grant`.
-    pub fn new(http: S, server: AuthorizationServer, client: Client, grant: Grant) -> Self {
+    pub fn new(http: S, server: AuthorizationServer, client: ClientAuthentication, grant: Grant) -> Self {
         let state = State { grant, discovery: Discovery::default(), rotation: Rotation::default() };
         let mut transport = Transport::new(http);
         transport.timeout = TIMEOUT;
@@ -101,7 +101,7 @@ impl<S> OAuth2Login<S> {
 impl<S: HttpService> Service<LoginRequest> for OAuth2Login<S> {
     type Response = AccessToken;
     type Error = LoginError;
-    type Future = ResponseFuture<AccessToken, LoginError>;
+    type Future = TransportFuture<AccessToken, LoginError>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), LoginError>> {
         Poll::Ready(Ok(()))
@@ -114,7 +114,7 @@ impl<S: HttpService> Service<LoginRequest> for OAuth2Login<S> {
             client: self.client.clone(),
         };
         let state = self.state.clone();
-        ResponseFuture::new(async move {
+        TransportFuture::new(async move {
             let mut state = state.lock_owned().await;
             let store = match &state.grant.kind {
                 grant::Kind::RefreshToken(store) => store.clone(),
@@ -136,7 +136,7 @@ impl<S: HttpService> Service<LoginRequest> for OAuth2Login<S> {
 struct LoginAttempt<S> {
     transport: Transport<S>,
     server: AuthorizationServer,
-    client: Client,
+    client: ClientAuthentication,
 }
 
 impl<S: HttpService> LoginAttempt<S> {

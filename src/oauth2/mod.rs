@@ -3,11 +3,11 @@
 //! ```text
 //! HTTP service ───────────┐
 //! AuthorizationServer ────┼─▶ OAuth2Login: a login service
-//! Client ─────────────────┤
+//! ClientAuthentication ───┤
 //! Grant ──────────────────┘
 //! ```
 //!
-//! A [`Client`] is who asks, and how it proves that; a [`Grant`] is what it has to show for the token: nothing more
+//! A [`ClientAuthentication`] is who asks, and how it proves that; a [`Grant`] is what it has to show for the token: nothing more
 //! ([`Grant::client_credentials`]), a [refresh token](Grant::refresh_token), [another token](Grant::token_exchange), or an
 //! [assertion](Grant::jwt_bearer). The [`AuthorizationServer`] is a token endpoint, or an issuer that tells where its own is.
 //!
@@ -16,13 +16,13 @@
 //! use tower_auth_refresh::{
 //!     AuthRefreshLayer,
 //!     http_client::HttpClient,
-//!     oauth2::{AuthorizationServer, Client, Grant, OAuth2Login},
+//!     oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Login},
 //! };
 //!
 //! # fn layer() -> Result<AuthRefreshLayer, tower::BoxError> {
 //! let http = HttpClient::builder().build()?;
 //! let server = AuthorizationServer::discover("https://login.example.com")?;
-//! let client = Client::client_secret_basic("orders", std::env::var("CLIENT_SECRET")?);
+//! let client = ClientAuthentication::client_secret_basic("orders", std::env::var("CLIENT_SECRET")?);
 //! let grant = Grant::client_credentials().scope("invoices:read");
 //! let layer = AuthRefreshLayer::with_login(OAuth2Login::new(http, server, client, grant));
 //! # Ok(layer)
@@ -44,7 +44,7 @@
 //! | the same with 429 or 5xx | transient |
 //! | any other code (`temporarily_unavailable`, `server_error`) | transient |
 //! | an error without a code, such as a proxy's page | transient |
-//! | a redirect | permanent; the server has moved, and secrets do not follow |
+//! | a redirect | transient: it can be that of a maintenance page; the error names its origin |
 //! | none, or not the JSON expected, or too large, or late | transient |
 //!
 //! Redirects within the origin may be followed by the HTTP service beneath.
@@ -53,7 +53,7 @@
 // says; `form` is what is sent and `answer` what comes; `discovery` and `rotation` are what a login remembers; `login` is the
 // flow.
 mod assertion;
-mod client;
+mod client_authentication;
 mod discovery;
 mod error;
 mod form;
@@ -66,7 +66,7 @@ mod signing_key;
 mod token_response;
 
 pub use assertion::SignedJwt;
-pub use client::Client;
+pub use client_authentication::ClientAuthentication;
 pub use error::OAuth2Error;
 pub use grant::Grant;
 pub use login::OAuth2Login;
@@ -74,4 +74,4 @@ pub use refresh_token::{RefreshToken, RefreshTokenStore, StoreFuture};
 pub use server::{AuthorizationServer, InvalidServer};
 pub use signing_key::{InvalidKey, SigningKey};
 
-pub use crate::transport::{HttpService, ResponseFuture};
+pub use crate::transport::{HttpService, TransportFuture};

@@ -38,7 +38,7 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// As [`token_endpoint`](Self::token_endpoint), but for the scheme.
-    pub fn token_endpoint_allowing_plain_text(url: &str) -> Result<Self, InvalidServer> {
+    pub fn danger_token_endpoint_plaintext(url: &str) -> Result<Self, InvalidServer> {
         Self::at(url, true)
     }
 
@@ -64,7 +64,7 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// As [`discover`](Self::discover), but for the scheme.
-    pub fn discover_allowing_plain_text(issuer: &str) -> Result<Self, InvalidServer> {
+    pub fn danger_discover_plaintext(issuer: &str) -> Result<Self, InvalidServer> {
         Self::of(issuer, true)
     }
 
@@ -178,7 +178,7 @@ mod tests {
         let place = AuthorizationServer::token_endpoint;
         assert!(place("https://as.example/token?api-version=1").is_ok());
         assert!(place("http://127.0.0.1:8080/token").is_ok());
-        assert!(AuthorizationServer::token_endpoint_allowing_plain_text("http://as.example/token").is_ok());
+        assert!(AuthorizationServer::danger_token_endpoint_plaintext("http://as.example/token").is_ok());
         for (url, trouble) in [
             ("http://as.example/token", Reason::PlainText),
             ("https://as.example/token#x", Reason::Fragment),

@@ -46,16 +46,16 @@ impl SigningKey {
     /// # Errors
     ///
     /// This is no such key.
-    pub fn rs256(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
+    pub fn rs256_pem(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
         Ok(Self::new(Key::Rsa(rsa(pem.as_ref())?, &RSA_PKCS1_SHA256), "RS256"))
     }
 
-    /// RSA with PSS padding and SHA-256 (`PS256`); a key as for [`rs256`](Self::rs256).
+    /// RSA with PSS padding and SHA-256 (`PS256`); a key as for [`rs256_pem`](Self::rs256_pem).
     ///
     /// # Errors
     ///
     /// This is no such key.
-    pub fn ps256(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
+    pub fn ps256_pem(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
         Ok(Self::new(Key::Rsa(rsa(pem.as_ref())?, &RSA_PSS_SHA256), "PS256"))
     }
 
@@ -64,7 +64,7 @@ impl SigningKey {
     /// # Errors
     ///
     /// This is no such key.
-    pub fn es256(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
+    pub fn es256_pem(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
         Ok(Self::new(ecdsa(pem.as_ref(), &ECDSA_P256_SHA256_FIXED_SIGNING)?, "ES256"))
     }
 
@@ -73,7 +73,7 @@ impl SigningKey {
     /// # Errors
     ///
     /// This is no such key.
-    pub fn es384(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
+    pub fn es384_pem(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
         Ok(Self::new(ecdsa(pem.as_ref(), &ECDSA_P384_SHA384_FIXED_SIGNING)?, "ES384"))
     }
 
@@ -82,7 +82,7 @@ impl SigningKey {
     /// # Errors
     ///
     /// This is no such key.
-    pub fn ed25519(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
+    pub fn ed25519_pem(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
         let der = pkcs8(pem.as_ref())?;
         let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_der()).map_err(InvalidKey::rejected)?;
         Ok(Self::new(Key::Ed25519(key), "EdDSA"))

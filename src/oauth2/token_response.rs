@@ -1,6 +1,5 @@
 //! What a token endpoint's answer says (RFC 6749, sections 5.1 and 5.2).
 
-use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::{
@@ -29,9 +28,6 @@ impl From<Kind> for TokenResponse {
 /// Reads an answer, each field by itself; no error shows one of the `secrets`, nor what may be a token.
 pub(super) fn read(received: RawResponse, secrets: &[&str]) -> TokenResponse {
     let RawResponse { ref head, body, .. } = received;
-    if head.status.is_redirection() && head.status != StatusCode::NOT_MODIFIED {
-        return Kind::Redirect(head.status).into();
-    }
     let success = head.status.is_success();
     let body = match body {
         Err(broken) if success => return Kind::Transport(broken).into(),

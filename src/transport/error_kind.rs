@@ -1,48 +1,59 @@
-//! [`TransportErrorKind`]: what went wrong below HTTP, told from an error's chain of causes.
+//! [`TransportErrorKind`]: what failed below HTTP, found in an error's chain of causes.
 
 use std::{error::Error, fmt, io};
 
-use super::redacted_error::{causes, shown};
+use super::redacted_error::{causes, redacted};
 
-/// Why an exchange broke off.
-#[cfg_attr(not(feature = "http-client"), expect(dead_code, reason = "no TLS without it"))]
+/// Why no complete response was received.
+#[cfg_attr(not(feature = "http-client"), expect(dead_code, reason = "only the HTTP client detects some of them"))]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TransportErrorKind {
-    /// The host's name has no address.
-    Lookup,
+    /// The host name was not resolved.
+    Dns,
     Refused,
     Reset,
-    /// The server closed the connection too early.
+    /// The connection was closed before the response was complete.
     Closed,
+    /// The server reset the HTTP/2 stream, and why (RFC 9113, section 6.4).
+    StreamReset(String),
+    /// The server shut the HTTP/2 connection down, and why (RFC 9113, section 6.8).
+    GoAway(String),
+    /// The connection timed out: an operating system's timeout, or no reply to an HTTP/2 ping.
     TimedOut,
-    /// The server's certificate is not accepted, and why.
-    Certificate(String),
-    /// TLS failed otherwise, and why.
+    /// The server's certificate was rejected.
+    Certificate {
+        why: String,
+        /// Whether the certificate would be accepted if it, or its root, were added.
+        untrusted: bool,
+    },
+    /// TLS failed for another reason.
     Tls(String),
-    /// Something that is not TLS came where TLS was to come.
+    /// The response does not follow the TLS protocol.
     NotTls,
-    /// Something that is not HTTP came where HTTP was to come.
+    /// The response does not follow the HTTP protocol.
     NotHttp,
-    /// The head of the answer is larger than hyper takes.
+    /// The response does not follow the HTTP/2 protocol, and where it differs.
+    InvalidHttp2(String),
+    /// The head of the response is larger than hyper accepts.
     HeadTooLarge,
-    /// No connection came about, for some other reason.
+    /// The connection failed for another reason.
     Connect(String),
-    /// Anything else.
+    /// Any other failure.
     Other(String),
 }
 
 impl TransportErrorKind {
-    /// The innermost cause that is known says the most. Texts are shown without `secrets`.
+    /// Finds the innermost known cause, which is the most specific one. Texts are redacted.
     pub(crate) fn of(error: &(dyn Error + 'static), secrets: &[&str]) -> Self {
         let innermost = causes(error).last().unwrap_or(error);
-        let why = shown(innermost, secrets);
+        let why = redacted(innermost, secrets);
         causes(error).filter_map(|cause| Self::known(cause, &why)).last().unwrap_or(Self::Other(why))
     }
 
     fn known(cause: &(dyn Error + 'static), why: &str) -> Option<Self> {
         #[cfg(feature = "http-client")]
-        if let Some(fault) = Self::known_to_client(cause, why) {
-            return Some(fault);
+        if let Some(kind) = Self::known_to_client(cause, why) {
+            return Some(kind);
         }
         match cause.downcast_ref::<io::Error>()?.kind() {
             io::ErrorKind::ConnectionRefused => Some(Self::Refused),
@@ -58,24 +69,37 @@ impl TransportErrorKind {
 
     #[cfg(feature = "http-client")]
     fn known_to_client(cause: &(dyn Error + 'static), why: &str) -> Option<Self> {
+        use crate::http_client;
+
         if let Some(error) = cause.downcast_ref::<rustls::Error>() {
             return Some(match error {
-                rustls::Error::InvalidCertificate(_) => Self::Certificate(why.to_owned()),
+                rustls::Error::InvalidCertificate(error) => {
+                    Self::Certificate { why: why.to_owned(), untrusted: http_client::is_untrusted(error) }
+                }
                 rustls::Error::InvalidMessage(_) => Self::NotTls,
                 _ => Self::Tls(why.to_owned()),
             });
         }
         if let Some(error) = cause.downcast_ref::<hyper::Error>() {
             return match error {
-                // Also one that is no HTTP, as hyper sees it, and so it is asked first.
+                // First, because hyper counts such a head among the invalid ones.
                 _ if error.is_parse_too_large() => Some(Self::HeadTooLarge),
                 _ if error.is_parse() => Some(Self::NotHttp),
-                _ if error.is_incomplete_message() => Some(Self::Closed),
+                _ if error.is_timeout() => Some(Self::TimedOut),
+                _ if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => Some(Self::Closed),
                 _ => None,
             };
         }
-        if cause.is::<crate::http_client::DnsError>() {
-            return Some(Self::Lookup);
+        if let Some(error) = cause.downcast_ref::<h2::Error>() {
+            return match error {
+                _ if error.is_remote() && error.is_go_away() => Some(Self::GoAway(why.to_owned())),
+                _ if error.is_remote() => Some(Self::StreamReset(why.to_owned())),
+                _ if error.is_library() => Some(Self::InvalidHttp2(why.to_owned())),
+                _ => None,
+            };
+        }
+        if cause.is::<http_client::DnsError>() {
+            return Some(Self::Dns);
         }
         cause
             .downcast_ref::<hyper_util::client::legacy::Error>()
@@ -84,39 +108,45 @@ impl TransportErrorKind {
     }
 
     pub(crate) fn is_connect(&self) -> bool {
-        matches!(self, Self::Lookup | Self::Refused | Self::Connect(_))
+        matches!(self, Self::Dns | Self::Refused | Self::Connect(_))
     }
 
     pub(crate) fn is_tls(&self) -> bool {
-        matches!(self, Self::Certificate(_) | Self::Tls(_))
+        matches!(self, Self::Certificate { .. } | Self::Tls(_))
     }
 
     pub(crate) fn is_protocol(&self) -> bool {
-        matches!(self, Self::NotTls | Self::NotHttp)
+        matches!(self, Self::NotTls | Self::NotHttp | Self::InvalidHttp2(_))
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed | Self::Reset | Self::StreamReset(_) | Self::GoAway(_))
     }
 }
 
 impl fmt::Display for TransportErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Lookup => "the host's name was not resolved (DNS)",
-            Self::Refused => "the connection was refused",
-            Self::Reset => "the connection was reset",
-            Self::Closed => "the server closed the connection before it had answered",
-            Self::TimedOut => "the connection timed out",
-            Self::Certificate(why) => {
-                return write!(
-                    f,
-                    "TLS: the server's certificate is not accepted: {why} (where that is expected, trust its root \
-                     certificate, or set verify_ssl to false)"
-                );
-            }
-            Self::Tls(why) => return write!(f, "TLS failed: {why}"),
-            Self::NotTls => "the server does not speak TLS there; is it an http port?",
-            Self::NotHttp => "what came is not HTTP; is it an https port?",
-            Self::HeadTooLarge => "the answer's head is too large",
-            Self::Connect(why) => return write!(f, "no connection could be made: {why}"),
-            Self::Other(why) => return write!(f, "the exchange failed: {why}"),
-        })
+        match self {
+            Self::Dns => f.write_str("host name not resolved (DNS)"),
+            Self::Refused => f.write_str("connection refused"),
+            Self::Reset => f.write_str("connection reset"),
+            Self::Closed => f.write_str("connection closed before the response was complete"),
+            Self::StreamReset(why) => write!(f, "HTTP/2 stream reset by the server: {why}"),
+            Self::GoAway(why) => write!(f, "HTTP/2 connection shut down by the server (GOAWAY): {why}"),
+            Self::TimedOut => f.write_str("connection timed out"),
+            Self::Certificate { why, untrusted: false } => write!(f, "server certificate rejected: {why}"),
+            Self::Certificate { why, untrusted: true } => write!(
+                f,
+                "server certificate rejected: {why} (to trust the server, add its root certificate with \
+                 `add_root_certificate`)"
+            ),
+            Self::Tls(why) => write!(f, "TLS failed: {why}"),
+            Self::NotTls => f.write_str("server does not speak TLS (is it an http port?)"),
+            Self::NotHttp => f.write_str("response is not HTTP (is it an https port?)"),
+            Self::InvalidHttp2(why) => write!(f, "response is not valid HTTP/2: {why}"),
+            Self::HeadTooLarge => f.write_str("response head too large"),
+            Self::Connect(why) => write!(f, "connection failed: {why}"),
+            Self::Other(why) => write!(f, "request failed: {why}"),
+        }
     }
 }

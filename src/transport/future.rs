@@ -9,15 +9,15 @@ use std::{
 
 /// The future of an exchange. Dropping it gives the exchange up.
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<T, E>(Pin<Box<dyn Future<Output = Result<T, E>> + Send>>);
+pub struct TransportFuture<T, E>(Pin<Box<dyn Future<Output = Result<T, E>> + Send>>);
 
-impl<T, E> ResponseFuture<T, E> {
+impl<T, E> TransportFuture<T, E> {
     pub(crate) fn new(future: impl Future<Output = Result<T, E>> + Send + 'static) -> Self {
         Self(Box::pin(future))
     }
 }
 
-impl<T, E> Future for ResponseFuture<T, E> {
+impl<T, E> Future for TransportFuture<T, E> {
     type Output = Result<T, E>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -25,8 +25,8 @@ impl<T, E> Future for ResponseFuture<T, E> {
     }
 }
 
-impl<T, E> fmt::Debug for ResponseFuture<T, E> {
+impl<T, E> fmt::Debug for TransportFuture<T, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("TransportFuture").finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! [`HttpService`]: what the endpoints ask of the HTTP service beneath them.
+//! [`HttpService`]: the HTTP service that the endpoints send their requests with.
 
 use std::{
     fmt,
@@ -16,17 +16,33 @@ use tower_service::Service;
 
 use crate::BoxError;
 
-/// Any `Service<Request<Full<Bytes>>, Response = Response<B>>` that can be cloned, whose future and body are `Send`,
-/// and whose errors convert into [`BoxError`]. It is implemented for all of them, and short for their bounds.
+/// Any `Service<Request<Full<Bytes>>, Response = Response<B>>` that can be cloned.
+///
+/// Its future and its body must be `Send`, and their errors must convert into [`BoxError`]. The trait is implemented for
+/// all such services, and stands for their bounds.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use tower::{BoxError, service_fn};
+/// use tower_auth_refresh::arthur::HttpService;
+///
+/// fn assert_http_service(_: &impl HttpService) {}
+///
+/// let service = service_fn(|_: Request<Full<Bytes>>| async { Ok::<_, BoxError>(Response::new(Full::<Bytes>::default())) });
+/// assert_http_service(&service);
+/// ```
 pub trait HttpService: Clone + Send + 'static {
-    /// Makes the service ready, sends the request, and reads the answer's body, of `limit` bytes at most, all within
-    /// `time`. The head of an answer counts even where its body does not come whole or in time.
+    /// Waits for readiness, sends the request, and reads the response's body, of `limit` bytes at most.
+    ///
+    /// All of that must take no longer than `timeout`. The head of a response is returned even if its body fails.
     #[doc(hidden)]
     fn send(
         self,
         request: Request<Full<Bytes>>,
         limit: usize,
-        time: Duration,
+        timeout: Duration,
     ) -> impl Future<Output = Result<Response<Result<Bytes, BoxError>>, BoxError>> + Send;
 }
 
@@ -43,17 +59,17 @@ where
         mut self,
         request: Request<Full<Bytes>>,
         limit: usize,
-        time: Duration,
+        timeout: Duration,
     ) -> Result<Response<Result<Bytes, BoxError>>, BoxError> {
-        let mut deadline = pin!(sleep(time));
-        let answer = async {
-            // A clone need not be ready though the original is.
+        let mut deadline = pin!(sleep(timeout));
+        let response = async {
+            // A clone can be not ready although the original is.
             poll_fn(|cx| self.poll_ready(cx)).await.map_err(Into::into)?;
             self.call(request).await.map_err(Into::into)
         };
         let response = tokio::select! {
             biased;
-            response = answer => response?,
+            response = response => response?,
             () = &mut deadline => return Err(Elapsed.into()),
         };
         let (head, body) = response.into_parts();
@@ -66,13 +82,13 @@ where
     }
 }
 
-/// The time for the exchange is over.
+/// The error of a request that exceeded its timeout.
 #[derive(Debug)]
 pub(crate) struct Elapsed;
 
 impl fmt::Display for Elapsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the deadline has passed")
+        f.write_str("request timed out")
     }
 }
 

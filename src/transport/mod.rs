@@ -1,9 +1,14 @@
-//! One request and its answer over any [`HttpService`], within limits: what the ready-made logins have in common. Knows
-//! nothing of what is asked.
+//! Sends one request over any [`HttpService`] and reads the response, within limits. The ready-made logins share it.
 //!
-//! In reading order: `http_service` (what is asked of the service beneath), the exchange below, `broken` (why there was no
-//! answer, told from `fault` and `cause`), `redact` (what may be shown of an answer), `server_time` (what its headers say
-//! about time).
+//! | file | |
+//! | --- | --- |
+//! | `http_service` | the HTTP service, and the timeout and the limit of one request |
+//! | this file | [`Transport`]: the settings, and what each request and response have in common |
+//! | `error`, `error_kind`, `redirect` | why there is no complete response |
+//! | `redacted_error`, `redact` | texts of servers and of errors, without secrets |
+//! | `secure_url` | the check of a URL that secrets are sent to |
+//! | `server_time` | the server's clock and `Retry-After` |
+//! | `future` | the future of the services that are built on this |
 
 mod error;
 mod error_kind;
@@ -11,6 +16,9 @@ mod future;
 mod http_service;
 mod redact;
 mod redacted_error;
+mod redirect;
+#[cfg(feature = "arthur")]
+mod secure_url;
 mod server_time;
 
 use std::{
@@ -20,38 +28,50 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Request, response::Parts};
+use http::{
+    HeaderValue, Request,
+    header::{ACCEPT_ENCODING, CONTENT_ENCODING},
+    response::Parts,
+};
 use http_body_util::Full;
 
+#[cfg(feature = "arthur")]
+pub(crate) use self::secure_url::{InvalidUrl, validate as validate_url};
+use self::{error::Context, redirect::Redirect};
 pub(crate) use self::{
     error::TransportError,
     redact::redact,
     server_time::{date, retry_after},
 };
-pub use self::{future::ResponseFuture, http_service::HttpService};
+pub use self::{future::TransportFuture, http_service::HttpService};
 use crate::{BoxError, Clock, SystemClock};
 
 const TIMEOUT: Duration = Duration::from_secs(30);
 const BODY_LIMIT: usize = 1 << 20;
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 pub(crate) const USER_AGENT_VALUE: &str = concat!("tower-auth-refresh/", env!("CARGO_PKG_VERSION"));
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-/// How an exchange is made.
+/// An HTTP service and the limits of each request.
 #[derive(Clone)]
 pub(crate) struct Transport<S> {
     http: S,
+    /// The limit of one request, from waiting for readiness to the last byte of the response.
     pub(crate) timeout: Duration,
+    /// In bytes.
     pub(crate) body_limit: usize,
+    /// The local wall clock.
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-/// An answer of any status.
+/// A response of any status except a redirect.
 pub(crate) struct RawResponse {
     pub(crate) head: Parts,
-    /// The head counts even where the body did not come whole or in time.
+    /// The head is valid even if the body failed.
     pub(crate) body: Result<Bytes, TransportError>,
-    /// The local time at which it came.
+    /// The local time of arrival.
     pub(crate) now: SystemTime,
 }
 
@@ -62,18 +82,44 @@ impl<S> Transport<S> {
 }
 
 impl<S: HttpService> Transport<S> {
-    /// No error shows one of the `secrets` that are sent.
+    /// Sends a request on a connection that serves no other request. A redirect is an error.
+    ///
+    /// No error shows one of the `secrets`.
     pub(crate) async fn send(
         self,
         request: Result<Request<Full<Bytes>>, impl Into<BoxError>>,
         secrets: &[&str],
     ) -> Result<RawResponse, TransportError> {
         let Self { http, timeout, body_limit, clock } = self;
-        let broken = |error: BoxError| TransportError::of(error, secrets, timeout, body_limit);
-        let request = request.map_err(|error| broken(error.into()))?;
-        let (head, body) = http.send(request, body_limit, timeout).await.map_err(broken)?.into_parts();
-        Ok(RawResponse { head, body: body.map_err(broken), now: clock.now() })
+        let mut uri = http::Uri::default();
+        let request = request.map_err(Into::into).map(|mut request| {
+            uri = request.uri().clone();
+            // Without this header, a server may choose any coding (RFC 9110, section 12.5.3).
+            request.headers_mut().insert(ACCEPT_ENCODING, IDENTITY);
+            #[cfg(feature = "http-client")]
+            request.extensions_mut().insert(crate::http_client::NewConnection);
+            request
+        });
+        let context = Context { uri: &uri, secrets, timeout, body_limit };
+        let failed = |error: BoxError| TransportError::new(error, &context);
+        let response = http.send(request.map_err(failed)?, body_limit, timeout).await.map_err(failed)?;
+        let (head, body) = response.into_parts();
+        if let Some(redirect) = Redirect::of_response(&head, &uri, secrets) {
+            return Err(TransportError::Redirect(redirect));
+        }
+        let body = body.map_err(failed).and_then(|body| decoded(&head, body, secrets));
+        Ok(RawResponse { head, body, now: clock.now() })
     }
+}
+
+/// Removes a byte order mark, which JSON must not have but some servers send (RFC 8259, section 8.1).
+fn decoded(head: &Parts, body: Bytes, secrets: &[&str]) -> Result<Bytes, TransportError> {
+    let coding = head.headers.get(CONTENT_ENCODING).filter(|_| !body.is_empty());
+    if let Some(coding) = coding.filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(TransportError::ContentCoding(redact(coding.as_bytes(), secrets)));
+    }
+    let mark = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
+    Ok(body.slice(mark..))
 }
 
 impl<S> fmt::Debug for Transport<S> {

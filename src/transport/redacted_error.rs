@@ -1,4 +1,4 @@
-//! [`RedactedError`]: what may be told of the errors beneath an exchange.
+//! [`RedactedError`]: the texts of an error and of its causes, without secrets.
 
 use std::{
     error::Error,
@@ -12,8 +12,9 @@ use super::redact::redact;
 /// How many causes are kept.
 const DEPTH: usize = 8;
 
-/// The text of an error and those of its causes, without secrets. The errors themselves are let go: their text, their
-/// `Debug` or a cause of theirs may repeat what was sent.
+/// The text of an error, and the next cause.
+///
+/// The errors themselves are dropped: their `Debug` or one of their causes can repeat what was sent.
 pub(crate) struct RedactedError {
     text: String,
     next: Option<Box<Self>>,
@@ -24,7 +25,7 @@ impl RedactedError {
         let texts: Vec<String> = causes(error)
             .filter(|error| wrapped(*error).is_none())
             .take(DEPTH)
-            .map(|error| shown(error, secrets))
+            .map(|error| redacted(error, secrets))
             .collect();
         texts.into_iter().rev().fold(None, |next, text| Some(Box::new(Self { text, next })))
     }
@@ -48,19 +49,30 @@ impl Error for RedactedError {
     }
 }
 
-/// An error and its causes. An `io::Error` passes for the error it wraps, so that `source` alone would skip that one.
+/// Returns an error and its causes, and also the errors that `source` skips.
 pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     successors(Some(error), |&error: &&'a (dyn Error + 'static)| wrapped(error).or_else(|| error.source()))
 }
 
+/// Returns the error that this one wraps. Both have the same text and the same `source`.
 fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    #[cfg(feature = "http-client")]
+    if let Some(error) = error.downcast_ref::<h2::Error>() {
+        return error.get_io().map(|error| error as _);
+    }
     let wrapped = error.downcast_ref::<io::Error>()?.get_ref()?;
     Some(wrapped as _)
 }
 
-/// What an error says, without `secrets`. A text that owes nothing to the server is not searched, since a short or common
-/// secret would only garble it.
-pub(crate) fn shown(error: &(dyn Error + 'static), secrets: &[&str]) -> String {
+/// Returns the text of an error without secrets.
+///
+/// A text without input from the server is not searched, because a short or common secret would garble it.
+pub(crate) fn redacted(error: &(dyn Error + 'static), secrets: &[&str]) -> String {
+    // The text of an HTTP/2 error contains data of the server. Its reason is one of a few fixed texts.
+    #[cfg(feature = "http-client")]
+    if let Some(reason) = error.downcast_ref::<h2::Error>().and_then(h2::Error::reason) {
+        return reason.description().to_owned();
+    }
     let text = error.to_string();
     let secrets = if is_local(error) { &[] } else { secrets };
     redact(text.as_bytes(), secrets)
@@ -71,15 +83,15 @@ fn is_local(error: &(dyn Error + 'static)) -> bool {
     if is_local_to_client(error) {
         return true;
     }
-    let of_the_system = |error: &io::Error| error.get_ref().is_none() && error.kind() != ErrorKind::Other;
-    error.downcast_ref::<io::Error>().is_some_and(of_the_system)
+    let is_of_system = |error: &io::Error| error.get_ref().is_none() && error.kind() != ErrorKind::Other;
+    error.downcast_ref::<io::Error>().is_some_and(is_of_system)
 }
 
 #[cfg(feature = "http-client")]
 fn is_local_to_client(error: &(dyn Error + 'static)) -> bool {
     use rustls::{CertificateError, Error};
     match error.downcast_ref::<Error>() {
-        // These tell what the certificate holds.
+        // These show the contents of the certificate.
         Some(Error::InvalidCertificate(
             CertificateError::NotValidForNameContext { .. }
             | CertificateError::InvalidPurposeContext { .. }
@@ -87,7 +99,7 @@ fn is_local_to_client(error: &(dyn Error + 'static)) -> bool {
         )) => false,
         Some(Error::InvalidCertificate(_)) => true,
         Some(_) => false,
-        // Their own text is one of a few, and the rest is in their causes.
+        // The texts of these are fixed. Everything else is in their causes.
         None => {
             error.is::<hyper::Error>()
                 || error.is::<hyper_util::client::legacy::Error>()

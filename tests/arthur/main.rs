@@ -9,7 +9,6 @@ mod support;
 mod base_url;
 mod example_server;
 mod organization;
-mod redirect;
 mod refresher;
 mod secrets;
 mod transport;

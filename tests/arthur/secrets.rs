@@ -75,7 +75,7 @@ async fn secrets_never_appear_in_any_output() {
         let wrong = Credentials::new(&config.login, format!("{PASSWORD}-but-wrong"));
         let server = crate::server::Server::start(config).unwrap();
         let base_url = BaseUrl::parse(&server.base_url()).unwrap();
-        let http = HttpClient::builder().verify_ssl(false);
+        let http = HttpClient::builder().danger_accept_invalid_certs(true);
         output.debug(&http);
         let http = http.build().unwrap();
         let api = ArthurApi::new(base_url.clone(), http.clone());
@@ -177,7 +177,7 @@ async fn secrets_echoed_by_server_are_redacted() {
         })
         .await;
         for url in [go_away.url(), bad_request.url()] {
-            let http = HttpClient::builder().verify_ssl(false).build().unwrap();
+            let http = HttpClient::builder().danger_accept_invalid_certs(true).build().unwrap();
             let api = ArthurApi::new(BaseUrl::parse(&url).unwrap(), http);
             if is_login {
                 let credentials = Credentials::new("jo@example.com", PASSWORD);

@@ -19,8 +19,8 @@ use tower::{BoxError, Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, AuthRefresher, Expiry, LoginError, LoginReason, LoginRequest,
     oauth2::{
-        AuthorizationServer, Client, Grant, HttpService, OAuth2Error, OAuth2Login, RefreshToken, RefreshTokenStore,
-        SignedJwt, SigningKey, StoreFuture,
+        AuthorizationServer, ClientAuthentication, Grant, HttpService, OAuth2Error, OAuth2Login, RefreshToken,
+        RefreshTokenStore, SignedJwt, SigningKey, StoreFuture,
     },
     test_util::{Logins, TestClock},
 };
@@ -92,8 +92,8 @@ fn endpoint() -> AuthorizationServer {
     AuthorizationServer::token_endpoint(ENDPOINT).unwrap()
 }
 
-fn basic() -> Client {
-    Client::client_secret_basic("orders", "swordfish")
+fn basic() -> ClientAuthentication {
+    ClientAuthentication::client_secret_basic("orders", "swordfish")
 }
 
 async fn log_in<L>(login: L) -> Result<AccessToken, LoginError>
@@ -140,7 +140,7 @@ async fn client_credentials_are_asked_for_as_the_standard_has_it() {
 #[tokio::test]
 async fn a_secret_is_encoded_before_it_goes_into_the_header() {
     let server = Server::default();
-    let client = Client::client_secret_basic("my:id", "s3cr3t/+ %:ü");
+    let client = ClientAuthentication::client_secret_basic("my:id", "s3cr3t/+ %:ü");
     log_in(OAuth2Login::new(server.service(|_| answer(200, GRANTED)), endpoint(), client, Grant::client_credentials()))
         .await
         .unwrap();
@@ -151,9 +151,10 @@ async fn a_secret_is_encoded_before_it_goes_into_the_header() {
 
 #[tokio::test]
 async fn a_client_says_who_it_is_in_the_way_its_method_is_named() {
-    for (client, secret) in
-        [(Client::client_secret_post("orders", "swordfish"), Some("swordfish")), (Client::public("orders"), None)]
-    {
+    for (client, secret) in [
+        (ClientAuthentication::client_secret_post("orders", "swordfish"), Some("swordfish")),
+        (ClientAuthentication::public("orders"), None),
+    ] {
         let server = Server::default();
         let http = server.service(|_| answer(200, GRANTED));
         log_in(OAuth2Login::new(http, endpoint(), client, Grant::client_credentials())).await.unwrap();
@@ -173,7 +174,7 @@ fn claims(jwt: &str) -> (Value, Value) {
 #[tokio::test]
 async fn an_assertion_is_signed_anew_for_each_login_and_for_the_endpoint() {
     let server = Server::default();
-    let client = Client::client_secret_jwt("orders", "a secret of thirty-two bytes, yes");
+    let client = ClientAuthentication::client_secret_jwt("orders", "a secret of thirty-two bytes, yes");
     let login =
         OAuth2Login::new(server.service(|_| answer(200, GRANTED)), endpoint(), client, Grant::client_credentials());
     let mut login = login.clock(TestClock::default());
@@ -212,11 +213,11 @@ async fn each_algorithm_signs_what_its_public_key_verifies() {
     let rsa_public = || DecodingKey::from_rsa_raw_components(&n, &e);
     for (key, algorithm, public) in [
         (SigningKey::hs256("s"), Algorithm::HS256, DecodingKey::from_secret(b"s")),
-        (SigningKey::rs256(rsa).unwrap(), Algorithm::RS256, rsa_public()),
-        (SigningKey::ps256(rsa).unwrap(), Algorithm::PS256, rsa_public()),
-        (SigningKey::es256(&p256).unwrap(), Algorithm::ES256, DecodingKey::from_ec_der(&p256_public)),
-        (SigningKey::es384(&p384).unwrap(), Algorithm::ES384, DecodingKey::from_ec_der(&p384_public)),
-        (SigningKey::ed25519(&ed).unwrap(), Algorithm::EdDSA, DecodingKey::from_ed_der(&ed_public)),
+        (SigningKey::rs256_pem(rsa).unwrap(), Algorithm::RS256, rsa_public()),
+        (SigningKey::ps256_pem(rsa).unwrap(), Algorithm::PS256, rsa_public()),
+        (SigningKey::es256_pem(&p256).unwrap(), Algorithm::ES256, DecodingKey::from_ec_der(&p256_public)),
+        (SigningKey::es384_pem(&p384).unwrap(), Algorithm::ES384, DecodingKey::from_ec_der(&p384_public)),
+        (SigningKey::ed25519_pem(&ed).unwrap(), Algorithm::EdDSA, DecodingKey::from_ed_der(&ed_public)),
     ] {
         let login = SignedJwt::new(key.key_id("k1"), "me", "it", "you").claim("scope", "a b");
         let token = log_in(login).await.unwrap();
@@ -243,11 +244,11 @@ fn a_key_of_another_kind_is_refused_and_not_shown() {
     let rsa = include_str!("../support/rsa_test_key.pem");
     let ec = rcgen::KeyPair::generate().unwrap().serialize_pem();
     for (error, trouble) in [
-        (SigningKey::es256(rsa).unwrap_err(), "cannot be used for this algorithm"),
-        (SigningKey::ed25519(rsa).unwrap_err(), "cannot be used for this algorithm"),
-        (SigningKey::rs256(&ec).unwrap_err(), "cannot be used for this algorithm"),
-        (SigningKey::rs256("s3cr3t").unwrap_err(), "no private key in PEM"),
-        (SigningKey::es384("").unwrap_err(), "no private key in PEM"),
+        (SigningKey::es256_pem(rsa).unwrap_err(), "cannot be used for this algorithm"),
+        (SigningKey::ed25519_pem(rsa).unwrap_err(), "cannot be used for this algorithm"),
+        (SigningKey::rs256_pem(&ec).unwrap_err(), "cannot be used for this algorithm"),
+        (SigningKey::rs256_pem("s3cr3t").unwrap_err(), "no private key in PEM"),
+        (SigningKey::es384_pem("").unwrap_err(), "no private key in PEM"),
     ] {
         assert!(error.to_string().contains(trouble), "{error}");
         assert!(!format!("{error:?}").contains("s3cr3t"));
@@ -297,7 +298,7 @@ async fn an_answer_that_is_not_the_servers_own_is_transient() {
         }
     }
     let error = answered(answer(302, "")).await.unwrap_err();
-    assert!(error.is_permanent() && cause(&error).status() == Some(StatusCode::FOUND), "{error:?}");
+    assert!(!error.is_permanent() && cause(&error).status() == Some(StatusCode::FOUND), "{error:?}");
 }
 
 #[tokio::test]
@@ -322,10 +323,10 @@ async fn a_malformed_answer_is_a_typed_error() {
         "\u{feff}{}",
     ] {
         let error = answered(answer(200, body)).await.unwrap_err();
-        assert!(cause(&error).is_malformed() && !error.is_permanent(), "{body}: {error:?}");
+        assert!(cause(&error).is_invalid_response() && !error.is_permanent(), "{body}: {error:?}");
     }
     let error = answered(answer(200, r#"{"access_token":"abc","token_type":"DPoP"}"#)).await.unwrap_err();
-    assert!(cause(&error).is_malformed() && error.is_permanent(), "{error:?}");
+    assert!(cause(&error).is_invalid_response() && error.is_permanent(), "{error:?}");
 }
 
 #[tokio::test]
@@ -371,7 +372,7 @@ async fn what_is_odd_beside_the_code_or_the_token_does_not_hide_it() {
 async fn a_secret_that_is_a_part_of_a_code_does_not_garble_it() {
     let http =
         Server::default().service(|_| answer(401, r#"{"error":"invalid_client","error_description":"client?"}"#));
-    let client = Client::client_secret_basic("orders", "client");
+    let client = ClientAuthentication::client_secret_basic("orders", "client");
     let error = log_in(OAuth2Login::new(http, endpoint(), client, Grant::client_credentials())).await.unwrap_err();
     assert!(error.is_permanent() && cause(&error).to_string().ends_with("invalid_client: [redacted]?"), "{error:?}");
 }
@@ -383,9 +384,10 @@ async fn no_error_shows_what_was_sent_or_may_be_a_token() {
         answer(400, format!("bad request: {header:?} {:?}", asked.form))
     };
     let grant = || Grant::client_credentials().parameter("actor_token", "act-s3cr3t").parameter("code", "code-s3cr3t");
-    for client in
-        [Client::client_secret_basic("orders", "sword/fish"), Client::client_secret_post("orders", "sword/fish")]
-    {
+    for client in [
+        ClientAuthentication::client_secret_basic("orders", "sword/fish"),
+        ClientAuthentication::client_secret_post("orders", "sword/fish"),
+    ] {
         let login = OAuth2Login::new(Server::default().service(echo), endpoint(), client, grant());
         let told = format!("{:?}", log_in(login).await.unwrap_err());
         for secret in ["s3cr3t", "sword", "fish", "b3JkZXJzOnN3b3JkJTJGZmlzaA=="] {
@@ -414,7 +416,7 @@ async fn a_parameter_comes_once_but_for_those_that_may_come_several_times() {
         .audience("a")
         .audience("b");
     let http = server.service(|_| answer(200, GRANTED));
-    log_in(OAuth2Login::new(http, endpoint(), Client::public("orders"), grant)).await.unwrap();
+    log_in(OAuth2Login::new(http, endpoint(), ClientAuthentication::public("orders"), grant)).await.unwrap();
     let form = json!({
         "grant_type": ["client_credentials"], "client_id": ["orders"], "tenant": ["two"], "audience": ["a", "b"],
     });
@@ -474,7 +476,7 @@ async fn an_assertion_is_borne_and_its_logins_failure_is_the_logins() {
     let server = Server::default();
     let assertion = SignedJwt::new(SigningKey::hs256("s"), "me", "jo", "you");
     let http = server.service(|_| answer(200, GRANTED));
-    log_in(OAuth2Login::new(http.clone(), endpoint(), Client::public("x"), Grant::jwt_bearer(assertion)))
+    log_in(OAuth2Login::new(http.clone(), endpoint(), ClientAuthentication::public("x"), Grant::jwt_bearer(assertion)))
         .await
         .unwrap();
     let asked = server.last();
@@ -623,7 +625,7 @@ fn stored(
     server: &Server,
     store: &Store,
 ) -> impl Service<LoginRequest, Response = AccessToken, Error = LoginError> + use<> {
-    OAuth2Login::new(rotating(server), endpoint(), basic(), Grant::stored_refresh_token(store.clone()))
+    OAuth2Login::new(rotating(server), endpoint(), basic(), Grant::refresh_token_store(store.clone()))
 }
 
 async fn again<L>(login: &mut L) -> Result<AccessToken, LoginError>
@@ -682,7 +684,7 @@ async fn a_token_that_somebody_has_put_there_is_not_overwritten_by_one_that_was_
         "from-a-browser" => answer(200, GRANTED),
         other => panic!("{other}"),
     });
-    let mut login = OAuth2Login::new(http, endpoint(), basic(), Grant::stored_refresh_token(store.clone()));
+    let mut login = OAuth2Login::new(http, endpoint(), basic(), Grant::refresh_token_store(store.clone()));
     *store.works.lock().unwrap() = false;
     again(&mut login).await.unwrap_err();
     *store.works.lock().unwrap() = true;
@@ -712,7 +714,7 @@ async fn a_store_that_has_gone_back_is_put_right_for_the_next_process() {
         "r1" => answer(200, GRANTED),
         other => panic!("{other}"),
     });
-    let mut login = OAuth2Login::new(http, endpoint(), basic(), Grant::stored_refresh_token(store.clone()));
+    let mut login = OAuth2Login::new(http, endpoint(), basic(), Grant::refresh_token_store(store.clone()));
     again(&mut login).await.unwrap();
     store.put("r0");
     again(&mut login).await.unwrap();
@@ -725,7 +727,7 @@ async fn what_is_wrong_with_an_answer_is_told_before_that_its_refresh_token_was_
     *store.works.lock().unwrap() = false;
     let body = r#"{"access_token":"a","token_type":"mac","refresh_token":"r1"}"#;
     let http = Server::default().service(move |_| answer(200, body));
-    let login = OAuth2Login::new(http, endpoint(), basic(), Grant::stored_refresh_token(store));
+    let login = OAuth2Login::new(http, endpoint(), basic(), Grant::refresh_token_store(store));
     let error = log_in(login).await.unwrap_err();
     assert!(cause(&error).to_string().contains("mac"), "{error:?}");
 }
@@ -761,7 +763,7 @@ async fn processes_that_lock_the_store_use_no_token_twice() {
     let (http, store) = (rotating(&server), Locked(Store::with("r0"), Arc::default()));
     let mut logins = tokio::task::JoinSet::new();
     for _ in 0..20 {
-        let grant = Grant::stored_refresh_token(store.clone());
+        let grant = Grant::refresh_token_store(store.clone());
         logins.spawn(log_in(OAuth2Login::new(http.clone(), endpoint(), basic(), grant)));
     }
     for token in logins.join_all().await {
@@ -778,7 +780,7 @@ async fn a_store_that_fails_after_a_refusal_does_not_hide_it() {
         *fails.token.lock().unwrap() = None;
         answer(400, r#"{"error":"invalid_grant"}"#)
     });
-    let login = OAuth2Login::new(http, endpoint(), basic(), Grant::stored_refresh_token(store));
+    let login = OAuth2Login::new(http, endpoint(), basic(), Grant::refresh_token_store(store));
     assert!(cause(&log_in(login).await.unwrap_err()).is_invalid_grant());
 }
 
@@ -835,7 +837,7 @@ async fn a_store_that_hangs_keeps_no_login_waiting_for_ever() {
         }
     }
     let http = Server::default().service(|_| answer(200, GRANTED));
-    let grant = Grant::stored_refresh_token(Hangs);
+    let grant = Grant::refresh_token_store(Hangs);
     let mut login = OAuth2Login::new(http, endpoint(), basic(), grant).timeout(Duration::from_secs(7));
     tokio::time::timeout(Duration::from_secs(1), again(&mut login)).await.unwrap_err();
     let error = again(&mut login).await.unwrap_err();
@@ -847,7 +849,7 @@ async fn a_token_that_another_process_has_put_there_is_used() {
     let (server, store) = (Server::default(), Store::with("r0"));
     // They share the server's state by their clones of one service.
     let http = rotating(&server);
-    let process = || OAuth2Login::new(http.clone(), endpoint(), basic(), Grant::stored_refresh_token(store.clone()));
+    let process = || OAuth2Login::new(http.clone(), endpoint(), basic(), Grant::refresh_token_store(store.clone()));
     let (mut one, mut other) = (process(), process());
     for (n, first) in [true, false, true, true, false].into_iter().enumerate() {
         let process = if first { &mut one } else { &mut other };
@@ -870,7 +872,7 @@ async fn who_was_slower_than_another_process_adopts_its_token() {
         "siblings" => answer(200, GRANTED),
         other => panic!("{other}"),
     });
-    let grant = Grant::stored_refresh_token(store.clone());
+    let grant = Grant::refresh_token_store(store.clone());
     assert_eq!(log_in(OAuth2Login::new(http, endpoint(), basic(), grant)).await.unwrap().secret(), "abc");
     assert_eq!(store.has(), "siblings", "the answer had none, so that this one is still good");
 }
@@ -916,7 +918,7 @@ async fn the_token_endpoint_is_found_in_either_place_and_only_once() {
         let server = Server::default();
         let metadata = json!({"issuer": "https://as.example/acme", "token_endpoint": ENDPOINT, "more": [1]});
         let issuer = AuthorizationServer::discover("https://as.example/acme").unwrap();
-        let client = Client::client_secret_jwt("orders", "secret");
+        let client = ClientAuthentication::client_secret_jwt("orders", "secret");
         let http = discovered(&server, place, metadata);
         let mut login = OAuth2Login::new(http, issuer, client, Grant::client_credentials());
         for _ in 0..2 {
@@ -947,7 +949,7 @@ async fn metadata_that_would_lead_astray_are_not_followed() {
         let http = discovered(&server, PLACE, metadata.clone());
         let error = log_in(OAuth2Login::new(http, issuer, basic(), Grant::client_credentials())).await.unwrap_err();
         // What is no metadata at all is looked for in the other place.
-        assert_eq!(cause(&error).is_malformed(), metadata.get("issuer").is_some(), "{metadata}: {error:?}");
+        assert_eq!(cause(&error).is_invalid_response(), metadata.get("issuer").is_some(), "{metadata}: {error:?}");
         assert!(!error.is_permanent(), "{metadata}");
         assert!(server.asked().iter().all(|asked| asked.url != ENDPOINT), "{metadata}");
     }

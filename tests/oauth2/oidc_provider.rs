@@ -29,7 +29,7 @@ use tower::{Service, ServiceExt};
 use tower_auth_refresh::{
     AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, LoginReason, LoginRequest, ReplayClone,
     http_client::HttpClient,
-    oauth2::{AuthorizationServer, Client, Grant, OAuth2Login, RefreshToken, SigningKey},
+    oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Login, RefreshToken, SigningKey},
 };
 
 const RSA: &str = include_str!("../support/rsa_test_key.pem");
@@ -68,7 +68,7 @@ impl Provider {
         Some(Self { process, issuer, ec })
     }
 
-    fn login(&self, client: Client, grant: Grant) -> OAuth2Login<HttpClient> {
+    fn login(&self, client: ClientAuthentication, grant: Grant) -> OAuth2Login<HttpClient> {
         OAuth2Login::new(http(), AuthorizationServer::discover(&self.issuer).unwrap(), client, grant)
     }
 
@@ -170,11 +170,14 @@ fn ec_jwk(key: &rcgen::KeyPair) -> Value {
 async fn client_credentials_bring_a_token_by_each_method_opaque_or_a_jwt() {
     let Some(provider) = Provider::start() else { return };
     let clients = [
-        Client::client_secret_basic("basic", "s3cr3t/+ %:"),
-        Client::client_secret_post("post", "post-secret-post-secret-post-secret-0"),
-        Client::client_secret_jwt("secret-jwt", "jwt-secret-jwt-secret-jwt-secret-0"),
-        Client::private_key_jwt("key-jwt", SigningKey::rs256(RSA).unwrap()),
-        Client::private_key_jwt("key-jwt-ec", SigningKey::es256(provider.ec.serialize_pem()).unwrap()),
+        ClientAuthentication::client_secret_basic("basic", "s3cr3t/+ %:"),
+        ClientAuthentication::client_secret_post("post", "post-secret-post-secret-post-secret-0"),
+        ClientAuthentication::client_secret_jwt("secret-jwt", "jwt-secret-jwt-secret-jwt-secret-0"),
+        ClientAuthentication::private_key_jwt("key-jwt", SigningKey::rs256_pem(RSA).unwrap()),
+        ClientAuthentication::private_key_jwt(
+            "key-jwt-ec",
+            SigningKey::es256_pem(provider.ec.serialize_pem()).unwrap(),
+        ),
     ];
     for client in clients {
         for resource in [None, Some("urn:jwt")] {
@@ -196,10 +199,10 @@ async fn client_credentials_bring_a_token_by_each_method_opaque_or_a_jwt() {
 #[tokio::test]
 async fn what_the_server_refuses_is_permanent() {
     let Some(provider) = Provider::start() else { return };
-    let wrong = Client::client_secret_basic("basic", "wrong");
-    let right = Client::client_secret_basic("basic", "s3cr3t/+ %:");
+    let wrong = ClientAuthentication::client_secret_basic("basic", "wrong");
+    let right = ClientAuthentication::client_secret_basic("basic", "s3cr3t/+ %:");
     let gone = RefreshToken::new("gone");
-    let refreshing = Client::client_secret_basic("refreshing", "refreshing-secret");
+    let refreshing = ClientAuthentication::client_secret_basic("refreshing", "refreshing-secret");
     for (client, grant, code) in [
         (wrong, Grant::client_credentials(), "invalid_client"),
         (right.clone(), Grant::client_credentials().scope("openid"), "invalid_scope"),
@@ -216,7 +219,7 @@ async fn refresh_tokens_rotate_under_load_and_the_server_sees_none_twice() {
     let Some(provider) = Provider::start() else { return };
     let request = Request::post(format!("{}/test/refresh-token", provider.issuer)).body(Full::default()).unwrap();
     let first = json_of(http().oneshot(request).await.unwrap()).await["refresh_token"].as_str().unwrap().to_owned();
-    let client = Client::client_secret_basic("refreshing", "refreshing-secret");
+    let client = ClientAuthentication::client_secret_basic("refreshing", "refreshing-secret");
     let refresher = AuthRefresher::new(provider.login(client, Grant::refresh_token(RefreshToken::new(first))));
     refresher.ready().await.unwrap();
     let mut calls = JoinSet::new();
@@ -240,7 +243,7 @@ async fn refresh_tokens_rotate_under_load_and_the_server_sees_none_twice() {
 #[tokio::test]
 async fn tokens_of_three_seconds_serve_for_fifteen_without_one_failed_request() {
     let Some(provider) = Provider::start() else { return };
-    let client = Client::client_secret_basic("basic", "s3cr3t/+ %:");
+    let client = ClientAuthentication::client_secret_basic("basic", "s3cr3t/+ %:");
     let refresher = AuthRefresher::new(provider.login(client, Grant::client_credentials().scope("read")));
     let (mut api, start) = (provider.api(refresher.clone()), Instant::now());
     while start.elapsed() < Duration::from_secs(15) {

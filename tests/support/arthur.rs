@@ -1,4 +1,4 @@
-//! Servers on the loopback that answer by a script, and clients for them.
+//! Servers on the loopback with scripted responses, and clients for them.
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(unreachable_pub, reason = "a module of a test")]
@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 use tower_auth_refresh::{
     arthur::{ArthurApi, ArthurError, BaseUrl, Credentials, LoggedIn, UserLogin},
-    http_client::HttpClient,
+    http_client::{HttpClient, HttpClientBuilder},
 };
 
 pub const LOGIN: &str = "jo@example.com";
@@ -37,7 +37,7 @@ pub const PASSWORD: &str = "sw0rd\"fish\\é";
 
 pub type Body = BoxBody<Bytes, Infallible>;
 
-/// A request as the server saw it.
+/// A request as the server received it.
 #[derive(Clone, Debug)]
 pub struct Seen {
     pub method: Method,
@@ -47,7 +47,7 @@ pub struct Seen {
     pub version: Version,
 }
 
-/// A server that answers by a script. It stops when it is dropped.
+/// A server with scripted responses. It stops when it is dropped.
 pub struct Script {
     pub addr: SocketAddr,
     scheme: &'static str,
@@ -128,13 +128,13 @@ async fn serve(
         }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Scripts say the server's time themselves.
+    // Scripts set the `Date` themselves.
     builder.http1().auto_date_header(false);
     builder.http2().auto_date_header(false);
     let _ = builder.serve_connection(TokioIo::new(stream), service).await;
 }
 
-/// A listener whose connections are each handled by `handle`.
+/// Listens on a free port and handles each connection with `handle`.
 pub async fn listen<F>(handle: impl Fn(TcpStream) -> F + Send + 'static) -> (SocketAddr, AbortHandle)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -151,19 +151,19 @@ where
     (addr, task.abort_handle())
 }
 
-/// A server that answers every HTTP/2 connection with GOAWAY. It stops when it is dropped.
+/// A server that shuts each HTTP/2 connection down with GOAWAY. It stops when it is dropped.
 pub struct GoAway {
     addr: SocketAddr,
     task: AbortHandle,
 }
 
 impl GoAway {
-    /// `said` is the frame's debug data.
-    pub async fn start(acceptor: TlsAcceptor, said: &str) -> Self {
+    /// `debug_data` is that of the frame.
+    pub async fn start(acceptor: TlsAcceptor, debug_data: &str) -> Self {
         // SETTINGS, and then GOAWAY with ENHANCE_YOUR_CALM (RFC 9113, section 7).
         let mut frames = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
-        frames.extend([0, 0, u8::try_from(8 + said.len()).unwrap(), 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11]);
-        frames.extend(said.as_bytes());
+        frames.extend([0, 0, u8::try_from(8 + debug_data.len()).unwrap(), 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11]);
+        frames.extend(debug_data.as_bytes());
         let (addr, task) = listen(move |stream| {
             let (acceptor, frames) = (acceptor.clone(), frames.clone());
             async move {
@@ -188,7 +188,7 @@ impl Drop for GoAway {
     }
 }
 
-/// Reads a request that has a JSON body, to its last byte.
+/// Reads a request with a JSON body.
 pub async fn read_request(stream: &mut TcpStream) {
     let mut read = Vec::new();
     while !read.ends_with(b"}") {
@@ -210,7 +210,7 @@ pub fn status(status: u16, body: &'static str) -> Response<Body> {
     response
 }
 
-/// An answer of 200 that sets these cookies.
+/// A response of 200 that sets these cookies.
 pub fn cookies(cookies: &[&str]) -> Response<Body> {
     let mut response = status(200, "");
     for cookie in cookies {
@@ -227,6 +227,15 @@ pub fn api(url: &str) -> ArthurApi<HttpClient> {
     ArthurApi::new(BaseUrl::parse(url).unwrap(), client())
 }
 
+pub fn api_with(client: HttpClientBuilder, url: &str) -> ArthurApi<HttpClient> {
+    ArthurApi::new(BaseUrl::parse(url).unwrap(), client.build().unwrap())
+}
+
+/// The script of a server that accepts each login.
+pub fn accept_login(_: &Seen) -> Response<Body> {
+    cookies(&["Authorization=a.b.c"])
+}
+
 pub fn credentials() -> Credentials {
     Credentials::new(LOGIN, PASSWORD)
 }
@@ -235,14 +244,30 @@ pub async fn log_in(api: ArthurApi<HttpClient>) -> Result<LoggedIn, ArthurError>
     UserLogin::new(api).oneshot(credentials()).await
 }
 
-/// The login's error, once everything that can be shown of it has been searched for the password.
+/// Returns the error of a login that must fail. No output of the error contains the password.
 pub async fn failed_login(api: ArthurApi<HttpClient>) -> ArthurError {
     let error = log_in(api).await.expect_err("the login must fail");
     assert_hidden(&error, PASSWORD);
     error
 }
 
-/// Neither the error nor a cause of it shows `secret`, in any form.
+/// Returns the error of a login at a server that reads the request and then behaves like `behave`.
+pub async fn failed_login_at<F>(behave: impl Fn(TcpStream) -> F + Clone + Send + 'static) -> ArthurError
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (addr, _task) = listen(move |mut stream| {
+        let behave = behave.clone();
+        async move {
+            read_request(&mut stream).await;
+            behave(stream).await;
+        }
+    })
+    .await;
+    failed_login(api(&format!("http://{addr}"))).await
+}
+
+/// Asserts that neither the error nor one of its causes shows `secret`, in any form.
 #[track_caller]
 pub fn assert_hidden(error: &(dyn std::error::Error + 'static), secret: &str) {
     let mut next = Some(error);
@@ -258,23 +283,27 @@ pub fn assert_hidden(error: &(dyn std::error::Error + 'static), secret: &str) {
     }
 }
 
-/// A self-signed certificate for `name`, and a TLS acceptor that shows it.
+/// A self-signed certificate for `name`, and a TLS acceptor that presents it.
 pub fn self_signed(name: &str) -> (CertificateDer<'static>, TlsAcceptor) {
-    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
-    let certificate = made.cert.der().clone();
-    let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+    let generated = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    (generated.cert.der().clone(), tls_acceptor(&generated.cert, &generated.signing_key))
+}
+
+/// A TLS acceptor that presents one certificate and offers HTTP/2 and HTTP/1.1.
+pub fn tls_acceptor(certificate: &rcgen::Certificate, key: &rcgen::KeyPair) -> TlsAcceptor {
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
-        .with_single_cert(vec![certificate.clone()], key.into())
+        .with_single_cert(vec![certificate.der().clone()], key.into())
         .unwrap();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    (certificate, TlsAcceptor::from(Arc::new(config)))
+    TlsAcceptor::from(Arc::new(config))
 }
 
-/// Runs a test of this very program once more, in an environment of its own.
+/// Runs one test of this program again, with these environment variables.
 #[track_caller]
 pub fn passes_with(variables: &[(&str, &str)], test: &str) {
     let run = std::process::Command::new(std::env::current_exe().unwrap())
@@ -282,6 +311,6 @@ pub fn passes_with(variables: &[(&str, &str)], test: &str) {
         .envs(variables.iter().copied())
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&run.stdout);
-    assert!(run.status.success() && said.contains("1 passed"), "{said}");
+    let output = String::from_utf8_lossy(&run.stdout);
+    assert!(run.status.success() && output.contains("1 passed"), "{output}");
 }

@@ -1,6 +1,4 @@
-//! Where a password and a token may be redirected to, each against real servers.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+//! Which redirects the client follows, and what it sends along.
 
 use crate::support::*;
 use http::{Method, Response};
@@ -19,7 +17,7 @@ fn redirect(status: u16, to: &str) -> Response<Body> {
 }
 
 #[tokio::test]
-async fn a_login_is_never_redirected_off_the_origin() {
+async fn login_is_not_redirected_to_other_origin() {
     for status in REDIRECTS {
         let other = Script::start(|_| cookies(&["Authorization=stolen"])).await;
         let target = other.url();
@@ -34,13 +32,13 @@ async fn a_login_is_never_redirected_off_the_origin() {
             assert!(!error.to_string().contains(hidden), "{error}");
         }
         assert!(!LoginError::from(error).is_permanent());
-        assert_eq!(other.seen().len(), 0, "nothing may arrive there");
+        assert_eq!(other.seen().len(), 0, "the other server must receive nothing");
         assert_eq!(server.seen().len(), 1);
     }
 }
 
 #[tokio::test]
-async fn a_token_is_never_redirected_off_the_origin() {
+async fn token_is_not_redirected_to_other_origin() {
     for status in REDIRECTS {
         let other = Script::start(|_| crate::support::status(200, r#"{"organization_id":"o"}"#)).await;
         let target = other.url();
@@ -55,12 +53,12 @@ async fn a_token_is_never_redirected_off_the_origin() {
             assert!(error.to_string().contains(&other.url()), "{error}");
             assert_hidden(&error, "t0ken");
         }
-        assert_eq!(other.seen().len(), 0, "nothing may arrive there");
+        assert_eq!(other.seen().len(), 0, "the other server must receive nothing");
     }
 }
 
 #[tokio::test]
-async fn another_name_of_the_same_server_is_another_origin() {
+async fn other_name_of_same_server_is_other_origin() {
     let server = Script::start(|seen| {
         let port = seen.headers["host"].to_str().unwrap().rsplit(':').next().unwrap();
         redirect(307, &format!("http://127.0.0.1:{port}/api/v3/login"))
@@ -72,7 +70,7 @@ async fn another_name_of_the_same_server_is_another_origin() {
 }
 
 #[tokio::test]
-async fn a_redirect_within_the_origin_is_followed_with_its_body() {
+async fn redirect_that_keeps_method_is_followed_with_body() {
     for status in [307, 308] {
         let server = Script::start(move |seen| match seen.path.as_str() {
             "/api/v3/login" => redirect(status, "../v4/login"),
@@ -91,10 +89,47 @@ async fn a_redirect_within_the_origin_is_followed_with_its_body() {
 }
 
 #[tokio::test]
-async fn a_get_redirected_within_the_origin_keeps_its_token() {
+async fn post_redirect_that_changes_method_is_transient_error() {
+    for code in [301, 302, 303] {
+        let server = Script::start(move |_| redirect(code, "/maintenance")).await;
+        let error = failed_login(api(&server.url())).await;
+        assert!(error.is_redirect() && !error.is_wrong_credentials(), "{error}");
+        assert_eq!(error.status().unwrap(), code);
+        assert!(error.to_string().ends_with(&format!("redirect to {} not followed", server.url())), "{error}");
+        assert!(!LoginError::from(error).is_permanent());
+        assert_eq!(server.seen().len(), 1);
+    }
+}
+
+#[cfg(feature = "oauth2")]
+#[tokio::test]
+async fn token_request_redirect_is_transient_error_with_origin() {
+    use tower_auth_refresh::{
+        LoginReason, LoginRequest,
+        oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Error, OAuth2Login},
+    };
+
+    for code in REDIRECTS {
+        let server = Script::start(move |_| redirect(code, "https://moved.example/token?key=s3cr3t")).await;
+        let endpoint = AuthorizationServer::token_endpoint(&format!("{}/token", server.url())).unwrap();
+        let client_authentication = ClientAuthentication::client_secret_post("client", "s3cr3t");
+        let login = OAuth2Login::new(client(), endpoint, client_authentication, Grant::client_credentials());
+        let error = login.oneshot(LoginRequest::new(LoginReason::First)).await.unwrap_err();
+        assert!(!error.is_permanent());
+        assert_hidden(&error, "s3cr3t");
+        let cause = std::error::Error::source(&error).unwrap().downcast_ref::<OAuth2Error>().unwrap();
+        assert!(cause.is_redirect());
+        assert_eq!(cause.status().unwrap(), code);
+        assert!(cause.to_string().contains("https://moved.example not followed"), "{cause}");
+        assert_eq!(server.seen().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn redirected_get_keeps_its_token() {
     let server = Script::start(|seen| match seen.path.as_str() {
         "/api/v3/users/me" => redirect(302, "/me"),
-        _ => status(200, r#"{"organization_id":"o"}"#),
+        _ => crate::support::status(200, r#"{"organization_id":"o"}"#),
     })
     .await;
     let token = AccessToken::raw("t0ken").unwrap();
@@ -104,20 +139,23 @@ async fn a_get_redirected_within_the_origin_keeps_its_token() {
 }
 
 #[tokio::test]
-async fn redirects_without_end_are_an_error() {
+async fn endless_redirects_are_error_that_says_too_many() {
     let server = Script::start(|_| redirect(307, "/again")).await;
     let error = failed_login(api(&server.url())).await;
     assert!(error.is_redirect());
     assert!(error.to_string().contains(&server.url()), "{error}");
-    assert_eq!(server.seen().len(), 6, "the first and five more");
+    assert!(error.to_string().contains("too many redirects"), "{error}");
+    assert_eq!(error.status().unwrap(), 307);
+    assert!(!LoginError::from(error).is_permanent());
+    assert_eq!(server.seen().len(), 6, "one request and five redirects");
 }
 
 #[tokio::test]
-async fn a_redirect_to_nowhere_or_elsewhere_than_http_is_an_error() {
+async fn redirect_to_invalid_location_is_error() {
     for (location, named) in [
         ("", "localhost"),
-        ("mailto:jo@example.com", "null"),
-        ("https://[::1", "nowhere"),
+        ("mailto:jo@example.com", "without a valid location"),
+        ("https://[::1", "without a valid location"),
         ("//arthur.example/x", "http://arthur.example"),
     ] {
         let server = Script::start(move |_| redirect(302, location)).await;
@@ -127,11 +165,11 @@ async fn a_redirect_to_nowhere_or_elsewhere_than_http_is_an_error() {
     }
     let server = Script::start(|_| status(302, "")).await;
     let error = failed_login(api(&server.url())).await;
-    assert!(error.to_string().contains("nowhere"), "{error}");
+    assert!(error.to_string().contains("without a valid location"), "{error}");
 }
 
 #[tokio::test]
-async fn a_redirect_whose_host_is_the_token_is_named_without_it() {
+async fn redirect_to_host_with_token_hides_token() {
     let server = Script::start(|seen| {
         let token = seen.headers["authorization"].to_str().unwrap();
         redirect(302, &format!("https://{token}.example/"))

@@ -1,4 +1,4 @@
-//! [`Client`]: who asks for tokens, and how it says so.
+//! [`ClientAuthentication`]: who asks for tokens, and how it says so.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -18,7 +18,7 @@ const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
 ///
 /// The constructors have the names of the registered methods (RFC 8414, section 2: `token_endpoint_auth_method`).
 #[derive(Clone)]
-pub struct Client {
+pub struct ClientAuthentication {
     id: String,
     method: Method,
     assertion_audience: Option<String>,
@@ -32,7 +32,7 @@ enum Method {
     Assertion(SigningKey),
 }
 
-impl Client {
+impl ClientAuthentication {
     fn new(id: impl Into<String>, method: Method) -> Self {
         Self { id: id.into(), method, assertion_audience: None }
     }
@@ -112,7 +112,7 @@ fn basic(id: &str, secret: &str) -> Option<HeaderValue> {
     Some(value)
 }
 
-impl fmt::Debug for Client {
+impl fmt::Debug for ClientAuthentication {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let method = match self.method {
             Method::None => "none",
@@ -120,6 +120,6 @@ impl fmt::Debug for Client {
             Method::Post(_) => "client_secret_post",
             Method::Assertion(_) => "an assertion",
         };
-        f.debug_struct("Client").field("id", &self.id).field("method", &method).finish_non_exhaustive()
+        f.debug_struct("ClientAuthentication").field("id", &self.id).field("method", &method).finish_non_exhaustive()
     }
 }

@@ -1,0 +1,12 @@
+//! Tests of the ready-made HTTP client, against real servers. Most of its requests are those of a login.
+#![cfg(all(feature = "arthur", feature = "http-client"))]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+
+#[path = "../support/arthur.rs"]
+mod support;
+
+mod connection;
+mod http2;
+mod redirect;
+mod relay;
+mod tls;
