@@ -30,6 +30,7 @@ const MODULES: &[&str] = &[
     "refresh",
     "authorize",
     "sources",
+    "reqwest_client",
     "http_client",
     "exchange",
     "oauth2",
@@ -103,6 +104,7 @@ const FILES: &[(&str, &[&str])] = &[
             "loom_models",
         ],
     ),
+    ("reqwest_client", &["body", "future", "service", "redirect", "send", "middleware"]),
 ];
 
 type ModulePath = Vec<String>;
