@@ -20,7 +20,7 @@ use tower_http::{
     },
 };
 
-use super::{HttpClient, connector};
+use super::{HttpClient, connector, proxy::HttpsProxy};
 use crate::BoxError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,11 +33,12 @@ pub struct HttpClientBuilder {
     verify_ssl: bool,
     roots: Vec<CertificateDer<'static>>,
     connect_timeout: Duration,
+    https_proxy: Option<HttpsProxy>,
 }
 
 impl Default for HttpClientBuilder {
     fn default() -> Self {
-        Self { verify_ssl: true, roots: Vec::new(), connect_timeout: CONNECT_TIMEOUT }
+        Self { verify_ssl: true, roots: Vec::new(), connect_timeout: CONNECT_TIMEOUT, https_proxy: None }
     }
 }
 
@@ -64,6 +65,13 @@ impl HttpClientBuilder {
         self
     }
 
+    /// Sets the proxy of `https` requests. Defaults to none: the client does not read the environment, unless
+    /// [`HttpsProxy::from_env`] is set.
+    pub fn https_proxy(mut self, proxy: HttpsProxy) -> Self {
+        self.https_proxy = Some(proxy);
+        self
+    }
+
     /// Builds the client. This reads the system's trust roots, which may read files. Where there are none and none were
     /// added, a warning is logged, and every `https` request fails for its certificate; plain `http` needs none.
     ///
@@ -71,7 +79,8 @@ impl HttpClientBuilder {
     ///
     /// A root that was added is not a certificate, or the system's roots cannot be used.
     pub fn build(self) -> Result<HttpClient, BuildError> {
-        let connector = connector::https(self.verify_ssl, self.roots, self.connect_timeout).map_err(BuildError)?;
+        let Self { verify_ssl, roots, connect_timeout, https_proxy } = self;
+        let connector = connector::https(verify_ssl, roots, connect_timeout, https_proxy).map_err(BuildError)?;
         let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
         let service = ServiceBuilder::new()
             .sensitive_headers([AUTHORIZATION, COOKIE, SET_COOKIE])

@@ -7,7 +7,10 @@ use hyper_util::client::legacy::connect::{HttpConnector, dns::GaiResolver};
 use rustls::{ClientConfig, crypto::ring, pki_types::CertificateDer};
 use tower::util::MapErr;
 
-use super::certificates;
+use super::{
+    certificates,
+    proxy::{HttpsProxy, ProxyConnector},
+};
 
 type Resolver = MapErr<GaiResolver, fn(io::Error) -> LookupError>;
 
@@ -15,17 +18,19 @@ pub(super) fn https(
     verify: bool,
     roots: Vec<CertificateDer<'static>>,
     timeout: Duration,
-) -> Result<HttpsConnector<HttpConnector<Resolver>>, rustls::Error> {
+    proxy: Option<HttpsProxy>,
+) -> Result<HttpsConnector<ProxyConnector<HttpConnector<Resolver>>>, rustls::Error> {
     let resolver: Resolver = MapErr::new(GaiResolver::new(), LookupError);
     let mut tcp = HttpConnector::new_with_resolver(resolver);
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(timeout));
+    let tls = tls(verify, roots)?;
     Ok(HttpsConnectorBuilder::new()
-        .with_tls_config(tls(verify, roots)?)
+        .with_tls_config(tls.clone())
         .https_or_http()
         .enable_all_versions()
-        .wrap_connector(tcp))
+        .wrap_connector(ProxyConnector::new(tcp, tls, proxy)))
 }
 
 fn tls(verify: bool, roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls::Error> {

@@ -9,8 +9,8 @@
 //!   nor a token goes elsewhere. Any other redirect is the answer. The client follows by itself, so a layer above it
 //!   sees one request: what that layer added, such as a token, is sent again within the origin and nowhere else.
 //! * `Authorization`, `Cookie` and `Set-Cookie` are marked [sensitive](http::HeaderValue::is_sensitive).
-//! * Neither proxy variables nor `.netrc` are read. (On Linux, `SSL_CERT_FILE` and `SSL_CERT_DIR` say where the system's
-//!   trust roots are.)
+//! * An [`HttpsProxy`] is used if one is [set](HttpClientBuilder::https_proxy), and the environment's only if asked to.
+//!   `.netrc` is not read. (On Linux, `SSL_CERT_FILE` and `SSL_CERT_DIR` say where the system's trust roots are.)
 //!
 //! It sets no limit on the time an answer takes: whoever asks knows his deadline, and one is enough.
 //!
@@ -40,9 +40,11 @@ use crate::BoxError;
 mod builder;
 mod certificates;
 mod connector;
+mod proxy;
 
 pub use builder::{BuildError, HttpClientBuilder};
 pub use connector::LookupError;
+pub use proxy::{HttpsProxy, InvalidProxy};
 
 /// The body of a response.
 pub type ResponseBody = BoxBody<Bytes, BoxError>;

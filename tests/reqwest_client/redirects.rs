@@ -85,7 +85,7 @@ async fn follow_redirect_above_the_layer_checks_each_hop() {
     let (server, other) = (Server::start().await, Server::start().await);
     let reqwest = reqwest(Policy::none());
     let layer = AuthRefreshLayer::new(server.refresher()).replay(ReplayClone);
-    let layer = layer.allow_origin(&server.url("")).unwrap();
+    let layer = layer.allow_origin(server.url("").as_str()).unwrap();
     let client =
         ServiceBuilder::new().layer(FollowRedirectLayer::new()).layer(layer).service(ReqwestService::new(reqwest));
 

@@ -1,0 +1,5 @@
+//! Tests of the ready-made HTTP client.
+#![cfg(feature = "http-client")]
+
+mod proxy;
+mod servers;
