@@ -150,16 +150,16 @@ pub mod test_util;
 
 pub use authorize::{
     AuthRefresh, AuthRefreshLayer, ClassifyRejection, DestinationPolicy, Error, GrpcUnauthenticatedAsRejection,
-    InvalidOrigin, NeverReject, NeverReplay, ReplayClone, ReplayPolicy, ResponseFuture, TokenInfo, TokenValidFor,
-    UnauthorizedAsRejection, UnsafeDestination,
+    InvalidOrigin, NeverReject, NeverReplay, Origin, ReplayClone, ReplayPolicy, ReplayWith, ResponseFuture, TokenInfo,
+    TokenValidFor, UnauthorizedAsRejection, UnsafeDestination,
 };
 #[cfg(feature = "replay-buffered")]
 #[cfg_attr(docsrs, doc(cfg(feature = "replay-buffered")))]
-pub use authorize::{BufferedBody, ReplayBuffered};
+pub use authorize::{BufferedBody, MapBody, ReplayBuffered};
 pub use clock::{Clock, SystemClock};
 pub use error::BoxError;
 pub use expiry::Expiry;
-pub use login::{LoginError, LoginReason, LoginRequest};
+pub use login::{LoginError, LoginFn, LoginReason, LoginRequest, login_fn};
 pub use refresh::{
     AuthRefresher, AuthRefresherBuilder, InvalidSetting, NoTokenPolicy, Refreshed, State, Status, StatusClosed,
     StatusReceiver, WeakAuthRefresher,

@@ -30,7 +30,10 @@ mod sharded_arc;
 mod slow_path;
 
 #[cfg(feature = "replay-buffered")]
-pub use self::replay::buffered::{BufferedBody, ReplayBuffered};
+pub use self::replay::{
+    buffered::{BufferedBody, ReplayBuffered},
+    map_body::MapBody,
+};
 pub use self::{
     classify::{ClassifyRejection, GrpcUnauthenticatedAsRejection, NeverReject, UnauthorizedAsRejection},
     destination::{DestinationPolicy, UnsafeDestination},
@@ -38,7 +41,10 @@ pub use self::{
     extensions::{TokenInfo, TokenValidFor},
     future::ResponseFuture,
     layer::AuthRefreshLayer,
-    origin::InvalidOrigin,
-    replay::policy::{NeverReplay, ReplayClone, ReplayPolicy},
+    origin::{InvalidOrigin, Origin},
+    replay::{
+        policy::{NeverReplay, ReplayClone, ReplayPolicy},
+        with::ReplayWith,
+    },
     service::AuthRefresh,
 };

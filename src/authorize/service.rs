@@ -108,6 +108,7 @@ where
         let request = config.replay.wrap(request);
         let sender = || RequestSender { inner: self.inner.clone(), context: self.context.clone() };
         let saved = config.replay.save(&request, sender);
+        let request = config.replay.finish(request);
         ResponseFuture::called(self.inner.call(request), Some(token), config.classify.clone(), saved)
     }
 }

@@ -6,6 +6,8 @@ mod support;
 mod allocations;
 mod header_cache;
 mod layer;
+mod origin;
 mod rejection;
+mod replay_policies;
 mod replay_wire;
 mod stack;

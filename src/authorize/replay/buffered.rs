@@ -64,10 +64,15 @@ where
     B::Error: Into<BoxError>,
 {
     type Body = BufferedBody<B>;
+    type SavedBody = BufferedBody<B>;
     type Saved<R> = Box<SavedRequest<BufferedBody<B>, R>>;
 
     fn wrap(&self, request: Request<B>) -> Request<Self::Body> {
         request.map(|body| BufferedBody::new(body, Some(self.limit)))
+    }
+
+    fn finish(&self, request: Request<BufferedBody<B>>) -> Request<BufferedBody<B>> {
+        request
     }
 
     fn wrap_unsaved(&self, body: B) -> Self::Body {
