@@ -14,7 +14,7 @@ use tokio::sync::Mutex;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{AuthRefreshLayer, ClassifyRejection, NeverReplay, ReplayPolicy, TokenValidFor};
+use crate::{AuthRefreshLayer, ClassifyRejection, NeverReplay, ReplayPolicy, ReplayWith, TokenValidFor};
 
 /// Sets the token on each request of a `reqwest_middleware::ClientWithMiddleware`, with the settings of the layer.
 ///
@@ -22,11 +22,29 @@ use crate::{AuthRefreshLayer, ClassifyRejection, NeverReplay, ReplayPolicy, Toke
 ///   [`TokenInfo`](crate::TokenInfo).
 /// - Without a token, or if the destination is not allowed, the call fails with `Error::Middleware`. Its cause is this
 ///   crate's [`Error`](crate::Error). An error of reqwest or of another middleware is returned as it is.
-/// - The module [`reqwest_client`](crate::reqwest_client) describes redirects and proxies.
+/// - The module [`reqwest_client`](crate::reqwest_client) describes replays, redirects and proxies.
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
 #[async_trait]
 impl<C> Middleware for AuthRefreshLayer<NeverReplay, C>
 where
+    C: ClassifyRejection + Clone + Send + Sync + 'static,
+{
+    async fn handle(
+        &self,
+        request: reqwest::Request,
+        extensions: &mut Extensions,
+        next: Next<'_>,
+    ) -> Result<reqwest::Response> {
+        call(self, request, extensions, next).await
+    }
+}
+
+/// As without replay. A replay passes through the rest of the chain again, with the same extensions.
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
+#[async_trait]
+impl<F, C> Middleware for AuthRefreshLayer<ReplayWith<F>, C>
+where
+    F: Fn(&reqwest::Request) -> Option<reqwest::Request> + Clone + Send + Sync + 'static,
     C: ClassifyRejection + Clone + Send + Sync + 'static,
 {
     async fn handle(

@@ -9,13 +9,13 @@
 //! # async fn run() -> Result<(), tower::BoxError> {
 //! use http::StatusCode;
 //! use serde_json::{Value, json};
-//! use tower::{ServiceBuilder, service_fn};
+//! use tower::ServiceBuilder;
 //! use tower_auth_refresh::{
-//!     AccessToken, AuthRefreshLayer, LoginRequest, ReplayBuffered,
+//!     AccessToken, AuthRefreshLayer, ReplayBuffered, login_fn,
 //!     reqwest_client::{RequestBuilderExt, ReqwestService, same_origin_redirects},
 //! };
 //!
-//! let login = service_fn(|_: LoginRequest| async { AccessToken::bearer("abc") });
+//! let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?) });
 //! let reqwest = reqwest::Client::builder().redirect(same_origin_redirects()).build()?;
 //! let client = ServiceBuilder::new()
 //!     .layer(AuthRefreshLayer::with_login(login).replay(ReplayBuffered::new()))
@@ -75,7 +75,30 @@
 //! # Middleware
 //!
 //! With the feature `reqwest-middleware`, an [`AuthRefreshLayer`](crate::AuthRefreshLayer) is a
-//! `reqwest_middleware::Middleware`.
+//! `reqwest_middleware::Middleware`, without a [`ReqwestService`]. It replays with
+//! [`ReplayWith`](crate::ReplayWith) and `reqwest::Request::try_clone`, which clones any body but a stream:
+//!
+//! ```no_run
+//! # #[cfg(feature = "reqwest-middleware")]
+//! # async fn run() -> Result<(), reqwest_middleware::Error> {
+//! use reqwest_middleware::ClientBuilder;
+//! use tower_auth_refresh::{
+//!     AccessToken, AuthRefreshLayer, ReplayWith, login_fn, reqwest_client::same_origin_redirects,
+//! };
+//!
+//! let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?) });
+//! let reqwest = reqwest::Client::builder().redirect(same_origin_redirects()).build()?;
+//! let client = ClientBuilder::new(reqwest)
+//!     .with(AuthRefreshLayer::with_login(login).replay(ReplayWith(reqwest::Request::try_clone)))
+//!     .build();
+//!
+//! let response = client.get("https://api.example.com/orders").send().await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Put middlewares that send a request several times, such as `reqwest-retry`, before the layer. Every attempt then uses
+//! the current token.
 
 mod body;
 mod future;

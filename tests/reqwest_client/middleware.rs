@@ -15,8 +15,8 @@ use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Error, Middleware,
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceExt};
 use tower_auth_refresh::{
-    AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, Clock, LoginRequest, TokenInfo, TokenValidFor,
-    UnsafeDestination, reqwest_client::ReqwestService,
+    AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, Clock, LoginRequest, ReplayWith, TokenInfo,
+    TokenValidFor, UnsafeDestination, reqwest_client::ReqwestService,
 };
 
 use crate::server::Server;
@@ -58,6 +58,31 @@ async fn rejection_without_replay_is_the_response() {
         statuses.push(client.get(server.url("/")).send().await.unwrap().status());
     }
     assert_eq!(statuses, [StatusCode::UNAUTHORIZED, StatusCode::OK]);
+}
+
+#[tokio::test]
+async fn revoked_tokens_fail_no_request() {
+    let server = Server::with_revocations([50, 110]).await;
+    let layer = AuthRefreshLayer::new(server.refresher()).replay(ReplayWith(reqwest::Request::try_clone));
+    let client = client(layer);
+    for n in 0..160 {
+        let body = json!({ "item": n });
+        let response = client.post(server.url("/")).body(body.to_string()).send().await.unwrap();
+        assert_eq!(response.error_for_status().unwrap().json::<Value>().await.unwrap(), body);
+    }
+    assert_eq!(server.received().len(), 162, "two rejected requests were sent twice");
+}
+
+#[tokio::test]
+async fn stream_is_not_replayed() {
+    let server = Server::start().await;
+    let layer = AuthRefreshLayer::new(server.refresher()).replay(ReplayWith(reqwest::Request::try_clone));
+    let client = client(layer);
+    client.get(server.url("/")).send().await.unwrap();
+    server.revoke();
+    let stream = reqwest::Body::wrap_stream(futures::stream::iter(["a"].map(Ok::<_, BoxError>)));
+    let response = client.post(server.url("/")).body(stream).send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
 }
 
 #[tokio::test]
@@ -106,6 +131,18 @@ async fn extensions_reach_the_next_middleware_and_the_caller() {
     assert_eq!(extensions.get(), Some(&42_u32));
     assert_eq!(response.extensions().get::<TokenInfo>().unwrap().generation, 1);
     assert_eq!(*counts.lock().unwrap(), [42]);
+}
+
+#[tokio::test]
+async fn replay_passes_the_next_middleware_again() {
+    let server = Server::with_revocations([1]).await;
+    let counts = Arc::default();
+    let layer = AuthRefreshLayer::new(server.refresher()).replay(ReplayWith(reqwest::Request::try_clone));
+    let client = ClientBuilder::new(reqwest()).with(layer).with(Counter(Arc::clone(&counts))).build();
+    for _ in 0..2 {
+        assert_eq!(client.get(server.url("/")).send().await.unwrap().status(), StatusCode::OK);
+    }
+    assert_eq!(*counts.lock().unwrap(), [1, 1, 2]);
 }
 
 /// Returns a wall clock, and what sets it, in seconds.
