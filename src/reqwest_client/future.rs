@@ -13,7 +13,7 @@ use reqwest::ResponseBuilderExt;
 /// The future of [`ReqwestService`](super::ReqwestService). Dropping it cancels the request.
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<F, E>(#[pin] State<F, E>);
+pub struct ReqwestFuture<F, E>(#[pin] State<F, E>);
 
 #[pin_project(project = StateProj)]
 enum State<F, E> {
@@ -23,7 +23,7 @@ enum State<F, E> {
     Invalid(Option<E>),
 }
 
-impl<F, E> ResponseFuture<F, E> {
+impl<F, E> ReqwestFuture<F, E> {
     pub(super) fn called(future: F) -> Self {
         Self(State::Called(future))
     }
@@ -33,7 +33,7 @@ impl<F, E> ResponseFuture<F, E> {
     }
 }
 
-impl<F, E> Future for ResponseFuture<F, E>
+impl<F, E> Future for ReqwestFuture<F, E>
 where
     F: Future<Output = Result<reqwest::Response, E>>,
 {
@@ -47,9 +47,9 @@ where
     }
 }
 
-impl<F, E> fmt::Debug for ResponseFuture<F, E> {
+impl<F, E> fmt::Debug for ReqwestFuture<F, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+        f.debug_struct("ReqwestFuture").finish_non_exhaustive()
     }
 }
 

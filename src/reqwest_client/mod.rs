@@ -109,5 +109,5 @@ mod send;
 mod service;
 
 pub use self::{
-    future::ResponseFuture, redirect::same_origin_redirects, send::RequestBuilderExt, service::ReqwestService,
+    future::ReqwestFuture, redirect::same_origin_redirects, send::RequestBuilderExt, service::ReqwestService,
 };

@@ -6,13 +6,14 @@ use bytes::Bytes;
 use http_body::Body;
 use tower_service::Service;
 
-use super::{body::into_reqwest, future::ResponseFuture};
+use super::{body::into_reqwest, future::ReqwestFuture};
 use crate::error::BoxError;
 
 /// Makes `reqwest::Client` a service of [`http::Request`] and [`http::Response`].
 ///
 /// - It accepts any body of [`Bytes`] that is `Send` and `Sync`. A [`reqwest::Body`] is sent as it is. Any other body is
 ///   sent as a stream, which reqwest does not send to the target of a redirect.
+///   [`ReplayBuffered`](crate::ReplayBuffered) above it makes any body `Sync`.
 /// - A response has a [`reqwest::Body`] and the URL that it came from. `reqwest::Response::from(response)` has that URL.
 /// - The URI of a request must be absolute. Otherwise the call fails with an error of reqwest's builder.
 /// - A timeout of the client or of the request applies to each call. A replay starts it again.
@@ -55,7 +56,7 @@ where
 {
     type Response = http::Response<reqwest::Body>;
     type Error = S::Error;
-    type Future = ResponseFuture<S::Future, S::Error>;
+    type Future = ReqwestFuture<S::Future, S::Error>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.client.poll_ready(cx)
@@ -63,8 +64,8 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         match reqwest::Request::try_from(request.map(into_reqwest)) {
-            Ok(request) => ResponseFuture::called(self.client.call(request)),
-            Err(error) => ResponseFuture::invalid(error.into()),
+            Ok(request) => ReqwestFuture::called(self.client.call(request)),
+            Err(error) => ReqwestFuture::invalid(error.into()),
         }
     }
 }

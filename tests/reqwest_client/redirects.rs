@@ -52,20 +52,22 @@ async fn redirects_in_a_row_are_limited() {
     assert_eq!(server.received().len(), 6);
 }
 
-/// Documents reqwest's default policy, which the module warns of.
+/// What the module warns of.
 #[tokio::test]
-async fn default_policy_forwards_only_headers_it_does_not_know() {
+async fn default_policy_forwards_unknown_headers_to_any_origin() {
     let (server, other) = (Server::start().await, Server::start().await);
-    let reqwest = reqwest(Policy::default());
+    let (reqwest, refresher) = (reqwest(Policy::default()), server.refresher());
     let url = server.url(&format!("/redirect?{}", other.url("/")));
     for name in ["authorization", "x-token"] {
-        let layer = AuthRefreshLayer::new(server.refresher()).header(HeaderName::from_static(name));
+        let layer = AuthRefreshLayer::new(refresher.clone()).header(HeaderName::from_static(name));
         let client = ServiceBuilder::new().layer(layer).service(ReqwestService::new(reqwest.clone()));
         let response = reqwest.get(&url).send_with(&client).await.unwrap();
         assert_eq!(response.url().as_str(), other.url("/"));
+        assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
     }
     let received = other.received();
     assert_eq!(received[0].header("authorization"), None);
+    // The second token, because the response to the missing header has rejected the first.
     assert_eq!(received[1].header("x-token"), Some("Bearer token-2"));
 }
 

@@ -13,6 +13,9 @@ use tower_auth_refresh::{
     reqwest_client::{RequestBuilderExt, ReqwestService, same_origin_redirects},
 };
 
+#[cfg(feature = "replay-buffered")]
+use tower_auth_refresh::ReplayBuffered;
+
 use crate::server::Server;
 
 fn reqwest() -> reqwest::Client {
@@ -139,9 +142,21 @@ async fn bodies_of_other_crates_are_sent() {
 
 #[cfg(feature = "replay-buffered")]
 #[tokio::test]
-async fn revoked_tokens_fail_no_request() {
-    use tower_auth_refresh::ReplayBuffered;
+async fn body_that_is_not_sync_is_sent_and_replayed_from_a_buffer() {
+    let server = Server::with_revocations([1]).await;
+    let layer = AuthRefreshLayer::new(server.refresher()).replay(ReplayBuffered::new());
+    let client = ServiceBuilder::new().layer(layer).service(ReqwestService::new(reqwest()));
+    for text in ["first", "second"] {
+        let request = Request::post(server.url("/")).body(Full::from(Bytes::from(text)).boxed_unsync()).unwrap();
+        let response = client.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), text);
+    }
+    assert_eq!(server.received().len(), 3);
+}
 
+#[cfg(feature = "replay-buffered")]
+#[tokio::test]
+async fn revoked_tokens_fail_no_request() {
     let server = Server::with_revocations([50, 110]).await;
     let reqwest = reqwest();
     let client = ServiceBuilder::new()
