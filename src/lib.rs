@@ -87,6 +87,7 @@
 //! - `reqwest` and `reqwest-middleware`: [reqwest's client](reqwest_client) below the layer and below logins, and the
 //!   layer as a middleware
 //! - `test-util`: [utilities](test_util) for tests
+//! - `tonic-0_14`: [`Error`] and [`LoginError`] as a `tonic::Status`, with a fitting code
 //!
 //! Without features, the layer and the refresher remain. They work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]

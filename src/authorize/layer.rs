@@ -46,8 +46,7 @@ use crate::{AccessToken, AuthRefresher, error::BoxError, login::LoginRequest};
 ///
 /// # Place in the stack
 ///
-/// The layer works above and below tower's layers. The table shows what changes with the order. The service below the
-/// layer must be `Clone`. `RateLimit` and `Balance` are not, so put a `Buffer` above them.
+/// The layer works above and below tower's layers. The table shows what changes with the order.
 ///
 /// | layer | above this one (outside) | below this one (inside) |
 /// | --- | --- | --- |
@@ -57,6 +56,38 @@ use crate::{AccessToken, AuthRefresher, error::BoxError, login::LoginRequest};
 /// | `FollowRedirect` | each hop is checked, and gets a token if its destination is allowed: **the usual place** | the client's redirect policy decides whether the header is forwarded; it does not know a header of [another name](Self::header) |
 /// | `Trace` | does not see the token | sees the token, marked sensitive |
 /// | `Balance`, `ReadyCache` | selects among clients that share a token | selects among connections, below a `Buffer` |
+///
+/// The service below the layer must be `Clone`. `RateLimit`, `Balance` and `BoxService` are not, so this does not
+/// compile:
+///
+/// ```compile_fail
+/// # use std::time::Duration;
+/// # use tower::{BoxError, ServiceBuilder};
+/// # use tower_auth_refresh::{AccessToken, AuthRefreshLayer, login_fn};
+/// # let layer = AuthRefreshLayer::with_login(login_fn(|_| async { Ok(AccessToken::bearer("abc")?) }));
+/// let client = ServiceBuilder::new()
+///     .layer(layer)
+///     .rate_limit(100, Duration::from_secs(1))
+///     .service_fn(|_: http::Request<()>| async { Ok::<_, BoxError>(http::Response::new(())) });
+/// ```
+///
+/// Put a `BufferLayer` between them. Its handles are `Clone`, and share the service:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use tower::{BoxError, ServiceBuilder};
+/// # use tower_auth_refresh::{AccessToken, AuthRefreshLayer, login_fn};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let layer = AuthRefreshLayer::with_login(login_fn(|_| async { Ok(AccessToken::bearer("abc")?) }));
+/// let client = ServiceBuilder::new()
+///     .layer(layer)
+///     .buffer(16) // `layer(BufferLayer::new(16))`
+///     .rate_limit(100, Duration::from_secs(1))
+///     .service_fn(|_: http::Request<()>| async { Ok::<_, BoxError>(http::Response::new(())) });
+/// # let _ = client;
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct AuthRefreshLayer<P = NeverReplay, C = UnauthorizedAsRejection> {
     refresher: AuthRefresher,
@@ -227,7 +258,8 @@ impl<P, C> AuthRefreshLayer<P, C> {
     }
 }
 
-impl<S, P: Clone, C: Clone> Layer<S> for AuthRefreshLayer<P, C> {
+/// The bound `S: Clone` is that of the service. Here, the compiler names it where the stack is built.
+impl<S: Clone, P: Clone, C: Clone> Layer<S> for AuthRefreshLayer<P, C> {
     type Service = AuthRefresh<S, P, C>;
 
     fn layer(&self, inner: S) -> Self::Service {

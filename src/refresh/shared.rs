@@ -274,7 +274,8 @@ impl Shared {
         panic::catch(|| drop(core));
     }
 
-    fn reject(&self, rejected: TokenId, challenge: Option<HeaderValue>) -> bool {
+    /// Reports that a server has rejected this token. Returns whether a newer token exists or a login for it is due.
+    pub(crate) fn reject(&self, rejected: TokenId, challenge: Option<HeaderValue>) -> bool {
         let (generation, effect) = self
             .event(|locked, now, actions| locked.state.on_rejection(rejected.generation(), challenge, now, actions));
         self.settings.telemetry.rejection(generation, effect);

@@ -4,6 +4,8 @@
 mod support;
 
 mod allocations;
+mod errors;
+mod grpc;
 mod header_cache;
 mod layer;
 mod origin;
