@@ -147,7 +147,7 @@ async fn body_that_is_not_sync_is_sent_and_replayed_from_a_buffer() {
     let layer = AuthRefreshLayer::new(server.refresher()).replay(ReplayBuffered::new());
     let client = ServiceBuilder::new().layer(layer).service(ReqwestService::new(reqwest()));
     for text in ["first", "second"] {
-        let request = Request::post(server.url("/")).body(Full::from(Bytes::from(text)).boxed_unsync()).unwrap();
+        let request = Request::post(server.url("/")).body(Full::new(Bytes::from(text)).boxed_unsync()).unwrap();
         let response = client.clone().oneshot(request).await.unwrap();
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), text);
     }
