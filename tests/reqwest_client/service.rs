@@ -43,6 +43,7 @@ async fn json_and_url_pass_through_the_layer() {
     assert_eq!(request.header("authorization"), Some("Bearer token-1"));
     assert_eq!(request.header("content-type"), Some("application/json"));
     assert_eq!(request.header("content-length"), Some("10"));
+    assert_eq!(request.body, r#"{"item":7}"#);
 }
 
 #[tokio::test]
