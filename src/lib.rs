@@ -84,6 +84,8 @@
 //! - `jwt-verify`: verifies the signatures of the Arthur API's tokens
 //! - `metrics`: counts and durations ([`observability`])
 //! - `oauth2`, `token-file` and `token-command`: [ready-made logins](guides::which_login)
+//! - `reqwest` and `reqwest-middleware`: [reqwest's client](reqwest_client) below the layer and below logins, and the
+//!   layer as a middleware
 //! - `test-util`: [utilities](test_util) for tests
 //! - `tonic-0_14`: [`Error`] and [`LoginError`] as a `tonic::Status`, with a fitting code
 //!
@@ -98,6 +100,7 @@
         feature = "jwt",
         feature = "oauth2",
         feature = "replay-buffered",
+        feature = "reqwest-middleware",
         feature = "test-util",
         feature = "token-command",
         feature = "token-file"
@@ -138,6 +141,9 @@ pub mod guides;
 pub mod oauth2;
 pub mod observability;
 pub mod reliability;
+#[cfg(feature = "reqwest")]
+#[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
+pub mod reqwest_client;
 pub mod sources;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]

@@ -30,6 +30,7 @@ const MODULES: &[&str] = &[
     "refresh",
     "authorize",
     "sources",
+    "reqwest_client",
     "http_client",
     "transport",
     "oauth2",
@@ -105,6 +106,7 @@ const FILES: &[(&str, &[&str])] = &[
             "loom_models",
         ],
     ),
+    ("reqwest_client", &["body", "future", "service", "redirect", "send", "middleware"]),
 ];
 
 type ModulePath = Vec<String>;

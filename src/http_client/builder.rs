@@ -13,7 +13,7 @@ use rustls::pki_types::CertificateDer;
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
 use tower_http::{ServiceBuilderExt, follow_redirect::FollowRedirectLayer};
 
-use super::{HttpClient, connections::Connections, connector::connector, redirect::RedirectPolicy};
+use super::{HttpClient, connections::Connections, connector::connector, proxy::HttpsProxy, redirect::RedirectPolicy};
 use crate::BoxError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -42,6 +42,7 @@ pub struct HttpClientBuilder {
     pool_idle_timeout: Duration,
     keep_alive_interval: Duration,
     keep_alive_timeout: Duration,
+    https_proxy: Option<HttpsProxy>,
 }
 
 impl Default for HttpClientBuilder {
@@ -53,6 +54,7 @@ impl Default for HttpClientBuilder {
             pool_idle_timeout: POOL_IDLE_TIMEOUT,
             keep_alive_interval: KEEP_ALIVE_INTERVAL,
             keep_alive_timeout: KEEP_ALIVE_TIMEOUT,
+            https_proxy: None,
         }
     }
 }
@@ -110,6 +112,13 @@ impl HttpClientBuilder {
         self
     }
 
+    /// Sets the proxy of `https` requests. Defaults to none: the client does not read the environment, unless
+    /// [`HttpsProxy::from_env`] is set.
+    pub fn https_proxy(mut self, proxy: HttpsProxy) -> Self {
+        self.https_proxy = Some(proxy);
+        self
+    }
+
     /// Builds the client. This loads the system's trust roots, which can read files.
     ///
     /// If the system has no roots and none were added, the client logs a warning, and `https` requests fail with a
@@ -119,7 +128,8 @@ impl HttpClientBuilder {
     ///
     /// Fails if an added root is not a certificate, or if the system's roots cannot be used.
     pub fn build(self) -> Result<HttpClient, BuildError> {
-        let connector = connector(self.accept_invalid_certs, self.roots, self.connect_timeout).map_err(BuildError)?;
+        let connector = connector(self.accept_invalid_certs, self.roots, self.connect_timeout, self.https_proxy)
+            .map_err(BuildError)?;
         let mut client = Client::builder(TokioExecutor::new());
         client
             .timer(TokioTimer::new())

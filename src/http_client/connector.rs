@@ -7,27 +7,32 @@ use hyper_util::client::legacy::connect::{HttpConnector, dns::GaiResolver};
 use rustls::{ClientConfig, crypto::ring, pki_types::CertificateDer};
 use tower::util::MapErr;
 
-use super::certificates;
+use super::{
+    certificates,
+    proxy::{HttpsProxy, ProxyConnector},
+};
 
 type Resolver = MapErr<GaiResolver, fn(io::Error) -> DnsError>;
 
-pub(super) type Connector = HttpsConnector<HttpConnector<Resolver>>;
+pub(super) type Connector = HttpsConnector<ProxyConnector<HttpConnector<Resolver>>>;
 
 pub(super) fn connector(
     accept_invalid_certs: bool,
     roots: Vec<CertificateDer<'static>>,
     timeout: Duration,
+    proxy: Option<HttpsProxy>,
 ) -> Result<Connector, rustls::Error> {
     let resolver: Resolver = MapErr::new(GaiResolver::new(), DnsError);
     let mut tcp = HttpConnector::new_with_resolver(resolver);
     tcp.enforce_http(false);
     tcp.set_nodelay(true);
     tcp.set_connect_timeout(Some(timeout));
+    let tls = tls_config(accept_invalid_certs, roots)?;
     Ok(HttpsConnectorBuilder::new()
-        .with_tls_config(tls_config(accept_invalid_certs, roots)?)
+        .with_tls_config(tls.clone())
         .https_or_http()
         .enable_all_versions()
-        .wrap_connector(tcp))
+        .wrap_connector(ProxyConnector::new(tcp, tls, proxy)))
 }
 
 fn tls_config(accept_invalid_certs: bool, roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls::Error> {

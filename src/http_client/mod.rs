@@ -16,8 +16,10 @@
 //!   that layer added, such as a token, to each redirect's target within the origin.
 //! * **Secrets**: `Authorization`, `Cookie` and `Set-Cookie` are marked
 //!   [sensitive](http::HeaderValue::is_sensitive).
+//! * **Proxies**: an [`HttpsProxy`] if one is [set](HttpClientBuilder::https_proxy). The client reads the environment's
+//!   proxy variables only on request, and never `.netrc`.
 //!
-//! The client has no response timeout: its callers set their own. It reads neither proxy variables nor `.netrc`.
+//! The client has no response timeout: its callers set their own.
 //!
 //! ```
 //! use tower_auth_refresh::http_client::HttpClient;
@@ -46,6 +48,7 @@ mod builder;
 mod certificates;
 mod connections;
 mod connector;
+mod proxy;
 mod redirect;
 
 pub use builder::{BuildError, HttpClientBuilder};
@@ -53,6 +56,7 @@ pub use builder::{BuildError, HttpClientBuilder};
 pub(crate) use certificates::is_untrusted;
 pub use connections::NewConnection;
 pub use connector::DnsError;
+pub use proxy::{HttpsProxy, InvalidProxy};
 pub use redirect::TooManyRedirects;
 
 /// The body of a response of [`HttpClient`].

@@ -7,6 +7,8 @@ mod support;
 
 mod connection;
 mod http2;
+mod proxy;
 mod redirect;
 mod relay;
+mod servers;
 mod tls;

@@ -1,0 +1,64 @@
+//! The future of [`ReqwestService`](super::ReqwestService).
+
+use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use pin_project::pin_project;
+use reqwest::ResponseBuilderExt;
+
+/// The future of [`ReqwestService`](super::ReqwestService). Dropping it cancels the request.
+#[pin_project]
+#[must_use = "futures do nothing unless polled"]
+pub struct ReqwestFuture<F, E>(#[pin] State<F, E>);
+
+#[pin_project(project = StateProj)]
+enum State<F, E> {
+    /// reqwest sends the request.
+    Called(#[pin] F),
+    /// The request cannot be converted. `None` after the error was returned.
+    Invalid(Option<E>),
+}
+
+impl<F, E> ReqwestFuture<F, E> {
+    pub(super) fn called(future: F) -> Self {
+        Self(State::Called(future))
+    }
+
+    pub(super) fn invalid(error: E) -> Self {
+        Self(State::Invalid(Some(error)))
+    }
+}
+
+impl<F, E> Future for ReqwestFuture<F, E>
+where
+    F: Future<Output = Result<reqwest::Response, E>>,
+{
+    type Output = Result<http::Response<reqwest::Body>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().0.project() {
+            StateProj::Called(future) => Poll::Ready(ready!(future.poll(cx)).map(into_http)),
+            StateProj::Invalid(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+        }
+    }
+}
+
+impl<F, E> fmt::Debug for ReqwestFuture<F, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReqwestFuture").finish_non_exhaustive()
+    }
+}
+
+/// Converts a response. reqwest's own conversion drops the URL. It is stored where the conversion back reads it.
+fn into_http(response: reqwest::Response) -> http::Response<reqwest::Body> {
+    let url = http::Response::builder().url(response.url().clone()).body(());
+    let mut response = http::Response::from(response);
+    if let Ok(url) = url {
+        response.extensions_mut().extend(url.into_parts().0.extensions);
+    }
+    response
+}

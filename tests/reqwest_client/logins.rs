@@ -1,0 +1,50 @@
+//! reqwest's client as the HTTP service of a login.
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use tower::ServiceBuilder;
+use tower_auth_refresh::{
+    AuthRefreshLayer, AuthRefresher,
+    oauth2::{AuthorizationServer, Client, Grant, OAuth2Login},
+    reqwest_client::{RequestBuilderExt, ReqwestService},
+};
+
+use crate::server::Server;
+
+/// The application's client, which the server recognizes by a header.
+fn reqwest() -> reqwest::Client {
+    let headers =
+        HeaderMap::from_iter([(HeaderName::from_static("x-client"), HeaderValue::from_static("application"))]);
+    reqwest::Client::builder().no_proxy().default_headers(headers).build().unwrap()
+}
+
+fn login(token_endpoint: &str) -> OAuth2Login<ReqwestService> {
+    let server = AuthorizationServer::token_endpoint(token_endpoint).unwrap();
+    let client = Client::client_secret_post("orders", "s3cr3t");
+    OAuth2Login::new(ReqwestService::new(reqwest()), server, client, Grant::client_credentials())
+}
+
+#[tokio::test]
+async fn login_and_requests_share_the_client() {
+    let server = Server::start().await;
+    let reqwest = reqwest();
+    let client = ServiceBuilder::new()
+        .layer(AuthRefreshLayer::with_login(login(&server.url("/token"))))
+        .service(ReqwestService::new(reqwest.clone()));
+    let response = reqwest.get(server.url("/")).send_with(&client).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let [login, request] = &server.received()[..] else { panic!() };
+    assert_eq!(login.header("x-client"), Some("application"));
+    assert!(login.body.starts_with(b"grant_type=client_credentials"), "{:?}", login.body);
+    assert_eq!(request.header("authorization"), Some("Bearer token-1"));
+    assert_eq!(request.header("x-client"), Some("application"));
+}
+
+/// Although the client follows redirects.
+#[tokio::test]
+async fn secrets_of_a_login_do_not_follow_a_redirect() {
+    let (server, other) = (Server::start().await, Server::start().await);
+    let refresher = AuthRefresher::new(login(&server.url(&format!("/redirect?{}", other.url("/token")))));
+    let error = refresher.token().await.unwrap_err();
+    assert!(!format!("{error:?}").contains("s3cr3t"), "{error:?}");
+    assert!(other.received().is_empty());
+}
