@@ -39,14 +39,14 @@
 //! ```
 //! # #[cfg(feature = "oauth2")] {
 //! use tower_auth_refresh::{
-//!     oauth2::{AuthorizationServer, Client, Grant, OAuth2Login},
+//!     oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Login},
 //!     reqwest_client::{ReqwestService, same_origin_redirects},
 //! };
 //!
 //! # fn login() -> Result<(), tower::BoxError> {
 //! let reqwest = reqwest::Client::builder().redirect(same_origin_redirects()).build()?;
 //! let server = AuthorizationServer::discover("https://login.example.com")?;
-//! let client = Client::client_secret_basic("orders", "s3cr3t");
+//! let client = ClientAuthentication::client_secret_basic("orders", "s3cr3t");
 //! let login = OAuth2Login::new(ReqwestService::new(reqwest), server, client, Grant::client_credentials());
 //! # Ok(())
 //! # }

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tower::ServiceBuilder;
 use tower_auth_refresh::{
     AuthRefreshLayer, AuthRefresher,
-    oauth2::{AuthorizationServer, Client, Grant, OAuth2Login},
+    oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Login},
     reqwest_client::{RequestBuilderExt, ReqwestService},
 };
 
@@ -19,7 +19,7 @@ fn reqwest() -> reqwest::Client {
 
 fn login(token_endpoint: &str) -> OAuth2Login<ReqwestService> {
     let server = AuthorizationServer::token_endpoint(token_endpoint).unwrap();
-    let client = Client::client_secret_post("orders", "s3cr3t");
+    let client = ClientAuthentication::client_secret_post("orders", "s3cr3t");
     OAuth2Login::new(ReqwestService::new(reqwest()), server, client, Grant::client_credentials())
 }
 
