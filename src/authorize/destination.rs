@@ -137,7 +137,8 @@ impl AllowedDestinations {
     }
 }
 
-/// Returns whether the URI has the shortest spelling of its origin, as the list has. Most requests do, and this comparison parses nothing.
+/// Returns whether the URI has the shortest spelling of its origin, as the list has. Most requests do, and this
+/// comparison parses nothing.
 fn is_spelled(origins: &[Origin], uri: &Uri) -> bool {
     uri.authority().is_some_and(|authority| origins.iter().any(|origin| origin.is_https_spelled(authority.as_str())))
 }
@@ -216,6 +217,25 @@ mod tests {
             "https://[2001:DB8:0::a]/",
         ] {
             assert_eq!(destinations.check(&Uri::from_static(uri)), Ok(()), "{uri}");
+        }
+    }
+
+    #[test]
+    fn only_listed_spelling_is_allowed_without_parsing() {
+        let any = AllowedDestinations::default();
+        let listed = allow(&["https://api.example.com", "http://localhost:3000"]);
+        for (uri, by_any, by_list) in [
+            ("https://api.example.com/a?b", true, true),
+            ("https://api.example.com:443/", true, false),
+            ("https://API.example.com/", true, false),
+            ("https://evil.example.com/", true, false),
+            ("https://localhost:3000/", true, false),
+            ("http://localhost:3000/", false, false),
+            ("http://api.example.com/", false, false),
+            ("/a", false, false),
+        ] {
+            let uri = Uri::from_static(uri);
+            assert_eq!((any.surely_allows(&uri), listed.surely_allows(&uri)), (by_any, by_list), "{uri}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use http::{Request, Response, Uri, header::AUTHORIZATION};
-use tower::{Layer, ServiceExt, service_fn};
+use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
     AuthRefreshLayer, DestinationPolicy, Error, InvalidOrigin, Origin, UnsafeDestination, login_fn,
 };
@@ -72,4 +72,23 @@ async fn origin_converts_from_text_uri_and_origin() {
     }
     assert!(layer().origin("api.example.com").is_err());
     assert!(layer().allow_origin(Uri::from_static("https://api.example.com/path")).is_err());
+}
+
+#[tokio::test]
+async fn cached_token_is_not_sent_to_another_origin() {
+    let inner = service_fn(|request: Request<()>| async move {
+        Ok::<_, Infallible>(Response::new(request.headers().contains_key(AUTHORIZATION)))
+    });
+    let mut client = layer().allow_origin("https://api.example.com").unwrap().layer(inner);
+    for _ in 0..3 {
+        for uri in ["https://api.example.com/", "https://API.example.com:443/"] {
+            let request = Request::get(uri).body(()).unwrap();
+            assert!(client.ready().await.unwrap().call(request).await.unwrap().into_body(), "{uri}");
+        }
+        for uri in ["https://evil.example.com/", "https://api.example.com.evil.com/", "https://api.example.com:8443/"] {
+            let request = Request::get(uri).body(()).unwrap();
+            let result = client.ready().await.unwrap().call(request).await;
+            assert!(matches!(result, Err(Error::Destination(UnsafeDestination::OriginNotAllowed))), "{uri}");
+        }
+    }
 }
