@@ -69,7 +69,18 @@ impl fmt::Display for UnsafeDestination {
 impl std::error::Error for UnsafeDestination {}
 
 /// What happens to a request whose destination is not allowed to receive the token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// ```
+/// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, DestinationPolicy, InvalidOrigin, login_fn};
+///
+/// // Redirects to other origins are followed, without the token.
+/// let layer = AuthRefreshLayer::with_login(login_fn(|_| async { Ok(AccessToken::bearer("abc")?) }))
+///     .allow_origin("https://api.example.com")?
+///     .destination_policy(DestinationPolicy::SendUnauthenticated);
+/// # let _ = layer;
+/// # Ok::<(), InvalidOrigin>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DestinationPolicy {
     /// The call fails with [`Error::Destination`](crate::Error::Destination). The request is not sent.

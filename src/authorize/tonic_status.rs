@@ -20,7 +20,7 @@ const MAX_CAUSES: usize = 16;
 ///
 /// | error | code |
 /// | --- | --- |
-/// | `Error::Login` | that of the [`LoginError`](#impl-From%3CLoginError%3E-for-Status) |
+/// | `Error::Login` | that of its [`LoginError`] |
 /// | `Error::Destination` | `UNAUTHENTICATED`, as gRPC's own libraries do for a connection that is not secure |
 impl From<Error> for Status {
     fn from(error: Error) -> Self {

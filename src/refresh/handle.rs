@@ -144,7 +144,7 @@ impl AuthRefresher {
     /// Reports that a server has rejected a token that this refresher returned, for uses outside of a layer.
     ///
     /// Returns whether a retry can help: a newer token exists, or a login for it is due. [`token`](Self::token) then
-    /// returns it, or waits for it. `challenge` is the `WWW-Authenticate` header of the rejection (RFC 9110, section
+    /// returns it, or waits for it. After [`shutdown`](Self::shutdown), no retry can help. `challenge` is the `WWW-Authenticate` header of the rejection (RFC 9110, section
     /// 11.6.1), if there was one; the login service receives it.
     ///
     /// The rules are those of the layer. The rejection has no effect if:
@@ -260,6 +260,20 @@ impl fmt::Debug for AuthRefresher {
 }
 
 /// The result of [`AuthRefresher::refresh`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, login_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?.with_expires_in(Duration::from_secs(3600))) });
+/// let refreshed = AuthRefresher::new(login).refresh().await?;
+/// assert_eq!(refreshed.token.secret(), "abc");
+/// assert!(refreshed.next_refresh.is_some_and(|left| left < Duration::from_secs(3600)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Refreshed {

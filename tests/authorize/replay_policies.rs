@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use futures::stream;
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
-use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Frame, SizeHint};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_auth_refresh::{AuthRefreshLayer, BufferedBody, ReplayBuffered, ReplayPolicy, ReplayWith, login_fn};
@@ -143,7 +143,7 @@ async fn mapped_body_is_replayed_in_its_own_type() {
     assert_eq!(client.oneshot(request).await.unwrap().status(), 200);
     assert_eq!(*requests.lock().unwrap(), twice.1);
 
-    let by_closure = ReplayBuffered::new().limit(3 << 10).map_body(|body| Boxed::new(body));
+    let by_closure = ReplayBuffered::new().limit(3 << 10).map_body(|body| Boxed::new(Limited::new(body, 1024)));
     assert_eq!(send(layer().replay(by_closure), body()).await, twice);
     let by_method = ReplayBuffered::new().map_body(|body: BufferedBody<Boxed>| body.boxed_unsync());
     assert_eq!(send(layer().replay(by_method), body()).await, twice);
@@ -170,4 +170,12 @@ async fn request_without_a_token_has_the_mapped_body() {
     let client = AuthRefreshLayer::new(refresher).replay(ReplayBuffered::new().map_body(Boxed::new)).layer(inner);
     let request = Request::post("https://api.example.com/").body(SharedBody::from_bytes("abc").boxed_unsync()).unwrap();
     assert_eq!(client.oneshot(request).await.unwrap().into_body(), (false, Bytes::from("abc")));
+}
+
+/// As in a stack over a client that accepts only its own type of body.
+#[tokio::test]
+async fn body_of_reqwest_is_replayed_in_its_own_type() {
+    let layer = layer().replay(ReplayBuffered::new().map_body(reqwest::Body::wrap));
+    let twice = (200, vec![sent("t1", "abc"), sent("t2", "abc")]);
+    assert_eq!(send(layer, reqwest::Body::from("abc")).await, twice);
 }

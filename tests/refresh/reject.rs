@@ -70,6 +70,13 @@ async fn rejection_of_foreign_token_has_no_effect() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rejection_after_shutdown_calls_for_no_retry() {
+    let (refresher, first) = refresher_with_token(&Logins::default()).await;
+    refresher.shutdown();
+    assert!(!refresher.reject(&first, None));
+}
+
+#[tokio::test(start_paused = true)]
 async fn published_token_has_its_generation() {
     let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
     assert_eq!(token(1, HOUR).unwrap().generation(), None);

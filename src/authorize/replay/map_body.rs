@@ -40,7 +40,22 @@ impl ReplayBuffered {
 
 /// A replay policy with a function that converts the body for the inner service.
 ///
-/// [`ReplayBuffered::map_body`] creates it.
+/// [`ReplayBuffered::map_body`] creates it. Where a type has to be named, use a function pointer:
+///
+/// ```
+/// use http_body_util::combinators::UnsyncBoxBody;
+/// use tower_auth_refresh::{AuthRefresh, BufferedBody, MapBody, ReplayBuffered};
+///
+/// type Body = UnsyncBoxBody<bytes::Bytes, tower::BoxError>;
+/// type Replay = MapBody<ReplayBuffered, fn(BufferedBody<Body>) -> Body>;
+///
+/// struct ApiClient<S> {
+///     http: AuthRefresh<S, Replay>,
+/// }
+///
+/// let replay: Replay = ReplayBuffered::new().map_body(Body::new);
+/// # let _ = replay;
+/// ```
 #[derive(Clone, Copy)]
 pub struct MapBody<P, F> {
     policy: P,

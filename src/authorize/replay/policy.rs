@@ -74,7 +74,7 @@ pub trait ReplayPolicy<B>: Sealed {
 /// let layer: AuthRefreshLayer<NeverReplay> = AuthRefreshLayer::with_login(login);
 /// # let _ = layer;
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NeverReplay;
 
 impl<B> ReplayPolicy<B> for NeverReplay {
@@ -133,7 +133,7 @@ impl<B> ReplayPolicy<B> for NeverReplay {
 /// let layer = AuthRefreshLayer::with_login(login).replay(ReplayClone);
 /// # let _ = layer;
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ReplayClone;
 
 impl<B: Clone> ReplayPolicy<B> for ReplayClone {
