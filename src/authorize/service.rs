@@ -108,8 +108,8 @@ where
         let request = config.replay.wrap(request);
         let sender = || RequestSender { inner: self.inner.clone(), context: self.context.clone() };
         let saved = config.replay.save(&request, sender);
-        let request = config.replay.finish(request);
-        ResponseFuture::called(self.inner.call(request), Some(token), config.classify.clone(), saved)
+        let future = self.inner.call(config.replay.finish(request));
+        ResponseFuture::called(future, Some(token), config.classify.clone(), saved)
     }
 }
 

@@ -43,6 +43,13 @@ impl HttpsProxy {
     /// Creates a proxy from its URL and the hosts that are reached without it, as in `NO_PROXY`: a list of hosts,
     /// domains, IP addresses and networks, separated by commas.
     ///
+    /// ```
+    /// use tower_auth_refresh::http_client::HttpsProxy;
+    ///
+    /// let error = HttpsProxy::new("socks5://proxy.example.com:1080", "").unwrap_err();
+    /// assert_eq!(error.to_string(), "proxy is not an http or https URL");
+    /// ```
+    ///
     /// # Errors
     ///
     /// The URL is invalid, or its scheme is neither `http` nor `https`.

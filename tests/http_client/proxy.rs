@@ -126,13 +126,20 @@ async fn environment_is_read_if_asked_to() {
         run_child(variables).await;
         assert_eq!(proxy.requests().len(), tunnels, "{no_proxy}");
     }
+    // A direct connection would succeed.
+    let direct = format!("https://localhost:{}/", server.addr.port());
+    let socks = "socks5://localhost:1080".to_owned();
+    run_child(vec![("ALL_PROXY", socks), ("TEST_URL", direct), ("TEST_ERROR", "InvalidProxy".to_owned())]).await;
 }
 
 /// Does nothing by itself; see [`run_child`].
 #[tokio::test]
 async fn child_reads_the_environment() {
     let Ok(url) = env::var("TEST_URL") else { return };
-    let client =
-        HttpClient::builder().danger_accept_invalid_certs(true).https_proxy(HttpsProxy::from_env()).build().unwrap();
-    get(client, &url).await.unwrap();
+    let client = HttpClient::builder().danger_accept_invalid_certs(true).https_proxy(HttpsProxy::from_env()).build().unwrap();
+    match (get(client, &url).await, env::var("TEST_ERROR")) {
+        (Ok(_), Err(_)) => {}
+        (Err(error), Ok(expected)) => assert!(format!("{error:?}").contains(&expected), "{error:?}"),
+        (result, _) => panic!("{result:?}"),
+    }
 }
