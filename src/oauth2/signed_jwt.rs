@@ -1,4 +1,4 @@
-//! [`SignedJwt`]: a token that is made rather than asked for, and the assertion by which a client authenticates.
+//! [`SignedJwt`]: a login service that signs a JWT.
 
 use std::{
     collections::BTreeMap,
@@ -17,21 +17,40 @@ use tower_service::Service;
 use super::{InvalidKey, SigningKey};
 use crate::{AccessToken, Clock, Expiry, LoginError, LoginRequest, SystemClock};
 
-/// A login service that signs a JWT of its own at each login: for [`Grant::jwt_bearer`](super::Grant::jwt_bearer), or as the
-/// token itself where an API takes it so.
+const LIFETIME: Duration = Duration::from_secs(300);
+/// How far the server's clock may be behind. Strict servers reject an `iat` in their future.
+pub(super) const BACKDATE: Duration = Duration::from_secs(10);
+
+/// A login service that signs a new JWT at each login.
 ///
-/// It has `iss`, `sub`, `aud`, `iat`, `exp` and `jti` (RFC 7519, section 4.1; RFC 7523, section 3), and what is
-/// [added](Self::claim).
+/// Pass it to [`Grant::jwt_bearer`](super::Grant::jwt_bearer) or
+/// [`ClientAuthentication::client_assertion`](super::ClientAuthentication::client_assertion), or use it alone where an
+/// API accepts the JWT itself. The JWT has the claims `iss`, `sub`, `aud`, `iat`, `exp` and `jti` (RFC 7519,
+/// section 4.1; RFC 7523, section 3), and the [claims](Self::claim) that are set.
+///
+/// ```
+/// use tower_auth_refresh::{AuthRefresher, oauth2::{SignedJwt, SigningKey}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_auth_refresh::LoginError> {
+/// let key = SigningKey::hs256("a secret of at least 32 bytes, as RFC 7518 requires");
+/// let jwt = SignedJwt::new(key, "orders", "orders", "https://api.example.com").claim("scope", "invoices:read");
+/// let token = AuthRefresher::new(jwt).token().await?;
+/// assert!(token.secret().starts_with("eyJ"));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct SignedJwt {
     key: SigningKey,
     claims: BTreeMap<String, Value>,
     lifetime: Duration,
+    backdate: Duration,
     clock: Arc<dyn Clock>,
 }
 
 impl SignedJwt {
-    /// A JWT of `issuer` about `subject` for `audience`, good for 5 minutes.
+    /// Creates a login service for a JWT of `issuer` about `subject` for `audience`.
     pub fn new(
         key: SigningKey,
         issuer: impl Into<String>,
@@ -40,10 +59,10 @@ impl SignedJwt {
     ) -> Self {
         let claims = [("iss", issuer.into()), ("sub", subject.into()), ("aud", audience.into())];
         let claims = claims.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect();
-        Self { key, claims, lifetime: Duration::from_secs(300), clock: Arc::new(SystemClock) }
+        Self { key, claims, lifetime: LIFETIME, backdate: BACKDATE, clock: Arc::new(SystemClock) }
     }
 
-    /// Another claim, such as `scope`. One of a name that is there already takes its place, but for `exp`, which is by the
+    /// Sets a claim, such as `scope`. It replaces a claim of the same name, except `exp`, which follows from the
     /// [lifetime](Self::lifetime).
     #[must_use]
     pub fn claim(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
@@ -51,37 +70,48 @@ impl SignedJwt {
         self
     }
 
-    /// How long each is good for, in whole seconds; 5 minutes unless description.
+    /// Sets how long each JWT is valid, in whole seconds (`exp`). Defaults to 5 minutes.
     #[must_use]
     pub fn lifetime(mut self, lifetime: Duration) -> Self {
         self.lifetime = lifetime;
         self
     }
 
-    /// The local wall clock, from which `iat` and `exp` are.
+    /// Sets how far `iat` lies in the past, in whole seconds. Defaults to 10 seconds.
+    ///
+    /// Strict servers reject a JWT that was issued in their future. The default allows for a server whose clock is a few
+    /// seconds behind.
+    #[must_use]
+    pub fn backdate(mut self, by: Duration) -> Self {
+        self.backdate = by;
+        self
+    }
+
+    /// Sets the local wall clock, which `iat` and `exp` are based on. Defaults to [`SystemClock`].
+    ///
+    /// In an [`OAuth2Login`](super::OAuth2Login), the server's clock replaces it once a response has shown it.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    pub(super) fn on(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
-        self
+    pub(super) fn now(&self) -> SystemTime {
+        self.clock.now()
     }
 
-    /// With when it ends; `None` if the key, or chance, fails.
-    pub(super) fn sign(&self) -> Option<(String, Expiry)> {
-        let now = self.clock.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let end = Duration::from_secs(now.saturating_add(self.lifetime).as_secs());
+    /// Returns a JWT that is signed at `now`, and its expiry.
+    pub(super) fn sign(&self, now: SystemTime) -> Result<(String, Expiry), InvalidKey> {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let expires = Duration::from_secs(now.saturating_add(self.lifetime).as_secs());
         let mut id = [0; 16];
-        SystemRandom::new().fill(&mut id).ok()?;
+        SystemRandom::new().fill(&mut id).map_err(|_| InvalidKey::signing_failed())?;
         let mut claims = self.claims.clone();
-        claims.entry("iat".to_owned()).or_insert_with(|| now.as_secs().into());
-        claims.insert("exp".to_owned(), end.as_secs().into());
+        claims.entry("iat".to_owned()).or_insert_with(|| now.saturating_sub(self.backdate).as_secs().into());
+        claims.insert("exp".to_owned(), expires.as_secs().into());
         claims.entry("jti".to_owned()).or_insert_with(|| URL_SAFE_NO_PAD.encode(id).into());
-        let expiry = SystemTime::UNIX_EPOCH.checked_add(end).map_or(Expiry::Never, Expiry::At);
-        Some((self.key.sign(&claims)?, expiry))
+        let expiry = SystemTime::UNIX_EPOCH.checked_add(expires).map_or(Expiry::Never, Expiry::At);
+        Ok((self.key.sign(&claims).ok_or_else(InvalidKey::signing_failed)?, expiry))
     }
 }
 
@@ -95,8 +125,8 @@ impl Service<LoginRequest> for SignedJwt {
     }
 
     fn call(&mut self, _: LoginRequest) -> Self::Future {
-        let failed = || LoginError::transient(InvalidKey::signing_failed());
-        ready(self.sign().ok_or_else(failed).and_then(|(jwt, expiry)| {
+        let signed = self.sign(self.now()).map_err(LoginError::transient);
+        ready(signed.and_then(|(jwt, expiry)| {
             let token = AccessToken::bearer(jwt).map_err(LoginError::permanent)?;
             Ok(token.with_expiry(expiry))
         }))
@@ -105,6 +135,10 @@ impl Service<LoginRequest> for SignedJwt {
 
 impl fmt::Debug for SignedJwt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SignedJwt").field("key", &self.key).field("lifetime", &self.lifetime).finish_non_exhaustive()
+        f.debug_struct("SignedJwt")
+            .field("key", &self.key)
+            .field("lifetime", &self.lifetime)
+            .field("backdate", &self.backdate)
+            .finish_non_exhaustive()
     }
 }

@@ -106,9 +106,7 @@ impl RefreshState {
         let error_in_pause = self.login.error_in_pause(now.monotonic);
         let same_token_in_pause = error_in_pause.is_some() && error_in_pause.filter(is_failure).is_none();
         if let Some(token) = self.token.current()
-            && (ticket.wait_for == WaitFor::AnyToken
-                || (login_has_finished && error.is_none())
-                || same_token_in_pause)
+            && (ticket.wait_for == WaitFor::AnyToken || (login_has_finished && error.is_none()) || same_token_in_pause)
         {
             let token = token.clone();
             if self.login_needs_call(now) {
