@@ -1,4 +1,4 @@
-//! Which hosts are this machine. A request to them crosses no network.
+//! [`is_loopback`]: a request to the loopback crosses no network.
 
 use std::net::IpAddr;
 

@@ -36,6 +36,8 @@ pub struct AccessToken {
     scheme_len: usize,
     expiry: Expiry,
     refresh_in: Option<Duration>,
+    /// When the next login becomes impossible, counted from when the login was sent.
+    refresh_deadline: Option<Duration>,
     has_unknown_age: bool,
     /// An upper bound of the lifetime, if the local clock is behind.
     max_lifetime: Option<Duration>,
@@ -98,6 +100,7 @@ impl AccessToken {
             scheme_len: scheme.len(),
             expiry: Expiry::Unknown,
             refresh_in: None,
+            refresh_deadline: None,
             has_unknown_age: false,
             max_lifetime: None,
             notifier: None,
@@ -175,6 +178,16 @@ impl AccessToken {
     #[cfg(any(feature = "token-command", feature = "token-file"))]
     pub(crate) fn with_max_lifetime(self, max_lifetime: Option<Duration>) -> Self {
         Self { max_lifetime, ..self }
+    }
+
+    /// Sets when the next login becomes impossible, counted from when the login was sent.
+    #[cfg(feature = "oauth2")]
+    pub(crate) fn with_refresh_deadline(self, deadline: Duration) -> Self {
+        Self { refresh_deadline: Some(deadline), ..self }
+    }
+
+    pub(crate) fn refresh_deadline(&self) -> Option<Duration> {
+        self.refresh_deadline
     }
 
     pub(crate) fn max_lifetime(&self) -> Option<Duration> {

@@ -74,7 +74,7 @@ async fn login(body: Incoming, tokens: &Tokens) -> Answer {
             let cookie = format!("Authorization={token}; Path=/; Max-Age={age}; HttpOnly");
             send(Response::builder().header(SET_COOKIE, cookie), &user(tokens))
         }
-        Err(NoToken::WrongCredentials) => error(StatusCode::UNAUTHORIZED, "wrong credentials"),
+        Err(NoToken::WrongCredentials) => error(StatusCode::FORBIDDEN, "wrong credentials"),
         Err(NoToken::Unsigned(_)) => error(StatusCode::INTERNAL_SERVER_ERROR, "no signature"),
         Err(NoToken::Outage(left)) => send(
             Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).header(RETRY_AFTER, left.as_secs() + 1),

@@ -1,4 +1,4 @@
-//! [`ArthurApi`]: the one place where an exchange happens, and its limits.
+//! [`ArthurApi`]: how requests to the API are sent.
 
 use std::{
     fmt,
@@ -24,7 +24,25 @@ use crate::{
     transport::{JSON, Transport, USER_AGENT_VALUE, date, redact, retry_after},
 };
 
-/// An Arthur API: where it is, the HTTP service to reach it by, and the limits of an exchange.
+/// An Arthur API: its base URL, the HTTP service that reaches it, and the limits of a request.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use bytes::Bytes;
+/// use http::{Request, Response};
+/// use http_body_util::Full;
+/// use tower::{BoxError, service_fn};
+/// use tower_auth_refresh::arthur::{ArthurApi, BaseUrl};
+///
+/// # fn main() -> Result<(), BoxError> {
+/// // Any HTTP service, such as `http_client::HttpClient`.
+/// let http = service_fn(|_: Request<Full<Bytes>>| async { Ok::<_, BoxError>(Response::new(Full::<Bytes>::default())) });
+/// let api = ArthurApi::new(BaseUrl::parse("arthur.example")?, http).timeout(Duration::from_secs(10));
+/// assert_eq!(api.base_url().as_str(), "https://arthur.example");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct ArthurApi<S> {
     base_url: BaseUrl,
@@ -32,44 +50,45 @@ pub struct ArthurApi<S> {
 }
 
 impl<S> ArthurApi<S> {
-    /// An API behind an [`HttpService`].
+    /// Creates an API that is reached by an [`HttpService`].
     pub fn new(base_url: BaseUrl, http: S) -> Self {
         Self { base_url, transport: Transport::new(http) }
     }
 
-    /// How long one exchange may take as a whole: to wait for the HTTP service, to connect, to send, and to read the
-    /// answer to its end. 30 seconds unless description. Where the head of the answer has come by then and says no, that is the
-    /// error, and not the time; make this shorter than the refresher's
-    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so that it is heard.
-    /// ([`GetCurrentOrg`](super::GetCurrentOrg) may need two exchanges.)
+    /// Sets the time limit of one request, from the wait for the HTTP service to the end of the response. Defaults to 30
+    /// seconds.
+    ///
+    /// If the status of an error arrives in time, that is the error, even if the body does not. Set it below the
+    /// refresher's [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so that the cause of a slow login is
+    /// reported. [`GetCurrentOrg`](super::GetCurrentOrg) can send two requests.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.transport.timeout = limit;
         self
     }
 
-    /// How many bytes the body of an answer may have; 1 MiB unless description.
+    /// Sets the limit of a response's body in bytes. Defaults to 1 MiB.
     #[must_use]
     pub fn body_limit(mut self, bytes: usize) -> Self {
         self.transport.body_limit = bytes;
         self
     }
 
-    /// The local wall clock, for answers that do not tell the server's.
+    /// Sets the local wall clock, for responses without a `Date`. Defaults to [`SystemClock`](crate::SystemClock).
     #[must_use]
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.transport.clock = Arc::new(clock);
         self
     }
 
-    /// Where the API is.
+    /// Returns the base URL.
     pub fn base_url(&self) -> &BaseUrl {
         &self.base_url
     }
 }
 
 impl<S: HttpService> ArthurApi<S> {
-    /// Posts JSON, which holds `secret`.
+    /// Sends JSON that contains `secret`.
     pub(super) async fn post(
         self,
         path: &str,
@@ -80,7 +99,7 @@ impl<S: HttpService> ArthurApi<S> {
         self.send(Method::POST, path, header, json, secret).await
     }
 
-    /// Gets `path` with the token.
+    /// Requests `path` with the token.
     pub(super) async fn get(self, path: &str, token: &AccessToken) -> Result<ApiResponse, ArthurError> {
         let header = (AUTHORIZATION, token.header_value().clone());
         self.send(Method::GET, path, header, Ok(Bytes::new()), token.secret()).await
@@ -103,25 +122,25 @@ impl<S: HttpService> ArthurApi<S> {
             .header(USER_AGENT, USER_AGENT_VALUE)
             .header(name, value);
         let request = body.map_err(BoxError::from).and_then(|body| Ok(request.body(Full::new(body))?));
-        let answer = async {
+        let response = async {
             let received = self.transport.send(request, &[secret]).await.map_err(Kind::Transport)?;
             if received.head.status.is_success() {
                 let body = received.body.map_err(Kind::Transport)?;
                 Ok((received.head.headers, body, received.now))
             } else {
-                // The status counts, though the body did not come whole or in time.
+                // The status of an error counts without a complete body.
                 let body = received.body.unwrap_or_default();
-                Err(refused(&received.head, &body, received.now, secret))
+                Err(error_response(&received.head, &body, received.now, secret))
             }
         };
-        match answer.await {
+        match response.await {
             Ok((headers, body, now)) => Ok(ApiResponse { endpoint, headers, body, now }),
             Err(kind) => Err(ArthurError::new(endpoint, kind)),
         }
     }
 }
 
-fn refused(head: &Parts, body: &[u8], now: SystemTime, secret: &str) -> Kind {
+fn error_response(head: &Parts, body: &[u8], now: SystemTime, secret: &str) -> Kind {
     let now = date(&head.headers).unwrap_or(now);
     Kind::ErrorResponse(ErrorResponse {
         status: head.status,
@@ -130,13 +149,13 @@ fn refused(head: &Parts, body: &[u8], now: SystemTime, secret: &str) -> Kind {
     })
 }
 
-/// What a 2xx answer description.
+/// A response with status 2xx.
 pub(super) struct ApiResponse {
-    /// What was endpoint, for errors.
+    /// The request, for errors.
     endpoint: String,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
-    /// The local time at which it came.
+    /// The local time at which it arrived.
     pub(super) now: SystemTime,
 }
 
@@ -145,7 +164,7 @@ impl ApiResponse {
         serde_json::from_slice(&self.body).map_err(|error| self.error(Kind::json(&error)))
     }
 
-    /// An error for what the answer description or lacked.
+    /// Creates an error for what the response contains or lacks.
     pub(super) fn error(&self, kind: Kind) -> ArthurError {
         ArthurError::new(self.endpoint.clone(), kind)
     }

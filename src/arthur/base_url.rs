@@ -128,7 +128,7 @@ impl fmt::Display for InvalidBaseUrl {
             Reason::Url(error) => return error.fmt(f),
             Reason::Empty => "is empty",
             Reason::SchemeOrPort => {
-                "has a scheme other than https and http, or a port that is not a number from 1 to 65535"
+                "has neither the scheme https nor http, or a port that is not a number from 1 to 65535"
             }
             Reason::Path => "has a path",
             Reason::Query => "has a query",

@@ -1,4 +1,4 @@
-//! The token in the cookie that a login sets.
+//! Reads the token from the cookie that a login sets.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,14 +8,14 @@ use http::{HeaderMap, header::SET_COOKIE};
 const NAME: &str = "Authorization";
 const BEARER: &str = "bearer";
 
-/// The value of the last cookie named `Authorization`, without quotes, `Bearer` and spaces round it.
+/// Returns the value of the last cookie named `Authorization`, without quotes, `Bearer` and spaces around it.
 ///
-/// `None` if there is no such cookie, or it is empty, or has expired by `now`: such a one deletes the token.
+/// Returns `None` if the cookie is missing or empty, or has expired by `now`: an expired cookie deletes the token.
 pub(super) fn token(headers: &HeaderMap, now: SystemTime) -> Option<String> {
     let cookie = headers
         .get_all(SET_COOKIE)
         .iter()
-        // Bytes that are no UTF-8 become characters that no header may hold, and are refused as such later.
+        // Bytes that are not UTF-8 become characters that are invalid in a header, and fail later.
         .filter_map(|value| Cookie::parse(String::from_utf8_lossy(value.as_bytes())).ok())
         .rfind(|cookie| cookie.name() == NAME)
         .filter(|cookie| !has_expired(cookie, now))?;
@@ -23,7 +23,7 @@ pub(super) fn token(headers: &HeaderMap, now: SystemTime) -> Option<String> {
     (!token.is_empty()).then(|| token.to_owned())
 }
 
-/// `Max-Age` counts more than `Expires` (RFC 6265, section 5.3).
+/// `Max-Age` has precedence over `Expires` (RFC 6265, section 5.3).
 fn has_expired(cookie: &Cookie<'_>, now: SystemTime) -> bool {
     if let Some(age) = cookie.max_age() {
         return !age.is_positive();
@@ -32,7 +32,7 @@ fn has_expired(cookie: &Cookie<'_>, now: SystemTime) -> bool {
     cookie.expires_datetime().is_some_and(|end| i128::from(end.unix_timestamp()) <= i128::from(now.as_secs()))
 }
 
-/// `Bearer "…"` has quotes within, that are not the cookie's own.
+/// In `Bearer "…"`, the quotes are part of the value and not of the cookie's syntax.
 fn unquoted(value: &str) -> &str {
     value.strip_prefix('"').and_then(|value| value.strip_suffix('"')).unwrap_or(value).trim()
 }
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_is_found_whatever_is_around_it() {
+    fn token_is_found_with_any_attributes_and_quotes() {
         for cookie in [
             "Authorization=a.b.c",
             "Authorization=a.b.c; HttpOnly; Secure; SameSite=None; Path=/",
@@ -86,19 +86,19 @@ mod tests {
     }
 
     #[test]
-    fn a_token_that_only_begins_like_bearer_is_kept() {
+    fn token_that_starts_with_bearer_is_kept() {
         assert_eq!(found(&["Authorization=bearer1"]).as_deref(), Some("bearer1"));
     }
 
     #[test]
-    fn the_last_of_that_name_wins_among_others() {
+    fn last_cookie_of_the_name_counts() {
         let cookies = ["x=1", "Authorization=old", "Authorization2=no", "Authorization=new", "y=2"];
         assert_eq!(found(&cookies).as_deref(), Some("new"));
         assert_eq!(found(&["Authorization=old", "Authorization=; Max-Age=0"]), None);
     }
 
     #[test]
-    fn there_is_missing_token_in_a_cookie_that_is_missing_empty_or_expired() {
+    fn missing_empty_or_expired_cookie_has_no_token() {
         for cookie in [
             "session=a.b.c",
             "authorization=a.b.c",

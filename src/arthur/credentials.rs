@@ -1,4 +1,4 @@
-//! [`Credentials`]: who logs in.
+//! [`Credentials`]: the user who logs in.
 
 use std::fmt;
 
@@ -8,8 +8,16 @@ use zeroize::Zeroizing;
 
 /// A login (an e-mail address or a user name) and its password.
 ///
-/// The password is wiped from memory on drop, and so is the JSON sent; what HTTP and TLS copy on the way is theirs.
-/// `Debug` does not show it.
+/// The password and the JSON that contains it are wiped from memory on drop. This does not apply to copies that HTTP and
+/// TLS make. `Debug` does not show the password.
+///
+/// ```
+/// use tower_auth_refresh::arthur::Credentials;
+///
+/// let credentials = Credentials::new("jo@example.com", "swordfish");
+/// assert_eq!(credentials.login(), "jo@example.com");
+/// assert!(!format!("{credentials:?}").contains("swordfish"));
+/// ```
 #[derive(Clone)]
 pub struct Credentials {
     login: String,
@@ -17,12 +25,12 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// A login and its password. An owned `String` is taken over, not copied.
+    /// Creates credentials. An owned `String` is moved, not copied.
     pub fn new(login: impl Into<String>, password: impl Into<String>) -> Self {
         Self { login: login.into(), password: Zeroizing::new(password.into()) }
     }
 
-    /// The login.
+    /// Returns the login.
     pub fn login(&self) -> &str {
         &self.login
     }
@@ -31,16 +39,16 @@ impl Credentials {
         &self.password
     }
 
-    /// `{"login":…,"password":…}`, wiped when its last clone is dropped.
+    /// Returns `{"login":…,"password":…}`, wiped when its last clone is dropped.
     pub(super) fn to_json(&self) -> Result<Bytes, serde_json::Error> {
         #[derive(Serialize)]
         struct Body<'a> {
             login: &'a str,
             password: &'a str,
         }
-        // A byte takes six at most once escaped. With the room there from the start, nothing is moved and left behind.
-        let room = 6 * (self.login.len() + self.password.len()) + 64;
-        let mut json = Zeroizing::new(Vec::with_capacity(room));
+        // An escaped byte becomes at most six. With enough capacity, the buffer never moves and leaves no copy behind.
+        let capacity = 6 * (self.login.len() + self.password.len()) + 64;
+        let mut json = Zeroizing::new(Vec::with_capacity(capacity));
         serde_json::to_writer(&mut *json, &Body { login: &self.login, password: &self.password })?;
         Ok(Bytes::from_owner(json))
     }

@@ -1,4 +1,4 @@
-//! [`ArthurError`]: why an endpoint had no answer.
+//! [`ArthurError`]: why a request failed.
 
 use std::{fmt, time::Duration};
 
@@ -9,25 +9,36 @@ use crate::{
     transport::{TransportError, redact},
 };
 
-/// How many organizations an error names.
-const LISTED: usize = 20;
+/// How many organizations the text of an error lists.
+const MAX_LISTED: usize = 20;
 
-/// Why an exchange with the Arthur API failed.
+/// The error of a request to the Arthur API.
 ///
-/// It says what was endpoint and what went wrong. It holds neither the password nor the token that was sent. Of what a
-/// server or the HTTP service says (an answer's body, the text of a cause), 200 characters are shown at most, and
-/// printable ones only; where these repeat the secret, they show `[redacted]` instead:
+/// Its text names the request and the cause. It contains neither the password nor the token that was sent. It contains at
+/// most 200 printable characters of what a server or the HTTP service reports, and of a JSON error only its `error`,
+/// `error_description` and `message`. `[redacted]` takes the place
 ///
-/// * as it is, in upper or lower case, and as JSON, URLs and HTML write it,
-/// * with byte or character escapes as programming languages have them (`\xc3\xa9`, `\303\251`, `\u{e9}`, …),
-/// * and any of these escaped again. Every JWT is hidden too.
+/// - of the secret: as it is, in upper or lower case, and as JSON and forms encode it,
+/// - of the whole text, if it contains another escape sequence, such as those of URLs, HTML and programming languages
+///   (`%41`, `&#65;`, `\x41`, …): it could be the secret in another encoding.
 ///
-/// An encoding of the secret as a whole (base64, a hash) or a part of it is not known. A secret that is short or a common
-/// word is hidden wherever the word occurs, and garbles a text. Texts that are known to be made here, such as why a
-/// certificate is not accepted, are spared that.
+/// Every JWT is redacted too. A part of the secret, or an encoding of it as a whole (base64, a hash), is not recognized. A
+/// secret that is short or a common word is redacted wherever the word occurs. This does not apply to texts of the crate
+/// and its dependencies, such as why a certificate is invalid.
 ///
-/// Its [source](std::error::Error::source) is a chain of such texts and not the errors of the HTTP service themselves,
-/// which may hold what was sent; ask the predicates below.
+/// Its [source](std::error::Error::source) is a chain of such texts, and not the error of the HTTP service, which can
+/// contain what was sent. Use the methods below to distinguish errors.
+///
+/// ```
+/// use std::error::Error;
+/// use tower_auth_refresh::{LoginError, arthur::ArthurError};
+///
+/// fn must_ask_for_the_password(error: &LoginError) -> bool {
+///     let error = error.source().and_then(|source| source.downcast_ref::<ArthurError>());
+///     error.is_some_and(ArthurError::is_wrong_credentials)
+/// }
+/// # assert!(!must_ask_for_the_password(&LoginError::transient("timeout")));
+/// ```
 pub struct ArthurError(Box<Inner>);
 
 struct Inner {
@@ -37,11 +48,11 @@ struct Inner {
 
 pub(super) enum Kind {
     Transport(TransportError),
-    /// The login was answered 401 or 403.
+    /// The response to a login is 401 or 403.
     WrongCredentials(ErrorResponse),
-    /// Any other status than 2xx and a redirect.
+    /// Any other status except 2xx and redirects.
     ErrorResponse(ErrorResponse),
-    /// serde's own error may quote the answer, so only the place is kept.
+    /// The position only, because serde's error can quote the response.
     InvalidJson {
         line: usize,
         column: usize,
@@ -56,7 +67,7 @@ pub(super) enum Kind {
     },
 }
 
-/// What a server that refuses says.
+/// An error response.
 pub(super) struct ErrorResponse {
     pub(super) status: StatusCode,
     pub(super) description: String,
@@ -65,9 +76,9 @@ pub(super) struct ErrorResponse {
 
 impl Kind {
     pub(super) fn several_organizations(ids: Vec<String>, secret: &str) -> Self {
-        let shown = ids.iter().take(LISTED);
+        let shown = ids.iter().take(MAX_LISTED);
         let mut shown: Vec<String> = shown.map(|id| redact(id.as_bytes(), &[secret])).collect();
-        if ids.len() > LISTED {
+        if ids.len() > MAX_LISTED {
             shown.push("…".to_owned());
         }
         let shown = shown.join(", ");
@@ -84,8 +95,8 @@ impl ArthurError {
         Self(Box::new(Inner { endpoint, kind }))
     }
 
-    /// A login's answer of 401 or 403 is about the credentials.
-    pub(super) fn of_login(mut self) -> Self {
+    /// Marks the error of a login: 401 and 403 concern the credentials.
+    pub(super) fn for_login(mut self) -> Self {
         self.0.kind = match self.0.kind {
             Kind::ErrorResponse(response)
                 if matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) =>
@@ -104,16 +115,16 @@ impl ArthurError {
         }
     }
 
-    fn transport_error_is(&self, so: impl Fn(&TransportError) -> bool) -> bool {
-        matches!(&self.0.kind, Kind::Transport(error) if so(error))
+    fn transport_error_is(&self, is: impl Fn(&TransportError) -> bool) -> bool {
+        matches!(&self.0.kind, Kind::Transport(error) if is(error))
     }
 
-    /// Whether the login was answered 401 or 403: trying again is no use.
+    /// Returns whether the credentials are wrong: the response to the login was 401 or 403.
     pub fn is_wrong_credentials(&self) -> bool {
         matches!(self.0.kind, Kind::WrongCredentials(_))
     }
 
-    /// The status, where the answer's was not 2xx.
+    /// Returns the status of a response other than 2xx.
     pub fn status(&self) -> Option<StatusCode> {
         match &self.0.kind {
             Kind::Transport(error) => error.status(),
@@ -121,28 +132,28 @@ impl ArthurError {
         }
     }
 
-    /// How long the server wants to be left alone, where it said so (`Retry-After`, RFC 9110, section 10.2.3).
+    /// Returns the delay that the server requests (`Retry-After`, RFC 9110, section 10.2.3).
     pub fn retry_after(&self) -> Option<Duration> {
         self.error_response().and_then(|response| response.retry_after)
     }
 
-    /// Whether time ran out: the exchange's own ([`ArthurApi::timeout`](super::ArthurApi::timeout)), or the
-    /// connection's.
+    /// Returns whether the request exceeded [`ArthurApi::timeout`](super::ArthurApi::timeout), or the connection timed out.
     pub fn is_timeout(&self) -> bool {
         self.transport_error_is(TransportError::is_timeout)
     }
 
-    /// Whether there was no connection: no such host, refused, unreachable. TLS has its [own](Self::is_tls) predicate.
+    /// Returns whether there was no connection: the host is unknown, unreachable or refused it. See
+    /// [`is_tls`](Self::is_tls) for TLS.
     pub fn is_connect(&self) -> bool {
         self.transport_error_is(TransportError::is_connect)
     }
 
-    /// Whether the host's name was not resolved. Such an error is also one [to connect](Self::is_connect).
+    /// Returns whether the host's name was not resolved. Such an error is also one [to connect](Self::is_connect).
     pub fn is_dns(&self) -> bool {
         self.transport_error_is(TransportError::is_dns)
     }
 
-    /// Whether TLS failed, most often for a certificate that is not accepted.
+    /// Returns whether TLS failed, most often because the certificate is not trusted.
     pub fn is_tls(&self) -> bool {
         self.transport_error_is(TransportError::is_tls)
     }
@@ -158,23 +169,23 @@ impl ArthurError {
         self.transport_error_is(TransportError::is_closed)
     }
 
-    /// Whether the answer was a redirect: one to another origin, or one too many.
+    /// Returns whether the response was a redirect that was not followed: to another origin, or one too many.
     pub fn is_redirect(&self) -> bool {
         self.transport_error_is(TransportError::is_redirect)
     }
 
-    /// Whether the answer was too large: its body for the [limit](super::ArthurApi::body_limit), or its head for the
-    /// HTTP client.
+    /// Returns whether the response exceeded the [limit](super::ArthurApi::body_limit), or its head that of the HTTP
+    /// client.
     pub fn is_too_large(&self) -> bool {
         self.transport_error_is(TransportError::is_too_large)
     }
 
-    /// Whether the login's answer had no token.
+    /// Returns whether the response to the login had no token.
     pub fn is_missing_token(&self) -> bool {
         matches!(self.0.kind, Kind::MissingToken)
     }
 
-    /// Whether the login's answer had a token that may not be used: no header can hold it, or its signature is wrong.
+    /// Returns whether the token of the response is invalid: it is not a valid header value, or its signature is wrong.
     pub fn is_invalid_token(&self) -> bool {
         match self.0.kind {
             Kind::InvalidToken(_) => true,
@@ -184,7 +195,7 @@ impl ArthurError {
         }
     }
 
-    /// The organizations, where the user has several and [`GetCurrentOrg`](super::GetCurrentOrg) cannot choose.
+    /// Returns the organizations, if the user has several and [`GetCurrentOrg`](super::GetCurrentOrg) cannot choose.
     pub fn organizations(&self) -> &[String] {
         match &self.0.kind {
             Kind::SeveralOrganizations { ids, .. } => ids,
@@ -202,16 +213,16 @@ impl fmt::Display for ArthurError {
             Kind::WrongCredentials(response) => write!(f, "wrong credentials ({response})"),
             Kind::ErrorResponse(response) => response.fmt(f),
             Kind::InvalidJson { line, column } => {
-                write!(f, "the answer is not the JSON expected (line {line}, column {column})")
+                write!(f, "response is not the expected JSON (line {line}, column {column})")
             }
-            Kind::MissingToken => f.write_str("the login answer had no token"),
+            Kind::MissingToken => f.write_str("login response contains no token"),
             Kind::InvalidToken(error) => {
-                write!(f, "the login answer's token cannot be used: {error}")
+                write!(f, "invalid login response: {error}")
             }
             #[cfg(feature = "jwt-verify")]
-            Kind::Signature(error) => write!(f, "the login answer's token is not genuine: {error}"),
+            Kind::Signature(error) => write!(f, "invalid login response: {error}"),
             Kind::SeveralOrganizations { shown, .. } => {
-                write!(f, "the user has several organizations: {shown}")
+                write!(f, "user has several organizations: {shown}")
             }
         }
     }

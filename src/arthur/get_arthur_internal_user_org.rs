@@ -7,16 +7,36 @@ use tower_service::Service;
 use super::{ArthurApi, ArthurError, HttpService, TransportFuture, UserResponse};
 use crate::AccessToken;
 
-/// Asks for the organization of a user that the API itself manages: `GET /users/me`.
+/// Returns the organization of a user that the API itself manages (`GET /users/me`).
 ///
-/// A user of an external identity provider is answered 403; [`GetCurrentOrg`](super::GetCurrentOrg) knows both.
+/// For a user of an external identity provider, the API returns 403. [`GetCurrentOrg`](super::GetCurrentOrg) supports
+/// both.
+///
+/// ```
+/// # use bytes::Bytes;
+/// # use http::{Request, Response};
+/// # use http_body_util::Full;
+/// # use tower::{BoxError, ServiceExt, service_fn};
+/// use tower_auth_refresh::{AccessToken, arthur::{ArthurApi, BaseUrl, GetArthurInternalUserOrg}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let http = service_fn(|_: Request<Full<Bytes>>| async {
+/// #     Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(r#"{"organization_id":"acme"}"#)))
+/// # });
+/// let api = ArthurApi::new(BaseUrl::parse("arthur.example")?, http);
+/// let org = GetArthurInternalUserOrg::new(api).oneshot(AccessToken::raw("s3cr3t")?).await?;
+/// assert_eq!(org, "acme");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct GetArthurInternalUserOrg<S> {
     api: ArthurApi<S>,
 }
 
 impl<S> GetArthurInternalUserOrg<S> {
-    /// Asks `api`.
+    /// Creates a service that sends its requests to `api`.
     pub fn new(api: ArthurApi<S>) -> Self {
         Self { api }
     }

@@ -7,14 +7,35 @@ use tower_service::Service;
 use super::{ArthurApi, ArthurError, AuthenticationInfo, HttpService, TransportFuture};
 use crate::AccessToken;
 
-/// Asks what a token says of its owner: `GET /users/me/auth_info`.
+/// Returns what a token contains about its owner (`GET /users/me/auth_info`).
+///
+/// ```
+/// # use bytes::Bytes;
+/// # use http::{Request, Response};
+/// # use http_body_util::Full;
+/// # use tower::{BoxError, ServiceExt, service_fn};
+/// use tower_auth_refresh::{AccessToken, arthur::{ArthurApi, BaseUrl, GetAuthInfo}};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let http = service_fn(|_: Request<Full<Bytes>>| async {
+/// #     let info = r#"{"organization_ids":["acme"],"issuer":"arthur","username":"jo","first_name":"Jo","last_name":"Doe",
+/// #         "email":"jo@example.com","roles":[]}"#;
+/// #     Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(info)))
+/// # });
+/// let api = ArthurApi::new(BaseUrl::parse("arthur.example")?, http);
+/// let info = GetAuthInfo::new(api).oneshot(AccessToken::raw("s3cr3t")?).await?;
+/// assert_eq!(info.organization_ids, ["acme"]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct GetAuthInfo<S> {
     api: ArthurApi<S>,
 }
 
 impl<S> GetAuthInfo<S> {
-    /// Asks `api`.
+    /// Creates a service that sends its requests to `api`.
     pub fn new(api: ArthurApi<S>) -> Self {
         Self { api }
     }

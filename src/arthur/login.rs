@@ -1,4 +1,4 @@
-//! [`ArthurLogin`]: the login service that an [`AuthRefresher`](crate::AuthRefresher) wants.
+//! [`ArthurLogin`]: the login service for an [`AuthRefresher`](crate::AuthRefresher).
 
 use std::{
     fmt,
@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::{ArthurError, Credentials, HttpService, LoggedIn, TransportFuture, UserLogin};
 use crate::{AccessToken, LoginError, LoginRequest};
 
-/// A login service: [`UserLogin`] with the credentials it always uses.
+/// A login service: [`UserLogin`] with fixed credentials.
 ///
 /// ```
 /// # use bytes::Bytes;
@@ -37,8 +37,8 @@ use crate::{AccessToken, LoginError, LoginRequest};
 ///
 /// # Errors
 ///
-/// A [`LoginError`] whose source is the [`ArthurError`]. It is permanent for wrong credentials and transient for all
-/// else, and has the server's `Retry-After`.
+/// A [`LoginError`] whose source is the [`ArthurError`]. It is permanent for wrong credentials, otherwise transient, and
+/// has the server's `Retry-After`.
 #[derive(Clone)]
 pub struct ArthurLogin<S> {
     login: UserLogin<S>,
@@ -46,7 +46,7 @@ pub struct ArthurLogin<S> {
 }
 
 impl<S> ArthurLogin<S> {
-    /// Logs in with `credentials`.
+    /// Creates a login with `credentials`.
     pub fn new(login: UserLogin<S>, credentials: Credentials) -> Self {
         Self { login, credentials }
     }

@@ -8,12 +8,12 @@
 //!                      └──▶ GetCurrentOrg
 //! ```
 //!
-//! [`ArthurApi`] says where the API is and how long and how large its answers may be. The HTTP service beneath is
-//! [`HttpClient`](crate::http_client::HttpClient), or any other that fits [`HttpService`]. It should not follow
-//! redirects to another origin: a login's body is a password. A redirect that reaches this module is an error.
+//! [`ArthurApi`] has the base URL and the limits of a request. The HTTP service is
+//! [`HttpClient`](crate::http_client::HttpClient), or any other [`HttpService`]. It must not follow redirects to another
+//! origin, because the body of a login contains a password. A redirect that it returns is an error.
 //!
-//! All services are always ready, since they make a clone of the HTTP service ready for each call. Dropping a future
-//! gives its exchange up. They must be polled on a tokio runtime with its timer enabled.
+//! All services are always ready: each call makes a clone of the HTTP service ready. Dropping a future cancels its
+//! request. The futures require a tokio runtime with the time driver enabled.
 //!
 //! ```
 //! use bytes::Bytes;
@@ -36,9 +36,8 @@
 //! # Ok(())
 //! # }
 //! ```
-
 //!
-//! The whole, from the credentials to a client whose requests have the token:
+//! From the credentials to a client whose requests carry the token:
 //!
 #![cfg_attr(feature = "http-client", doc = "```no_run")]
 #![cfg_attr(not(feature = "http-client"), doc = "```ignore")]
@@ -59,7 +58,7 @@
 //! let credentials = Credentials::new("jo@example.com", std::env::var("ARTHUR_PASSWORD")?);
 //! let refresher = AuthRefresher::new(ArthurLogin::new(UserLogin::new(api), credentials));
 //!
-//! // The same client, or any other: its requests wait for the first token, and then for none.
+//! // The same client, or any other. Its requests wait for the first token only.
 //! let client = ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher)).service(http);
 //! let request = Request::get("https://arthur.example/api/v3/users/me").body(Full::<Bytes>::default())?;
 //! println!("{}", client.oneshot(request).await?.status());

@@ -1,8 +1,8 @@
-//! What the API answers. Fields that are `Option` may be null or absent, and unknown fields are ignored.
+//! The responses of the API. An `Option` can be null or absent in the JSON. Unknown fields are ignored.
 
 use serde::Deserialize;
 
-/// The user who logged in.
+/// The user who logged in, as [`UserLogin`](super::UserLogin) returns it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct User {
@@ -18,17 +18,17 @@ pub struct User {
     pub username: Option<String>,
     /// The names of the user's roles.
     pub roles: Option<Vec<String>>,
-    /// Whether the user is sent alerts.
+    /// Whether the user receives alerts.
     pub alert_notifications_enabled: Option<bool>,
     /// Whether the introduction is shown.
     pub show_intro_sequence: Option<bool>,
     /// Whether help is shown.
     pub help_mode_enabled: Option<bool>,
-    /// When the user was created, as the server writes it.
+    /// The time at which the user was created, in the server's format.
     pub created_at: Option<String>,
 }
 
-/// The user that a token belongs to. A service's token fills `organization_id` and `roles` only.
+/// The user that a token belongs to. For a service account, only `organization_id` and `roles` are set.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct UserResponse {
@@ -48,7 +48,7 @@ pub struct UserResponse {
     pub username: Option<String>,
     /// The names of the user's roles.
     pub roles: Option<Vec<String>>,
-    /// Whether the user is sent alerts.
+    /// Whether the user receives alerts.
     pub alert_notifications_enabled: Option<bool>,
     /// Whether the introduction is shown.
     pub show_intro_sequence: Option<bool>,
@@ -56,35 +56,35 @@ pub struct UserResponse {
     pub help_mode_enabled: Option<bool>,
     /// The organization's plan.
     pub plan: Option<String>,
-    /// When the user was created, as the server writes it.
+    /// The time at which the user was created, in the server's format.
     pub created_at: Option<String>,
-    /// What the user may act for.
+    /// The contexts in which the user can act.
     pub contexts: Option<Vec<UserContext>>,
 }
 
-/// Something that a user may act for.
+/// A context in which a user can act.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct UserContext {
-    /// Its name.
+    /// The name of the context.
     pub name: Option<String>,
-    /// Its id.
+    /// The id of the context.
     pub id: Option<String>,
 }
 
-/// What a token says of its owner.
+/// What a token contains about its owner, as [`GetAuthInfo`](super::GetAuthInfo) returns it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct AuthenticationInfo {
     /// The ids of the owner's organizations.
     pub organization_ids: Vec<String>,
-    /// Who issued the token.
+    /// The issuer of the token.
     pub issuer: String,
     /// The owner's id at an external identity provider.
     pub external_user_id: Option<String>,
     /// The owner's id in the API.
     pub internal_user_id: Option<String>,
-    /// The id of the service account, where the owner is one.
+    /// The id of the service account, if the owner is one.
     pub service_account_id: Option<String>,
     /// The user name.
     pub username: String,

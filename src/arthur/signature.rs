@@ -1,4 +1,4 @@
-//! [`VerificationKey`]: whether a token is the issuer's.
+//! [`VerificationKey`]: verifies the signatures of tokens.
 
 use std::fmt;
 
@@ -8,9 +8,15 @@ use serde::Deserialize;
 use sha2::{Sha256, Sha384, Sha512};
 use zeroize::Zeroizing;
 
-/// The key that an issuer signs its JWTs with (RFC 7515). The key is wiped from memory on drop.
+/// The key with which an issuer signs its JWTs (RFC 7515). It is wiped from memory on drop. `Debug` does not show it.
 ///
-/// It checks the signature and nothing else: when a token ends is the refresher's concern.
+/// Only the signature is verified. The refresher observes the expiry.
+///
+/// ```
+/// use tower_auth_refresh::arthur::VerificationKey;
+///
+/// let key = VerificationKey::hs256("a secret of at least 32 bytes, as RFC 7518 requires");
+/// ```
 #[derive(Clone)]
 pub struct VerificationKey {
     /// The algorithm's name in a JWT's header.
@@ -20,17 +26,17 @@ pub struct VerificationKey {
 }
 
 impl VerificationKey {
-    /// A key for HMAC with SHA-256, the issuer's secret (RFC 7518, section 3.2).
+    /// Creates a key for HMAC with SHA-256 from the issuer's secret (`HS256`, RFC 7518, section 3.2).
     pub fn hs256(secret: impl AsRef<[u8]>) -> Self {
         Self::hmac("HS256", verifies::<Hmac<Sha256>>, secret.as_ref())
     }
 
-    /// A key for HMAC with SHA-384.
+    /// Creates a key for HMAC with SHA-384 (`HS384`).
     pub fn hs384(secret: impl AsRef<[u8]>) -> Self {
         Self::hmac("HS384", verifies::<Hmac<Sha384>>, secret.as_ref())
     }
 
-    /// A key for HMAC with SHA-512.
+    /// Creates a key for HMAC with SHA-512 (`HS512`).
     pub fn hs512(secret: impl AsRef<[u8]>) -> Self {
         Self::hmac("HS512", verifies::<Hmac<Sha512>>, secret.as_ref())
     }
@@ -40,18 +46,18 @@ impl VerificationKey {
     }
 
     pub(super) fn verify(&self, jwt: &str) -> Result<(), Unverified> {
-        let (signed, signature) = jwt.rsplit_once('.').ok_or(Unverified::NoJwt)?;
-        let (header, claims) = signed.split_once('.').ok_or(Unverified::NoJwt)?;
+        let (signed, signature) = jwt.rsplit_once('.').ok_or(Unverified::NotJwt)?;
+        let (header, claims) = signed.split_once('.').ok_or(Unverified::NotJwt)?;
         if claims.contains('.') {
-            return Err(Unverified::NoJwt);
+            return Err(Unverified::NotJwt);
         }
-        let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| Unverified::NoJwt)?;
-        let header: Header = serde_json::from_slice(&header).map_err(|_| Unverified::NoJwt)?;
-        // The key says the algorithm, not the token (RFC 8725, section 3.1).
+        let header = URL_SAFE_NO_PAD.decode(header).map_err(|_| Unverified::NotJwt)?;
+        let header: Header = serde_json::from_slice(&header).map_err(|_| Unverified::NotJwt)?;
+        // The key determines the algorithm, not the token (RFC 8725, section 3.1).
         if header.alg != self.algorithm {
             return Err(Unverified::Algorithm);
         }
-        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Unverified::NoJwt)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Unverified::NotJwt)?;
         match (self.verifies)(&self.secret, signed.as_bytes(), &signature) {
             true => Ok(()),
             false => Err(Unverified::Signature),
@@ -64,7 +70,7 @@ struct Header {
     alg: String,
 }
 
-/// In constant time, and only for a signature of full length.
+/// Compares in constant time, and accepts a signature of full length only.
 fn verifies<M: Mac + KeyInit>(secret: &[u8], signed: &[u8], signature: &[u8]) -> bool {
     let Ok(mac) = <M as KeyInit>::new_from_slice(secret) else {
         return false;
@@ -78,10 +84,10 @@ impl fmt::Debug for VerificationKey {
     }
 }
 
-/// Why a token is not taken for genuine.
+/// Why a token is not genuine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unverified {
-    NoJwt,
+    NotJwt,
     Algorithm,
     Signature,
 }
@@ -89,9 +95,9 @@ pub(super) enum Unverified {
 impl fmt::Display for Unverified {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoJwt => "it is not a JWT",
-            Self::Algorithm => "it is signed with another algorithm than the key's",
-            Self::Signature => "its signature does not verify",
+            Self::NotJwt => "token is not a JWT",
+            Self::Algorithm => "token is signed with another algorithm",
+            Self::Signature => "token has a wrong signature",
         })
     }
 }

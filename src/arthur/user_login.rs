@@ -12,19 +12,39 @@ use super::{
 };
 use crate::{AccessToken, Expiry, transport::date};
 
-/// Logs a user in: `POST /login`.
+/// Logs a user in (`POST /login`).
 ///
-/// Any answer of 2xx with a cookie `Authorization` is a login: the cookie is the answer, and its body is a bonus. The
-/// token is sent as it is, without `Bearer`. Its [`Expiry`] is read [from its claims](Expiry::from_jwt); a token that
-/// is no JWT has an unknown one.
+/// A response with status 2xx and a cookie `Authorization` is a login, whatever its body is. The token is sent without
+/// `Bearer`. Its [`Expiry`] is read [from its claims](Expiry::from_jwt), and is unknown if the token is not a JWT.
 ///
-/// Only the final answer counts: where the HTTP service follows a redirect, a cookie that the redirect sets is not seen.
+/// If the HTTP service follows a redirect, only the cookie of the last response counts.
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::{Request, Response, header::SET_COOKIE};
+/// use http_body_util::Full;
+/// use tower::{BoxError, ServiceExt, service_fn};
+/// use tower_auth_refresh::arthur::{ArthurApi, BaseUrl, Credentials, UserLogin};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let http = service_fn(|_: Request<Full<Bytes>>| async {
+///     let user = r#"{"id":"7","email":"jo@example.com"}"#;
+///     Response::builder().header(SET_COOKIE, "Authorization=s3cr3t").body(Full::<Bytes>::from(user))
+/// });
+/// let api = ArthurApi::new(BaseUrl::parse("arthur.example")?, http);
+/// let login = UserLogin::new(api).oneshot(Credentials::new("jo@example.com", "swordfish")).await?;
+/// assert_eq!(login.token.secret(), "s3cr3t");
+/// assert_eq!(login.user.map(|user| user.id).as_deref(), Some("7"));
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///
-/// [Wrong credentials](ArthurError::is_wrong_credentials) (401 and 403), an answer [without a
-/// token](ArthurError::is_missing_token) or with [one that cannot be used](ArthurError::is_invalid_token), and whatever can
-/// happen to an exchange.
+/// - The credentials are [wrong](ArthurError::is_wrong_credentials) (401 and 403).
+/// - The response has [no token](ArthurError::is_missing_token), or [an invalid one](ArthurError::is_invalid_token).
+/// - The request failed.
 #[derive(Clone)]
 pub struct UserLogin<S> {
     api: ArthurApi<S>,
@@ -32,18 +52,18 @@ pub struct UserLogin<S> {
     key: Option<super::VerificationKey>,
 }
 
-/// A login that succeeded.
+/// The result of a successful login.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LoggedIn {
     /// The token, with its expiry.
     pub token: AccessToken,
-    /// The user, where the body said so.
+    /// The user, if the body contains one.
     pub user: Option<User>,
 }
 
 impl<S> UserLogin<S> {
-    /// Logs in at `api`.
+    /// Creates a service that logs in at `api`.
     pub fn new(api: ArthurApi<S>) -> Self {
         Self {
             api,
@@ -52,7 +72,7 @@ impl<S> UserLogin<S> {
         }
     }
 
-    /// Refuses a token whose signature this key does not verify. Without a key, signatures are not checked.
+    /// Rejects tokens that are not signed with this key. By default, signatures are not verified.
     #[cfg(feature = "jwt-verify")]
     #[cfg_attr(docsrs, doc(cfg(feature = "jwt-verify")))]
     #[must_use]
@@ -61,28 +81,28 @@ impl<S> UserLogin<S> {
         self
     }
 
-    fn token(&self, answer: &ApiResponse) -> Result<AccessToken, Kind> {
-        let server_time = date(&answer.headers);
-        let secret = cookie::token(&answer.headers, server_time.unwrap_or(answer.now)).ok_or(Kind::MissingToken)?;
+    fn token(&self, response: &ApiResponse) -> Result<AccessToken, Kind> {
+        let server_time = date(&response.headers);
+        let secret = cookie::token(&response.headers, server_time.unwrap_or(response.now)).ok_or(Kind::MissingToken)?;
         let token = AccessToken::raw(&secret).map_err(Kind::InvalidToken)?;
         #[cfg(feature = "jwt-verify")]
         if let Some(key) = &self.key {
             key.verify(&secret).map_err(Kind::Signature)?;
         }
-        Ok(token.with_expiry(Expiry::from_jwt(&secret, server_time, answer.now)))
+        Ok(token.with_expiry(Expiry::from_jwt(&secret, server_time, response.now)))
     }
 }
 
 impl<S: HttpService> UserLogin<S> {
     async fn log_in(self, credentials: Credentials) -> Result<LoggedIn, ArthurError> {
-        let answer = self
+        let response = self
             .api
             .clone()
             .post("/login", credentials.to_json(), credentials.password())
             .await
-            .map_err(ArthurError::of_login)?;
-        let token = self.token(&answer).map_err(|kind| answer.error(kind))?;
-        let user = answer.json().ok();
+            .map_err(ArthurError::for_login)?;
+        let token = self.token(&response).map_err(|kind| response.error(kind))?;
+        let user = response.json().ok();
         Ok(LoggedIn { token, user })
     }
 }

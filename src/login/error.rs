@@ -160,6 +160,11 @@ impl LoginError {
         self.0.kind == Kind::ShutDown
     }
 
+    /// Returns whether the login returned the current token, or the rejected one.
+    pub(crate) fn is_same_token(&self) -> bool {
+        self.0.kind == Kind::SameToken
+    }
+
     /// Returns the delay that the issuer requests, if any.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after

@@ -1,115 +1,190 @@
-//! [`ClientAuthentication`]: who asks for tokens, and how it says so.
+//! [`ClientAuthentication`]: the client's id, and how it authenticates. `authenticate` does it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use http::HeaderValue;
-use url::form_urlencoded::byte_serialize;
+use tower_service::Service;
 use zeroize::Zeroizing;
 
-use super::{InvalidKey, SignedJwt, SigningKey, error::Kind, form::Form};
-use crate::Clock;
+use super::{SigningKey, credential_source::CredentialSource, signed_jwt::BACKDATE};
+use crate::{AccessToken, BoxError, LoginRequest};
 
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
-/// How long an assertion is good for.
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
 
 /// A client that is registered at the authorization server (RFC 6749, section 2), and how it authenticates.
 ///
-/// The constructors have the names of the registered methods (RFC 8414, section 2: `token_endpoint_auth_method`).
+/// The constructors have the names of the registered methods (`token_endpoint_auth_method`, RFC 8414, section 2). A
+/// secret or assertion that changes comes from a login service, which is called at each login:
+///
+#[cfg_attr(feature = "token-file", doc = "```")]
+#[cfg_attr(not(feature = "token-file"), doc = "```ignore")]
+/// use tower_auth_refresh::{oauth2::ClientAuthentication, sources::TokenFile};
+///
+/// let fixed = ClientAuthentication::client_secret_basic("orders", "swordfish");
+/// let mounted = ClientAuthentication::client_secret_post_from("orders", TokenFile::new("/run/secrets/orders"));
+///
+/// // Workload identity: the platform replaces the file before the assertion in it expires.
+/// let file = TokenFile::new("/var/run/secrets/azure/tokens/azure-identity-token");
+/// let federated = ClientAuthentication::client_assertion("orders", file);
+/// ```
+///
+/// `Debug` shows the id and the method.
 #[derive(Clone)]
 pub struct ClientAuthentication {
-    id: String,
-    method: Method,
-    assertion_audience: Option<String>,
+    pub(super) id: String,
+    pub(super) method: Method,
+    pub(super) encode_basic: bool,
+    pub(super) assertion_type: String,
+    pub(super) assertion_audience: Option<String>,
+    pub(super) assertion_lifetime: Duration,
+    pub(super) assertion_backdate: Duration,
 }
 
 #[derive(Clone)]
-enum Method {
+pub(super) enum Method {
     None,
-    Basic(Zeroizing<String>),
-    Post(Zeroizing<String>),
-    Assertion(SigningKey),
+    Basic(Secret),
+    Post(Secret),
+    Assertion(Assertion),
+}
+
+#[derive(Clone)]
+pub(super) enum Assertion {
+    Signed(SigningKey),
+    Source(CredentialSource),
+}
+
+#[derive(Clone)]
+pub(super) enum Secret {
+    Fixed(Zeroizing<String>),
+    Source(CredentialSource),
+}
+
+impl Secret {
+    fn fixed(secret: impl Into<String>) -> Self {
+        Self::Fixed(Zeroizing::new(secret.into()))
+    }
 }
 
 impl ClientAuthentication {
     fn new(id: impl Into<String>, method: Method) -> Self {
-        Self { id: id.into(), method, assertion_audience: None }
+        Self {
+            id: id.into(),
+            method,
+            encode_basic: true,
+            assertion_type: JWT_BEARER.to_owned(),
+            assertion_audience: None,
+            assertion_lifetime: ASSERTION_LIFETIME,
+            assertion_backdate: BACKDATE,
+        }
     }
 
-    /// Does not authenticate: only says who it is (`none`).
+    /// Creates a client that does not authenticate and sends its id only (`none`).
     pub fn public(id: impl Into<String>) -> Self {
         Self::new(id, Method::None)
     }
 
-    /// Sends its secret in the `Authorization` header (RFC 6749, section 2.3.1). Every server must understand this.
+    /// Creates a client that sends its secret in the `Authorization` header. All servers support this method (RFC 6749,
+    /// section 2.3.1).
     pub fn client_secret_basic(id: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self::new(id, Method::Basic(Zeroizing::new(secret.into())))
+        Self::new(id, Method::Basic(Secret::fixed(secret)))
     }
 
-    /// Sends its secret in the body.
+    /// Creates a client that sends the secret of a login service in the `Authorization` header.
+    ///
+    /// The login service is called at each login and has to return within
+    /// [`OAuth2Login::timeout`](super::OAuth2Login::timeout).
+    pub fn client_secret_basic_from<L>(id: impl Into<String>, source: L) -> Self
+    where
+        L: Service<LoginRequest, Response = AccessToken> + Send + 'static,
+        L::Error: Into<BoxError>,
+        L::Future: Send,
+    {
+        Self::new(id, Method::Basic(Secret::Source(CredentialSource::new(source))))
+    }
+
+    /// Creates a client that sends its secret in the body.
     pub fn client_secret_post(id: impl Into<String>, secret: impl Into<String>) -> Self {
-        Self::new(id, Method::Post(Zeroizing::new(secret.into())))
+        Self::new(id, Method::Post(Secret::fixed(secret)))
     }
 
-    /// Signs an assertion with its secret, by HMAC with SHA-256, and never sends it (RFC 7523, section 2.2).
+    /// Creates a client that sends the secret of a login service in the body. The login service is called as for
+    /// [`client_secret_basic_from`](Self::client_secret_basic_from).
+    pub fn client_secret_post_from<L>(id: impl Into<String>, source: L) -> Self
+    where
+        L: Service<LoginRequest, Response = AccessToken> + Send + 'static,
+        L::Error: Into<BoxError>,
+        L::Future: Send,
+    {
+        Self::new(id, Method::Post(Secret::Source(CredentialSource::new(source))))
+    }
+
+    /// Creates a client that signs an assertion with its secret, by HMAC with SHA-256 (RFC 7523, section 2.2). The secret
+    /// is never sent.
     pub fn client_secret_jwt(id: impl Into<String>, secret: impl AsRef<[u8]>) -> Self {
-        Self::new(id, Method::Assertion(SigningKey::hs256(secret)))
+        Self::new(id, Method::Assertion(Assertion::Signed(SigningKey::hs256(secret))))
     }
 
-    /// Signs an assertion with its private key (RFC 7523, section 2.2).
+    /// Creates a client that signs an assertion with its private key (RFC 7523, section 2.2).
     pub fn private_key_jwt(id: impl Into<String>, key: SigningKey) -> Self {
-        Self::new(id, Method::Assertion(key))
+        Self::new(id, Method::Assertion(Assertion::Signed(key)))
     }
 
-    /// Whom its assertions are for (`aud`): the issuer if the server was [discovered](super::AuthorizationServer::discover),
-    /// and else the token endpoint, unless description.
+    /// Creates a client that sends the assertion of a login service (RFC 7521, section 4.2): a file of a workload
+    /// identity, or a [`SignedJwt`](super::SignedJwt) with other claims than [`private_key_jwt`](Self::private_key_jwt). The login service
+    /// is called as for [`client_secret_basic_from`](Self::client_secret_basic_from).
+    pub fn client_assertion<L>(id: impl Into<String>, source: L) -> Self
+    where
+        L: Service<LoginRequest, Response = AccessToken> + Send + 'static,
+        L::Error: Into<BoxError>,
+        L::Future: Send,
+    {
+        Self::new(id, Method::Assertion(Assertion::Source(CredentialSource::new(source))))
+    }
+
+    /// Sets whether the id and the secret in the `Authorization` header are form-encoded first. Defaults to `true`, as
+    /// RFC 6749, section 2.3.1, requires.
+    ///
+    /// Set `false` for a server that does not decode them. It makes a difference only for characters other than letters,
+    /// digits, `-`, `.` and `_`.
+    #[must_use]
+    pub fn form_encode_basic(mut self, enabled: bool) -> Self {
+        self.encode_basic = enabled;
+        self
+    }
+
+    /// Sets `client_assertion_type`. Defaults to `urn:ietf:params:oauth:client-assertion-type:jwt-bearer` (RFC 7523,
+    /// section 2.2).
+    #[must_use]
+    pub fn assertion_type(mut self, assertion_type: impl Into<String>) -> Self {
+        self.assertion_type = assertion_type.into();
+        self
+    }
+
+    /// Sets the audience of the assertions that are signed here (`aud`).
+    ///
+    /// Defaults to the issuer if the server is [discovered](super::AuthorizationServer::discover), otherwise to the token
+    /// endpoint.
     #[must_use]
     pub fn assertion_audience(mut self, audience: impl Into<String>) -> Self {
         self.assertion_audience = Some(audience.into());
         self
     }
 
-    /// The secret that is sent.
-    pub(super) fn secret(&self) -> Option<&str> {
-        match &self.method {
-            Method::Basic(secret) | Method::Post(secret) => Some(secret),
-            Method::None | Method::Assertion(_) => None,
-        }
+    /// Sets how long an assertion that is signed here is valid, in whole seconds (`exp`). Defaults to 60 seconds.
+    #[must_use]
+    pub fn assertion_lifetime(mut self, lifetime: Duration) -> Self {
+        self.assertion_lifetime = lifetime;
+        self
     }
 
-    /// Says who it is, in the form or in the header that this returns. `audience` is whom an assertion is for unless description.
-    pub(super) fn authenticate(
-        &self,
-        form: &mut Form,
-        audience: &str,
-        clock: &Arc<dyn Clock>,
-    ) -> Result<Option<HeaderValue>, Kind> {
-        match &self.method {
-            Method::Basic(secret) => return basic(&self.id, secret).map(Some).ok_or(Kind::InvalidSecret),
-            Method::Post(secret) => form.push("client_secret", secret),
-            Method::Assertion(key) => {
-                let audience = self.assertion_audience.as_deref().unwrap_or(audience);
-                let jwt = SignedJwt::new(key.clone(), &*self.id, &*self.id, audience).lifetime(ASSERTION_LIFETIME);
-                let signed = jwt.on(clock.clone()).sign();
-                let (jwt, _) = signed.ok_or_else(|| Kind::Signing(InvalidKey::signing_failed()))?;
-                form.push("client_assertion_type", JWT_BEARER);
-                form.push("client_assertion", &jwt);
-            }
-            Method::None => {}
-        }
-        form.push("client_id", &self.id);
-        Ok(None)
+    /// Sets how far `iat` of an assertion that is signed here lies in the past. Defaults to 10 seconds; see
+    /// [`SignedJwt::backdate`](super::SignedJwt::backdate).
+    #[must_use]
+    pub fn assertion_backdate(mut self, by: Duration) -> Self {
+        self.assertion_backdate = by;
+        self
     }
-}
-
-/// Both are encoded as in a form first (RFC 6749, section 2.3.1 and appendix B).
-fn basic(id: &str, secret: &str) -> Option<HeaderValue> {
-    let encode = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = Zeroizing::new(format!("{}:{}", encode(id), encode(secret)));
-    let mut value = HeaderValue::try_from(format!("Basic {}", STANDARD.encode(&*pair))).ok()?;
-    value.set_sensitive(true);
-    Some(value)
 }
 
 impl fmt::Debug for ClientAuthentication {
@@ -118,7 +193,8 @@ impl fmt::Debug for ClientAuthentication {
             Method::None => "none",
             Method::Basic(_) => "client_secret_basic",
             Method::Post(_) => "client_secret_post",
-            Method::Assertion(_) => "an assertion",
+            Method::Assertion(Assertion::Signed(_)) => "signed assertion",
+            Method::Assertion(Assertion::Source(_)) => "assertion",
         };
         f.debug_struct("ClientAuthentication").field("id", &self.id).field("method", &method).finish_non_exhaustive()
     }

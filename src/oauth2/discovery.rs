@@ -1,7 +1,7 @@
-//! Where the token endpoint is, as the issuer's metadata says.
+//! [`Discovery`]: the token endpoint that the issuer's metadata names.
 
 use http::{
-    Request, StatusCode, Uri,
+    Request, Uri,
     header::{ACCEPT, USER_AGENT},
 };
 use http_body_util::Full;
@@ -9,31 +9,31 @@ use serde::Deserialize;
 
 use super::{
     AuthorizationServer, OAuth2Error,
-    error::{ErrorResponse, Kind},
-    server::{Source, check, metadata_urls},
+    error_kind::{ErrorResponse, Failure, Kind},
+    server::{Source, metadata_urls, validate_url},
 };
 use crate::{
-    json::position,
+    json::describe_position,
     transport::{HttpService, JSON, Transport, USER_AGENT_VALUE, date, redact, retry_after},
 };
 
-/// Where to ask, and whom assertions are for.
+/// The token endpoint, and the audience of assertions.
 #[derive(Clone)]
 pub(super) struct Endpoints {
     pub(super) endpoint: Uri,
     pub(super) audience: String,
 }
 
-/// What is known of where to ask.
+/// The endpoints that have been found.
 #[derive(Default)]
 pub(super) struct Discovery {
     found: Option<Endpoints>,
-    /// Whether to look again.
+    /// The metadata is read again.
     pub(super) stale: bool,
 }
 
 impl Discovery {
-    /// Where to ask. What was found once is better than nothing.
+    /// Returns the endpoints. If the metadata cannot be read again, those found before remain in use.
     pub(super) async fn find<S: HttpService>(
         &mut self,
         server: &AuthorizationServer,
@@ -56,6 +56,8 @@ struct Metadata {
     token_endpoint: Option<String>,
 }
 
+/// Tries both places, because any failure of the first can be its own: another issuer's document, a proxy's page, an
+/// unrelated service.
 async fn discover<S: HttpService>(
     server: &AuthorizationServer,
     transport: Transport<S>,
@@ -66,56 +68,46 @@ async fn discover<S: HttpService>(
         }
         Source::Issuer(issuer) => issuer,
     };
-    let mut last = OAuth2Error::new(issuer, Kind::Metadata("there is none".to_owned()));
+    let mut failures = Vec::new();
     for url in metadata_urls(issuer) {
-        let failed = |kind| OAuth2Error::new(format!("GET {url}"), kind);
-        let request =
-            Request::get(&url).header(ACCEPT, JSON).header(USER_AGENT, USER_AGENT_VALUE).body(Full::default());
-        let received = match transport.clone().send(request, &[]).await {
-            Ok(received) => received,
-            Err(redirect) if redirect.is_redirect() => {
-                last = failed(Kind::Transport(redirect));
-                continue;
-            }
-            Err(error) => return Err(failed(Kind::Transport(error))),
-        };
-        let (status, headers) = (received.head.status, received.head.headers);
-        // Whatever is there that is no metadata, a page or a redirect to one, there may be some in the other place.
-        if status.is_success() {
-            let body = received.body.map_err(|broken| failed(Kind::Transport(broken)))?;
-            match serde_json::from_slice(&body) {
-                Ok(metadata) => return read(server, issuer, metadata).map_err(|why| failed(Kind::Metadata(why))),
-                Err(error) => last = failed(Kind::Metadata(position(&error))),
-            }
-        } else {
-            let now = date(&headers).unwrap_or(received.now);
-            let description = redact(&received.body.unwrap_or_default(), &[]);
-            last = failed(Kind::ErrorResponse(ErrorResponse {
-                status,
-                code: None,
-                description,
-                retry_after: retry_after(&headers, now),
-            }));
-            // Not now, rather than not here.
-            if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS {
-                return Err(last);
-            }
+        match fetch(&url, transport.clone()).await.and_then(|metadata| endpoints(server, issuer, metadata)) {
+            Ok(endpoints) => return Ok(endpoints),
+            Err(kind) => failures.push(Failure { endpoint: format!("GET {url}"), kind }),
         }
     }
-    Err(last)
+    Err(OAuth2Error::new(issuer, Kind::Discovery(failures)))
 }
 
-fn read(server: &AuthorizationServer, issuer: &str, metadata: Metadata) -> Result<Endpoints, String> {
-    // RFC 8414, section 3.3: else one issuer could send clients, and their secrets, to another.
-    if metadata.issuer != issuer {
-        let description = redact(metadata.issuer.as_bytes(), &[]);
-        return Err(format!("they are of another issuer: {description}"));
+async fn fetch<S: HttpService>(url: &str, transport: Transport<S>) -> Result<Metadata, Kind> {
+    let request = Request::get(url).header(ACCEPT, JSON).header(USER_AGENT, USER_AGENT_VALUE).body(Full::default());
+    let response = transport.send(request, &[]).await.map_err(Kind::Transport)?;
+    let status = response.head.status;
+    if status.is_success() {
+        let body = response.body.map_err(Kind::Transport)?;
+        return serde_json::from_slice(&body).map_err(|error| Kind::Metadata(describe_position(&error)));
     }
-    let endpoint = metadata.token_endpoint.ok_or("there is no token_endpoint")?;
-    let (url, endpoint) = check(&endpoint, server.plain_text).map_err(|why| format!("the token endpoint: {why}"))?;
-    // An issuer somewhere else has no business on the loopback.
-    if url.scheme() == "http" && !issuer.starts_with("http:") && !server.plain_text {
-        return Err("the token endpoint is plain http, and the issuer is not".to_owned());
+    let now = date(&response.head.headers).unwrap_or(response.now);
+    Err(Kind::ErrorResponse(ErrorResponse {
+        status,
+        code: None,
+        description: redact(&response.body.unwrap_or_default(), &[]),
+        retry_after: retry_after(&response.head.headers, now),
+    }))
+}
+
+fn endpoints(server: &AuthorizationServer, issuer: &str, metadata: Metadata) -> Result<Endpoints, Kind> {
+    // RFC 8414, section 3.3. Otherwise, one issuer could send clients and their secrets to another.
+    if metadata.issuer != issuer {
+        return Err(Kind::Metadata(format!("issuer does not match: {}", redact(metadata.issuer.as_bytes(), &[]))));
+    }
+    let Some(endpoint) = metadata.token_endpoint else {
+        return Err(Kind::Metadata("token_endpoint is missing".to_owned()));
+    };
+    let (url, endpoint) = validate_url(&endpoint, server.plaintext)
+        .map_err(|reason| Kind::Metadata(format!("token_endpoint {reason}")))?;
+    // A remote issuer must not name a service on the client's loopback.
+    if url.scheme() == "http" && !issuer.starts_with("http:") && !server.plaintext {
+        return Err(Kind::Metadata("token_endpoint is plain http, but the issuer is not".to_owned()));
     }
     Ok(Endpoints { endpoint, audience: metadata.issuer })
 }

@@ -1,156 +1,112 @@
-//! [`OAuth2Error`]: why a grant brought no token.
+//! [`OAuth2Error`]: why a login returned no token.
 
 use std::{error::Error, fmt, time::Duration};
 
 use http::StatusCode;
 
-use super::InvalidKey;
-use crate::{BoxError, InvalidToken, LoginError, transport::TransportError};
+use super::error_kind::{ErrorResponse, Failure, Kind};
+use crate::{LoginError, transport::TransportError};
 
-/// Why a grant brought no token.
+/// The error of a login at an authorization server: the source of a [`LoginError`].
 ///
-/// It says what was endpoint, without a query, and what went wrong. It holds no secret that was sent; where an answer repeats
-/// one, `[redacted]` is shown instead, and 200 characters of an answer at most.
-pub struct OAuth2Error(Box<Inner>);
-
-struct Inner {
-    endpoint: String,
-    kind: Kind,
-}
-
-pub(super) enum Kind {
-    Transport(TransportError),
-    ErrorResponse(ErrorResponse),
-    /// What about the answer is not as it should be.
-    InvalidResponse(String),
-    InvalidToken(InvalidToken),
-    /// The token is to be used in another way than as a bearer's.
-    TokenType(String),
-    /// The metadata, or the token endpoint it names, may not be used, and why.
-    Metadata(String),
-    /// The store of the refresh token failed.
-    Store(BoxError),
-    MissingRefreshToken,
-    /// The login service that brings the assertion, or the token to exchange, failed.
-    Assertion(LoginError),
-    Signing(InvalidKey),
-    /// A secret holds what no header can.
-    InvalidSecret,
-    Interrupted,
-}
-
-impl Kind {
-    /// Whether the token endpoint may be elsewhere now.
-    pub(super) fn endpoint_moved(&self) -> bool {
-        match self {
-            Self::Transport(_) => true,
-            Self::ErrorResponse(response) => {
-                let gone = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::GONE];
-                response.code.is_none() && gone.contains(&response.status)
-            }
-            _ => false,
-        }
-    }
-}
-
-/// What a server that refuses says (RFC 6749, section 5.2).
-pub(super) struct ErrorResponse {
-    pub(super) status: StatusCode,
-    /// `error`, where the answer has one.
-    pub(super) code: Option<String>,
-    /// `error_description`, or a piece of the answer.
-    pub(super) description: String,
-    pub(super) retry_after: Option<Duration>,
-}
-
-/// The codes that a token endpoint may answer: RFC 6749, section 5.2, and RFC 8707, section 2.
-pub(super) fn is_standard(code: &str) -> bool {
-    let codes = [
-        "invalid_request",
-        "invalid_client",
-        "invalid_grant",
-        "unauthorized_client",
-        "unsupported_grant_type",
-        "invalid_scope",
-        "invalid_target",
-    ];
-    codes.contains(&code)
-}
-
-impl ErrorResponse {
-    /// Whether it lasts until somebody mends it. What is not known may pass.
-    fn is_permanent(&self) -> bool {
-        let passes = self.status == StatusCode::TOO_MANY_REQUESTS || self.status.is_server_error();
-        !passes && self.code.as_deref().is_some_and(is_standard)
-    }
-}
+/// Its text names the request, without a query, and the cause. It contains no secret that was sent: if a response repeats
+/// one, the text contains `[redacted]` instead, and at most 200 characters of a response.
+///
+/// ```
+/// use std::error::Error;
+/// use tower_auth_refresh::{LoginError, oauth2::OAuth2Error};
+///
+/// fn must_ask_the_user_again(error: &LoginError) -> bool {
+///     let error = error.source().and_then(|source| source.downcast_ref::<OAuth2Error>());
+///     error.is_some_and(OAuth2Error::is_invalid_grant)
+/// }
+/// # assert!(!must_ask_the_user_again(&LoginError::transient("timeout")));
+/// ```
+pub struct OAuth2Error(Box<Failure>);
 
 impl OAuth2Error {
     pub(super) fn new(endpoint: impl Into<String>, kind: Kind) -> Self {
-        Self(Box::new(Inner { endpoint: endpoint.into(), kind }))
+        Self(Box::new(Failure { endpoint: endpoint.into(), kind }))
     }
 
-    fn error_response(&self) -> Option<&ErrorResponse> {
+    /// Returns the failed requests: both, if no place has usable metadata.
+    fn failures(&self) -> &[Failure] {
         match &self.0.kind {
+            Kind::Discovery(failures) => failures,
+            _ => std::slice::from_ref(&*self.0),
+        }
+    }
+
+    fn error_responses(&self) -> impl Iterator<Item = &ErrorResponse> {
+        self.failures().iter().filter_map(|failure| match &failure.kind {
             Kind::ErrorResponse(response) => Some(response),
             _ => None,
-        }
+        })
     }
 
-    fn transport_error_is(&self, so: impl Fn(&TransportError) -> bool) -> bool {
-        matches!(&self.0.kind, Kind::Transport(error) if so(error))
+    fn transport_error_is(&self, is: impl Fn(&TransportError) -> bool) -> bool {
+        self.failures().iter().any(|failure| matches!(&failure.kind, Kind::Transport(error) if is(error)))
     }
 
-    /// The server's error code (RFC 6749, section 5.2), such as `invalid_grant`, where it gave one. Whatever it says:
-    /// printable, and 200 characters at most.
+    /// Returns the server's error code (RFC 6749, section 5.2), such as `invalid_grant`.
+    ///
+    /// The server chooses it; it is printable and has at most 200 characters.
     pub fn code(&self) -> Option<&str> {
-        self.error_response()?.code.as_deref()
+        self.error_responses().find_map(|response| response.code.as_deref())
     }
 
-    /// The status, where the answer's was an error.
+    /// Returns the status of an error response or redirect.
     pub fn status(&self) -> Option<StatusCode> {
-        match &self.0.kind {
+        self.failures().iter().find_map(|failure| match &failure.kind {
             Kind::Transport(error) => error.status(),
-            _ => Some(self.error_response()?.status),
+            Kind::ErrorResponse(response) => Some(response.status),
+            _ => None,
+        })
+    }
+
+    /// Returns the delay that the server requests (`Retry-After`, RFC 9110, section 10.2.3).
+    pub fn retry_after(&self) -> Option<Duration> {
+        match &self.0.kind {
+            Kind::Credential(_, error) => error.retry_after(),
+            _ => self.error_responses().filter_map(|response| response.retry_after).max(),
         }
     }
 
-    /// How long the server wants to be left alone, where it said so (`Retry-After`, RFC 9110, section 10.2.3).
-    pub fn retry_after(&self) -> Option<Duration> {
-        self.error_response()?.retry_after
-    }
-
-    /// Whether somebody must mend it: one of the codes of RFC 6749, section 5.2, or of RFC 8707, with a status that is neither
-    /// 429 nor 5xx; a type of token that cannot be sent in a header; no refresh token; or an assertion whose login
-    /// says so. All else may pass.
+    /// Returns whether the error lasts until a person acts.
+    ///
+    /// - The server returned a code of RFC 6749, section 5.2, or RFC 8707, section 2, and the status is neither 429 nor
+    ///   5xx.
+    /// - The store has no refresh token.
+    /// - The client's secret is not a valid header value.
+    /// - The login service for an assertion, a secret or a token returned a [permanent error](LoginError::permanent).
     pub fn is_permanent(&self) -> bool {
         match &self.0.kind {
             Kind::ErrorResponse(response) => response.is_permanent(),
-            Kind::Assertion(error) => error.is_permanent(),
-            Kind::TokenType(_) | Kind::MissingRefreshToken | Kind::InvalidSecret => true,
+            Kind::Credential(_, error) => error.is_permanent(),
+            Kind::MissingRefreshToken | Kind::InvalidSecret => true,
             _ => false,
         }
     }
 
-    /// Whether time ran out: the exchange's own ([`OAuth2Login::timeout`](super::OAuth2Login::timeout)), or the
-    /// connection's.
+    /// Returns whether the request exceeded [`OAuth2Login::timeout`](super::OAuth2Login::timeout), or the connection
+    /// timed out.
     pub fn is_timeout(&self) -> bool {
         self.transport_error_is(TransportError::is_timeout)
     }
 
-    /// Whether there was no connection: no such host, refused, unreachable.
+    /// Returns whether there was no connection: the host is unknown, unreachable or refused it.
     pub fn is_connect(&self) -> bool {
         self.transport_error_is(TransportError::is_connect)
     }
 
-    /// Whether TLS failed, most often for a certificate that is not accepted.
-    pub fn is_tls(&self) -> bool {
-        self.transport_error_is(TransportError::is_tls)
-    }
-
-    /// Returns whether the host name was not resolved. Such an error is also one [to connect](Self::is_connect).
+    /// Returns whether the host's name was not resolved. Such an error is also one [to connect](Self::is_connect).
     pub fn is_dns(&self) -> bool {
         self.transport_error_is(TransportError::is_dns)
+    }
+
+    /// Returns whether TLS failed, most often because the certificate is not trusted.
+    pub fn is_tls(&self) -> bool {
+        self.transport_error_is(TransportError::is_tls)
     }
 
     /// Returns whether the server did not follow the protocol: no TLS, no HTTP, invalid HTTP/2, or a content coding that
@@ -164,33 +120,35 @@ impl OAuth2Error {
         self.transport_error_is(TransportError::is_closed)
     }
 
-    /// Returns whether the response was a redirect that was not followed. Its text names the target's origin.
+    /// Returns whether the response was a redirect that was not followed.
     pub fn is_redirect(&self) -> bool {
         self.transport_error_is(TransportError::is_redirect)
     }
 
-    /// Whether the answer was too large for the [limit](super::OAuth2Login::body_limit), or its head for the HTTP client.
+    /// Returns whether the response exceeded the [limit](super::OAuth2Login::body_limit), or its head that of the HTTP
+    /// client.
     pub fn is_too_large(&self) -> bool {
         self.transport_error_is(TransportError::is_too_large)
     }
 
-    /// Whether an answer was not as the standard has it, or had a token that no header can hold.
+    /// Returns whether the response was not a token response or metadata, or contained a token that cannot be sent.
     pub fn is_invalid_response(&self) -> bool {
-        matches!(self.0.kind, Kind::InvalidResponse(_) | Kind::InvalidToken(_) | Kind::TokenType(_) | Kind::Metadata(_))
+        let is_invalid = |kind: &Kind| {
+            matches!(kind, Kind::InvalidResponse(_) | Kind::InvalidToken(_) | Kind::TokenType(_) | Kind::Metadata(_))
+        };
+        self.failures().iter().any(|failure| is_invalid(&failure.kind))
     }
 
-    /// Whether the server refuses the refresh token, the assertion or the password (`invalid_grant`).
+    /// Returns whether the server rejects the refresh token, assertion or password (`invalid_grant`, or another name that
+    /// a server has for it, such as `bad_refresh_token`).
     pub fn is_invalid_grant(&self) -> bool {
-        self.code() == Some("invalid_grant")
+        self.error_responses().any(|response| response.standard_code() == Some("invalid_grant"))
     }
 }
 
 impl From<OAuth2Error> for LoginError {
     fn from(error: OAuth2Error) -> Self {
-        let retry_after = match &error.0.kind {
-            Kind::Assertion(cause) => cause.retry_after(),
-            _ => error.retry_after(),
-        };
+        let retry_after = error.retry_after();
         let error = if error.is_permanent() { Self::permanent(error) } else { Self::transient(error) };
         match retry_after {
             Some(delay) => error.with_retry_after(delay),
@@ -201,37 +159,7 @@ impl From<OAuth2Error> for LoginError {
 
 impl fmt::Display for OAuth2Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { endpoint, kind } = &*self.0;
-        write!(f, "{endpoint}: ")?;
-        match kind {
-            Kind::Transport(error) => error.fmt(f),
-            Kind::ErrorResponse(response) => response.fmt(f),
-            Kind::InvalidResponse(what) => write!(f, "the answer is not as it should be: {what}"),
-            Kind::InvalidToken(error) => write!(f, "the answer's token cannot be used: {error}"),
-            Kind::TokenType(description) => {
-                write!(f, "a token of the type {description:?} cannot be used, only Bearer")
-            }
-            Kind::Metadata(what) => write!(f, "the server's metadata cannot be used: {what}"),
-            Kind::Store(_) => f.write_str("the store of the refresh token failed"),
-            Kind::MissingRefreshToken => f.write_str("the store has no refresh token"),
-            Kind::Assertion(_) => f.write_str("there is no assertion to ask with"),
-            Kind::Signing(error) => error.fmt(f),
-            Kind::InvalidSecret => f.write_str("the client's secret cannot be sent in a header"),
-            Kind::Interrupted => f.write_str("the runtime has ended"),
-        }
-    }
-}
-
-impl fmt::Display for ErrorResponse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.status.as_u16())?;
-        if let Some(code) = &self.code {
-            write!(f, " {code}")?;
-        }
-        if !self.description.is_empty() {
-            write!(f, ": {}", self.description)?;
-        }
-        Ok(())
+        self.0.fmt(f)
     }
 }
 
@@ -243,12 +171,6 @@ impl fmt::Debug for OAuth2Error {
 
 impl Error for OAuth2Error {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.0.kind {
-            Kind::Transport(error) => error.source(),
-            Kind::InvalidToken(error) => Some(error),
-            Kind::Store(error) => Some(&**error),
-            Kind::Assertion(error) => Some(error),
-            _ => None,
-        }
+        self.0.kind.source()
     }
 }

@@ -1,16 +1,28 @@
-//! [`Grant`]: what a client has to show for a token.
+//! [`Grant`]: what entitles the client to a token.
 
 use std::{fmt, sync::Arc};
 
 use tower_service::Service;
 use zeroize::Zeroizing;
 
-use super::{RefreshToken, RefreshTokenStore, refresh_token::InMemory};
-use crate::{AccessToken, BoxError, LoginRequest, login::erased::Login};
+use super::{RefreshToken, RefreshTokenStore, credential_source::CredentialSource, refresh_token::InMemory};
+use crate::{AccessToken, BoxError, LoginRequest};
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
+/// The parameters whose values are not secret.
+const PUBLIC_PARAMETERS: [&str; 7] =
+    ["scope", "audience", "resource", "username", "subject_token_type", "actor_token_type", "requested_token_type"];
 
-/// What a client has to show for a token, and what the token is to be for.
+/// What entitles the client to a token, and the parameters of the token.
+///
+/// ```
+/// use tower_auth_refresh::oauth2::{Grant, RefreshToken};
+///
+/// let own = Grant::client_credentials().scope("invoices:read").audience("https://api.example.com");
+/// let of_a_user = Grant::refresh_token(RefreshToken::new("tGzv3JOkF0XG5Qx2TlKWIA"));
+/// ```
+///
+/// `Debug` shows the grant type and the parameters' names, without values.
 pub struct Grant {
     pub(super) kind: Kind,
     pub(super) parameters: Vec<(String, Zeroizing<String>)>,
@@ -20,8 +32,8 @@ pub(super) enum Kind {
     ClientCredentials,
     Password,
     RefreshToken(Arc<dyn RefreshTokenStore>),
-    TokenExchange(Box<dyn Login>),
-    JwtBearer(Box<dyn Login>),
+    TokenExchange(CredentialSource),
+    JwtBearer(CredentialSource),
 }
 
 impl Kind {
@@ -34,6 +46,15 @@ impl Kind {
             Self::JwtBearer(_) => "urn:ietf:params:oauth:grant-type:jwt-bearer",
         }
     }
+
+    /// Returns the login service whose token is sent, and the name of the parameter.
+    pub(super) fn source(&self) -> Option<(&'static str, &CredentialSource)> {
+        match self {
+            Self::TokenExchange(subject) => Some(("subject_token", subject)),
+            Self::JwtBearer(assertion) => Some(("assertion", assertion)),
+            Self::ClientCredentials | Self::Password | Self::RefreshToken(_) => None,
+        }
+    }
 }
 
 impl Grant {
@@ -41,94 +62,92 @@ impl Grant {
         Self { kind, parameters: Vec::new() }
     }
 
-    /// Nothing but the client's own authentication (RFC 6749, section 4.4).
+    /// Creates a grant by the client's own authentication (RFC 6749, section 4.4).
     pub fn client_credentials() -> Self {
         Self::new(Kind::ClientCredentials)
     }
 
-    /// A refresh token (RFC 6749, section 6), kept in memory: where it rotates, the newest ends with the process.
+    /// Creates a grant by a refresh token that is kept in memory (RFC 6749, section 6).
+    ///
+    /// If the server rotates refresh tokens, the latest one is lost with the process. Use
+    /// [`refresh_token_store`](Self::refresh_token_store) to keep it.
     pub fn refresh_token(token: RefreshToken) -> Self {
         Self::refresh_token_store(InMemory::new(token))
     }
 
-    /// A refresh token that is kept in a store.
+    /// Creates a grant by a refresh token that is kept in a store.
     pub fn refresh_token_store(store: impl RefreshTokenStore) -> Self {
         Self::new(Kind::RefreshToken(Arc::new(store)))
     }
 
-    /// A user's name and password (RFC 6749, section 4.3).
-    #[deprecated(note = "RFC 9700, section 2.4, forbids it; for servers that know nothing better")]
+    /// Creates a grant by a user's name and password (RFC 6749, section 4.3).
+    #[deprecated(note = "RFC 9700, section 2.4, forbids it; only for servers that support nothing else")]
     pub fn password(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self::new(Kind::Password).parameter("username", username).parameter("password", password)
     }
 
-    /// Another token in exchange (RFC 8693), which a login service brings anew for each: a
-    /// [file](crate::sources::TokenFile), another refresher's login, or one of your own.
+    /// Creates a grant by another token (RFC 8693), which a login service returns at each login: a
+    /// [file](crate::sources::TokenFile), another ready-made login, or your own service.
     ///
-    /// It is sent as an access token; say `subject_token_type` by [`parameter`](Self::parameter) if it is something else.
+    /// The login service has to return within [`OAuth2Login::timeout`](super::OAuth2Login::timeout). Its token is sent as
+    /// an access token. Set the [parameter](Self::parameter) `subject_token_type` if it is something else.
     pub fn token_exchange<L>(subject: L) -> Self
     where
         L: Service<LoginRequest, Response = AccessToken> + Send + 'static,
         L::Error: Into<BoxError>,
         L::Future: Send,
     {
-        Self::new(Kind::TokenExchange(Box::new(subject))).parameter("subject_token_type", ACCESS_TOKEN)
+        let kind = Kind::TokenExchange(CredentialSource::new(subject));
+        Self::new(kind).parameter("subject_token_type", ACCESS_TOKEN)
     }
 
-    /// A JWT that somebody has signed (RFC 7523, section 2.1), which a login service brings anew for each:
-    /// [`SignedJwt`](super::SignedJwt), or one of your own.
+    /// Creates a grant by a signed JWT (RFC 7523, section 2.1), which a login service returns at each login:
+    /// [`SignedJwt`](super::SignedJwt), or your own service.
+    ///
+    /// The login service has to return within [`OAuth2Login::timeout`](super::OAuth2Login::timeout).
     pub fn jwt_bearer<L>(assertion: L) -> Self
     where
         L: Service<LoginRequest, Response = AccessToken> + Send + 'static,
         L::Error: Into<BoxError>,
         L::Future: Send,
     {
-        Self::new(Kind::JwtBearer(Box::new(assertion)))
+        Self::new(Kind::JwtBearer(CredentialSource::new(assertion)))
     }
 
-    /// What the token is to be good for: scopes, with a space between them (RFC 6749, section 3.3). None unless said: the
-    /// server's own default.
+    /// Sets the scopes of the token, separated by spaces (RFC 6749, section 3.3). Defaults to the server's choice.
     #[must_use]
     pub fn scope(self, scope: impl Into<String>) -> Self {
         self.parameter("scope", scope)
     }
 
-    /// Whom the token is for: RFC 8693, section 2.1, and what some servers take with any grant. Another call adds another.
+    /// Adds an audience of the token (RFC 8693, section 2.1). Some servers accept it with any grant.
     #[must_use]
     pub fn audience(self, audience: impl Into<String>) -> Self {
         self.parameter("audience", audience)
     }
 
-    /// Whom the token is for, as a URI (RFC 8707, section 2). Another call adds another.
+    /// Adds an audience of the token as a URI (RFC 8707, section 2).
     #[must_use]
     pub fn resource(self, resource: impl Into<String>) -> Self {
         self.parameter("resource", resource)
     }
 
-    /// Any other parameter. The last one of a name counts, but for `audience` and `resource`, of which there may be several.
-    /// What the grant and the client need (`grant_type`, `client_id`, …) they say themselves.
+    /// Sets any other parameter. The last value of a name counts; `audience` and `resource` can have several values.
+    ///
+    /// The parameters of the grant and the client (`grant_type`, `client_id`, …) replace a parameter of the same name.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.parameters.push((name.into(), Zeroizing::new(value.into())));
         self
     }
 
-    /// What no error may show: all values but those that are known to be none of a secret.
-    pub(super) fn secrets(parameters: &[(String, Zeroizing<String>)]) -> impl Iterator<Item = &str> {
-        let public = [
-            "scope",
-            "audience",
-            "resource",
-            "username",
-            "subject_token_type",
-            "actor_token_type",
-            "requested_token_type",
-        ];
-        parameters.iter().filter(move |(name, _)| !public.contains(&&**name)).map(|(_, value)| &***value)
+    /// Returns what no error may show: the values of all parameters that are not known to be public.
+    pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let secret = |(name, _): &&(String, Zeroizing<String>)| !PUBLIC_PARAMETERS.contains(&&**name);
+        self.parameters.iter().filter(secret).map(|(_, value)| &***value)
     }
 }
 
-/// Without values: one of them may be a password.
 impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.parameters.iter().map(|(name, _)| name).collect();

@@ -7,9 +7,11 @@
 //! Grant ──────────────────┘
 //! ```
 //!
-//! A [`ClientAuthentication`] is who asks, and how it proves that; a [`Grant`] is what it has to show for the token: nothing more
-//! ([`Grant::client_credentials`]), a [refresh token](Grant::refresh_token), [another token](Grant::token_exchange), or an
-//! [assertion](Grant::jwt_bearer). The [`AuthorizationServer`] is a token endpoint, or an issuer that tells where its own is.
+//! - [`AuthorizationServer`] is a token endpoint, or an issuer whose metadata names its token endpoint.
+//! - [`ClientAuthentication`] is the client's id and how it authenticates.
+//! - [`Grant`] is what entitles the client to a token: its own authentication ([`Grant::client_credentials`]), a
+//!   [refresh token](Grant::refresh_token), [another token](Grant::token_exchange) or an
+//!   [assertion](Grant::jwt_bearer).
 //!
 #![cfg_attr(feature = "http-client", doc = "```no_run")]
 #![cfg_attr(not(feature = "http-client"), doc = "```ignore")]
@@ -29,49 +31,72 @@
 //! # }
 //! ```
 //!
-//! # What a token's life is
+//! # Lifetime of a token
 //!
-//! `expires_in`, as a number or as one in quotes, counted from when the login was sent; where it is missing, the token's own
-//! `exp` if it is a JWT ([`Expiry::from_jwt`](crate::Expiry#method.from_jwt)), and else it is
-//! [unknown](crate::Expiry::Unknown). Of zero or less, it is a token that has expired on arrival. `refresh_in` is
-//! [followed](crate::AccessToken::with_refresh_in).
+//! The lifetime is `expires_in`, as a number or a number in quotes, counted from when the login was sent. Zero or less is
+//! a token that has expired on arrival.
 //!
-//! # What an error is
+//! - If `expires_in` is missing or invalid, `expires_at` or `expires_on` counts (seconds since 1970). Without those, a
+//!   JWT's own `exp` counts ([`Expiry::from_jwt`](crate::Expiry#method.from_jwt)), otherwise the expiry is
+//!   [unknown](crate::Expiry::Unknown). An invalid value is recorded as a warning.
+//! - If the response has a `Date` and the token is a JWT, the lifetime is at most `exp - Date`. An issuer that caches
+//!   responses repeats the full `expires_in` of an older token.
+//! - `refresh_in` is [followed](crate::AccessToken::with_refresh_in).
+//! - If the refresh token expires first (`refresh_expires_in`, `refresh_token_expires_in`), the refresh starts after
+//!   three quarters of its lifetime.
 //!
-//! | the answer | is |
+//! # Errors
+//!
+//! | response | error |
 //! | --- | --- |
-//! | one of the codes of RFC 6749, section 5.2, or `invalid_target` | permanent |
-//! | the same with 429 or 5xx | transient |
-//! | any other code (`temporarily_unavailable`, `server_error`) | transient |
+//! | a code of RFC 6749, section 5.2, or `invalid_target` | permanent |
+//! | the same with status 429 or 5xx | transient |
+//! | any other code, such as `temporarily_unavailable` | transient |
 //! | an error without a code, such as a proxy's page | transient |
-//! | a redirect | transient: it can be that of a maintenance page; the error names its origin |
-//! | none, or not the JSON expected, or too large, or late | transient |
+//! | a redirect | transient: it can be that of a maintenance page; the error names the origin of its target |
+//! | none, or invalid, too large or too late | transient |
 //!
-//! Redirects within the origin may be followed by the HTTP service beneath.
+//! A refresher retries a permanent error too, at most twice while the token is valid. The HTTP service may follow
+//! redirects within the origin. Responses in form encoding are accepted, and so is an error with status 200.
+//!
+//! # Clocks
+//!
+//! Assertions are signed by the server's clock, once a response has shown it, and by the local clock before that. If a
+//! server rejects an assertion and its `Date` shows that the local clock is wrong, the login signs another one at once.
 
-// In reading order: `server`, `client` (with `signing_key` and `assertion`) and `grant` (with `refresh_token`) are what a user
-// says; `form` is what is sent and `answer` what comes; `discovery` and `rotation` are what a login remembers; `login` is the
-// flow.
-mod assertion;
+// In reading order. What users write: `server`, `client_authentication` (with `private_key`, `signing_key`, `signed_jwt`
+// and `credential_source`) and `grant` (with `refresh_token`). What is sent: `form` and `authenticate`. What is received:
+// `response_fields`, `lifetime`, `token_response` and `error`. What a login remembers: `discovery`, `rotation` and
+// `server_clock`. `login_attempt` is the flow and `login` the service.
+mod authenticate;
 mod client_authentication;
+mod credential_source;
 mod discovery;
 mod error;
+mod error_kind;
 mod form;
 mod grant;
+mod lifetime;
 mod login;
+mod login_attempt;
+mod private_key;
 mod refresh_token;
+mod response_fields;
 mod rotation;
 mod server;
+mod server_clock;
+mod signed_jwt;
 mod signing_key;
 mod token_response;
 
-pub use assertion::SignedJwt;
 pub use client_authentication::ClientAuthentication;
 pub use error::OAuth2Error;
 pub use grant::Grant;
 pub use login::OAuth2Login;
+pub use private_key::InvalidKey;
 pub use refresh_token::{RefreshToken, RefreshTokenStore, StoreFuture};
 pub use server::{AuthorizationServer, InvalidServer};
-pub use signing_key::{InvalidKey, SigningKey};
+pub use signed_jwt::SignedJwt;
+pub use signing_key::SigningKey;
 
 pub use crate::transport::{HttpService, TransportFuture};

@@ -1,4 +1,4 @@
-//! [`RefreshToken`] and where it is kept while it rotates.
+//! [`RefreshToken`], and [`RefreshTokenStore`]: where it is kept while it rotates.
 
 use std::{
     fmt,
@@ -11,17 +11,25 @@ use zeroize::Zeroizing;
 
 use crate::BoxError;
 
-/// A refresh token (RFC 6749, section 1.5). Wiped from memory on drop; `Debug` does not show it.
+/// A refresh token (RFC 6749, section 1.5). It is wiped from memory on drop. `Debug` does not show it.
+///
+/// ```
+/// use tower_auth_refresh::oauth2::RefreshToken;
+///
+/// let token = RefreshToken::new("tGzv3JOkF0XG5Qx2TlKWIA");
+/// assert_eq!(token.secret(), "tGzv3JOkF0XG5Qx2TlKWIA");
+/// assert_eq!(format!("{token:?}"), "RefreshToken { .. }");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct RefreshToken(Zeroizing<String>);
 
 impl RefreshToken {
-    /// A refresh token. An owned `String` is taken over, not copied.
+    /// Creates a refresh token. An owned `String` is moved, not copied.
     pub fn new(secret: impl Into<String>) -> Self {
         Self(Zeroizing::new(secret.into()))
     }
 
-    /// The secret, for whoever stores it.
+    /// Returns the secret, to store it. The caller must keep it secret.
     pub fn secret(&self) -> &str {
         &self.0
     }
@@ -33,36 +41,61 @@ impl fmt::Debug for RefreshToken {
     }
 }
 
-/// What a [`RefreshTokenStore`] does.
+/// The future of a [`RefreshTokenStore`].
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 'a>>;
 
-/// Keeps a refresh token that rotates, so that it outlives the process, or is shared by several.
+/// Keeps a refresh token that rotates, so that it outlives the process, or is shared between processes.
 ///
-/// A login [locks](Self::lock), loads the token, shows it to the server, saves the next if there is one, and unlocks. So what
-/// another process has put there is used. The next is saved before the access token that came with it is used; where that
-/// fails the login fails, and the next one begins with saving it, unless somebody has put another there meanwhile. A token that
-/// was answered with another is not sent again by this process, though the store should still have it (the last 64 are
-/// known). If the server refuses one (`invalid_grant`) the store is asked once more, for a process that did not lock.
+/// A login does the following:
 ///
-/// Errors are transient. Their text must not have the secret. What takes longer than
-/// [`OAuth2Login::timeout`](super::OAuth2Login::timeout) has failed.
+/// 1. It [locks](Self::lock) the store until its end, and loads the token. So it uses the token of another process.
+/// 2. It sends the token, and saves the next one before it uses the access token.
+/// 3. If the server rejects the token (`invalid_grant`), it loads again, because a process without a lock may have
+///    rotated the token.
+///
+/// If a save fails, the login fails. The next login saves that token first, unless the store has another one by then.
+/// A token that has been replaced is not sent again by this process, even if the store returns it (up to the last 64).
+///
+/// Errors count as transient. Their text must not contain the secret. Each step may take as long as
+/// [`OAuth2Login::timeout`](super::OAuth2Login::timeout).
+///
+/// ```
+/// use std::{future::ready, sync::Mutex};
+/// use tower_auth_refresh::oauth2::{Grant, RefreshToken, RefreshTokenStore, StoreFuture};
+///
+/// struct InMemory(Mutex<Option<RefreshToken>>);
+///
+/// impl RefreshTokenStore for InMemory {
+///     fn load(&self) -> StoreFuture<'_, Option<RefreshToken>> {
+///         Box::pin(ready(Ok(self.0.lock().unwrap().clone())))
+///     }
+///
+///     fn save(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
+///         *self.0.lock().unwrap() = Some(token);
+///         Box::pin(ready(Ok(())))
+///     }
+/// }
+///
+/// let store = InMemory(Mutex::new(Some(RefreshToken::new("tGzv3JOkF0XG5Qx2TlKWIA"))));
+/// let grant = Grant::refresh_token_store(store);
+/// ```
 pub trait RefreshTokenStore: Send + Sync + 'static {
-    /// Keeps other processes from using the token until what this returns is dropped.
+    /// Locks the store against other processes until the returned guard is dropped.
     ///
-    /// Does nothing unless it is implemented, and then no two processes may log in at the same time: a server that sees one
-    /// token twice takes back all of them.
+    /// Does nothing by default. Then no two processes may log in at the same time: a server that receives one token twice
+    /// can revoke all tokens of the session (RFC 9700, section 4.14.2).
     fn lock(&self) -> StoreFuture<'_, Box<dyn Send>> {
         Box::pin(ready(Ok(Box::new(()) as _)))
     }
 
-    /// The newest token; `None`: there is none (any more), and nobody can log in.
+    /// Returns the latest token, or `None` if a person has to log in.
     fn load(&self) -> StoreFuture<'_, Option<RefreshToken>>;
 
-    /// Keeps this one instead.
+    /// Replaces the token.
     fn save(&self, token: RefreshToken) -> StoreFuture<'_, ()>;
 }
 
-/// Keeps it for as long as the process lives.
+/// Keeps the token in memory.
 pub(super) struct InMemory(Mutex<RefreshToken>);
 
 impl InMemory {

@@ -1,4 +1,4 @@
-//! [`Rotation`]: which refresh token to use, so that the newest is never lost and none is used twice.
+//! [`RotationState`]: which refresh token to send, so that the latest is never lost and none is sent twice.
 
 use std::{
     collections::VecDeque,
@@ -8,67 +8,67 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{RefreshToken, RefreshTokenStore, StoreFuture, error::Kind};
+use super::{RefreshToken, RefreshTokenStore, StoreFuture, error_kind::Kind};
 
-/// How many spent tokens are known.
-const SPENT: usize = 64;
+/// How many used tokens are remembered.
+const MAX_USED: usize = 64;
 
 /// What this process knows of a refresh token that rotates.
 #[derive(Default)]
-pub(super) struct Rotation {
-    /// The newest that came to this process, as long as nobody else has put another in the store.
-    newest: Option<RefreshToken>,
-    /// Whether it is still to be saved.
-    unsaved: bool,
-    /// Those that were answered with another, oldest first, each as a hash.
-    spent: VecDeque<u64>,
+pub(super) struct RotationState {
+    /// The latest token that this process has received, until the store has another.
+    latest: Option<RefreshToken>,
+    /// The latest token is not saved yet.
+    dirty: bool,
+    /// The hashes of the tokens that have been replaced, oldest first.
+    used: VecDeque<u64>,
     hasher: RandomState,
 }
 
-impl Rotation {
-    /// The server has answered this one with another.
-    pub(super) fn rotate(&mut self, spent: &RefreshToken, next: RefreshToken) {
-        self.spent.push_back(self.hasher.hash_one(spent.secret()));
-        if self.spent.len() > SPENT {
-            self.spent.pop_front();
+impl RotationState {
+    /// The server has replaced a token.
+    pub(super) fn rotate(&mut self, used: &RefreshToken, next: RefreshToken) {
+        self.used.push_back(self.hasher.hash_one(used.secret()));
+        if self.used.len() > MAX_USED {
+            self.used.pop_front();
         }
-        self.newest = Some(next);
-        self.unsaved = true;
+        self.latest = Some(next);
+        self.dirty = true;
     }
 
-    fn is_spent(&self, token: &RefreshToken) -> bool {
-        self.spent.contains(&self.hasher.hash_one(token.secret()))
+    fn is_used(&self, token: &RefreshToken) -> bool {
+        self.used.contains(&self.hasher.hash_one(token.secret()))
     }
 
-    /// The token to use: the store's, unless that was answered with another. A newest that is not saved yet is saved first,
-    /// if nobody has put another there.
+    /// Returns the token to send: the store's, unless it has been replaced. Saves the latest token first, unless the store
+    /// has another one.
     pub(super) async fn load(&mut self, store: &TimedStore<'_>) -> Result<RefreshToken, Kind> {
         let stored = store.load().await?;
-        let lags = match &stored {
-            Some(stored) => self.is_spent(stored) || self.newest.as_ref() == Some(stored),
-            // Taken away, unless it never got there.
-            None => self.unsaved,
+        let store_lags = match &stored {
+            Some(stored) => self.is_used(stored) || self.latest.as_ref() == Some(stored),
+            // The token has been removed, unless it was never saved.
+            None => self.dirty,
         };
-        if !lags {
-            (self.newest, self.unsaved) = (None, false);
+        if !store_lags {
+            (self.latest, self.dirty) = (None, false);
         }
-        // One that has gone back to a spent token must not be found with it by the next process.
-        self.unsaved |= self.newest.is_some() && self.newest != stored;
+        // A store that has gone back to a used token would pass it to the next process.
+        self.dirty |= self.latest.is_some() && self.latest != stored;
         self.save(store).await?;
-        self.newest.clone().or(stored).ok_or(Kind::MissingRefreshToken)
+        self.latest.clone().or(stored).ok_or(Kind::MissingRefreshToken)
     }
 
-    /// Keeps what came last, if it is not kept yet.
+    /// Saves the latest token, if it is not saved yet.
     pub(super) async fn save(&mut self, store: &TimedStore<'_>) -> Result<(), Kind> {
-        if let Some(newest) = self.newest.as_ref().filter(|_| self.unsaved) {
-            store.save(newest.clone()).await?;
-            self.unsaved = false;
+        if let Some(latest) = self.latest.as_ref().filter(|_| self.dirty) {
+            store.save(latest.clone()).await?;
+            self.dirty = false;
         }
         Ok(())
     }
 }
 
-/// A store that may not keep the other logins waiting for ever.
+/// A store with a time limit for each step, so that it cannot block later logins.
 pub(super) struct TimedStore<'a> {
     pub(super) store: &'a dyn RefreshTokenStore,
     pub(super) limit: Duration,
@@ -87,8 +87,8 @@ impl TimedStore<'_> {
         self.limited(self.store.save(token)).await
     }
 
-    async fn limited<T>(&self, doing: StoreFuture<'_, T>) -> Result<T, Kind> {
-        let late = |_| Err(format!("it took longer than {:?}", self.limit).into());
-        timeout(self.limit, doing).await.unwrap_or_else(late).map_err(Kind::Store)
+    async fn limited<T>(&self, step: StoreFuture<'_, T>) -> Result<T, Kind> {
+        let elapsed = |_| Err(format!("timed out after {:?}", self.limit).into());
+        timeout(self.limit, step).await.unwrap_or_else(elapsed).map_err(Kind::Store)
     }
 }

@@ -1,87 +1,99 @@
-//! [`AuthorizationServer`]: where tokens are asked for.
+//! [`AuthorizationServer`]: the token endpoint, or the issuer whose metadata names it.
 
 use std::fmt;
 
 use http::Uri;
 use url::Url;
 
-use crate::loopback::is_loopback;
+use crate::transport::{self, InvalidUrl};
 
-/// An authorization server: its token endpoint, or the issuer whose metadata tells it.
+/// An authorization server: its token endpoint, or the issuer whose metadata names the token endpoint.
 ///
-/// Secrets go there, so plain `http` is for the loopback only, unless it is allowed.
+/// Secrets go there, so plain `http` is accepted for the loopback only.
+///
+/// ```
+/// use tower_auth_refresh::oauth2::AuthorizationServer;
+///
+/// let server = AuthorizationServer::discover("https://login.example.com")?;
+/// let server = AuthorizationServer::token_endpoint("https://login.example.com/oauth2/token")?;
+/// assert!(AuthorizationServer::token_endpoint("http://login.example.com/oauth2/token").is_err());
+/// # Ok::<(), tower_auth_refresh::oauth2::InvalidServer>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct AuthorizationServer {
     pub(super) source: Source,
-    pub(super) plain_text: bool,
+    pub(super) plaintext: bool,
 }
 
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Source {
     TokenEndpoint(Uri),
-    /// As it was given, since the metadata must say the very same.
+    /// As it was given, because the metadata must contain the same text.
     Issuer(String),
 }
 
 impl AuthorizationServer {
-    /// A server whose token endpoint is known (RFC 6749, section 3.2). It may have a query.
+    /// Creates a server from its token endpoint (RFC 6749, section 3.2). The URL can have a query.
     ///
     /// # Errors
     ///
-    /// It is no absolute URL; its scheme is neither `https` nor, for the loopback, `http`; it has a fragment, or a user.
+    /// The URL is not absolute, has a fragment or a user name, or is neither `https` nor `http` to the loopback.
     pub fn token_endpoint(url: &str) -> Result<Self, InvalidServer> {
-        Self::at(url, false)
+        Self::from_endpoint(url, false)
     }
 
-    /// The same, of plain `http` to any host: whoever is on the way can read the secrets.
+    /// Creates a server from its token endpoint, which can be plain `http` to any host. Others on the network can read the
+    /// secrets.
     ///
     /// # Errors
     ///
-    /// As [`token_endpoint`](Self::token_endpoint), but for the scheme.
+    /// As [`token_endpoint`](Self::token_endpoint), except for plain `http`.
     pub fn danger_token_endpoint_plaintext(url: &str) -> Result<Self, InvalidServer> {
-        Self::at(url, true)
+        Self::from_endpoint(url, true)
     }
 
-    fn at(url: &str, plain_text: bool) -> Result<Self, InvalidServer> {
-        let (_, uri) = check(url, plain_text).map_err(InvalidServer)?;
-        Ok(Self { source: Source::TokenEndpoint(uri), plain_text })
+    fn from_endpoint(url: &str, plaintext: bool) -> Result<Self, InvalidServer> {
+        let (_, uri) = validate_url(url, plaintext).map_err(InvalidServer)?;
+        Ok(Self { source: Source::TokenEndpoint(uri), plaintext })
     }
 
-    /// A server whose metadata is asked for the token endpoint at the first login: at `.well-known/oauth-authorization-server`
-    /// (RFC 8414, section 3), and where there is none, at `.well-known/openid-configuration` (OpenID Connect Discovery 1.0,
-    /// section 4). The metadata must name this very issuer. It is asked for anew when the endpoint cannot be reached, or is no
-    /// longer there.
+    /// Creates a server from its issuer, whose metadata names the token endpoint.
+    ///
+    /// The first login reads the metadata from `.well-known/oauth-authorization-server` (RFC 8414, section 3). If that is
+    /// not usable for any cause, it reads `.well-known/openid-configuration` (OpenID Connect Discovery 1.0, section 4).
+    /// The metadata must name this issuer. It is read again if the endpoint cannot be reached or no longer exists.
     ///
     /// # Errors
     ///
-    /// As [`token_endpoint`](Self::token_endpoint); or it has a query.
+    /// As [`token_endpoint`](Self::token_endpoint), or the issuer has a query.
     pub fn discover(issuer: &str) -> Result<Self, InvalidServer> {
-        Self::of(issuer, false)
+        Self::from_issuer(issuer, false)
     }
 
-    /// The same, of plain `http` to any host, for the token endpoint too.
+    /// Creates a server from its issuer, which can be plain `http` to any host, like its token endpoint. Others on the
+    /// network can read the secrets.
     ///
     /// # Errors
     ///
-    /// As [`discover`](Self::discover), but for the scheme.
+    /// As [`discover`](Self::discover), except for plain `http`.
     pub fn danger_discover_plaintext(issuer: &str) -> Result<Self, InvalidServer> {
-        Self::of(issuer, true)
+        Self::from_issuer(issuer, true)
     }
 
-    fn of(issuer: &str, plain_text: bool) -> Result<Self, InvalidServer> {
-        let (url, _) = check(issuer, plain_text).map_err(InvalidServer)?;
+    fn from_issuer(issuer: &str, plaintext: bool) -> Result<Self, InvalidServer> {
+        let (url, _) = validate_url(issuer, plaintext).map_err(InvalidServer)?;
         if url.query().is_some() {
             return Err(InvalidServer(Reason::Query));
         }
-        // As it was written, since that is what is asked: the parser may have mended it.
+        // The issuer is requested as it was given, and not as the parser has corrected it.
         if metadata_urls(issuer).iter().any(|url| url.parse::<Uri>().is_err()) {
-            return Err(InvalidServer(Reason::NoUrl));
+            return Err(InvalidServer(Reason::Url(InvalidUrl::Host)));
         }
-        Ok(Self { source: Source::Issuer(issuer.to_owned()), plain_text })
+        Ok(Self { source: Source::Issuer(issuer.to_owned()), plaintext })
     }
 }
 
-/// Where the metadata of an issuer may be, in the order to try.
+/// Returns the places of an issuer's metadata, in the order to try.
 pub(super) fn metadata_urls(issuer: &str) -> Vec<String> {
     let issuer = issuer.trim_end_matches('/');
     let path = issuer.find("://").and_then(|scheme| issuer.get(scheme + 3..)?.find('/').map(|path| scheme + 3 + path));
@@ -92,78 +104,65 @@ pub(super) fn metadata_urls(issuer: &str) -> Vec<String> {
     ]
 }
 
-pub(super) fn check(text: &str, plain_text: bool) -> Result<(Url, Uri), Reason> {
-    // The parser of the `url` crate mends much in the way of browsers; what it would mend is refused.
-    if text.contains(|c: char| c.is_whitespace() || c.is_control() || c == '\\') {
-        return Err(Reason::Character);
-    }
-    let written_out = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
-    if !written_out || text.contains(":///") {
-        return Err(Reason::NoUrl);
-    }
-    let url = Url::parse(text).map_err(|_| Reason::NoUrl)?;
-    let uri: Uri = url.as_str().parse().map_err(|_| Reason::NoUrl)?;
-    let host = url.host_str().ok_or(Reason::NoUrl)?;
-    match url.scheme() {
-        "https" => {}
-        "http" if plain_text || is_loopback(host) => {}
-        "http" => return Err(Reason::PlainText),
-        _ => return Err(Reason::NoUrl),
+pub(super) fn validate_url(text: &str, plaintext: bool) -> Result<(Url, Uri), Reason> {
+    let url = transport::validate_url(text, plaintext).map_err(Reason::Url)?;
+    // An issuer is compared as it is written, so its scheme must be in lower case.
+    if !text.starts_with("http") {
+        return Err(Reason::Url(InvalidUrl::Scheme));
     }
     if url.fragment().is_some() {
         return Err(Reason::Fragment);
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(Reason::UserInfo);
-    }
+    let uri = url.as_str().parse().map_err(|_| Reason::Url(InvalidUrl::Host))?;
     Ok((url, uri))
 }
 
 impl fmt::Debug for AuthorizationServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
-            // A query may hold a key.
+            // A query can contain a key.
             Source::TokenEndpoint(uri) => write!(f, "AuthorizationServer({}{})", origin(uri), uri.path()),
             Source::Issuer(issuer) => write!(f, "AuthorizationServer({issuer})"),
         }
     }
 }
 
-/// Scheme and authority.
+/// Returns the scheme and authority.
 pub(super) fn origin(uri: &Uri) -> String {
     format!("{}://{}", uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", |authority| authority.as_str()))
 }
 
-/// A URL where no secret may be sent. Names the trouble, never the URL.
+/// The error for a URL to which no secret may be sent. It names the cause and never the URL.
+///
+/// ```
+/// use tower_auth_refresh::oauth2::AuthorizationServer;
+///
+/// let error = AuthorizationServer::discover("http://login.example.com").unwrap_err();
+/// assert_eq!(error.to_string(), "URL is plain http to a host that is not the loopback");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidServer(Reason);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    Character,
-    NoUrl,
-    PlainText,
+    Url(InvalidUrl),
     Query,
     Fragment,
-    UserInfo,
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Character => "the URL has white space, a control character or a backslash",
-            Self::NoUrl => "this is no https URL",
-            Self::PlainText => "a secret may not go over plain http to a host that is not the loopback",
-            Self::Query => "an issuer has no query",
-            Self::Fragment => "the URL has a fragment",
-            Self::UserInfo => "the URL has a user name or a password",
+            Self::Url(error) => return error.fmt(f),
+            Self::Query => "contains a query",
+            Self::Fragment => "contains a fragment",
         })
     }
 }
 
 impl fmt::Display for InvalidServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "URL {}", self.0)
     }
 }
 
@@ -174,30 +173,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn secrets_go_to_https_and_the_loopback_only() {
-        let place = AuthorizationServer::token_endpoint;
-        assert!(place("https://as.example/token?api-version=1").is_ok());
-        assert!(place("http://127.0.0.1:8080/token").is_ok());
+    fn secret_goes_to_https_and_loopback_only() {
+        let server = AuthorizationServer::token_endpoint;
+        assert!(server("https://as.example/token?api-version=1").is_ok());
+        assert!(server("http://127.0.0.1:8080/token").is_ok());
         assert!(AuthorizationServer::danger_token_endpoint_plaintext("http://as.example/token").is_ok());
-        for (url, trouble) in [
-            ("http://as.example/token", Reason::PlainText),
+        for (url, reason) in [
+            ("http://as.example/token", Reason::Url(InvalidUrl::Plaintext)),
             ("https://as.example/token#x", Reason::Fragment),
-            ("https://jo:s3cr3t@as.example/token", Reason::UserInfo),
-            ("https://as.example/to ken", Reason::Character),
-            ("as.example/token", Reason::NoUrl),
-            ("ftp://as.example/token", Reason::NoUrl),
-            ("", Reason::NoUrl),
+            ("https://jo:s3cr3t@as.example/token", Reason::Url(InvalidUrl::UserInfo)),
+            ("https://as.example/to ken", Reason::Url(InvalidUrl::Character)),
+            ("as.example/token", Reason::Url(InvalidUrl::Scheme)),
+            ("ftp://as.example/token", Reason::Url(InvalidUrl::Scheme)),
+            ("", Reason::Url(InvalidUrl::Scheme)),
         ] {
-            assert_eq!(place(url), Err(InvalidServer(trouble)), "{url}");
+            assert_eq!(server(url), Err(InvalidServer(reason)), "{url}");
         }
         assert_eq!(AuthorizationServer::discover("https://as.example/?x"), Err(InvalidServer(Reason::Query)));
-        for issuer in ["https:as.example", "https:///as.example", "https://b\u{fc}cher.example", "HTTPS://as.example"] {
-            assert_eq!(AuthorizationServer::discover(issuer), Err(InvalidServer(Reason::NoUrl)), "{issuer}");
+        for (issuer, reason) in [
+            ("https:as.example", InvalidUrl::Scheme),
+            ("https:///as.example", InvalidUrl::Host),
+            ("https://b\u{fc}cher.example", InvalidUrl::Host),
+            ("HTTPS://as.example", InvalidUrl::Scheme),
+            ("https://h;p", InvalidUrl::Host),
+        ] {
+            assert_eq!(AuthorizationServer::discover(issuer), Err(InvalidServer(Reason::Url(reason))), "{issuer}");
         }
     }
 
     #[test]
-    fn metadata_is_where_the_two_standards_have_it() {
+    fn metadata_urls_follow_both_standards() {
         for (issuer, urls) in [
             (
                 "https://as.example",

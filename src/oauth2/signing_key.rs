@@ -1,26 +1,36 @@
-//! [`SigningKey`]: what signs assertions.
+//! [`SigningKey`]: the key that signs assertions.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::{
     hmac,
     rand::SystemRandom,
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, EcdsaSigningAlgorithm,
-        Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+        RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
     },
 };
-use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use serde::Serialize;
+use serde_json::Value;
 
-/// A key that signs JWTs (RFC 7515), by one algorithm. Clones share it.
+use super::{
+    InvalidKey,
+    private_key::{Curve, ecdsa, ed25519, rsa},
+};
+
+/// A key that signs JWTs with one algorithm (RFC 7515). Cloning is cheap. `Debug` does not show the key.
+///
+/// ```
+/// use tower_auth_refresh::oauth2::{ClientAuthentication, SigningKey};
+///
+/// let key = SigningKey::hs256("a secret of at least 32 bytes, as RFC 7518 requires").key_id("2027-01");
+/// let client = ClientAuthentication::private_key_jwt("orders", key);
+/// ```
 #[derive(Clone)]
 pub struct SigningKey {
     key: Arc<Key>,
-    /// As RFC 7518, section 3.1, has it.
-    algorithm: &'static str,
-    id: Option<String>,
+    header: BTreeMap<String, Value>,
 }
 
 enum Key {
@@ -31,74 +41,99 @@ enum Key {
 }
 
 impl SigningKey {
-    fn new(key: Key, algorithm: &'static str) -> Self {
-        Self { key: Arc::new(key), algorithm, id: None }
+    /// `algorithm` is the name in RFC 7518, section 3.1.
+    fn new(key: Key, algorithm: &str) -> Self {
+        let header = [("alg", algorithm), ("typ", "JWT")].map(|(name, value)| (name.to_owned(), value.into()));
+        Self { key: Arc::new(key), header: header.into() }
     }
 
-    /// HMAC with SHA-256 and a secret (`HS256`).
+    /// Creates a key for HMAC with SHA-256 from a secret (`HS256`).
     pub fn hs256(secret: impl AsRef<[u8]>) -> Self {
         Self::new(Key::Hmac(hmac::Key::new(hmac::HMAC_SHA256, secret.as_ref())), "HS256")
     }
 
-    /// RSA with PKCS #1 v1.5 padding and SHA-256 (`RS256`), of 2,048 bits at least: a private key in PEM, PKCS #8
-    /// (`BEGIN PRIVATE KEY`) or PKCS #1 (`BEGIN RSA PRIVATE KEY`).
+    /// Creates a key for RSA with PKCS #1 v1.5 padding and SHA-256 (`RS256`).
+    ///
+    /// The key has at least 2,048 bits. The PEM contains PKCS #8 (`BEGIN PRIVATE KEY`) or PKCS #1
+    /// (`BEGIN RSA PRIVATE KEY`).
     ///
     /// # Errors
     ///
-    /// This is no such key.
+    /// The PEM contains no private key for this algorithm.
     pub fn rs256_pem(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
         Ok(Self::new(Key::Rsa(rsa(pem.as_ref())?, &RSA_PKCS1_SHA256), "RS256"))
     }
 
-    /// RSA with PSS padding and SHA-256 (`PS256`); a key as for [`rs256_pem`](Self::rs256_pem).
+    /// Creates a key for RSA with PSS padding and SHA-256 (`PS256`). The PEM is as for [`rs256_pem`](Self::rs256_pem).
     ///
     /// # Errors
     ///
-    /// This is no such key.
+    /// The PEM contains no private key for this algorithm.
     pub fn ps256_pem(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
         Ok(Self::new(Key::Rsa(rsa(pem.as_ref())?, &RSA_PSS_SHA256), "PS256"))
     }
 
-    /// ECDSA on the curve P-256 with SHA-256 (`ES256`): a private key in PEM, PKCS #8.
+    /// Creates a key for ECDSA on the curve P-256 with SHA-256 (`ES256`).
+    ///
+    /// The PEM contains PKCS #8 (`BEGIN PRIVATE KEY`) or SEC 1 (`BEGIN EC PRIVATE KEY`), with or without the public key.
     ///
     /// # Errors
     ///
-    /// This is no such key.
+    /// The PEM contains no private key for this algorithm.
     pub fn es256_pem(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
-        Ok(Self::new(ecdsa(pem.as_ref(), &ECDSA_P256_SHA256_FIXED_SIGNING)?, "ES256"))
+        let key = ecdsa(pem.as_ref(), Curve::P256, &ECDSA_P256_SHA256_FIXED_SIGNING)?;
+        Ok(Self::new(Key::Ecdsa(key), "ES256"))
     }
 
-    /// ECDSA on the curve P-384 with SHA-384 (`ES384`): a private key in PEM, PKCS #8.
+    /// Creates a key for ECDSA on the curve P-384 with SHA-384 (`ES384`). The PEM is as for
+    /// [`es256_pem`](Self::es256_pem).
     ///
     /// # Errors
     ///
-    /// This is no such key.
+    /// The PEM contains no private key for this algorithm.
     pub fn es384_pem(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
-        Ok(Self::new(ecdsa(pem.as_ref(), &ECDSA_P384_SHA384_FIXED_SIGNING)?, "ES384"))
+        let key = ecdsa(pem.as_ref(), Curve::P384, &ECDSA_P384_SHA384_FIXED_SIGNING)?;
+        Ok(Self::new(Key::Ecdsa(key), "ES384"))
     }
 
-    /// Ed25519 (`EdDSA`, RFC 8037): a private key in PEM, PKCS #8.
+    /// Creates a key for Ed25519 (`EdDSA`, RFC 8037). The PEM contains PKCS #8 (`BEGIN PRIVATE KEY`).
     ///
     /// # Errors
     ///
-    /// This is no such key.
+    /// The PEM contains no private key for this algorithm.
     pub fn ed25519_pem(pem: impl AsRef<[u8]>) -> Result<Self, InvalidKey> {
-        let der = pkcs8(pem.as_ref())?;
-        let key = Ed25519KeyPair::from_pkcs8_maybe_unchecked(der.secret_der()).map_err(InvalidKey::rejected)?;
-        Ok(Self::new(Key::Ed25519(key), "EdDSA"))
+        Ok(Self::new(Key::Ed25519(ed25519(pem.as_ref())?), "EdDSA"))
     }
 
-    /// The key's name (`kid`, RFC 7515, section 4.1.4), by which a server finds its other half. None unless description.
+    /// Sets the key's name, by which the server finds the public key (`kid`, RFC 7515, section 4.1.4). Defaults to none.
     #[must_use]
-    pub fn key_id(mut self, id: impl Into<String>) -> Self {
-        self.id = Some(id.into());
+    pub fn key_id(self, id: impl Into<String>) -> Self {
+        self.header_field("kid", id.into())
+    }
+
+    /// Sets a field of the JWT's header (RFC 7515, section 4.1), such as `x5t`, `x5t#S256` or `typ`.
+    ///
+    /// Defaults to `alg` and, with the value `JWT`, `typ`. The field `alg` follows from the key and cannot be set.
+    ///
+    /// ```
+    /// use tower_auth_refresh::oauth2::SigningKey;
+    ///
+    /// // The base64url of the SHA-256 of the certificate in DER, as Entra ID requires it.
+    /// let key = SigningKey::hs256("a secret of at least 32 bytes, as RFC 7518 requires")
+    ///     .header_field("x5t#S256", "A7lH0vQvN2bVmVhYQ0F0v4vQnqg3q1b6k8xY0zF3h5k");
+    /// ```
+    #[must_use]
+    pub fn header_field(mut self, name: impl Into<String>, value: impl Into<Value>) -> Self {
+        let name = name.into();
+        if name != "alg" {
+            self.header.insert(name, value.into());
+        }
         self
     }
 
-    /// A JWT with these claims; `None` if the key, or chance, fails.
+    /// Returns a JWT with these claims, or `None` if the key or the random generator fails.
     pub(super) fn sign(&self, claims: &impl Serialize) -> Option<String> {
-        let header = Header { alg: self.algorithm, kid: self.id.as_deref(), typ: "JWT" };
-        let header = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&header).ok()?);
+        let header = URL_SAFE_NO_PAD.encode(serde_json::to_vec(&self.header).ok()?);
         let claims = URL_SAFE_NO_PAD.encode(serde_json::to_vec(claims).ok()?);
         let signed = format!("{header}.{claims}");
         let signature = self.signature(signed.as_bytes())?;
@@ -120,67 +155,8 @@ impl SigningKey {
     }
 }
 
-#[derive(Serialize)]
-struct Header<'a> {
-    alg: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kid: Option<&'a str>,
-    typ: &'a str,
-}
-
-fn der(pem: &[u8]) -> Result<PrivateKeyDer<'static>, InvalidKey> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|_| InvalidKey("this is no private key in PEM".to_owned()))
-}
-
-fn pkcs8(pem: &[u8]) -> Result<PrivateKeyDer<'static>, InvalidKey> {
-    match der(pem)? {
-        key @ PrivateKeyDer::Pkcs8(_) => Ok(key),
-        _ => Err(InvalidKey("the private key is not in PKCS #8 (BEGIN PRIVATE KEY)".to_owned())),
-    }
-}
-
-fn rsa(pem: &[u8]) -> Result<RsaKeyPair, InvalidKey> {
-    let der = der(pem)?;
-    let key = match &der {
-        PrivateKeyDer::Pkcs1(_) => RsaKeyPair::from_der(der.secret_der()),
-        _ => RsaKeyPair::from_pkcs8(der.secret_der()),
-    };
-    key.map_err(InvalidKey::rejected)
-}
-
-fn ecdsa(pem: &[u8], algorithm: &'static EcdsaSigningAlgorithm) -> Result<Key, InvalidKey> {
-    let der = pkcs8(pem)?;
-    let key = EcdsaKeyPair::from_pkcs8(algorithm, der.secret_der(), &SystemRandom::new());
-    Ok(Key::Ecdsa(key.map_err(InvalidKey::rejected)?))
-}
-
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKey")
-            .field("algorithm", &self.algorithm)
-            .field("key_id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("SigningKey").field("header", &self.header).finish_non_exhaustive()
     }
 }
-
-/// A private key that cannot be used. Names the trouble, never the key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidKey(String);
-
-impl InvalidKey {
-    fn rejected(why: ring::error::KeyRejected) -> Self {
-        Self(format!("the private key cannot be used for this algorithm: {why}"))
-    }
-
-    pub(super) fn signing_failed() -> Self {
-        Self("the private key did not sign".to_owned())
-    }
-}
-
-impl fmt::Display for InvalidKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for InvalidKey {}

@@ -1,105 +1,154 @@
-//! What a token endpoint's answer says (RFC 6749, sections 5.1 and 5.2).
+//! [`TokenResponse`]: the response of a token endpoint (RFC 6749, sections 5.1 and 5.2).
+
+use std::{fmt, sync::Arc, time::Duration};
 
 use serde_json::{Map, Value};
 
 use super::{
     RefreshToken,
-    error::{ErrorResponse, Kind, is_standard},
+    error_kind::{ErrorResponse, Kind, standard_code},
+    lifetime::{self, ResponseTime},
+    response_fields::{ErrorFields, ResponseFields},
 };
 use crate::{
     AccessToken, Expiry,
-    json::{position, seconds},
+    json::seconds,
     transport::{RawResponse, date, redact, retry_after},
 };
 
-/// An answer: the token, or why there is none.
+/// The hook for the fields of a response.
+type Inspect = Arc<dyn Fn(&Map<String, Value>) + Send + Sync>;
+
+/// How token responses are read.
+#[derive(Clone, Default)]
+pub(super) struct ResponseSettings {
+    pub(super) use_id_token: bool,
+    /// The token types that are accepted beside `Bearer`.
+    pub(super) token_types: Vec<String>,
+    pub(super) inspect: Option<Inspect>,
+}
+
+/// A token response: the token, or why there is none.
 pub(super) struct TokenResponse {
-    /// The next refresh token, which may be the only one that is good now, whatever is wrong with the rest.
+    /// The next refresh token. It can be the only valid one, even if the rest of the response is invalid.
     pub(super) refresh_token: Option<RefreshToken>,
     pub(super) token: Result<AccessToken, Kind>,
+    /// The lifetime of the refresh token.
+    pub(super) refresh_token_lifetime: Option<Duration>,
+    /// The fields that are not tokens.
+    pub(super) fields: Map<String, Value>,
 }
 
 impl From<Kind> for TokenResponse {
     fn from(kind: Kind) -> Self {
-        Self { refresh_token: None, token: Err(kind) }
+        Self { refresh_token: None, token: Err(kind), refresh_token_lifetime: None, fields: Map::new() }
     }
 }
 
-/// Reads an answer, each field by itself; no error shows one of the `secrets`, nor what may be a token.
-pub(super) fn read(received: RawResponse, secrets: &[&str]) -> TokenResponse {
-    let RawResponse { ref head, body, .. } = received;
-    let success = head.status.is_success();
-    let body = match body {
-        Err(broken) if success => return Kind::Transport(broken).into(),
-        // The status counts, though the body did not come whole or in time.
-        body => body.unwrap_or_default(),
-    };
-    let shown = |text: &str| redact(text.as_bytes(), secrets);
-    let server_time = date(&head.headers);
-    let refused = |code: Option<&str>, description: Option<&str>| {
-        let retry_after = retry_after(&head.headers, server_time.unwrap_or(received.now));
-        let description = description.map(shown).unwrap_or_default();
-        // A known code is no secret, though a secret may be a part of it.
-        let code = code.map(|code| if is_standard(code) { code.to_owned() } else { shown(code) });
-        Kind::ErrorResponse(ErrorResponse { status: head.status, code, description, retry_after })
-    };
-    // An answer without a code is not the server's own.
-    let foreign = || {
-        let body = String::from_utf8_lossy(&body);
-        refused(None, Some(&*body).filter(|body| !may_hold_token(body)))
-    };
-    let fields = match serde_json::from_slice::<Map<String, Value>>(&body) {
-        Ok(fields) => fields,
-        Err(_) if !success => return foreign().into(),
-        Err(error) => return Kind::InvalidResponse(position(&error)).into(),
-    };
-    let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let token = match text("error") {
-        // Some answer an error with 200.
-        Some(code) => Err(refused(Some(code), text("error_description"))),
-        None if !success => Err(foreign()),
-        None => token(&fields, &shown).map(|token| match token.expiry() {
-            Expiry::Unknown => {
-                let expiry = Expiry::from_jwt(token.secret(), server_time, received.now);
-                token.with_expiry(expiry)
-            }
-            _ => token,
-        }),
-    };
-    TokenResponse { refresh_token: text("refresh_token").filter(|_| success).map(RefreshToken::new), token }
-}
-
-fn token(fields: &Map<String, Value>, shown: &impl Fn(&str) -> String) -> Result<AccessToken, Kind> {
-    let malformed = |what: &str| Kind::InvalidResponse(what.to_owned());
-    match fields.get("token_type") {
-        // Required, and yet some leave it out where there is but one.
-        None | Some(Value::Null) => {}
-        Some(Value::String(description)) if description.eq_ignore_ascii_case("bearer") => {}
-        Some(Value::String(description)) => return Err(Kind::TokenType(shown(description))),
-        Some(_) => return Err(malformed("token_type is no text")),
-    }
-    let secret = match fields.get("access_token") {
-        Some(Value::String(secret)) => secret,
-        Some(Value::Null) | None => return Err(malformed("there is no access_token")),
-        Some(_) => return Err(malformed("access_token is no text")),
-    };
-    let mut token = AccessToken::bearer(secret).map_err(Kind::InvalidToken)?;
-    match fields.get("expires_in") {
-        Some(Value::Null) | None => {}
-        Some(value) => {
-            let lifetime = seconds(value).ok_or_else(|| malformed("expires_in is no number of seconds"))?;
-            token = token.with_expires_in(lifetime);
+impl ResponseSettings {
+    /// Calls the hook of the user.
+    pub(super) fn inspect(&self, fields: &Map<String, Value>) {
+        if let Some(inspect) = &self.inspect {
+            inspect(fields);
         }
     }
-    // When the issuer would have the token refreshed. No standard, and so no error.
-    if let Some(after) = fields.get("refresh_in").and_then(seconds) {
-        token = token.with_refresh_in(after);
+
+    /// Reads a response. No error shows one of the `secrets`, or what may be a token.
+    pub(super) fn read(&self, response: RawResponse, secrets: &[&str]) -> TokenResponse {
+        let RawResponse { ref head, body, now } = response;
+        let success = head.status.is_success();
+        let body = match body {
+            Err(error) if success => return Kind::Transport(error).into(),
+            // The status of an error counts without a complete body.
+            body => body.unwrap_or_default(),
+        };
+        let time = ResponseTime { server: date(&head.headers), local: now };
+        let redact = |text: &str| redact(text.as_bytes(), secrets);
+        let error_response = |(code, description): ErrorFields<'_>| {
+            // A code of the standard is not secret, even if it contains a secret.
+            let code = code.map(|code| if standard_code(code).is_some() { code.to_owned() } else { redact(code) });
+            Kind::ErrorResponse(ErrorResponse {
+                status: head.status,
+                code,
+                description: description.map(redact).unwrap_or_default(),
+                retry_after: retry_after(&head.headers, time.server.unwrap_or(now)),
+            })
+        };
+        // A response without an error code is not the server's own, but for example a proxy's.
+        let foreign = || {
+            let text = String::from_utf8_lossy(&body);
+            error_response((None, Some(&*text).filter(|text| !may_contain_token(text))))
+        };
+        let fields = match ResponseFields::parse(&head.headers, &body) {
+            Ok(fields) => fields,
+            Err(_) if !success => return foreign().into(),
+            Err(cause) => return Kind::InvalidResponse(cause).into(),
+        };
+        let token = match fields.error() {
+            // Some servers return an error with status 200.
+            Some(error) => Err(error_response(error)),
+            None if !success => Err(foreign()),
+            None => self.token(&fields, time, &redact),
+        };
+        let refresh_token = fields.text("refresh_token").filter(|_| success).map(RefreshToken::new);
+        let refresh_token_lifetime = lifetime::of_refresh_token(&fields);
+        TokenResponse { refresh_token, token, refresh_token_lifetime, fields: fields.without_tokens() }
     }
-    Ok(token)
+
+    fn token(
+        &self,
+        fields: &ResponseFields,
+        time: ResponseTime,
+        redact: &impl Fn(&str) -> String,
+    ) -> Result<AccessToken, Kind> {
+        let (name, expiry): (_, fn(&_, &_, _) -> Expiry) = match self.use_id_token {
+            true => ("id_token", lifetime::of_id_token),
+            false => ("access_token", lifetime::of_access_token),
+        };
+        let secret = match fields.get(name) {
+            Some(Value::String(secret)) => secret,
+            Some(_) => return Err(Kind::InvalidResponse(format!("{name} is not a string"))),
+            None => return Err(Kind::InvalidResponse(format!("{name} is missing"))),
+        };
+        if !self.use_id_token {
+            self.check_type(fields, redact)?;
+        }
+        let token = AccessToken::bearer(secret).map_err(Kind::InvalidToken)?;
+        let token = token.with_expiry(expiry(fields, secret, time));
+        // Not standardized, so an invalid value is not an error.
+        let refresh_in = fields.get("refresh_in").and_then(seconds);
+        Ok(match refresh_in {
+            Some(after) => token.with_refresh_in(after),
+            None => token,
+        })
+    }
+
+    /// Checks `token_type`. It is required, but some servers omit it or leave it empty.
+    fn check_type(&self, fields: &ResponseFields, redact: &impl Fn(&str) -> String) -> Result<(), Kind> {
+        let token_type = match fields.get("token_type") {
+            None => return Ok(()),
+            Some(Value::String(token_type)) => token_type.trim(),
+            Some(_) => return Err(Kind::InvalidResponse("token_type is not a string".to_owned())),
+        };
+        let accepted = ["", "Bearer"].into_iter().chain(self.token_types.iter().map(String::as_str));
+        match accepted.into_iter().any(|accepted| token_type.eq_ignore_ascii_case(accepted)) {
+            true => Ok(()),
+            false => Err(Kind::TokenType(redact(token_type))),
+        }
+    }
 }
 
-/// Whether an answer that is no success may hold one all the same, such as a proxy's page around it.
-fn may_hold_token(body: &str) -> bool {
+/// Returns whether a response other than a success may contain a token, such as a proxy's page around a token response.
+fn may_contain_token(body: &str) -> bool {
     let body = body.to_ascii_lowercase();
-    ["_token", "accesstoken", "refreshtoken"].iter().any(|name| body.contains(name))
+    ["_token", "accesstoken", "refreshtoken", "idtoken"].iter().any(|name| body.contains(name))
+}
+
+impl fmt::Debug for ResponseSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseSettings")
+            .field("use_id_token", &self.use_id_token)
+            .field("token_types", &self.token_types)
+            .finish_non_exhaustive()
+    }
 }

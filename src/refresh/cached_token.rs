@@ -47,13 +47,16 @@ impl CachedToken {
             }
             (expiry, _) => expiry,
         };
+        let refresh_age = schedule::refresh_age(schedule, lifetime, token.refresh_in(), random);
+        // A quarter of the time is left for retries.
+        let before_deadline = token.refresh_deadline().map(|deadline| deadline / 4 * 3);
         Self {
             header: ShardedHeader::new(token.header_value().clone()),
             generation,
             requested_at,
             received_at: (!token.has_unknown_age()).then_some(received_at),
             lifetime,
-            refresh_age: schedule::refresh_age(schedule, lifetime, token.refresh_in(), random),
+            refresh_age: refresh_age.into_iter().chain(before_deadline).min(),
             max_stale: schedule.max_stale,
             token: token.with_absolute_expiry(expiry),
         }

@@ -128,7 +128,8 @@ impl AuthRefresher {
 
     /// Refreshes the token now, or joins the login under way, and waits for its end.
     ///
-    /// Until then, requests use the current token. Dropping the future does not stop the login.
+    /// Until then, requests use the current token. If the issuer returns that token again and it is still valid, the
+    /// refresh succeeds with it. Dropping the future does not stop the login.
     ///
     /// # Errors
     ///
@@ -277,7 +278,7 @@ impl fmt::Debug for AuthRefresher {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Refreshed {
-    /// The new token.
+    /// The current token: a new one, or the same if the issuer has no newer one.
     pub token: AccessToken,
     /// The time left until the next refresh; `None` if none is planned.
     pub next_refresh: Option<Duration>,

@@ -19,7 +19,7 @@ use tower_service::Service;
 use super::text;
 use crate::{
     AccessToken, Expiry, LoginError, LoginRequest,
-    json::{position, seconds},
+    json::{describe_position, seconds},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(25);
@@ -222,7 +222,7 @@ fn read(output: CommandOutput, printed: &[u8]) -> Result<AccessToken, String> {
 }
 
 fn json<'a, T: Deserialize<'a>>(printed: &'a [u8]) -> Result<T, String> {
-    serde_json::from_slice(printed).map_err(|error| format!("what it printed: {}", position(&error)))
+    serde_json::from_slice(printed).map_err(|error| format!("what it printed: {}", describe_position(&error)))
 }
 
 fn at(time: &str) -> Result<Expiry, String> {

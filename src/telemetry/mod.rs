@@ -41,6 +41,11 @@ pub(crate) fn clock_skew(lifetime: std::time::Duration) {
     event!(WARN, ?lifetime, "clock skew detected: token looks expired, its lifetime is used");
 }
 
+#[cfg(feature = "oauth2")]
+pub(crate) fn invalid_lifetime(field: &'static str) {
+    event!(WARN, field, "invalid lifetime in token response: field ignored");
+}
+
 #[cfg(feature = "http-client")]
 pub(crate) fn no_trust_roots() {
     event!(WARN, "no trust roots found: https connections will fail");

@@ -1,4 +1,4 @@
-//! The future of an exchange.
+//! [`TransportFuture`]: the future of the ready-made logins and endpoints.
 
 use std::{
     fmt,
@@ -7,7 +7,16 @@ use std::{
     task::{Context, Poll},
 };
 
-/// The future of an exchange. Dropping it gives the exchange up.
+/// The future of a ready-made login or endpoint. Dropping it cancels the request.
+///
+/// ```
+/// use tower_auth_refresh::arthur::TransportFuture;
+///
+/// async fn first<T, E>(future: TransportFuture<T, E>) -> Option<T> {
+///     future.await.ok()
+/// }
+/// # let _ = first::<(), ()>;
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct TransportFuture<T, E>(Pin<Box<dyn Future<Output = Result<T, E>> + Send>>);
 

@@ -17,7 +17,6 @@ mod http_service;
 mod redact;
 mod redacted_error;
 mod redirect;
-#[cfg(feature = "arthur")]
 mod secure_url;
 mod server_time;
 
@@ -35,12 +34,11 @@ use http::{
 };
 use http_body_util::Full;
 
-#[cfg(feature = "arthur")]
-pub(crate) use self::secure_url::{InvalidUrl, validate as validate_url};
 use self::{error::Context, redirect::Redirect};
 pub(crate) use self::{
     error::TransportError,
     redact::redact,
+    secure_url::{InvalidUrl, validate as validate_url},
     server_time::{date, retry_after},
 };
 pub use self::{future::TransportFuture, http_service::HttpService};

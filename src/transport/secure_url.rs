@@ -22,11 +22,11 @@ impl fmt::Display for InvalidUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Character => "contains a space, a control character or a backslash",
-            Self::Scheme => "has a scheme other than https and http",
+            Self::Scheme => "has neither the scheme https nor http",
             Self::UserInfo => "contains a user name or a password",
             Self::Host => "has an invalid host",
             Self::Port => "has a port that is not a number from 1 to 65535",
-            Self::Plaintext => "is plain http to a host other than the loopback, where others can read secrets",
+            Self::Plaintext => "is plain http to a host that is not the loopback",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! What the headers of an answer say about time.
+//! The times in the headers of a response.
 
 use std::time::{Duration, SystemTime};
 
@@ -7,19 +7,19 @@ use http::{
     header::{DATE, RETRY_AFTER},
 };
 
-/// The server's clock when it answered (RFC 9110, section 6.6.1).
+/// Returns the time of the response by the server's clock (RFC 9110, section 6.6.1).
 pub(crate) fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
-/// How long the server wants to be left alone: seconds, or a date (RFC 9110, section 10.2.3).
+/// Returns the delay that the server requests: seconds, or a date (RFC 9110, section 10.2.3).
 pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if value.is_empty() {
         return None;
     }
     if value.bytes().all(|byte| byte.is_ascii_digit()) {
-        // Only a number that is too large for it is none.
+        // Only a number that is too large fails to parse.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(value).ok()?;
@@ -43,16 +43,16 @@ mod tests {
         assert_eq!(check("120"), Some(Duration::from_secs(120)));
         assert_eq!(check("Sun, 06 Nov 1994 12:00:30 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(check(NOON), Some(Duration::ZERO));
-        assert_eq!(check("Sun, 06 Nov 1994 11:00:00 GMT"), Some(Duration::ZERO), "a date that has passed");
+        assert_eq!(check("Sun, 06 Nov 1994 11:00:00 GMT"), Some(Duration::ZERO), "a date in the past");
     }
 
     #[test]
-    fn a_retry_after_that_is_too_large_is_the_largest() {
+    fn large_retry_after_is_the_largest_delay() {
         assert_eq!(check("99999999999999999999999"), Some(Duration::from_secs(u64::MAX)));
     }
 
     #[test]
-    fn a_senseless_retry_after_is_none() {
+    fn invalid_retry_after_is_none() {
         for value in ["", "soon", "-1", "+1", "1.5"] {
             assert_eq!(check(value), None, "{value:?}");
         }

@@ -141,6 +141,7 @@ async fn wrong_credentials_are_refused() {
     let wrong = Credentials::new(Config::default().login, "guess");
     let error = login(&server).oneshot(wrong).await.unwrap_err();
     assert!(error.is_wrong_credentials());
+    assert_eq!(error.status(), Some(http::StatusCode::FORBIDDEN), "as the real server responds");
     assert_eq!(server.logins(), 0);
 }
 

@@ -1,6 +1,17 @@
 //! Tests of the OAuth 2 logins.
 #![cfg(feature = "oauth2")]
 
-mod grants;
+mod client_authentication;
+mod discovery;
+#[cfg(feature = "http-client")]
+mod discovery_sockets;
+mod errors;
+mod limits;
 #[cfg(feature = "http-client")]
 mod oidc_provider;
+mod refresh_token;
+mod refresh_token_store;
+mod signing_key;
+mod support;
+mod token_request;
+mod token_response;

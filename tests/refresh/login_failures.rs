@@ -86,6 +86,21 @@ async fn unchanged_token_stays_in_use_and_login_backs_off() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn refresh_succeeds_if_issuer_returns_its_cached_token() {
+    let logins = Logins::default();
+    let expires_at = Instant::now() + HOUR;
+    let refresher = logins.refresher(move |_| async move { token(1, expires_at - Instant::now()) });
+    refresher.ready().await.unwrap();
+    sleep(secs(600)).await;
+    // The second call is in the pause after the first, and starts no login.
+    for _ in 0..2 {
+        let refreshed = refresher.refresh().await.unwrap();
+        assert_eq!(refreshed.token.header_value(), "Bearer t1");
+        assert_eq!((refresher.status().generation, logins.started()), (1, 2));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn unchanged_token_with_later_expiry_counts_as_success() {
     let logins = Logins::default();
     let refresher = logins.refresher(|_| async { token(1, HOUR) });

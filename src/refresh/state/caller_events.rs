@@ -100,9 +100,13 @@ impl RefreshState {
             self.login.completed
         });
         let login_has_finished = self.login.completed != completed;
-        let error = self.login.last_error().filter(|_| login_has_finished);
+        // An issuer that returns its cached token has no newer one. The refresh has succeeded if that is still current.
+        let is_failure = |error: &&LoginError| !(error.is_same_token() && self.token.current().is_some());
+        let error = self.login.last_error().filter(|_| login_has_finished).filter(is_failure);
+        let error_in_pause = self.login.error_in_pause(now.monotonic);
+        let same_token_in_pause = error_in_pause.is_some() && error_in_pause.filter(is_failure).is_none();
         if let Some(token) = self.token.current()
-            && (ticket.wait_for == WaitFor::AnyToken || (login_has_finished && error.is_none()))
+            && (ticket.wait_for == WaitFor::AnyToken || (login_has_finished && error.is_none()) || same_token_in_pause)
         {
             let token = token.clone();
             if self.login_needs_call(now) {
@@ -113,7 +117,7 @@ impl RefreshState {
             let _ = self.ensure_worker(ticket, caller, now, actions);
             return Ok(Progress::Ready(token));
         }
-        if let Some(error) = error.or(self.login.error_in_pause(now.monotonic)) {
+        if let Some(error) = error.or(error_in_pause) {
             return Err(error.clone());
         }
         if ticket.wait_for == WaitFor::NextLoginUnlessPermanentError

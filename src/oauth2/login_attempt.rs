@@ -1,0 +1,184 @@
+//! [`LoginAttempt`]: the requests of one login.
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Request, Uri,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+};
+use http_body_util::Full;
+use tokio::time::Instant;
+
+use super::{
+    AuthorizationServer, ClientAuthentication, Grant, OAuth2Error, RefreshToken, RefreshTokenStore,
+    authenticate::{Authentication, Context},
+    credential_source::Credential,
+    discovery::{Discovery, Endpoints},
+    error_kind::Kind,
+    form::Form,
+    rotation::{RotationState, TimedStore},
+    server,
+    server_clock::ServerClock,
+    token_response::{ResponseSettings, TokenResponse},
+};
+use crate::{
+    AccessToken, BoxError, LoginRequest,
+    transport::{HttpService, JSON, Transport, USER_AGENT_VALUE, date},
+};
+
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+
+/// What changes from login to login.
+pub(super) struct LoginState {
+    pub(super) grant: Grant,
+    pub(super) discovery: Discovery,
+    pub(super) rotation: RotationState,
+    pub(super) server_clock: ServerClock,
+}
+
+/// One login.
+pub(super) struct LoginAttempt<S> {
+    pub(super) transport: Transport<S>,
+    pub(super) server: AuthorizationServer,
+    pub(super) client: ClientAuthentication,
+    pub(super) response: ResponseSettings,
+    pub(super) request: LoginRequest,
+}
+
+/// The response to one token request.
+struct Exchange {
+    endpoint: String,
+    response: TokenResponse,
+    /// The response shows that an assertion was signed by a wrong clock.
+    wrong_clock: bool,
+}
+
+impl<S: HttpService> LoginAttempt<S> {
+    pub(super) async fn log_in(&mut self, state: &mut LoginState) -> Result<AccessToken, OAuth2Error> {
+        let Exchange { endpoint, response, .. } = self.request_token(state, None).await?;
+        let token = response.token.map_err(|kind| OAuth2Error::new(endpoint, kind))?;
+        self.response.inspect(&response.fields);
+        Ok(token)
+    }
+
+    pub(super) async fn refresh(
+        &mut self,
+        state: &mut LoginState,
+        store: &dyn RefreshTokenStore,
+    ) -> Result<AccessToken, OAuth2Error> {
+        let store = &TimedStore { store, limit: self.transport.timeout };
+        let failed = |kind| OAuth2Error::new("grant_type refresh_token", kind);
+        let _lock = store.lock().await.map_err(failed)?;
+        let token = state.rotation.load(store).await.map_err(failed)?;
+        match self.refresh_with(state, store, &token).await {
+            // A process without a lock may have rotated the token.
+            Err(error) if error.is_invalid_grant() => match state.rotation.load(store).await {
+                Ok(newer) if newer != token => self.refresh_with(state, store, &newer).await,
+                _ => Err(error),
+            },
+            refreshed => refreshed,
+        }
+    }
+
+    async fn refresh_with(
+        &mut self,
+        state: &mut LoginState,
+        store: &TimedStore<'_>,
+        token: &RefreshToken,
+    ) -> Result<AccessToken, OAuth2Error> {
+        let Exchange { endpoint, response, .. } = self.request_token(state, Some(token)).await?;
+        let saved = match response.refresh_token.filter(|next| next != token) {
+            Some(next) => {
+                state.rotation.rotate(token, next);
+                state.rotation.save(store).await
+            }
+            None => Ok(()),
+        };
+        // The error of the response comes first: the next login starts with the save, and reports its error.
+        let granted = response.token.and_then(|granted| saved.map(|()| granted));
+        let granted = granted.map_err(|kind| OAuth2Error::new(endpoint, kind))?;
+        self.response.inspect(&response.fields);
+        Ok(granted)
+    }
+
+    /// Requests a token. If the server rejects an assertion that was signed by a wrong clock, signs it again by the
+    /// server's clock.
+    async fn request_token(
+        &mut self,
+        state: &mut LoginState,
+        refresh_token: Option<&RefreshToken>,
+    ) -> Result<Exchange, OAuth2Error> {
+        let exchange = self.exchange(state, refresh_token).await?;
+        let is_rejected = exchange.response.token.as_ref().is_err_and(Kind::rejects_credentials);
+        if is_rejected && exchange.wrong_clock { self.exchange(state, refresh_token).await } else { Ok(exchange) }
+    }
+
+    async fn exchange(
+        &mut self,
+        state: &mut LoginState,
+        refresh_token: Option<&RefreshToken>,
+    ) -> Result<Exchange, OAuth2Error> {
+        let LoginState { grant, discovery, server_clock, .. } = state;
+        let Transport { clock, timeout, .. } = &self.transport;
+        let Endpoints { endpoint: uri, audience } = discovery.find(&self.server, self.transport.clone()).await?;
+        let endpoint = format!("POST {}{}", server::origin(&uri), uri.path());
+        let failed = |kind| OAuth2Error::new(endpoint.clone(), kind);
+        let server_time = server_clock.now(clock);
+
+        let mut form = Form::default();
+        for (name, value) in &grant.parameters {
+            form.push(name, value);
+        }
+        form.push("grant_type", grant.kind.grant_type());
+        let credential = match grant.kind.source() {
+            Some((name, source)) => {
+                let loaded = source.load(self.request.clone(), server_time, *timeout).await;
+                let credential = loaded.map_err(|error| failed(Kind::Credential(name, error)))?;
+                form.push(name, &credential.secret);
+                Some(credential)
+            }
+            None => None,
+        };
+        if let Some(token) = refresh_token {
+            form.push("refresh_token", token.secret());
+        }
+        let context = Context { request: &self.request, audience: &audience, server_time, clock, limit: *timeout };
+        let authentication = self.client.authenticate(&mut form, context).await.map_err(failed)?;
+        let Authentication { header, secrets, signed_at } = authentication;
+
+        let credential_secret = credential.as_ref().map(|Credential { secret, .. }| &***secret);
+        let shown = credential_secret.into_iter().chain(refresh_token.map(RefreshToken::secret));
+        let secrets: Vec<&str> = grant.secrets().chain(secrets.iter().map(|secret| &***secret)).chain(shown).collect();
+        let request = token_request(uri, header, form.encode());
+        let sent_at = Instant::now();
+        let received = self.transport.clone().send(request, &secrets).await;
+        if let Some(server_time) = received.as_ref().ok().and_then(|received| date(&received.head.headers)) {
+            server_clock.record(server_time, clock);
+        }
+        let signed_at = credential.as_ref().and_then(|credential| credential.signed_at).or(signed_at);
+        let signed_at = signed_at.and_then(|signed_at| signed_at.checked_add(sent_at.elapsed()));
+        let wrong_clock = signed_at.is_some_and(|signed_at| server_clock.contradicts(signed_at, clock));
+        let mut response = match received {
+            Ok(received) => self.response.read(received, &secrets),
+            Err(error) => Kind::Transport(error).into(),
+        };
+        if let Some(lifetime) = response.refresh_token_lifetime.filter(|_| refresh_token.is_some()) {
+            response.token = response.token.map(|token| token.with_refresh_deadline(lifetime));
+        }
+        discovery.stale = response.token.as_ref().is_err_and(Kind::endpoint_moved);
+        Ok(Exchange { endpoint, response, wrong_clock })
+    }
+}
+
+fn token_request(
+    endpoint: Uri,
+    authorization: Option<HeaderValue>,
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, BoxError> {
+    let mut request = Request::post(endpoint)
+        .header(ACCEPT, JSON)
+        .header(CONTENT_TYPE, FORM)
+        .header(USER_AGENT, USER_AGENT_VALUE)
+        .body(Full::new(body))?;
+    request.headers_mut().extend(authorization.map(|value| (AUTHORIZATION, value)));
+    Ok(request)
+}
