@@ -71,20 +71,21 @@
 //!
 //! # Features
 //!
-//! Enabled by default:
+//! By default, only `tracing` is enabled.
 //!
-//! - `arthur`: the [Arthur API](arthur)
-//! - `http-client`: a [ready-made HTTP client](http_client) for logins
-//! - `jwt`: [`Expiry::from_jwt`]
-//! - `replay-buffered`: [`ReplayBuffered`]
-//! - `tracing`: events and spans ([`observability`])
-//!
-//! Enabled by name:
-//!
-//! - `jwt-verify`: verifies the signatures of the Arthur API's tokens
-//! - `metrics`: counts and durations ([`observability`])
-//! - `oauth2`, `token-file` and `token-command`: [ready-made logins](guides::which_login)
-//! - `test-util`: [utilities](test_util) for tests
+//! | feature | purpose |
+//! | --- | --- |
+//! | `arthur` | the [Arthur API](arthur): a login service and helper endpoints |
+//! | `arthur-jwt-verify` | verifies the signatures of the Arthur API's tokens |
+//! | `http-client` | a [ready-made HTTP client](http_client) for logins |
+//! | `jwt` | [`Expiry::from_jwt`] |
+//! | `metrics` | counts and durations ([`observability`]) |
+//! | `oauth2` | [logins with OAuth 2 grants](oauth2) |
+//! | `replay-buffered` | [`ReplayBuffered`], for streaming bodies |
+//! | `test-util` | [utilities](test_util) for tests |
+//! | `token-command` | the token that a command prints ([`sources`]) |
+//! | `token-file` | the token in a file that another process updates ([`sources`]) |
+//! | `tracing` | events, and a span of each login ([`observability`]) |
 //!
 //! Without features, the layer and the refresher remain. They work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]

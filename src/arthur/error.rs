@@ -54,7 +54,7 @@ pub(super) enum Kind {
     },
     NoToken,
     InvalidToken(InvalidToken),
-    #[cfg(feature = "jwt-verify")]
+    #[cfg(feature = "arthur-jwt-verify")]
     Signature(super::signature::Unverified),
     SeveralOrganizations {
         ids: Vec<String>,
@@ -191,7 +191,7 @@ impl ArthurError {
     pub fn is_invalid_token(&self) -> bool {
         match self.0.kind {
             Kind::InvalidToken(_) => true,
-            #[cfg(feature = "jwt-verify")]
+            #[cfg(feature = "arthur-jwt-verify")]
             Kind::Signature(_) => true,
             _ => false,
         }
@@ -225,7 +225,7 @@ impl fmt::Display for ArthurError {
             Kind::InvalidToken(error) => {
                 write!(f, "the login answer's token cannot be used: {error}")
             }
-            #[cfg(feature = "jwt-verify")]
+            #[cfg(feature = "arthur-jwt-verify")]
             Kind::Signature(error) => write!(f, "the login answer's token is not genuine: {error}"),
             Kind::SeveralOrganizations { shown, .. } => {
                 write!(f, "the user has several organizations: {shown}")
@@ -258,7 +258,7 @@ impl std::error::Error for ArthurError {
         match &self.0.kind {
             Kind::Broken(broken) => broken.source(),
             Kind::InvalidToken(error) => Some(error),
-            #[cfg(feature = "jwt-verify")]
+            #[cfg(feature = "arthur-jwt-verify")]
             Kind::Signature(error) => Some(error),
             _ => None,
         }

@@ -26,7 +26,7 @@ use crate::{AccessToken, Expiry, exchange::date};
 #[derive(Clone)]
 pub struct UserLogin<S> {
     api: ArthurApi<S>,
-    #[cfg(feature = "jwt-verify")]
+    #[cfg(feature = "arthur-jwt-verify")]
     key: Option<super::VerificationKey>,
 }
 
@@ -45,14 +45,14 @@ impl<S> UserLogin<S> {
     pub fn new(api: ArthurApi<S>) -> Self {
         Self {
             api,
-            #[cfg(feature = "jwt-verify")]
+            #[cfg(feature = "arthur-jwt-verify")]
             key: None,
         }
     }
 
     /// Refuses a token whose signature this key does not verify. Without a key, signatures are not checked.
-    #[cfg(feature = "jwt-verify")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "jwt-verify")))]
+    #[cfg(feature = "arthur-jwt-verify")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "arthur-jwt-verify")))]
     #[must_use]
     pub fn verify_with(mut self, key: super::VerificationKey) -> Self {
         self.key = Some(key);
@@ -63,7 +63,7 @@ impl<S> UserLogin<S> {
         let server_time = date(&answer.headers);
         let secret = cookie::token(&answer.headers, server_time.unwrap_or(answer.now)).ok_or(Kind::NoToken)?;
         let token = AccessToken::raw(&secret).map_err(Kind::InvalidToken)?;
-        #[cfg(feature = "jwt-verify")]
+        #[cfg(feature = "arthur-jwt-verify")]
         if let Some(key) = &self.key {
             key.verify(&secret).map_err(Kind::Signature)?;
         }
