@@ -1,7 +1,11 @@
-//! The Arthur server over TLS, with a self-signed certificate.
+//! The Arthur server over TLS with HTTP/1.1 and HTTP/2, and a self-signed certificate.
 
 use std::{io, sync::Arc};
 
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio_rustls::TlsAcceptor;
 
@@ -14,7 +18,15 @@ use super::arthur_server::{Config, Server};
 /// The port is in use, or the certificate cannot be generated.
 pub fn start(config: Config) -> io::Result<(Server, CertificateDer<'static>)> {
     let (certificate, acceptor) = self_signed()?;
-    let server = Server::start_with("https", config, move |stream| acceptor.accept(stream))?;
+    let server = Server::start_with("https", config, move |stream, api| {
+        let handshake = acceptor.accept(stream);
+        async move {
+            // Errors concern only the client.
+            if let Ok(stream) = handshake.await {
+                let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), api).await;
+            }
+        }
+    })?;
     Ok((server, certificate))
 }
 

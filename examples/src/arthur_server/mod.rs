@@ -20,21 +20,21 @@
 //! A program starts the server with [`Server::start`]. Dropping the [`Server`] stops it.
 
 use std::{
+    convert::Infallible,
     fmt,
-    future::{Future, ready},
+    future::Future,
     io,
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
 
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo},
-    server::conn::auto,
-};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::Service};
+use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
     task::{AbortHandle, JoinSet},
 };
@@ -61,25 +61,27 @@ impl Server {
     ///
     /// The port is in use.
     pub fn start(config: Config) -> io::Result<Self> {
-        Self::start_with("http", config, |stream| ready(Ok(stream)))
+        Self::start_with("http", config, async |stream, api| {
+            // Its errors concern only the client.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), api).await;
+        })
     }
 
-    /// Starts a server that applies `handshake` to each connection.
-    pub(super) fn start_with<S, F>(
+    /// Starts a server that serves each connection with `serve`.
+    pub(super) fn start_with<F>(
         scheme: &'static str,
         config: Config,
-        handshake: impl Fn(TcpStream) -> F + Clone + Send + 'static,
+        serve: impl Fn(TcpStream, Api) -> F + Send + 'static,
     ) -> io::Result<Self>
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        F: Future<Output = io::Result<S>> + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
     {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, config.port))?;
         listener.set_nonblocking(true)?;
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let addr = listener.local_addr()?;
         let tokens = Arc::new(Tokens::new(config));
-        let task = tokio::spawn(accept(listener, handshake, tokens.clone()));
+        let task = tokio::spawn(accept(listener, serve, Api(tokens.clone())));
         Ok(Self { addr, scheme, tokens, acceptor: task.abort_handle() })
     }
 
@@ -127,13 +129,24 @@ impl fmt::Debug for Server {
     }
 }
 
-async fn accept<S, F>(
-    listener: tokio::net::TcpListener,
-    handshake: impl Fn(TcpStream) -> F + Clone + Send + 'static,
-    tokens: Arc<Tokens>,
-) where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Future<Output = io::Result<S>> + Send + 'static,
+/// The endpoints as a service.
+#[derive(Clone)]
+pub(super) struct Api(Arc<Tokens>);
+
+impl Service<Request<Incoming>> for Api {
+    type Response = Response<Full<Bytes>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let tokens = self.0.clone();
+        Box::pin(async move { Ok(api::handle(request, &tokens).await) })
+    }
+}
+
+async fn accept<F>(listener: tokio::net::TcpListener, serve: impl Fn(TcpStream, Api) -> F, api: Api)
+where
+    F: Future<Output = ()> + Send + 'static,
 {
     let mut connections = JoinSet::new();
     loop {
@@ -142,21 +155,7 @@ async fn accept<S, F>(
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (handshake, tokens) = (handshake.clone(), tokens.clone());
-        connections.spawn(async move {
-            if let Ok(stream) = handshake(stream).await {
-                serve(stream, tokens).await;
-            }
-        });
+        connections.spawn(serve(stream, api.clone()));
         while connections.try_join_next().is_some() {}
     }
-}
-
-/// Serves one connection until it closes. Its errors concern only the client.
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, tokens: Arc<Tokens>) {
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
-        let tokens = tokens.clone();
-        async move { Ok::<_, std::convert::Infallible>(api::handle(request, &tokens).await) }
-    });
-    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
 }
