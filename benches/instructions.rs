@@ -1,4 +1,5 @@
 //! Makes a number of calls of one case, for `callgrind` to count; see `instructions.sh`.
+#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 #[path = "common/mod.rs"]
 mod common;

@@ -1,6 +1,7 @@
 //! What many refreshers cost: memory, the time to create and to drop them, and what they do when nothing happens.
 //!
 //! `cargo bench --bench many -- [REFRESHERS] [SECONDS]`, by default 100,000 and 60. Linux only, as it reads `/proc`.
+#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::{
     env, fs,

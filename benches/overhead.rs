@@ -1,6 +1,7 @@
 //! What the layer adds to a call, beside a token that never changes, in one table: `cargo bench --bench overhead`.
 //!
 //! All cases are timed in turns, so that ratios within one run can be trusted where nanoseconds cannot.
+#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 #[path = "common/mod.rs"]
 mod common;

@@ -115,11 +115,14 @@ async fn grant(request: Request<Incoming>, issuer: &Issuer, rotation: &Mutex<u32
     }
     match issuer.issue() {
         Ok(token) => {
-            let mut response = json!({"access_token": token.secret(), "token_type": "Bearer", "expires_in": 2});
+            let mut response = serde_json::Map::new();
+            response.insert("access_token".into(), token.secret().into());
+            response.insert("token_type".into(), "Bearer".into());
+            response.insert("expires_in".into(), 2.into());
             if form.contains_key("refresh_token") {
-                response["refresh_token"] = format!("r{rotation}").into();
+                response.insert("refresh_token".into(), format!("r{rotation}").into());
             }
-            (StatusCode::OK, response)
+            (StatusCode::OK, response.into())
         }
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, Value::Null),
     }
