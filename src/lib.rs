@@ -67,6 +67,7 @@
 //! - [What happens when a login fails](guides::failures)
 //! - [How to test](guides::testing)
 //! - [How to migrate](guides::migrating) from a mutex and a string
+//! - [What a call costs](guides::speed)
 //! - [What this crate depends on](guides::dependencies)
 //!
 //! # Features

@@ -4,7 +4,7 @@
 //! run. A peer with a `tower` layer is laid around the same inner service as ours; around the others stand the few
 //! lines that their users write. A peer with requests or a client of its own is compared with a call by these alone.
 //!
-//! `cargo run --release` measures, prints a table and draws `overhead.svg`; `instructions.sh` counts instructions.
+//! `cargo run --release` measures, prints a table and draws `../overhead.svg`; `instructions.sh` counts instructions.
 
 pub mod calls;
 #[path = "../../common/mod.rs"]
