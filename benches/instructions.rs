@@ -1,4 +1,5 @@
 //! Makes calls of one case, whose instructions `callgrind` counts; see `instructions.sh`.
+#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 #[path = "common/mod.rs"]
 mod common;

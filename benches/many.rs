@@ -1,6 +1,7 @@
 //! Measures the cost of many refreshers: memory, the time to create and drop them, and their activity while idle.
 //!
 //! `cargo bench --bench many -- [REFRESHERS] [SECONDS]`, by default 100,000 and 60. Linux only, as it reads `/proc`.
+#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::{
     env, fs,

@@ -1,12 +1,10 @@
-//! A server that speaks the Arthur API, on the loopback. `examples/server/mod.rs` says how to run and ask it.
+//! A local server for the Arthur API. The docs of `src/arthur_server/mod.rs` have its command line and endpoints.
 
 use std::{io, process::ExitCode};
 
-mod server;
-
-use server::{
+use examples::arthur_server::{
     Server,
-    config::{Config, USAGE},
+    config::{Arguments, USAGE},
 };
 
 #[tokio::main]
@@ -15,11 +13,11 @@ async fn main() -> ExitCode {
         println!("{USAGE}");
         return ExitCode::SUCCESS;
     }
-    let Some(config) = Config::from_arguments(std::env::args().skip(1)) else {
+    let Some(arguments) = Arguments::parse(std::env::args().skip(1)) else {
         eprintln!("{USAGE}");
         return ExitCode::FAILURE;
     };
-    match run(config).await {
+    match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -28,9 +26,19 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(config: Config) -> io::Result<()> {
-    let server = Server::start(config)?;
+async fn run(arguments: Arguments) -> io::Result<()> {
+    let server = if arguments.tls { start_tls(arguments)? } else { Server::start(arguments.config)? };
     println!("LISTENING {}", server.addr().port());
     println!("{}/api/v3", server.base_url());
     tokio::signal::ctrl_c().await
+}
+
+#[cfg(feature = "tls")]
+fn start_tls(arguments: Arguments) -> io::Result<Server> {
+    examples::arthur_server_tls::start(arguments.config).map(|(server, _)| server)
+}
+
+#[cfg(not(feature = "tls"))]
+fn start_tls(_: Arguments) -> io::Result<Server> {
+    Err(io::Error::other("--tls needs the feature tls"))
 }

@@ -1,11 +1,11 @@
-//! A login service of one's own, from a function, with tower's `Timeout` and `Retry` on it:
+//! A custom login service, from a function, with tower's `Timeout` and `Retry`:
 //!
 //! ```sh
-//! cargo run --example custom_login
+//! cargo run -p examples --example custom_login
 //! ```
 //!
-//! The first try hangs and is given up, the second is answered. Then the provider takes the password no more: the token
-//! serves to its end, and what callers are told after that is printed.
+//! The first attempt times out, and `Retry` makes a second one, which succeeds. From then on, the provider rejects the
+//! password. Requests use the token until it expires, and then fail with the error of the login.
 
 use std::{
     future::{Ready, pending, ready},
@@ -32,27 +32,29 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Asks the identity provider. This one hangs at first, answers once, and then takes the password no more.
-async fn ask(nth: u32, lifetime: Duration) -> Result<AccessToken, BoxError> {
-    println!("  login, try {nth}");
-    match nth {
+/// Stands for a request to the identity provider.
+async fn request_token(attempt: u32, lifetime: Duration) -> Result<AccessToken, BoxError> {
+    println!("  login, attempt {attempt}");
+    match attempt {
         1 => pending().await,
         2 => Ok(AccessToken::bearer("s3cr3t")?.with_expires_in(lifetime)),
-        // Not worth another try: a refresher that is told so does not get the account locked.
-        _ => Err(LoginError::permanent("the password is wrong").into()),
+        // The refresher rarely retries after a permanent error, so that the provider does not lock the account.
+        _ => Err(LoginError::permanent("password is wrong").into()),
     }
 }
 
-/// Tries a login once more if it took too long. For what else may go wrong the refresher has pauses of its own.
+/// Retries a login once if it timed out. The refresher retries after other errors.
 #[derive(Clone)]
-struct OnceMore(bool);
+struct RetryTimeout {
+    can_retry: bool,
+}
 
-impl Policy<LoginRequest, AccessToken, BoxError> for OnceMore {
+impl Policy<LoginRequest, AccessToken, BoxError> for RetryTimeout {
     type Future = Ready<()>;
 
     fn retry(&mut self, _: &mut LoginRequest, result: &mut Result<AccessToken, BoxError>) -> Option<Self::Future> {
         let timed_out = result.as_ref().is_err_and(|error| error.is::<tower::timeout::error::Elapsed>());
-        (timed_out && std::mem::take(&mut self.0)).then(|| ready(()))
+        (timed_out && std::mem::take(&mut self.can_retry)).then(|| ready(()))
     }
 
     fn clone_request(&mut self, request: &LoginRequest) -> Option<LoginRequest> {
@@ -60,16 +62,16 @@ impl Policy<LoginRequest, AccessToken, BoxError> for OnceMore {
     }
 }
 
-/// Logs in, uses the token for its lifetime, and looks what is told when there is none.
+/// Logs in, uses the token until it expires, and prints the error of a call after that.
 pub async fn run(lifetime: Duration) -> Result<(), BoxError> {
-    let tries = Arc::new(AtomicU32::new(0));
+    let attempts = Arc::new(AtomicU32::new(0));
     let login = ServiceBuilder::new()
-        .retry(OnceMore(true))
+        .retry(RetryTimeout { can_retry: true })
         .timeout(Duration::from_millis(200))
-        .service(service_fn(move |_: LoginRequest| ask(tries.fetch_add(1, Relaxed) + 1, lifetime)));
+        .service(service_fn(move |_: LoginRequest| request_token(attempts.fetch_add(1, Relaxed) + 1, lifetime)));
     let refresher = AuthRefresher::new(login);
 
-    // Instead of a client: it answers whether it was sent a token.
+    // Stands for a client. The response is whether the request has a token.
     let api = service_fn(|request: Request<()>| {
         ready(Ok::<_, BoxError>(Response::new(request.headers().contains_key(AUTHORIZATION))))
     });
@@ -79,15 +81,15 @@ pub async fn run(lifetime: Duration) -> Result<(), BoxError> {
         let request = Request::get("https://api.example.com/").body(())?;
         Ok::<_, BoxError>(client.ready().await?.call(request).await?.into_body())
     };
-    println!("sent with a token: {}", call().await?);
-    let mut status = refresher.subscribe();
-    status.wait_for(|status| status.last_error.is_some()).await?;
-    println!("the refresh has failed, the token serves on: {}", call().await?);
+    println!("request has a token: {}", call().await?);
+    let mut statuses = refresher.subscribe();
+    statuses.wait_for(|status| status.last_error.is_some()).await?;
+    println!("after the failed refresh, request has a token: {}", call().await?);
     tokio::time::sleep(lifetime).await;
     match call().await {
-        Ok(_) => Err("a token that has ended was sent".into()),
+        Ok(_) => Err("the client sent an expired token".into()),
         Err(error) => {
-            println!("the token has ended, and callers are told why there is no other:");
+            println!("after the expiry, the call fails:");
             let mut cause: Option<&dyn std::error::Error> = Some(&*error);
             while let Some(error) = cause {
                 println!("  {error}");

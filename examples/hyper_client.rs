@@ -1,14 +1,19 @@
-//! The layer on hyper-util's client, over TLS, for eight seconds with tokens that live for two:
+//! hyper-util's client below the layer, over TLS, for 8 seconds with tokens that live for 2:
 //!
 //! ```sh
-//! cargo run --example hyper_client
+//! cargo run -p examples --features http-client,tls --example hyper_client
 //! ```
 //!
-//! Meanwhile the server takes back all tokens. The request that finds out is sent once more, with a newer one.
+//! The server revokes all tokens once. The layer replays the rejected request with a new token.
 
 use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use examples::{
+    arthur_server::Config,
+    arthur_server_tls,
+    load::{self, Report},
+};
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_rustls::HttpsConnectorBuilder;
@@ -20,24 +25,16 @@ use tower_auth_refresh::{
     http_client::HttpClient,
 };
 
-#[path = "server/mod.rs"]
-mod server;
-#[path = "trial/mod.rs"]
-mod trial;
-
-use trial::Outcome;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    trial::told(run(Duration::from_secs(8)).await.map(|outcome| (outcome, true)))
+    load::exit_code(run(Duration::from_secs(8)).await.map(|report| (report, true)))
 }
 
-/// Sends a request every 50 ms, for so long.
-pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
-    let config = server::Config { ttl: Duration::from_secs(2), tls: true, ..server::Config::default() };
+/// Sends a request every 50 ms for `duration`.
+pub async fn run(duration: Duration) -> Result<Report, BoxError> {
+    let config = Config { ttl: Duration::from_secs(2), ..Config::default() };
     let credentials = Credentials::new(&config.login, &config.password);
-    let server = server::Server::start(config)?;
-    let certificate = server.certificate().ok_or("the server speaks no TLS")?.clone();
+    let (server, certificate) = arthur_server_tls::start(config)?;
 
     // How to log in.
     let http = HttpClient::builder().add_root_certificate(certificate.clone()).build()?;
@@ -61,7 +58,7 @@ pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
         let response = client.ready().await?.call(request).await?;
         let status = response.status();
         response.into_body().collect().await?;
-        trial::success(status)
+        load::success(status)
     };
-    Ok(trial::run(lasting, || server.logins(), || server.revoke(), request).await)
+    Ok(load::run(duration, || server.logins(), || server.revoke(), request).await)
 }

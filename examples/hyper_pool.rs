@@ -1,12 +1,12 @@
-//! The layer on a pool that is composed of hyper-util's parts, for eight seconds with tokens that live for two:
+//! A pool composed of hyper-util's parts below the layer, for 8 seconds with tokens that live for 2:
 //!
 //! ```sh
-//! cargo run --example hyper_pool
+//! cargo run -p examples --features hyper-pool --example hyper_pool
 //! ```
 //!
-//! A `Map` has a `Cache` of connections for each origin. A map is no service, since it cannot tell whose readiness to ask for
-//! before it has seen the request; [`pool`] makes it one. The layer goes above it: a connection speaks of paths, and the layer
-//! must see where the token goes.
+//! A `Map` has a `Cache` of connections for each origin. A map is not a service: before it has a request, it cannot know
+//! which origin must be ready. [`pool`] makes a service of it. The layer goes above the pool, because requests on a
+//! connection have paths only, and the layer checks the origin.
 
 use std::{
     future::Future,
@@ -21,6 +21,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use examples::{
+    echo,
+    issuer::Issuer,
+    load::{self, Report},
+};
 use http::{HeaderValue, Request, Response, Uri, header::HOST};
 use http_body_util::{BodyExt, Full, combinators::BoxBody};
 use hyper::{
@@ -37,31 +42,21 @@ use hyper_util::{
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
 use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, ReplayClone};
 
-#[path = "echo/mod.rs"]
-mod echo;
-#[path = "issuer/mod.rs"]
-mod issuer;
-#[path = "trial/mod.rs"]
-mod trial;
-
-use issuer::Issuer;
-use trial::Outcome;
-
-type Answer = Response<BoxBody<Bytes, hyper::Error>>;
-type Sending<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+type PoolResponse = Response<BoxBody<Bytes, hyper::Error>>;
+type BoxFuture<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    trial::told(run(Duration::from_secs(8)).await.map(|(outcome, connections)| {
+    load::exit_code(run(Duration::from_secs(8)).await.map(|(report, connections)| {
         println!("connections={connections}");
-        (outcome, connections == 1)
+        (report, connections == 1)
     }))
 }
 
-/// Sends requests for so long: how many connections did they take?
-pub async fn run(lasting: Duration) -> Result<(Outcome, u32), BoxError> {
+/// Sends requests for `duration`. Returns the number of connections too.
+pub async fn run(duration: Duration) -> Result<(Report, u32), BoxError> {
     let issuer = Issuer::new(Duration::from_secs(2));
-    let url = format!("http://{}/things?of=mine", echo::serve(issuer.clone()).await?);
+    let url = format!("http://{}/items?owner=me", echo::serve(issuer.clone()).await?);
     let connections = Arc::new(AtomicU32::new(0));
 
     let refresher = AuthRefresher::new(issuer.login());
@@ -74,21 +69,25 @@ pub async fn run(lasting: Duration) -> Result<(Outcome, u32), BoxError> {
         let response = client.ready().await?.call(request).await?;
         let status = response.status();
         response.into_body().collect().await?;
-        trial::success(status)
+        load::success(status)
     };
-    let outcome = trial::run(lasting, || issuer.count(), || issuer.revoke(), request).await;
-    Ok((outcome, connections.load(Relaxed)))
+    let report = load::run(duration, || issuer.count(), || issuer.revoke(), request).await;
+    Ok((report, connections.load(Relaxed)))
 }
 
-/// How many connections may turn out to be closed before a request is given up.
-const ATTEMPTS: usize = 16;
+/// The number of closed connections after which a request fails.
+const MAX_ATTEMPTS: usize = 16;
 
-/// The pool as a service, which counts the connections it makes.
+/// Creates the pool as a service. `count` grows with each connection.
 fn pool(
     count: Arc<AtomicU32>,
-) -> impl Service<Request<Full<Bytes>>, Response = Answer, Error = BoxError, Future = Sending<Answer, BoxError>> + Clone
-{
-    let connect = service_fn(move |origin: Uri| -> Sending<Connection, BoxError> {
+) -> impl Service<
+    Request<Full<Bytes>>,
+    Response = PoolResponse,
+    Error = BoxError,
+    Future = BoxFuture<PoolResponse, BoxError>,
+> + Clone {
+    let connect = service_fn(move |origin: Uri| -> BoxFuture<Connection, BoxError> {
         let count = count.clone();
         Box::pin(async move {
             count.fetch_add(1, Relaxed);
@@ -103,51 +102,51 @@ fn pool(
         .values(move |_: &Uri| cache::builder().executor(TokioExecutor::new()).build(connect.clone()))
         .build();
     let origins = Arc::new(Mutex::new(origins));
-    service_fn(move |mut request: Request<Full<Bytes>>| -> Sending<_, BoxError> {
+    service_fn(move |mut request: Request<Full<Bytes>>| -> BoxFuture<_, BoxError> {
         let mut connections = origins.lock().unwrap_or_else(PoisonError::into_inner).service(request.uri()).clone();
         Box::pin(async move {
             let uri = to_origin_form(&mut request)?;
-            for _ in 0..ATTEMPTS {
+            for _ in 0..MAX_ATTEMPTS {
                 let mut connection = connections.ready().await?.call(uri.clone()).await?;
-                // One that was closed meanwhile leaves the cache.
+                // The server closed it. The cache has dropped it.
                 if connection.ready().await.is_err() {
                     continue;
                 }
                 let response = match connection.call(request).await {
                     Ok(response) => response,
-                    // Nor was it sent on one whose end was not seen sooner.
+                    // The server closed it before hyper sent the request.
                     Err(Failed { unsent: Some(unsent), .. }) => {
                         request = *unsent;
                         continue;
                     }
                     Err(failed) => return Err(failed.error.into()),
                 };
-                // It is free again when the body has been read.
+                // The connection goes back to the cache after the body was read.
                 return Ok(response.map(|body| {
                     let frames = body.map_frame(move |frame| {
-                        let _in_use = &connection;
+                        let _connection = &connection;
                         frame
                     });
                     frames.boxed()
                 }));
             }
-            Err("each connection was closed at once".into())
+            Err("server closed each connection at once".into())
         })
     })
 }
 
-/// As a request is sent on a connection (RFC 9112, section 3.2): the path, and the authority in a header. Returns where to.
+/// Moves the authority of a request into the `Host` header (RFC 9112, section 3.2). Returns the original URI.
 fn to_origin_form<B>(request: &mut Request<B>) -> Result<Uri, BoxError> {
-    let path = request.uri().path_and_query().ok_or("a request without a path")?.clone();
+    let path = request.uri().path_and_query().ok_or("request has no path")?.clone();
     let uri = std::mem::replace(request.uri_mut(), path.into());
-    let authority = uri.authority().ok_or("a request without an authority")?.as_str();
-    // Without the name and password that may stand before it.
+    let authority = uri.authority().ok_or("request has no authority")?.as_str();
+    // Without user information.
     let host = authority.rsplit('@').next().unwrap_or(authority);
     request.headers_mut().insert(HOST, HeaderValue::from_str(host)?);
     Ok(uri)
 }
 
-/// A request that was not answered; and the request itself, if nothing of it was sent.
+/// The error of a request, and the request itself if hyper did not send it.
 struct Failed {
     error: hyper::Error,
     unsent: Option<Box<Request<Full<Bytes>>>>,
@@ -159,16 +158,16 @@ struct Connection(SendRequest<Full<Bytes>>);
 impl Service<Request<Full<Bytes>>> for Connection {
     type Response = Response<Incoming>;
     type Error = Failed;
-    type Future = Sending<Response<Incoming>, Failed>;
+    type Future = BoxFuture<Response<Incoming>, Failed>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
         self.0.poll_ready(cx).map_err(|error| Failed { error, unsent: None })
     }
 
     fn call(&mut self, request: Request<Full<Bytes>>) -> Self::Future {
-        let sending = self.0.try_send_request(request);
+        let response = self.0.try_send_request(request);
         Box::pin(async move {
-            sending.await.map_err(|mut failed| {
+            response.await.map_err(|mut failed| {
                 let unsent = failed.take_message().map(Box::new);
                 Failed { error: failed.into_error(), unsent }
             })

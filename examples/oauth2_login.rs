@@ -1,11 +1,12 @@
-//! Logins at an OAuth 2 authorization server: four seconds by client credentials, and four by a refresh token that rotates,
-//! with access tokens that live for two:
+//! Logins at an OAuth 2 authorization server: 4 seconds with client credentials, and 4 with a refresh token that rotates.
+//! The access tokens live for 2 seconds:
 //!
 //! ```sh
-//! cargo run --example oauth2_login --features oauth2
+//! cargo run -p examples --features oauth2 --example oauth2_login
 //! ```
 //!
-//! The server, which is found by its metadata, takes each refresh token once; meanwhile it takes back all access tokens.
+//! The client discovers the server by its metadata. The server accepts each refresh token once, and revokes all access
+//! tokens once.
 
 use std::{
     collections::HashMap,
@@ -16,6 +17,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use examples::{
+    echo,
+    issuer::Issuer,
+    load::{self, Report},
+};
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -29,26 +35,16 @@ use tower_auth_refresh::{
     oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Login, RefreshToken},
 };
 
-#[path = "echo/mod.rs"]
-mod echo;
-#[path = "issuer/mod.rs"]
-mod issuer;
-#[path = "trial/mod.rs"]
-mod trial;
-
-use issuer::Issuer;
-use trial::Outcome;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    trial::told(run(Duration::from_secs(8)).await.map(|(outcome, rotations)| {
+    load::exit_code(run(Duration::from_secs(8)).await.map(|(report, rotations)| {
         println!("rotations={rotations}");
-        (outcome, rotations > 1)
+        (report, rotations > 1)
     }))
 }
 
-/// Sends requests for so long: how often did the refresh token rotate?
-pub async fn run(lasting: Duration) -> Result<(Outcome, u32), BoxError> {
+/// Sends requests for `duration`. Returns the number of rotations of the refresh token too.
+pub async fn run(duration: Duration) -> Result<(Report, u32), BoxError> {
     let issuer = Issuer::new(Duration::from_secs(2));
     let api = format!("http://{}/", echo::serve(issuer.clone()).await?);
     let rotation = Arc::new(Mutex::new(0));
@@ -56,7 +52,7 @@ pub async fn run(lasting: Duration) -> Result<(Outcome, u32), BoxError> {
     let client = ClientAuthentication::client_secret_basic("orders", "swordfish");
     let http = HttpClient::builder().build()?;
 
-    let mut outcome = Outcome { requests: 0, failed: 0, logins: 0 };
+    let mut total = Report::default();
     for grant in [Grant::client_credentials().scope("invoices:read"), Grant::refresh_token(RefreshToken::new("r0"))] {
         println!("{grant:?}");
         let login = OAuth2Login::new(http.clone(), server.clone(), client.clone(), grant);
@@ -67,22 +63,22 @@ pub async fn run(lasting: Duration) -> Result<(Outcome, u32), BoxError> {
             let response = client.ready().await?.call(request).await?;
             let status = response.status();
             response.into_body().collect().await?;
-            trial::success(status)
+            load::success(status)
         };
-        let Outcome { requests, failed, logins } =
-            trial::run(lasting / 2, || issuer.count(), || issuer.revoke(), request).await;
-        outcome = Outcome { requests: outcome.requests + requests, failed: outcome.failed + failed, logins };
+        let Report { requests, failed, logins } =
+            load::run(duration / 2, || issuer.count(), || issuer.revoke(), request).await;
+        total = Report { requests: total.requests + requests, failed: total.failed + failed, logins };
     }
     let rotations = *rotation.lock().unwrap_or_else(PoisonError::into_inner);
-    Ok((outcome, rotations))
+    Ok((total, rotations))
 }
 
-/// An authorization server: its issuer's URL. `rotation` is the number of the refresh token that it takes next.
+/// Starts an authorization server and returns its URL. `rotation` is the number of the refresh token that it accepts.
 async fn serve(issuer: Issuer, rotation: Arc<Mutex<u32>>) -> Result<String, BoxError> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("http://{}", listener.local_addr()?);
     let metadata = json!({"issuer": url, "token_endpoint": format!("{url}/token")});
-    let answer = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
         let (issuer, rotation, metadata) = (issuer.clone(), rotation.clone(), metadata.clone());
         async move {
             let (status, json) = match request.uri().path() {
@@ -97,13 +93,13 @@ async fn serve(issuer: Issuer, rotation: Arc<Mutex<u32>>) -> Result<String, BoxE
     });
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer.clone()));
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone()));
         }
     });
     Ok(url)
 }
 
-/// RFC 6749, sections 4.4 and 6.
+/// Handles a token request (RFC 6749, sections 4.4 and 6).
 async fn grant(request: Request<Incoming>, issuer: &Issuer, rotation: &Mutex<u32>) -> (StatusCode, Value) {
     // The base64 of `orders:swordfish`.
     if request.headers().get(AUTHORIZATION).is_none_or(|header| header != "Basic b3JkZXJzOnN3b3JkZmlzaA==") {
@@ -119,11 +115,14 @@ async fn grant(request: Request<Incoming>, issuer: &Issuer, rotation: &Mutex<u32
     }
     match issuer.issue() {
         Ok(token) => {
-            let mut granted = json!({"access_token": token.secret(), "token_type": "Bearer", "expires_in": 2});
+            let mut response = serde_json::Map::new();
+            response.insert("access_token".into(), token.secret().into());
+            response.insert("token_type".into(), "Bearer".into());
+            response.insert("expires_in".into(), 2.into());
             if form.contains_key("refresh_token") {
-                granted["refresh_token"] = format!("r{rotation}").into();
+                response.insert("refresh_token".into(), format!("r{rotation}").into());
             }
-            (StatusCode::OK, granted)
+            (StatusCode::OK, response.into())
         }
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, Value::Null),
     }

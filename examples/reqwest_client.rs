@@ -1,13 +1,13 @@
-//! The layer on `reqwest::Client`, for ten seconds with tokens that live for two, and an upload of 10 MiB:
+//! `reqwest::Client` below the layer, for 10 seconds with tokens that live for 2, and an upload of 10 MiB:
 //!
 //! ```sh
-//! cargo run --example reqwest_client
+//! cargo run -p examples --features reqwest --example reqwest_client
 //! ```
 //!
-//! reqwest's client is a tower service of reqwest's own requests. [`Reqwest`] is all it takes to make it one of `http`'s.
-//! Redirects are off: reqwest would follow them below the layer, where the token is its affair; tower-http's
-//! `FollowRedirect` above the layer asks for a token at each hop. Proxies of the environment are off too: the layer judges
-//! where the URL leads, and a proxy for plain `http` would see the token.
+//! reqwest's client is a tower service for reqwest's requests. [`Reqwest`] makes it a service for `http`'s.
+//! Redirects are disabled, because reqwest would follow them below the layer. tower-http's `FollowRedirect` above the
+//! layer gets a token for each hop. Proxies from the environment are disabled, because the layer checks the URL only: a
+//! proxy for plain `http` could read the token.
 
 use std::{
     future::Future,
@@ -18,23 +18,18 @@ use std::{
 };
 
 use bytes::Bytes;
+use examples::{
+    echo,
+    issuer::Issuer,
+    load::{self, Report},
+};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use reqwest::redirect::Policy;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, ReplayClone};
 
-#[path = "echo/mod.rs"]
-mod echo;
-#[path = "issuer/mod.rs"]
-mod issuer;
-#[path = "trial/mod.rs"]
-mod trial;
-
-use issuer::Issuer;
-use trial::Outcome;
-
-/// `reqwest::Client` as a service of `http`'s requests and responses.
+/// A service for `http`'s requests over `reqwest::Client`.
 #[derive(Clone, Debug)]
 struct Reqwest(reqwest::Client);
 
@@ -55,11 +50,11 @@ impl<B: Into<reqwest::Body>> Service<Request<B>> for Reqwest {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    trial::told(run(Duration::from_secs(10)).await)
+    load::exit_code(run(Duration::from_secs(10)).await)
 }
 
-/// Sends requests for so long, and then 10 MiB: do they come back as they were sent?
-pub async fn run(lasting: Duration) -> Result<(Outcome, bool), BoxError> {
+/// Sends requests for `duration`, and then 10 MiB. Returns whether the echo of these is equal too.
+pub async fn run(duration: Duration) -> Result<(Report, bool), BoxError> {
     let issuer = Issuer::new(Duration::from_secs(2));
     let url = format!("http://{}/", echo::serve(issuer.clone()).await?);
 
@@ -73,8 +68,8 @@ pub async fn run(lasting: Duration) -> Result<(Outcome, bool), BoxError> {
         let status = response.status();
         Ok::<_, BoxError>((status, response.into_body().collect().await?.to_bytes()))
     };
-    let request = async || trial::success(send(Bytes::from_static(b"hello")).await?.0);
-    let outcome = trial::run(lasting, || issuer.count(), || issuer.revoke(), request).await;
+    let request = async || load::success(send(Bytes::from_static(b"hello")).await?.0);
+    let report = load::run(duration, || issuer.count(), || issuer.revoke(), request).await;
     let upload = echo::upload();
-    Ok((outcome, send(upload.clone()).await? == (StatusCode::OK, upload)))
+    Ok((report, send(upload.clone()).await? == (StatusCode::OK, upload)))
 }

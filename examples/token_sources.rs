@@ -1,13 +1,18 @@
-//! Tokens from a file that something else replaces every other second, for six seconds, and from a command that prints the
-//! file, for six more; each token lives for four, and all are taken back meanwhile:
+//! Tokens from a file that another task replaces every 2 seconds, and from a command that prints the file. Each runs for
+//! 6 seconds. The tokens live for 4 seconds, and the server revokes all of them once:
 //!
 //! ```sh
-//! cargo run --example token_sources --features token-file,token-command
+//! cargo run -p examples --features token-sources --example token_sources
 //! ```
 
 use std::{env, fs, path::Path, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
+use examples::{
+    echo,
+    issuer::Issuer,
+    load::{self, Report},
+};
 use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -18,46 +23,39 @@ use tower_auth_refresh::{
     sources::{CommandOutput, TokenCommand, TokenFile},
 };
 
-#[path = "echo/mod.rs"]
-mod echo;
-#[path = "issuer/mod.rs"]
-mod issuer;
-#[path = "trial/mod.rs"]
-mod trial;
-
-use issuer::Issuer;
-use trial::Outcome;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    trial::told(run(Duration::from_secs(12)).await.map(|outcome| (outcome, true)))
+    load::exit_code(run(Duration::from_secs(12)).await.map(|report| (report, true)))
 }
 
-/// Sends requests for so long.
-pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
+/// Sends requests for `duration`.
+pub async fn run(duration: Duration) -> Result<Report, BoxError> {
     let issuer = Issuer::new(Duration::from_secs(4));
     let api = format!("http://{}/", echo::serve(issuer.clone()).await?);
     let folder = env::temp_dir().join(format!("tower-auth-refresh-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
     let file = folder.join("token");
     replace(&file, &issuer)?;
-    let (sidecars, theirs) = (issuer.clone(), file.clone());
+    let (sidecar_issuer, sidecar_file) = (issuer.clone(), file.clone());
     let sidecar = tokio::spawn(async move {
-        while replace(&theirs, &sidecars).is_ok() {
+        while replace(&sidecar_file, &sidecar_issuer).is_ok() {
             sleep(Duration::from_secs(2)).await;
         }
     });
 
-    // Looked at often, and rejected at any age, since its tokens live so shortly and another is there at once.
-    let watched = AuthRefresher::builder(TokenFile::new(&file).check_every(Duration::from_millis(100)));
-    let watched = watched.min_rejection_age(Duration::ZERO).build()?;
-    // It does not say how long its tokens live.
-    let printed = AuthRefresher::builder(TokenCommand::new("cat").arg(&file).output(CommandOutput::Token));
-    let printed = printed.default_lifetime(Duration::from_secs(2)).min_rejection_age(Duration::ZERO).build()?;
+    // The tokens live for 4 seconds. Read the file often, and let a rejection count at any age of the token.
+    let from_file = AuthRefresher::builder(TokenFile::new(&file).check_every(Duration::from_millis(100)));
+    let from_file = from_file.min_rejection_age(Duration::ZERO).build()?;
+    // The output does not contain the lifetime.
+    let from_command = AuthRefresher::builder(TokenCommand::new("cat").arg(&file).output(CommandOutput::Token));
+    let from_command =
+        from_command.default_lifetime(Duration::from_secs(2)).min_rejection_age(Duration::ZERO).build()?;
 
-    let mut outcome = Outcome { requests: 0, failed: 0, logins: 0 };
-    for (what, refresher) in [("a file that is replaced", watched), ("a command that prints it", printed)] {
-        println!("{what}");
+    let mut total = Report::default();
+    for (source, refresher) in
+        [("a file that another task replaces", from_file), ("a command that prints the file", from_command)]
+    {
+        println!("{source}");
         let hyper = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
         let layer = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone);
         let mut client = ServiceBuilder::new().layer(layer).service(hyper);
@@ -65,10 +63,10 @@ pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
             let response = client.ready().await?.call(Request::get(&api).body(Empty::new())?).await?;
             let status = response.status();
             response.into_body().collect().await?;
-            trial::success(status)
+            load::success(status)
         };
-        // Not during a login: it may have read a token that is revoked before it arrives, and a request is replayed only
-        // once. The file has another token at once.
+        // Not during a login: it may have read a token that is revoked before a request uses it, and the layer replays a
+        // request only once. The file gets a new token at once.
         let revoke = || {
             let (issuer, file, mut statuses) = (issuer.clone(), file.clone(), refresher.subscribe());
             tokio::spawn(async move {
@@ -77,15 +75,15 @@ pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
                 replace(&file, &issuer)
             });
         };
-        let Outcome { requests, failed, logins } = trial::run(lasting / 2, || issuer.count(), revoke, request).await;
-        outcome = Outcome { requests: outcome.requests + requests, failed: outcome.failed + failed, logins };
+        let Report { requests, failed, logins } = load::run(duration / 2, || issuer.count(), revoke, request).await;
+        total = Report { requests: total.requests + requests, failed: total.failed + failed, logins };
     }
     sidecar.abort();
     fs::remove_dir_all(folder)?;
-    Ok(outcome)
+    Ok(total)
 }
 
-/// As a whole or not at all.
+/// Replaces the file atomically.
 fn replace(file: &Path, issuer: &Issuer) -> Result<(), BoxError> {
     let token = issuer.issue()?;
     let new = file.with_extension(token.secret());

@@ -1,11 +1,11 @@
-//! The layer on a tonic channel: calls and a server's stream for ten seconds, with tokens that live for two:
+//! A tonic channel below the layer: unary calls and a server stream for 10 seconds, with tokens that live for 2:
 //!
 //! ```sh
-//! cargo run --example tonic_client
+//! cargo run -p examples --features tonic --example tonic_client
 //! ```
 //!
-//! The server, tonic's health service, checks the metadata of each call. Meanwhile it takes back all tokens; the call
-//! that is answered `UNAUTHENTICATED` is sent once more, with a newer one.
+//! The server is tonic's health service. It checks the metadata of each call, and revokes all tokens once. The layer
+//! replays the call that fails with `UNAUTHENTICATED` with a new token.
 
 use std::{
     net::SocketAddr,
@@ -17,6 +17,10 @@ use std::{
     time::Duration,
 };
 
+use examples::{
+    issuer::Issuer,
+    load::{self, Report},
+};
 use http::Request;
 use tokio::net::TcpListener;
 use tonic::{
@@ -31,35 +35,27 @@ use tower_auth_refresh::{
     AuthRefreshLayer, AuthRefresher, BufferedBody, GrpcUnauthenticatedAsRejection, ReplayBuffered,
 };
 
-#[path = "issuer/mod.rs"]
-mod issuer;
-#[path = "trial/mod.rs"]
-mod trial;
-
-use issuer::Issuer;
-use trial::Outcome;
-
 #[tokio::main]
 async fn main() -> ExitCode {
-    trial::told(run(Duration::from_secs(10)).await.map(|(outcome, messages)| {
+    load::exit_code(run(Duration::from_secs(10)).await.map(|(report, messages)| {
         println!("messages={messages}");
-        (outcome, messages > 1)
+        (report, messages > 1)
     }))
 }
 
-/// Makes unary calls for so long, and holds a stream meanwhile that is opened once: how many messages came by it?
-pub async fn run(lasting: Duration) -> Result<(Outcome, u32), BoxError> {
+/// Makes unary calls for `duration` while one stream is open. Returns the number of messages of the stream too.
+pub async fn run(duration: Duration) -> Result<(Report, u32), BoxError> {
     let issuer = Issuer::new(Duration::from_secs(2));
     let origin = format!("http://{}", serve(issuer.clone()).await?);
 
-    // One identity, and the layer on the channel. tonic's bodies are streams: what has been sent of one is kept for a replay.
+    // tonic's bodies are streams. `ReplayBuffered` keeps the frames that were sent, for a replay.
     let refresher = AuthRefresher::new(issuer.login());
     let channel = Channel::from_shared(origin.clone())?.connect().await?;
     let service = ServiceBuilder::new()
         .layer(AuthRefreshLayer::new(refresher).reject_on(GrpcUnauthenticatedAsRejection).replay(ReplayBuffered::new()))
         .map_request(|request: Request<BufferedBody<Body>>| request.map(Body::new))
         .service(channel);
-    // With the origin, so that the layer sees where the token goes.
+    // With the origin, so that the layer can check it.
     let mut client = HealthClient::with_origin(service, origin.parse()?);
 
     let mut stream = client.clone().watch(HealthCheckRequest::default()).await?.into_inner();
@@ -72,14 +68,14 @@ pub async fn run(lasting: Duration) -> Result<(Outcome, u32), BoxError> {
     });
 
     let request = async || Ok(client.check(HealthCheckRequest::default()).await.map(drop)?);
-    let outcome = trial::run(lasting, || issuer.count(), || issuer.revoke(), request).await;
+    let report = load::run(duration, || issuer.count(), || issuer.revoke(), request).await;
     if reading.is_finished() {
-        return Err("the stream has ended".into());
+        return Err("stream ended".into());
     }
-    Ok((outcome, messages.load(Relaxed)))
+    Ok((report, messages.load(Relaxed)))
 }
 
-/// A health service that lets in only who has a valid token, and changes its mind every 100 ms.
+/// Starts a health service that requires a valid token. Its status changes every 100 ms.
 async fn serve(issuer: Issuer) -> Result<SocketAddr, BoxError> {
     let (reporter, health) = tonic_health::server::health_reporter();
     let guarded = InterceptedService::new(health, move |request: tonic::Request<()>| {

@@ -40,6 +40,7 @@ pub trait Clock: Debug + Send + Sync + 'static {
 pub struct SystemClock;
 
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the only reading of the wall clock")]
     fn now(&self) -> SystemTime {
         SystemTime::now()
     }
@@ -66,6 +67,7 @@ pub(crate) struct Timestamp {
 
 impl Timestamp {
     /// Reads both clocks. `clock` is user code, so do not call this under a lock.
+    #[expect(clippy::disallowed_methods, reason = "the reading that callers pass on")]
     pub(crate) fn now(clock: &dyn Clock) -> Self {
         Self { wall: clock.now(), monotonic: Instant::now() }
     }

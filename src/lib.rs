@@ -67,31 +67,33 @@
 //! - [What happens when a login fails](guides::failures)
 //! - [How to test](guides::testing)
 //! - [How to migrate](guides::migrating) from a mutex and a string
+//! - [What a call costs](guides::speed)
 //! - [What this crate depends on](guides::dependencies)
 //!
 //! # Features
 //!
-//! Enabled by default:
+//! By default, only `tracing` is enabled.
 //!
-//! - `arthur`: the [Arthur API](arthur)
-//! - `http-client`: a [ready-made HTTP client](http_client) for logins
-//! - `jwt`: [`Expiry::from_jwt`]
-//! - `replay-buffered`: [`ReplayBuffered`]
-//! - `tracing`: events and spans ([`observability`])
-//!
-//! Enabled by name:
-//!
-//! - `jwt-verify`: verifies the signatures of the Arthur API's tokens
-//! - `metrics`: counts and durations ([`observability`])
-//! - `oauth2`, `token-file` and `token-command`: [ready-made logins](guides::which_login)
-//! - `reqwest` and `reqwest-middleware`: [reqwest's client](reqwest_client) below the layer and below logins, and the
-//!   layer as a middleware
-//! - `test-util`: [utilities](test_util) for tests
-//! - `tonic-0_14`: [`Error`] and [`LoginError`] as a `tonic::Status`, with a fitting code
+//! | feature | purpose |
+//! | --- | --- |
+//! | `arthur` | the [Arthur API](arthur): a login service and helper endpoints |
+//! | `arthur-jwt-verify` | verifies the signatures of the Arthur API's tokens |
+//! | `http-client` | a [ready-made HTTP client](http_client) for logins |
+//! | `jwt` | [`Expiry::from_jwt`] |
+//! | `metrics` | counts and durations ([`observability`]) |
+//! | `oauth2` | [logins with OAuth 2 grants](oauth2) |
+//! | `replay-buffered` | [`ReplayBuffered`], for streaming bodies |
+//! | `reqwest` | [reqwest's client](reqwest_client) below the layer and below logins |
+//! | `reqwest-middleware` | the layer as a middleware of `reqwest-middleware` |
+//! | `test-util` | [utilities](test_util) for tests |
+//! | `token-command` | the token that a command prints ([`sources`]) |
+//! | `token-file` | the token in a file that another process updates ([`sources`]) |
+//! | `tonic-0_14` | [`Error`] and [`LoginError`] as a `tonic::Status` |
+//! | `tracing` | events, and a span of each login ([`observability`]) |
 //!
 //! Without features, the layer and the refresher remain. They work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![cfg_attr(not(test), warn(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, clippy::indexing_slicing))]
 // Without a feature, links to it do not resolve. With all features, every link is checked.
 #![cfg_attr(
     not(all(

@@ -1,6 +1,7 @@
 //! The files of `src` import each other in one direction: no circles, and no import against the order of the modules.
 //!
 //! Paths inside of macro bodies are not read.
+#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

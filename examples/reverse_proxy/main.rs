@@ -1,18 +1,23 @@
-//! A reverse proxy that puts the token on whatever it forwards to one upstream:
+//! A reverse proxy that sets the token on the requests that it forwards to one upstream:
 //!
 //! ```sh
-//! ARTHUR_PASSWORD=… cargo run --example reverse_proxy -- --listen 127.0.0.1:8080 --upstream https://api.example.com \
-//!     --arthur https://arthur.example --login jo@example.com
-//! curl http://127.0.0.1:8080/things/1
+//! ARTHUR_PASSWORD=… cargo run -p examples --features reverse-proxy --example reverse_proxy -- \
+//!     --listen 127.0.0.1:8080 --upstream https://api.example.com --arthur https://arthur.example --login jo@example.com
+//! curl http://127.0.0.1:8080/items/1
 //! ```
 //!
-//! Whoever reaches the proxy has the token's rights: keep it on the loopback, and away from browsers.
-//! Ctrl-C ends it, when the answers that are on their way have been sent. Without arguments it shows itself, for ten seconds,
-//! with an upstream of its own whose tokens live for two.
+//! Every client of the proxy has the rights of the token. Keep the proxy on the loopback, and away from browsers.
+//! Ctrl-C stops the proxy after the open responses were sent. Without arguments, it runs for 10 seconds with a local
+//! upstream whose tokens live for 2.
 
 use std::{env, net::SocketAddr, process::ExitCode, time::Duration};
 
 use bytes::Bytes;
+use examples::{
+    echo,
+    issuer::Issuer,
+    load::{self, Report},
+};
 use http::{Request, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
@@ -26,17 +31,9 @@ use tower_auth_refresh::{
     http_client::HttpClient,
 };
 
-#[path = "../echo/mod.rs"]
-mod echo;
-#[path = "../issuer/mod.rs"]
-mod issuer;
 mod proxy;
-#[path = "../trial/mod.rs"]
-mod trial;
 
-use issuer::Issuer;
-use proxy::{Proxy, chain, told_to_stop};
-use trial::Outcome;
+use proxy::{Proxy, shutdown_signal};
 
 const USAGE: &str =
     "usage: ARTHUR_PASSWORD=... reverse_proxy [--listen ADDRESS --upstream URL --arthur URL --login LOGIN]";
@@ -44,32 +41,32 @@ const USAGE: &str =
 #[tokio::main]
 async fn main() -> ExitCode {
     if env::args().len() == 1 {
-        return trial::told(show(Duration::from_secs(10)).await);
+        return load::exit_code(run_against_local_server(Duration::from_secs(10)).await);
     }
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{}", chain(&*error));
+            eprintln!("{}", load::with_causes(&*error));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Serves until it is told to stop.
+/// Serves until a shutdown signal.
 async fn run() -> Result<(), BoxError> {
     let (mut listen, mut upstream, mut arthur, mut login) = (None, None, None, None);
     let mut arguments = env::args().skip(1);
     while let Some(name) = arguments.next() {
-        let place = match name.as_str() {
+        let argument = match name.as_str() {
             "--listen" => &mut listen,
             "--upstream" => &mut upstream,
             "--arthur" => &mut arthur,
             "--login" => &mut login,
             _ => return Err(USAGE.into()),
         };
-        *place = Some(arguments.next().ok_or(USAGE)?);
+        *argument = Some(arguments.next().ok_or(USAGE)?);
     }
-    // Not an argument, which other users of the machine could see.
+    // Not an argument: other users of the machine can read those.
     let (Some(upstream), Some(arthur), Some(login), Ok(password)) =
         (upstream, arthur, login, env::var("ARTHUR_PASSWORD"))
     else {
@@ -81,19 +78,19 @@ async fn run() -> Result<(), BoxError> {
     let proxy = Proxy::new(upstream.parse()?, refresher, ClientConfig::with_platform_verifier()?)?;
     let listener = TcpListener::bind(listen.as_deref().unwrap_or("127.0.0.1:8080")).await?;
     println!("forwarding http://{} to {upstream}", listener.local_addr()?);
-    proxy.serve(listener, told_to_stop()).await;
+    proxy.serve(listener, shutdown_signal()).await;
     Ok(())
 }
 
-/// Sends requests through a proxy to an upstream, both of its own, and then 10 MiB: do they come back as they were sent? The
-/// proxy is stopped while they are on their way.
-pub async fn show(lasting: Duration) -> Result<(Outcome, bool), BoxError> {
+/// Sends requests through a proxy to a local upstream, and then 10 MiB. Stops the proxy during the response. Returns
+/// whether the echo of the 10 MiB is equal too.
+pub async fn run_against_local_server(duration: Duration) -> Result<(Report, bool), BoxError> {
     let issuer = Issuer::new(Duration::from_secs(2));
     let upstream: Uri = format!("http://{}", echo::serve(issuer.clone()).await?).parse()?;
     let proxy = Proxy::new(upstream, AuthRefresher::new(issuer.login()), ClientConfig::with_platform_verifier()?)?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr: SocketAddr = listener.local_addr()?;
-    println!("a proxy listens on http://{addr}; its upstream wants a token, curl needs none");
+    println!("listening on http://{addr}; the upstream requires a token, which the proxy sets");
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = tokio::spawn(proxy.serve(listener, stopped));
 
@@ -104,16 +101,16 @@ pub async fn show(lasting: Duration) -> Result<(Outcome, bool), BoxError> {
     };
     let request = async || {
         let response = send(Bytes::from_static(b"hello")).await?;
-        trial::success(response.status())?;
+        load::success(response.status())?;
         let body = response.into_body().collect().await?.to_bytes();
-        if body == "hello" { Ok(()) } else { Err("another body came back".into()) }
+        if body == "hello" { Ok(()) } else { Err("response has another body".into()) }
     };
-    let outcome = trial::run(lasting, || issuer.count(), || issuer.revoke(), request).await;
+    let report = load::run(duration, || issuer.count(), || issuer.revoke(), request).await;
     let upload = echo::upload();
     let response = send(upload.clone()).await?;
-    // The answer has begun, and is sent to its end.
+    // The response has begun. The proxy sends all of it.
     let _ = stop.send(());
-    let came_back = response.into_body().collect().await?.to_bytes() == upload;
+    let is_equal = response.into_body().collect().await?.to_bytes() == upload;
     serving.await?;
-    Ok((outcome, came_back))
+    Ok((report, is_equal))
 }

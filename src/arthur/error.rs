@@ -59,7 +59,7 @@ pub(super) enum Kind {
     },
     MissingToken,
     InvalidToken(InvalidToken),
-    #[cfg(feature = "jwt-verify")]
+    #[cfg(feature = "arthur-jwt-verify")]
     Signature(super::signature::Unverified),
     SeveralOrganizations {
         ids: Vec<String>,
@@ -189,7 +189,7 @@ impl ArthurError {
     pub fn is_invalid_token(&self) -> bool {
         match self.0.kind {
             Kind::InvalidToken(_) => true,
-            #[cfg(feature = "jwt-verify")]
+            #[cfg(feature = "arthur-jwt-verify")]
             Kind::Signature(_) => true,
             _ => false,
         }
@@ -219,7 +219,7 @@ impl fmt::Display for ArthurError {
             Kind::InvalidToken(error) => {
                 write!(f, "invalid login response: {error}")
             }
-            #[cfg(feature = "jwt-verify")]
+            #[cfg(feature = "arthur-jwt-verify")]
             Kind::Signature(error) => write!(f, "invalid login response: {error}"),
             Kind::SeveralOrganizations { shown, .. } => {
                 write!(f, "user has several organizations: {shown}")
@@ -252,7 +252,7 @@ impl std::error::Error for ArthurError {
         match &self.0.kind {
             Kind::Transport(error) => error.source(),
             Kind::InvalidToken(error) => Some(error),
-            #[cfg(feature = "jwt-verify")]
+            #[cfg(feature = "arthur-jwt-verify")]
             Kind::Signature(error) => Some(error),
             _ => None,
         }

@@ -76,7 +76,7 @@ mod get_auth_info;
 mod get_current_org;
 mod login;
 mod models;
-#[cfg(feature = "jwt-verify")]
+#[cfg(feature = "arthur-jwt-verify")]
 mod signature;
 mod user_login;
 
@@ -89,8 +89,8 @@ pub use get_auth_info::GetAuthInfo;
 pub use get_current_org::GetCurrentOrg;
 pub use login::ArthurLogin;
 pub use models::{AuthenticationInfo, User, UserContext, UserResponse};
-#[cfg(feature = "jwt-verify")]
-#[cfg_attr(docsrs, doc(cfg(feature = "jwt-verify")))]
+#[cfg(feature = "arthur-jwt-verify")]
+#[cfg_attr(docsrs, doc(cfg(feature = "arthur-jwt-verify")))]
 pub use signature::VerificationKey;
 pub use user_login::{LoggedIn, UserLogin};
 

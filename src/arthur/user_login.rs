@@ -48,7 +48,7 @@ use crate::{AccessToken, Expiry, transport::date};
 #[derive(Clone)]
 pub struct UserLogin<S> {
     api: ArthurApi<S>,
-    #[cfg(feature = "jwt-verify")]
+    #[cfg(feature = "arthur-jwt-verify")]
     key: Option<super::VerificationKey>,
 }
 
@@ -67,14 +67,14 @@ impl<S> UserLogin<S> {
     pub fn new(api: ArthurApi<S>) -> Self {
         Self {
             api,
-            #[cfg(feature = "jwt-verify")]
+            #[cfg(feature = "arthur-jwt-verify")]
             key: None,
         }
     }
 
     /// Rejects tokens that are not signed with this key. By default, signatures are not verified.
-    #[cfg(feature = "jwt-verify")]
-    #[cfg_attr(docsrs, doc(cfg(feature = "jwt-verify")))]
+    #[cfg(feature = "arthur-jwt-verify")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "arthur-jwt-verify")))]
     #[must_use]
     pub fn verify_with(mut self, key: super::VerificationKey) -> Self {
         self.key = Some(key);
@@ -85,7 +85,7 @@ impl<S> UserLogin<S> {
         let server_time = date(&response.headers);
         let secret = cookie::token(&response.headers, server_time.unwrap_or(response.now)).ok_or(Kind::MissingToken)?;
         let token = AccessToken::raw(&secret).map_err(Kind::InvalidToken)?;
-        #[cfg(feature = "jwt-verify")]
+        #[cfg(feature = "arthur-jwt-verify")]
         if let Some(key) = &self.key {
             key.verify(&secret).map_err(Kind::Signature)?;
         }

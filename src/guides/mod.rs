@@ -21,5 +21,9 @@ pub mod testing {}
 #[doc = include_str!("migrating.md")]
 pub mod migrating {}
 
+#[doc = include_str!("speed.md")]
+#[doc = include_str!("../../benches/overhead.svg")]
+pub mod speed {}
+
 #[doc = include_str!("dependencies.md")]
 pub mod dependencies {}

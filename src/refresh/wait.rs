@@ -69,6 +69,7 @@ impl Shared {
         self.settings.no_token == NoTokenPolicy::SendUnauthenticated && !error.is_shut_down()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the deadline is for tokio's timer, not for the state")]
     async fn wait(self: &Arc<Self>, wait_for: WaitFor, limit: Duration) -> Result<Arc<CachedToken>, LoginError> {
         if current::is_login_of(self.id.number()) {
             let usable = self.usable_token().filter(|_| wait_for == WaitFor::AnyToken);

@@ -116,6 +116,7 @@ impl Worker {
                 return ControlFlow::Break(());
             };
             let attempt = poll_fn(|cx| {
+                #[expect(clippy::disallowed_methods, reason = "measures how long user code blocks the worker")]
                 let start = Instant::now();
                 let result = attempt.as_mut().poll(cx);
                 login_poll_time += start.elapsed();

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use crate::server::{Config, Server};
+use crate::arthur_server::{Config, Server};
 use bytes::Bytes;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};

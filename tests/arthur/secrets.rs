@@ -7,6 +7,10 @@ use std::{
     time::Duration,
 };
 
+use crate::{
+    arthur_server::{Config, Server},
+    arthur_server_tls,
+};
 use bytes::Bytes;
 use http::{Request, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full};
@@ -70,10 +74,13 @@ async fn secrets_never_appear_in_any_output() {
     let mut tokens = Vec::new();
 
     for tls in [false, true] {
-        let config = crate::server::Config { password: PASSWORD.into(), tls, ..crate::server::Config::default() };
+        let config = Config { password: PASSWORD.into(), ..Config::default() };
         let credentials = Credentials::new(&config.login, PASSWORD);
         let wrong = Credentials::new(&config.login, format!("{PASSWORD}-but-wrong"));
-        let server = crate::server::Server::start(config).unwrap();
+        let server = match tls {
+            true => arthur_server_tls::start(config).unwrap().0,
+            false => Server::start(config).unwrap(),
+        };
         let base_url = BaseUrl::parse(&server.base_url()).unwrap();
         let http = HttpClient::builder().danger_accept_invalid_certs(true);
         output.debug(&http);

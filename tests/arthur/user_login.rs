@@ -333,7 +333,7 @@ async fn an_opaque_token_has_an_unknown_expiry() {
     }
 }
 
-#[cfg(feature = "jwt-verify")]
+#[cfg(feature = "arthur-jwt-verify")]
 mod signature {
     use super::*;
     use jsonwebtoken::{Algorithm, EncodingKey, Header};

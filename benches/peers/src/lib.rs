@@ -4,7 +4,7 @@
 //! peer with a `tower` layer wraps the same inner service as this crate. The others are wrapped in the code that their
 //! users write. A peer with its own request type or client is compared with a bare call of that client.
 //!
-//! `cargo run --release` measures, prints a table and draws `overhead.svg`; `instructions.sh` counts instructions.
+//! `cargo run --release` measures, prints a table and draws `../overhead.svg`; `instructions.sh` counts instructions.
 
 pub mod calls;
 #[path = "../../common/mod.rs"]

@@ -1,4 +1,4 @@
-//! Measures the peers, prints a table and draws `overhead.svg`.
+//! Measures the peers, prints a table and draws `../overhead.svg`.
 
 mod chart;
 mod instructions;
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         [] => {
             let results = measure::all();
             print!("{results}");
-            chart::draw(&results, &Path::new(env!("CARGO_MANIFEST_DIR")).join("overhead.svg"))?;
+            chart::draw(&results, &Path::new(env!("CARGO_MANIFEST_DIR")).join("../overhead.svg"))?;
         }
         ["names"] => peers::peers::ALL.iter().for_each(|entry| println!("{}", entry.name)),
         ["instructions", name, calls] => instructions::make(name, calls.parse()?, false),

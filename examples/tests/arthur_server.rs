@@ -1,11 +1,12 @@
-//! The example server keeps its own promises, over HTTP/1.1 and over TLS with HTTP/2.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
+//! Tests of the Arthur server, over HTTP/1.1 and over TLS with HTTP/2.
 
 use std::time::Duration;
 
-use crate::server::{Config, Server};
 use bytes::Bytes;
+use examples::{
+    arthur_server::{Config, Server},
+    arthur_server_tls,
+};
 use http::{HeaderValue, Request, Response, Version};
 use http_body_util::{BodyExt, Full};
 use tower::ServiceExt;
@@ -15,17 +16,16 @@ use tower_auth_refresh::{
     http_client::HttpClient,
 };
 
-fn client(server: &Server) -> HttpClient {
-    let mut builder = HttpClient::builder();
-    if let Some(certificate) = server.certificate() {
-        builder = builder.add_root_certificate(certificate.clone());
-    }
-    builder.build().unwrap()
+fn client() -> HttpClient {
+    HttpClient::builder().build().unwrap()
 }
 
 fn login(server: &Server) -> UserLogin<HttpClient> {
-    let base_url = server.base_url().parse().unwrap();
-    UserLogin::new(ArthurApi::new(base_url, client(server)))
+    login_over(client(), server)
+}
+
+fn login_over(http: HttpClient, server: &Server) -> UserLogin<HttpClient> {
+    UserLogin::new(ArthurApi::new(server.base_url().parse().unwrap(), http))
 }
 
 fn credentials() -> Credentials {
@@ -34,40 +34,58 @@ fn credentials() -> Credentials {
 }
 
 async fn send(server: &Server, method: &str, path: &str, token: Option<&HeaderValue>) -> (Response<()>, String) {
+    send_over(client(), server, method, path, token).await
+}
+
+async fn send_over(
+    http: HttpClient,
+    server: &Server,
+    method: &str,
+    path: &str,
+    token: Option<&HeaderValue>,
+) -> (Response<()>, String) {
     let mut request = Request::builder().method(method).uri(format!("{}{path}", server.base_url()));
     if let Some(token) = token {
         request = request.header("authorization", token);
     }
     let request = request.body(Full::<Bytes>::default()).unwrap();
-    let response = client(server).oneshot(request).await.unwrap();
+    let response = http.oneshot(request).await.unwrap();
     let (head, body) = response.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let body = String::from_utf8(body.to_vec()).unwrap();
     (Response::from_parts(head, ()), body)
 }
 
-/// A token that ended as it was made. All servers sign with one key, so that it is not foreign to any.
+/// Returns a token that expired when it was issued. All servers sign with one key, so each knows the signature.
 async fn expired_token() -> HeaderValue {
     let server = Server::start(Config { ttl: Duration::ZERO, ..Config::default() }).unwrap();
     let Config { login, password, .. } = Config::default();
     let body = format!(r#"{{"login":"{login}","password":"{password}"}}"#);
     let request = Request::post(format!("{}/api/v3/login", server.base_url()));
     let request = request.body(Full::from(body)).unwrap();
-    let response = client(&server).oneshot(request).await.unwrap();
+    let response = client().oneshot(request).await.unwrap();
     let cookie = response.headers()["set-cookie"].to_str().unwrap();
     let token = cookie.strip_prefix("Authorization=").unwrap();
     token.split(';').next().unwrap().parse().unwrap()
 }
 
 #[tokio::test]
-async fn a_login_brings_a_token_that_the_echo_names() {
+async fn login_returns_token_that_echo_accepts() {
     for tls in [false, true] {
-        let server = Server::start(Config { tls, ..Config::default() }).unwrap();
+        let (server, http) = match tls {
+            true => {
+                let (server, certificate) = arthur_server_tls::start(Config::default()).unwrap();
+                (server, HttpClient::builder().add_root_certificate(certificate).build().unwrap())
+            }
+            false => (Server::start(Config::default()).unwrap(), client()),
+        };
         for number in 1..=3 {
-            let LoggedIn { token, user, .. } = login(&server).oneshot(credentials()).await.unwrap();
+            let login = login_over(http.clone(), &server);
+            let LoggedIn { token, user, .. } = login.oneshot(credentials()).await.unwrap();
             assert_eq!(user.unwrap().email, Config::default().login);
             assert!(matches!(token.expiry(), Expiry::In(left) if left <= Duration::from_secs(9)));
-            let (response, body) = send(&server, "GET", "/api/v3/echo", Some(token.header_value())).await;
+            let token = Some(token.header_value());
+            let (response, body) = send_over(http.clone(), &server, "GET", "/api/v3/echo", token).await;
             assert_eq!(response.status(), 200);
             assert_eq!(body, format!("{{\"token\":{number}}}"));
             let version = if tls { Version::HTTP_2 } else { Version::HTTP_11 };
@@ -78,23 +96,23 @@ async fn a_login_brings_a_token_that_the_echo_names() {
 }
 
 #[tokio::test]
-async fn the_other_endpoints_answer_a_token() {
+async fn other_endpoints_accept_token() {
     let server = Server::start(Config::default()).unwrap();
     let token = login(&server).oneshot(credentials()).await.unwrap().token;
-    let api = ArthurApi::new(server.base_url().parse().unwrap(), client(&server));
+    let api = ArthurApi::new(server.base_url().parse().unwrap(), client());
     let org = GetCurrentOrg::new(api.clone()).oneshot(token.clone()).await.unwrap();
     let info = GetAuthInfo::new(api).oneshot(token).await.unwrap();
     assert_eq!(info.organization_ids, [org.unwrap()]);
 }
 
 #[tokio::test]
-async fn a_token_missing_foreign_expired_or_revoked_is_answered_401() {
+async fn missing_unknown_expired_or_revoked_token_fails_with_401() {
     let server = Server::start(Config::default()).unwrap();
     let old = login(&server).oneshot(credentials()).await.unwrap().token;
     server.revoke();
     let expired = expired_token().await;
-    let foreign = HeaderValue::from_static("0a1b2c");
-    for token in [None, Some(&foreign), Some(&expired), Some(old.header_value())] {
+    let unknown = HeaderValue::from_static("0a1b2c");
+    for token in [None, Some(&unknown), Some(&expired), Some(old.header_value())] {
         let (response, _) = send(&server, "GET", "/api/v3/echo", token).await;
         assert_eq!(response.status(), 401);
         assert!(response.headers().contains_key("www-authenticate"));
@@ -109,7 +127,7 @@ async fn a_token_missing_foreign_expired_or_revoked_is_answered_401() {
 }
 
 #[tokio::test]
-async fn during_an_outage_logins_are_told_when_to_come_back() {
+async fn login_during_outage_fails_with_retry_after() {
     let server = Server::start(Config::default()).unwrap();
     send(&server, "POST", "/control/outage?seconds=600", None).await;
     let error = ArthurLogin::new(login(&server), credentials())
@@ -126,7 +144,7 @@ async fn during_an_outage_logins_are_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn an_outage_that_makes_no_sense_is_refused() {
+async fn invalid_outage_is_rejected() {
     let server = Server::start(Config { ttl: Duration::MAX, ..Config::default() }).unwrap();
     for seconds in ["18446744073709551615", "-1", ""] {
         let (response, _) = send(&server, "POST", &format!("/control/outage?seconds={seconds}"), None).await;
@@ -136,7 +154,7 @@ async fn an_outage_that_makes_no_sense_is_refused() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_are_refused() {
+async fn wrong_credentials_fail() {
     let server = Server::start(Config::default()).unwrap();
     let wrong = Credentials::new(Config::default().login, "guess");
     let error = login(&server).oneshot(wrong).await.unwrap_err();
@@ -146,9 +164,9 @@ async fn wrong_credentials_are_refused() {
 }
 
 #[tokio::test]
-async fn it_stops_when_it_is_dropped() {
+async fn dropped_server_closes_connections() {
     let server = Server::start(Config::default()).unwrap();
-    let api = ArthurApi::new(server.base_url().parse().unwrap(), client(&server));
+    let api = ArthurApi::new(server.base_url().parse().unwrap(), client());
     let mut login = UserLogin::new(api);
     (&mut login).oneshot(credentials()).await.unwrap();
     drop(server);

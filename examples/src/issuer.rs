@@ -1,5 +1,4 @@
-//! An issuer of tokens that live for a short time, and can be taken back: for servers to ask, and for a login to get them from.
-#![allow(dead_code, reason = "each example uses a part")]
+//! An issuer of short-lived tokens that can be revoked. A login gets tokens from it, and a server verifies them with it.
 
 use std::{
     collections::HashMap,
@@ -11,13 +10,13 @@ use std::{
 use tower::{BoxError, Service, service_fn};
 use tower_auth_refresh::{AccessToken, LoginRequest};
 
-/// How long after its expiry a token is accepted, as real servers do to allow for other clocks and slow networks. It is long,
-/// so that no example depends on the speed of the machine.
+/// How long after its expiry a token is accepted. Real servers have a leeway too, for clock differences and slow
+/// networks. This one is long, so that no example depends on the speed of the machine.
 const LEEWAY: Duration = Duration::from_secs(60);
 
-/// Clones share the tokens.
+/// An issuer. Clones share the tokens.
 #[derive(Clone, Debug)]
-pub(crate) struct Issuer {
+pub struct Issuer {
     lifetime: Duration,
     issued: Arc<Mutex<Issued>>,
 }
@@ -25,17 +24,18 @@ pub(crate) struct Issuer {
 #[derive(Debug, Default)]
 struct Issued {
     count: u64,
-    /// When each expires.
+    /// The expiry of each valid token.
     valid: HashMap<String, Instant>,
 }
 
 impl Issuer {
-    pub(crate) fn new(lifetime: Duration) -> Self {
+    /// Creates an issuer of tokens with this lifetime.
+    pub fn new(lifetime: Duration) -> Self {
         Self { lifetime, issued: Arc::default() }
     }
 
-    /// A login service: where a real one would ask an identity provider.
-    pub(crate) fn login(
+    /// Returns a login service. A real one sends a request to an identity provider.
+    pub fn login(
         &self,
     ) -> impl Service<
         LoginRequest,
@@ -48,7 +48,12 @@ impl Issuer {
         service_fn(move |_: LoginRequest| ready(issuer.issue()))
     }
 
-    pub(crate) fn issue(&self) -> Result<AccessToken, BoxError> {
+    /// Issues a token.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: the token is a valid header value.
+    pub fn issue(&self) -> Result<AccessToken, BoxError> {
         let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
         issued.count += 1;
         let token = AccessToken::bearer(format!("t{}", issued.count))?.with_expires_in(self.lifetime);
@@ -56,13 +61,13 @@ impl Issuer {
         Ok(token)
     }
 
-    /// How many tokens there have been.
-    pub(crate) fn count(&self) -> u64 {
+    /// Returns the number of tokens issued so far.
+    pub fn count(&self) -> u64 {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner).count
     }
 
-    /// Whether a request with this `Authorization` header may come in.
-    pub(crate) fn accepts(&self, header: &[u8]) -> bool {
+    /// Returns whether an `Authorization` header has a valid token.
+    pub fn accepts(&self, header: &[u8]) -> bool {
         let issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
         std::str::from_utf8(header)
             .ok()
@@ -70,8 +75,8 @@ impl Issuer {
             .is_some_and(|expires| Instant::now() < *expires + LEEWAY)
     }
 
-    /// Takes back all tokens.
-    pub(crate) fn revoke(&self) {
+    /// Revokes all tokens.
+    pub fn revoke(&self) {
         self.issued.lock().unwrap_or_else(PoisonError::into_inner).valid.clear();
     }
 }

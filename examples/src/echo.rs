@@ -1,5 +1,4 @@
-//! A server that sends back what it is sent, if the token is valid.
-#![allow(dead_code, reason = "each example uses a part")]
+//! A server that echoes the body of a request that has a valid token.
 
 use std::{convert::Infallible, io, net::SocketAddr};
 
@@ -12,11 +11,15 @@ use tokio::net::TcpListener;
 
 use super::issuer::Issuer;
 
-/// Serves on the loopback for as long as the runtime lives.
-pub(crate) async fn serve(issuer: Issuer) -> io::Result<SocketAddr> {
+/// Serves on the loopback until the runtime shuts down. Returns the address.
+///
+/// # Errors
+///
+/// The listener cannot be bound.
+pub async fn serve(issuer: Issuer) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
-    let answer = move |request: Request<Incoming>| {
+    let echo = move |request: Request<Incoming>| {
         let valid = request.headers().get(AUTHORIZATION).is_some_and(|header| issuer.accepts(header.as_bytes()));
         let mut response = Response::new(Either::Right(Empty::<Bytes>::new()));
         match valid {
@@ -27,13 +30,13 @@ pub(crate) async fn serve(issuer: Issuer) -> io::Result<SocketAddr> {
     };
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(answer.clone())));
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(echo.clone())));
         }
     });
     Ok(addr)
 }
 
-/// 10 MiB of this and that, to be sent there and back.
-pub(crate) fn upload() -> Bytes {
-    (0..10 << 20).map(|nth: u32| nth.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect()
+/// Returns 10 MiB of varied bytes, to send to the server and compare with its response.
+pub fn upload() -> Bytes {
+    (0..10 << 20).map(|index: u32| index.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect()
 }

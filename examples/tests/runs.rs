@@ -1,0 +1,77 @@
+//! Runs the examples.
+#![allow(clippy::duplicate_mod, dead_code, missing_docs, unreachable_pub, reason = "each example is a program")]
+
+use std::time::Duration;
+
+#[path = "../custom_login.rs"]
+mod custom_login;
+#[path = "../hyper_client.rs"]
+mod hyper_client;
+#[path = "../hyper_pool.rs"]
+mod hyper_pool;
+#[path = "../oauth2_login.rs"]
+mod oauth2_login;
+#[path = "../reqwest_client.rs"]
+mod reqwest_client;
+#[path = "../reverse_proxy/main.rs"]
+mod reverse_proxy;
+#[cfg(unix)]
+#[path = "../token_sources.rs"]
+mod token_sources;
+#[path = "../tonic_client.rs"]
+mod tonic_client;
+
+#[tokio::test]
+async fn custom_login_retries_and_reports_failure() {
+    custom_login::run(Duration::from_secs(2)).await.unwrap();
+}
+
+#[tokio::test]
+async fn hyper_client_survives_refreshes_and_revocation() {
+    let report = hyper_client::run(Duration::from_secs(3)).await.unwrap();
+    assert_eq!(report.failed, 0, "{report:?}");
+    assert!(report.requests > 0 && report.logins >= 3, "{report:?}");
+}
+
+#[tokio::test]
+async fn hyper_pool_keeps_connection_through_revocation() {
+    let (report, connections) = hyper_pool::run(Duration::from_secs(3)).await.unwrap();
+    assert_eq!((report.failed, connections), (0, 1), "{report:?}");
+    assert!(report.requests > 0 && report.logins >= 3, "{report:?}");
+}
+
+#[tokio::test]
+async fn reqwest_client_survives_revocation_and_uploads() {
+    let (report, upload_is_equal) = reqwest_client::run(Duration::from_secs(3)).await.unwrap();
+    assert_eq!(report.failed, 0, "{report:?}");
+    assert!(report.requests > 0 && report.logins >= 3 && upload_is_equal, "{report:?}");
+}
+
+#[tokio::test]
+async fn tonic_channel_survives_revocation_and_keeps_stream() {
+    let (report, messages) = tonic_client::run(Duration::from_secs(3)).await.unwrap();
+    assert_eq!(report.failed, 0, "{report:?}");
+    assert!(report.requests > 0 && report.logins >= 3 && messages > 1, "{report:?}");
+}
+
+#[tokio::test]
+async fn reverse_proxy_sets_token_and_completes_response() {
+    let (report, upload_is_equal) = reverse_proxy::run_against_local_server(Duration::from_secs(3)).await.unwrap();
+    assert_eq!(report.failed, 0, "{report:?}");
+    assert!(report.requests > 0 && report.logins >= 2 && upload_is_equal, "{report:?}");
+}
+
+#[tokio::test]
+async fn oauth2_login_survives_revocation_and_rotates() {
+    let (report, rotations) = oauth2_login::run(Duration::from_secs(8)).await.unwrap();
+    assert_eq!(report.failed, 0, "{report:?}");
+    assert!(report.requests > 0 && rotations >= 2, "{report:?}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn token_sources_survive_refreshes_and_revocation() {
+    let report = token_sources::run(Duration::from_secs(8)).await.unwrap();
+    assert_eq!(report.failed, 0, "{report:?}");
+    assert!(report.requests > 0, "{report:?}");
+}
