@@ -15,7 +15,7 @@ use tokio::time::sleep;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_auth_refresh::{
     AuthRefreshLayer, AuthRefresher, ReplayClone, State,
-    sources::{CommandOutput, TokenCommand, TokenFile},
+    sources::{CommandFormat, CommandToken, FileToken},
 };
 
 #[path = "echo/mod.rs"]
@@ -49,10 +49,10 @@ pub async fn run(lasting: Duration) -> Result<Outcome, BoxError> {
     });
 
     // Looked at often, and rejected at any age, since its tokens live so shortly and another is there at once.
-    let watched = AuthRefresher::builder(TokenFile::new(&file).check_every(Duration::from_millis(100)));
+    let watched = AuthRefresher::builder(FileToken::new(&file).poll_interval(Duration::from_millis(100)));
     let watched = watched.min_rejection_age(Duration::ZERO).build()?;
     // It does not say how long its tokens live.
-    let printed = AuthRefresher::builder(TokenCommand::new("cat").arg(&file).output(CommandOutput::Token));
+    let printed = AuthRefresher::builder(CommandToken::new("cat").arg(&file).format(CommandFormat::Token));
     let printed = printed.default_lifetime(Duration::from_secs(2)).min_rejection_age(Duration::ZERO).build()?;
 
     let mut outcome = Outcome { requests: 0, failed: 0, logins: 0 };

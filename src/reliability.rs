@@ -92,7 +92,7 @@
 //! | A panic of a metrics recorder, a tracing subscriber, the clock or the random source does not stop the refresher. A panic of the clock can reach the call that reads it. | |
 //! | A call fails if its runtime aborts three workers that the call itself started. The workers of other callers do not count. | |
 //! | When the last handle is dropped, the worker ends, and a login under way is dropped. | |
-//! | Refreshes go on without requests, or [pause](crate::AuthRefresherBuilder::pause_when_idle) without them: after at least the idle time, and at most one token lifetime later. An idle refresher has no task. A refresher is not idle while it has a token of a [`TokenFile`](crate::sources::TokenFile). A token that is never refreshed is idle too, if no request uses it. | they go on |
+//! | Refreshes go on without requests, or [pause](crate::AuthRefresherBuilder::pause_when_idle) without them: after at least the idle time, and at most one token lifetime later. An idle refresher has no task. A refresher is not idle while it has a token of a [`FileToken`](crate::sources::FileToken). A token that is never refreshed is idle too, if no request uses it. | they go on |
 //!
 //! Two limits are known:
 //!

@@ -63,7 +63,7 @@ impl Grant {
     }
 
     /// Another token in exchange (RFC 8693), which a login service brings anew for each: a
-    /// [file](crate::sources::TokenFile), another refresher's login, or one of your own.
+    /// [file](crate::sources::FileToken), another refresher's login, or one of your own.
     ///
     /// It is sent as an access token; say `subject_token_type` by [`parameter`](Self::parameter) if it is something else.
     pub fn token_exchange<L>(subject: L) -> Self

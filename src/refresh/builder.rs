@@ -101,7 +101,7 @@ impl AuthRefresherBuilder {
     /// uses the token if it is still valid. If it is not, the call waits for a login. With zero, only a call causes a
     /// refresh. While idle, the refresher has no task.
     ///
-    /// A refresher is not idle while it has a token whose source reports changes, such as a `TokenFile`.
+    /// A refresher is not idle while it has a token whose source reports changes, such as a `FileToken`.
     pub fn pause_when_idle(mut self, after: Duration) -> Self {
         self.policy.idle_after = Some(after);
         self

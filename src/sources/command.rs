@@ -1,4 +1,4 @@
-//! [`TokenCommand`].
+//! [`CommandToken`].
 
 use std::{
     ffi::{OsStr, OsString},
@@ -16,7 +16,7 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{io::AsyncReadExt, process::Command, time::timeout};
 use tower_service::Service;
 
-use super::text;
+use super::parse::parse_token;
 use crate::{
     AccessToken, Expiry, LoginError, LoginRequest,
     json::{mistake, seconds},
@@ -37,11 +37,11 @@ const EXEC_INFO: &str =
 /// error goes to the program's own.
 ///
 /// ```
-/// use tower_auth_refresh::{AuthRefresher, sources::{CommandOutput, TokenCommand}};
+/// use tower_auth_refresh::{AuthRefresher, sources::{CommandFormat, CommandToken}};
 ///
-/// let login = TokenCommand::new("aws-iam-authenticator")
+/// let login = CommandToken::new("aws-iam-authenticator")
 ///     .args(["token", "-i", "my-cluster"])
-///     .output(CommandOutput::ExecCredential);
+///     .format(CommandFormat::ExecCredential);
 /// let refresher = AuthRefresher::new(login);
 /// # let _: AuthRefresher = refresher;
 /// ```
@@ -55,18 +55,18 @@ const EXEC_INFO: &str =
 ///
 /// A login that is dropped, or takes too long, has its process killed; not those which that has started.
 #[derive(Clone)]
-pub struct TokenCommand {
+pub struct CommandToken {
     program: OsString,
     args: Vec<OsString>,
     envs: Vec<(OsString, OsString)>,
-    output: CommandOutput,
+    format: CommandFormat,
     timeout: Duration,
 }
 
-/// What a [`TokenCommand`] prints.
+/// What a [`CommandToken`] prints.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum CommandOutput {
+pub enum CommandFormat {
     /// The token and nothing else, but for white space around it. If it is a JWT its end is known.
     #[default]
     Token,
@@ -78,14 +78,14 @@ pub enum CommandOutput {
     ExecCredential,
 }
 
-impl TokenCommand {
+impl CommandToken {
     /// A program, by its path or a name to be found in `PATH`. It is not run yet.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             program: program.as_ref().to_owned(),
             args: Vec::new(),
             envs: Vec::new(),
-            output: CommandOutput::default(),
+            format: CommandFormat::default(),
             timeout: TIMEOUT,
         }
     }
@@ -111,10 +111,10 @@ impl TokenCommand {
         self
     }
 
-    /// What it prints; [a token and nothing else](CommandOutput::Token) unless said.
+    /// What it prints; [a token and nothing else](CommandFormat::Token) unless said.
     #[must_use]
-    pub fn output(mut self, output: CommandOutput) -> Self {
-        self.output = output;
+    pub fn format(mut self, format: CommandFormat) -> Self {
+        self.format = format;
         self
     }
 
@@ -129,13 +129,13 @@ impl TokenCommand {
     async fn run(self) -> Result<AccessToken, String> {
         let ran = timeout(self.timeout, self.printed()).await;
         let printed = ran.unwrap_or_else(|_| Err(format!("it took longer than {:?}", self.timeout)));
-        let token = printed.and_then(|printed| read(self.output, &printed));
+        let token = printed.and_then(|printed| read(self.format, &printed));
         token.map_err(|why| format!("the command {}: {why}", self.program.display()))
     }
 
     async fn printed(&self) -> Result<Vec<u8>, String> {
         let mut command = Command::new(&self.program);
-        if self.output == CommandOutput::ExecCredential {
+        if self.format == CommandFormat::ExecCredential {
             command.env("KUBERNETES_EXEC_INFO", EXEC_INFO);
         }
         command.args(&self.args).envs(self.envs.iter().cloned());
@@ -194,11 +194,11 @@ struct ExecStatus {
     expires_at: Option<String>,
 }
 
-fn read(output: CommandOutput, printed: &[u8]) -> Result<AccessToken, String> {
-    let bearer = |secret: &str| text::token(secret.as_bytes()).map_err(|error| format!("its token: {error}"));
-    match output {
-        CommandOutput::Token => text::token(printed).map_err(|error| format!("what it printed: {error}")),
-        CommandOutput::Json => {
+fn read(format: CommandFormat, printed: &[u8]) -> Result<AccessToken, String> {
+    let bearer = |secret: &str| parse_token(secret.as_bytes()).map_err(|error| format!("its token: {error}"));
+    match format {
+        CommandFormat::Token => parse_token(printed).map_err(|error| format!("what it printed: {error}")),
+        CommandFormat::Json => {
             let Json { access_token, expires_in, expires_at } = json(printed)?;
             let token = bearer(&access_token)?;
             match (expires_in, expires_at) {
@@ -210,7 +210,7 @@ fn read(output: CommandOutput, printed: &[u8]) -> Result<AccessToken, String> {
                 (None, None) => Ok(token),
             }
         }
-        CommandOutput::ExecCredential => {
+        CommandFormat::ExecCredential => {
             let status = json::<ExecCredential>(printed)?.status.ok_or("it printed no status")?;
             let token = bearer(&status.token.ok_or("it printed no token; certificates are of no use here")?)?;
             match status.expires_at {
@@ -232,7 +232,7 @@ fn at(time: &str) -> Result<Expiry, String> {
     Ok(SystemTime::UNIX_EPOCH.checked_add(since_epoch).map_or(Expiry::Never, Expiry::At))
 }
 
-impl Service<LoginRequest> for TokenCommand {
+impl Service<LoginRequest> for CommandToken {
     type Response = AccessToken;
     type Error = LoginError;
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, LoginError>> + Send>>;
@@ -248,11 +248,11 @@ impl Service<LoginRequest> for TokenCommand {
 }
 
 /// Without arguments and variables, which may hold secrets all the same.
-impl fmt::Debug for TokenCommand {
+impl fmt::Debug for CommandToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCommand")
+        f.debug_struct("CommandToken")
             .field("program", &self.program)
-            .field("output", &self.output)
+            .field("format", &self.format)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }

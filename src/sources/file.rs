@@ -1,4 +1,4 @@
-//! [`TokenFile`].
+//! [`FileToken`].
 
 use std::{
     fmt,
@@ -28,9 +28,9 @@ use crate::{AccessToken, LoginError, LoginRequest};
 /// [initial token](crate::AuthRefresherBuilder::initial_token) is used until its refresh time. Only then is the file read.
 ///
 /// ```
-/// use tower_auth_refresh::{AuthRefresher, sources::TokenFile};
+/// use tower_auth_refresh::{AuthRefresher, sources::FileToken};
 ///
-/// let login = TokenFile::new("/var/run/secrets/kubernetes.io/serviceaccount/token");
+/// let login = FileToken::new("/var/run/secrets/kubernetes.io/serviceaccount/token");
 /// let refresher = AuthRefresher::new(login);
 /// # let _: AuthRefresher = refresher;
 /// ```
@@ -43,13 +43,13 @@ use crate::{AccessToken, LoginError, LoginRequest};
 ///
 /// Clones share the looking: there is one task for each refresher.
 #[derive(Clone)]
-pub struct TokenFile {
+pub struct FileToken {
     file: File,
     interval: Duration,
     watchers: WatcherSet,
 }
 
-impl TokenFile {
+impl FileToken {
     /// The file at this path. Nothing is read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { file: File::new(path.into()), interval: Duration::from_secs(10), watchers: WatcherSet::default() }
@@ -57,13 +57,13 @@ impl TokenFile {
 
     /// How often the file is read; every 10 seconds unless said, and no more often than every 10 ms.
     #[must_use]
-    pub fn check_every(mut self, interval: Duration) -> Self {
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
         self.interval = interval.max(Duration::from_millis(10));
         self
     }
 }
 
-impl Service<LoginRequest> for TokenFile {
+impl Service<LoginRequest> for FileToken {
     type Response = AccessToken;
     type Error = LoginError;
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, LoginError>> + Send>>;
@@ -85,9 +85,9 @@ impl Service<LoginRequest> for TokenFile {
     }
 }
 
-impl fmt::Debug for TokenFile {
+impl fmt::Debug for FileToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenFile")
+        f.debug_struct("FileToken")
             .field("path", &self.file.path())
             .field("interval", &self.interval)
             .finish_non_exhaustive()

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::{runtime::Handle, sync::Mutex, time::timeout};
 
-use super::text;
+use super::parse::{self, parse_token};
 use crate::AccessToken;
 
 /// How long to wait while the file is being read already.
@@ -50,7 +50,7 @@ impl File {
             Ok(text) => text.map_err(|error| self.failed(&error))?,
             Err(_) => return Err(self.failed(&"the runtime has ended")),
         };
-        text::token(&text).map_err(|error| self.failed(&error))
+        parse_token(&text).map_err(|error| self.failed(&error))
     }
 }
 
@@ -61,6 +61,6 @@ fn text_of(path: &Path) -> io::Result<Vec<u8>> {
         return Err(io::Error::other("this is no file"));
     }
     let mut text = Vec::new();
-    fs::File::open(path)?.take(2 * text::LIMIT as u64).read_to_end(&mut text)?;
+    fs::File::open(path)?.take(2 * parse::MAX_LEN as u64).read_to_end(&mut text)?;
     Ok(text)
 }

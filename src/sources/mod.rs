@@ -4,8 +4,8 @@
 //! | --- | --- | --- |
 //! | [`StaticToken`] | the program | at the first login |
 //! | [`EnvToken`] | a variable of the environment | at the first login |
-//! | [`TokenFile`] | a file that somebody keeps fresh, as Kubernetes does | when it changes |
-//! | [`TokenCommand`] | what a command prints, as for `kubectl` or `git` | before its end |
+//! | [`FileToken`] | a file that somebody keeps fresh, as Kubernetes does | when it changes |
+//! | [`CommandToken`] | what a command prints, as for `kubectl` or `git` | before its end |
 //!
 //! Each is a login service, so that it goes into an [`AuthRefresher`](crate::AuthRefresher), below tower's layers, and
 //! wherever else one is wanted: a token exchange takes its subject from one
@@ -13,22 +13,22 @@
 
 #[cfg(feature = "token-command")]
 mod command;
-mod environment;
+mod env;
 #[cfg(feature = "token-file")]
 mod file;
 #[cfg(feature = "token-file")]
 mod file_reader;
 #[cfg(feature = "token-file")]
 mod file_watch;
-mod fixed;
 #[cfg(any(feature = "token-command", feature = "token-file"))]
-mod text;
+mod parse;
+mod static_token;
 
 #[cfg(feature = "token-command")]
 #[cfg_attr(docsrs, doc(cfg(feature = "token-command")))]
-pub use command::{CommandOutput, TokenCommand};
-pub use environment::EnvToken;
+pub use command::{CommandFormat, CommandToken};
+pub use env::EnvToken;
 #[cfg(feature = "token-file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "token-file")))]
-pub use file::TokenFile;
-pub use fixed::StaticToken;
+pub use file::FileToken;
+pub use static_token::StaticToken;

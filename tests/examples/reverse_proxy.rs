@@ -21,7 +21,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
 };
-use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, LoginError, test_util::Logins};
+use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, LoginError, test_util::MockLogin};
 
 #[path = "../../examples/reverse_proxy/proxy.rs"]
 mod proxy;
@@ -74,7 +74,7 @@ fn tls(trusted: impl IntoIterator<Item = CertificateDer<'static>>) -> ClientConf
 }
 
 fn refresher(answer: impl Fn() -> Result<AccessToken, BoxError> + Send + 'static) -> AuthRefresher {
-    Logins::default().refresher(move |_| ready(answer()))
+    MockLogin::default().refresher(move |_| ready(answer()))
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_request_is_sent_on_with_the_token_and_without_what_is_between_neighbo
 
 #[tokio::test(start_paused = true)]
 async fn no_token_in_time_is_a_gateway_timeout() {
-    let refresher = Logins::default().builder(|_| pending()).wait_timeout(Duration::from_secs(1)).build().unwrap();
+    let refresher = MockLogin::default().builder(|_| pending()).wait_timeout(Duration::from_secs(1)).build().unwrap();
     let response = through(upstream().await, refresher, Request::builder(), "/").await;
     assert_eq!((response.status(), &**response.body()), (StatusCode::GATEWAY_TIMEOUT, "no token in time\n"));
 }

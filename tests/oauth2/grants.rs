@@ -22,7 +22,7 @@ use tower_auth_refresh::{
         AuthorizationServer, Client, Grant, HttpService, OAuth2Error, OAuth2Login, RefreshToken, RefreshTokenStore,
         SignedJwt, SigningKey, StoreFuture,
     },
-    test_util::{Logins, TestClock},
+    test_util::{MockLogin, TestClock},
 };
 
 const ENDPOINT: &str = "https://as.example/token";
@@ -456,7 +456,7 @@ async fn a_password_is_sent_and_shown_nowhere() {
 
 #[tokio::test]
 async fn a_token_is_exchanged_for_one_that_a_login_service_brings_anew() {
-    let (server, logins) = (Server::default(), Logins::default());
+    let (server, logins) = (Server::default(), MockLogin::default());
     let subject = logins.service(|n| async move { Ok(AccessToken::bearer(format!("subject-{n}"))?) });
     let grant = Grant::token_exchange(subject).parameter("subject_token_type", "urn:ietf:params:oauth:token-type:jwt");
     let mut login = OAuth2Login::new(server.service(|_| answer(200, GRANTED)), endpoint(), basic(), grant);

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, retry::Policy, service_fn};
 use tower_auth_refresh::{
     AccessToken, AuthRefreshLayer, AuthRefresher, Clock, Expiry, LoginError, LoginReason, LoginRequest, State,
-    sources::{CommandOutput, EnvToken, StaticToken, TokenCommand, TokenFile},
+    sources::{CommandFormat, CommandToken, EnvToken, FileToken, StaticToken},
     test_util::TestClock,
 };
 
@@ -90,7 +90,7 @@ fn folder(name: &str) -> PathBuf {
 
 fn file(path: &Path) -> AuthRefresher {
     let clock = TestClock::default();
-    AuthRefresher::builder(TokenFile::new(path)).clock(clock).jitter(false).build().unwrap()
+    AuthRefresher::builder(FileToken::new(path)).clock(clock).jitter(false).build().unwrap()
 }
 
 #[tokio::test]
@@ -98,7 +98,7 @@ async fn a_file_is_read_without_the_white_space_around() {
     let path = folder("white-space").join("token");
     for text in ["abc", "abc\n", "  abc\r\n\n"] {
         fs::write(&path, text).unwrap();
-        let token = log_in(TokenFile::new(&path)).await.unwrap();
+        let token = log_in(FileToken::new(&path)).await.unwrap();
         assert_eq!((token.header_value().to_str().unwrap(), token.expiry()), ("Bearer abc", Expiry::Unknown));
     }
 }
@@ -107,7 +107,7 @@ async fn a_file_is_read_without_the_white_space_around() {
 async fn a_file_without_a_token_is_a_transient_failure_that_names_it() {
     let path = folder("no-token").join("token");
     let failed = async |why: &str| {
-        let error = log_in(TokenFile::new(&path)).await.unwrap_err();
+        let error = log_in(FileToken::new(&path)).await.unwrap_err();
         let told = format!("{error:?}");
         assert!(!error.is_permanent() && told.contains("no-token") && told.contains(why), "{told}");
         assert!(!told.contains("s3cr3t"), "{told}");
@@ -191,7 +191,7 @@ async fn a_jwt_is_used_to_its_end_and_no_longer_and_reading_it_again_is_no_failu
     let clock = TestClock::default();
     let first = jwt(clock.now() + secs(3600));
     fs::write(&path, &first).unwrap();
-    let refresher = AuthRefresher::builder(TokenFile::new(&path)).clock(clock.clone()).build().unwrap();
+    let refresher = AuthRefresher::builder(FileToken::new(&path)).clock(clock.clone()).build().unwrap();
     assert_eq!(token(&refresher).await, first);
     refresher.refresh().await.unwrap();
     sleep(secs(3590)).await;
@@ -217,7 +217,7 @@ async fn a_jwt_that_was_replaced_in_time_leaves_no_gap() {
     let path = folder("replaced").join("token");
     let clock = TestClock::default();
     fs::write(&path, jwt(clock.now() + secs(3600))).unwrap();
-    let refresher = AuthRefresher::builder(TokenFile::new(&path)).clock(clock.clone()).build().unwrap();
+    let refresher = AuthRefresher::builder(FileToken::new(&path)).clock(clock.clone()).build().unwrap();
     for n in 1..=5 {
         refresher.token().await.unwrap();
         // As Kubernetes does it: when four fifths are over.
@@ -237,7 +237,7 @@ async fn who_has_a_watched_token_from_its_refresher_is_not_told_and_asks_in_time
     let clock = TestClock::default();
     let first = jwt(clock.now() + secs(3600));
     fs::write(&path, &first).unwrap();
-    let one = AuthRefresher::builder(TokenFile::new(&path)).clock(clock.clone()).build().unwrap();
+    let one = AuthRefresher::builder(FileToken::new(&path)).clock(clock.clone()).build().unwrap();
     let login = service_fn(move |_: LoginRequest| {
         let one = one.clone();
         async move { one.token().await }
@@ -258,7 +258,7 @@ async fn a_change_is_not_missed_whatever_happens_to_the_login_it_causes() {
     // A login that fails once, and one that is slow after it has read.
     let failures = Arc::new(AtomicUsize::new(0));
     let counted = failures.clone();
-    let file = TokenFile::new(&path);
+    let file = FileToken::new(&path);
     let login = service_fn(move |request: LoginRequest| {
         let (mut file, nth) = (file.clone(), counted.fetch_add(1, SeqCst));
         async move {
@@ -292,7 +292,7 @@ async fn a_change_is_not_missed_whatever_happens_to_the_login_it_causes() {
 async fn a_change_is_not_missed_when_the_login_fails_after_it_has_read() {
     let path = folder("fails-after").join("token");
     fs::write(&path, "t1").unwrap();
-    let (file, count) = (TokenFile::new(&path), Arc::new(AtomicUsize::new(0)));
+    let (file, count) = (FileToken::new(&path), Arc::new(AtomicUsize::new(0)));
     let login = service_fn(move |request: LoginRequest| {
         let (token, fails) = (file.clone().call(request), count.fetch_add(1, SeqCst) == 1);
         async move {
@@ -311,7 +311,7 @@ async fn a_change_is_not_missed_when_the_login_fails_after_it_has_read() {
 async fn each_refresher_of_one_file_is_told_and_one_that_comes_later_too() {
     let path = folder("several").join("token");
     fs::write(&path, "t1").unwrap();
-    let login = TokenFile::new(&path);
+    let login = FileToken::new(&path);
     let (one, other) = (AuthRefresher::new(login.clone()), AuthRefresher::new(login.clone()));
     assert_eq!((token(&one).await, token(&other).await), ("t1".into(), "t1".into()));
     fs::write(&path, "t2").unwrap();
@@ -336,7 +336,7 @@ async fn a_service_that_is_made_for_each_login_makes_no_storm_and_its_token_is_r
     let counted = count.clone();
     let login = service_fn(move |request: LoginRequest| {
         counted.fetch_add(1, SeqCst);
-        let mut file = TokenFile::new(&theirs);
+        let mut file = FileToken::new(&theirs);
         async move { file.call(request).await }
     });
     let refresher = AuthRefresher::builder(login).clock(clock.clone()).jitter(false).build().unwrap();
@@ -353,7 +353,7 @@ async fn a_service_that_is_made_for_each_login_makes_no_storm_and_its_token_is_r
 async fn whoever_says_how_long_a_files_token_lives_has_it_refreshed_before() {
     let path = folder("said").join("token");
     fs::write(&path, "t1").unwrap();
-    let file = TokenFile::new(&path).check_every(secs(86_400));
+    let file = FileToken::new(&path).poll_interval(secs(86_400));
     let login = ServiceBuilder::new().map_response(|token: AccessToken| token.with_expires_in(secs(600))).service(file);
     let refresher = AuthRefresher::builder(login).jitter(false).build().unwrap();
     assert_eq!(token(&refresher).await, "t1");
@@ -366,7 +366,7 @@ async fn whoever_says_how_long_a_files_token_lives_has_it_refreshed_before() {
 async fn logins_that_read_at_once_take_turns() {
     let path = folder("turns").join("token");
     fs::write(&path, "abc").unwrap();
-    let login = TokenFile::new(&path);
+    let login = FileToken::new(&path);
     let logins: Vec<_> = (0..20).map(|_| tokio::spawn(log_in(login.clone()))).collect();
     for login in logins {
         assert_eq!(login.await.unwrap().unwrap().secret(), "abc");
@@ -378,7 +378,7 @@ async fn logins_that_read_at_once_take_turns() {
 fn the_file_is_watched_on_the_runtime_that_goes_on() {
     let path = folder("runtimes").join("token");
     fs::write(&path, "t1").unwrap();
-    let login = TokenFile::new(&path).check_every(Duration::from_millis(10));
+    let login = FileToken::new(&path).poll_interval(Duration::from_millis(10));
     let pause = Duration::from_millis(1);
     let refresher = AuthRefresher::builder(login).backoff(pause, pause).build().unwrap();
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -400,7 +400,7 @@ async fn a_pipe_is_not_waited_for() {
     let path = folder("pipe").join("token");
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     if made.is_ok_and(|status| status.success()) {
-        let error = log_in(TokenFile::new(&path)).await.unwrap_err();
+        let error = log_in(FileToken::new(&path)).await.unwrap_err();
         assert!(format!("{error:?}").contains("this is no file"), "{error:?}");
     }
 }
@@ -433,7 +433,7 @@ async fn each_source_goes_below_towers_layers() {
     let path = folder("layers").join("token");
     fs::write(&path, "abc").unwrap();
     let own = StaticToken::new(AccessToken::bearer("abc").unwrap());
-    for refresher in [layered(own), layered(TokenFile::new(&path)), layered(TokenCommand::new("echo").arg("abc"))] {
+    for refresher in [layered(own), layered(FileToken::new(&path)), layered(CommandToken::new("echo").arg("abc"))] {
         assert_eq!(token(&refresher).await, "abc");
     }
     assert_eq!(token(&layered(EnvToken::new("CARGO_PKG_NAME"))).await, "tower-auth-refresh");
@@ -443,7 +443,7 @@ async fn each_source_goes_below_towers_layers() {
 async fn a_file_is_watched_below_layers_that_clone_its_login() {
     let path = folder("cloned").join("token");
     fs::write(&path, "t1").unwrap();
-    let refresher = layered(TokenFile::new(&path));
+    let refresher = layered(FileToken::new(&path));
     assert_eq!(token(&refresher).await, "t1");
     fs::write(&path, "t2").unwrap();
     sleep(secs(11)).await;
@@ -466,12 +466,12 @@ async fn nobody_looks_at_the_file_when_the_last_handle_is_gone() {
 mod commands {
     use super::*;
 
-    fn shell(script: &str) -> TokenCommand {
-        TokenCommand::new("/bin/sh").args(["-c", script])
+    fn shell(script: &str) -> CommandToken {
+        CommandToken::new("/bin/sh").args(["-c", script])
     }
 
     /// A login by this command, whose error tells why and no secret.
-    async fn failed(command: TokenCommand, why: &str) {
+    async fn failed(command: CommandToken, why: &str) {
         let error = log_in(command).await.unwrap_err();
         let told = format!("{error:?}");
         assert!(!error.is_permanent() && told.contains(why) && !told.contains("s3cr3t"), "{told}");
@@ -482,7 +482,7 @@ mod commands {
         let token = log_in(shell("echo; echo \"$PREFIX\"abc").env("PREFIX", "of-")).await.unwrap();
         assert_eq!((token.header_value().to_str().unwrap(), token.expiry()), ("Bearer of-abc", Expiry::Unknown));
         // No shell looks at the arguments.
-        let token = log_in(TokenCommand::new("echo").arg("$HOME;id")).await.unwrap();
+        let token = log_in(CommandToken::new("echo").arg("$HOME;id")).await.unwrap();
         assert_eq!(token.secret(), "$HOME;id");
     }
 
@@ -497,7 +497,7 @@ mod commands {
             (r#"{"access_token":"abc","expires_at":"0001-01-01T00:00:00Z"}"#, at(0)),
             (r#"{"access_token":"abc"}"#, Expiry::Unknown),
         ] {
-            let command = TokenCommand::new("echo").arg(json).output(CommandOutput::Json);
+            let command = CommandToken::new("echo").arg(json).format(CommandFormat::Json);
             let token = log_in(command).await.unwrap();
             assert_eq!((token.secret(), token.expiry()), ("abc", expiry), "{json}");
         }
@@ -508,7 +508,7 @@ mod commands {
             r#"{"access_token":"s3cr3t","expires_at":"tomorrow"}"#,
             r#"{"access_token":"s3cr3t\n2"}"#,
         ] {
-            failed(TokenCommand::new("echo").arg(json).output(CommandOutput::Json), "the command echo: ").await;
+            failed(CommandToken::new("echo").arg(json).format(CommandFormat::Json), "the command echo: ").await;
         }
     }
 
@@ -518,7 +518,7 @@ mod commands {
             case "$KUBERNETES_EXEC_INFO" in *'"kind":"ExecCredential"'*) ;; *) exit 3;; esac
             echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"abc","expirationTimestamp":"2027-01-15T08:00:00Z"}}'
         "#;
-        let token = log_in(shell(script).output(CommandOutput::ExecCredential)).await.unwrap();
+        let token = log_in(shell(script).format(CommandFormat::ExecCredential)).await.unwrap();
         let end = SystemTime::UNIX_EPOCH + secs(1_800_000_000);
         assert_eq!((token.secret(), token.expiry()), ("abc", Expiry::At(end)));
         for (status, why) in [
@@ -526,14 +526,14 @@ mod commands {
             (r#"{"status":{"clientCertificateData":"s3cr3t"}}"#, "no token"),
             (r#"{"status":{"token":""}}"#, "no token"),
         ] {
-            let command = TokenCommand::new("echo").arg(status).output(CommandOutput::ExecCredential);
+            let command = CommandToken::new("echo").arg(status).format(CommandFormat::ExecCredential);
             failed(command, why).await;
         }
     }
 
     #[tokio::test]
     async fn a_command_that_brings_no_token_is_a_transient_failure_that_names_it() {
-        failed(TokenCommand::new("/no/such/program"), "the command /no/such/program: it cannot be run").await;
+        failed(CommandToken::new("/no/such/program"), "the command /no/such/program: it cannot be run").await;
         failed(shell("echo s3cr3t; exit 7"), "exit status: 7").await;
         failed(shell("echo s3cr3t >&2"), "there is no token in it").await;
         failed(shell("yes s3cr3t | head -c 2000000"), "more than 1048576 bytes").await;
@@ -585,7 +585,7 @@ async fn clock_that_panics_as_a_file_changes_does_not_abort_the_process() {
     let path = folder("clock").join("token");
     fs::write(&path, "t1").unwrap();
     let clock = PanicsWhenArmed::default();
-    let refresher = AuthRefresher::builder(TokenFile::new(&path)).clock(clock.clone()).build().unwrap();
+    let refresher = AuthRefresher::builder(FileToken::new(&path)).clock(clock.clone()).build().unwrap();
     assert_eq!(token(&refresher).await, "t1");
     clock.0.store(true, SeqCst);
     fs::write(&path, "t2").unwrap();
@@ -599,7 +599,7 @@ async fn clock_that_panics_as_a_file_changes_does_not_abort_the_process() {
 async fn file_is_followed_although_no_request_uses_its_token() {
     let path = folder("idle").join("token");
     fs::write(&path, "old").unwrap();
-    let refresher = AuthRefresher::builder(TokenFile::new(&path)).pause_when_idle(Duration::ZERO).build().unwrap();
+    let refresher = AuthRefresher::builder(FileToken::new(&path)).pause_when_idle(Duration::ZERO).build().unwrap();
     refresher.ready().await.unwrap();
     // Longer than the least time between two probes.
     sleep(secs(200)).await;
@@ -612,7 +612,7 @@ async fn file_is_followed_although_no_request_uses_its_token() {
 async fn file_token_is_never_idle_after_an_unused_initial_token() {
     let path = folder("idle-initial").join("token");
     fs::write(&path, "old").unwrap();
-    let refresher = AuthRefresher::builder(TokenFile::new(&path))
+    let refresher = AuthRefresher::builder(FileToken::new(&path))
         .initial_token(AccessToken::bearer("first").unwrap().with_expires_in(secs(60)))
         .default_lifetime(secs(60))
         .pause_when_idle(secs(300))
@@ -628,7 +628,7 @@ async fn file_token_is_read_again_by_schedule_only_if_its_expiry_is_unknown() {
     for is_jwt in [false, true] {
         let (path, clock) = (folder(&format!("schedule-{is_jwt}")).join("token"), TestClock::default());
         fs::write(&path, if is_jwt { jwt(clock.now() + secs(60)) } else { "abc".to_owned() }).unwrap();
-        let builder = AuthRefresher::builder(TokenFile::new(&path)).clock(clock.clone()).jitter(false);
+        let builder = AuthRefresher::builder(FileToken::new(&path)).clock(clock.clone()).jitter(false);
         let refresher = builder.default_lifetime(secs(60)).build().unwrap();
         refresher.ready().await.unwrap();
         let issued_at = refresher.status().issued_at;

@@ -5,35 +5,35 @@ use std::fmt;
 use crate::{AccessToken, Expiry, InvalidToken};
 
 /// How many bytes a token's text may have. More goes into no header.
-pub(super) const LIMIT: usize = 64 << 10;
+pub(super) const MAX_LEN: usize = 64 << 10;
 
 /// Why a text is no token. Never shows it.
 #[derive(Debug)]
-pub(super) enum NoToken {
+pub(super) enum InvalidTokenText {
     Empty,
     TooLarge,
     Invalid(InvalidToken),
 }
 
 /// The token of a text, without the white space around it. If it is a JWT its end is known.
-pub(super) fn token(text: &[u8]) -> Result<AccessToken, NoToken> {
+pub(super) fn parse_token(text: &[u8]) -> Result<AccessToken, InvalidTokenText> {
     let text = text.trim_ascii();
     if text.is_empty() {
-        return Err(NoToken::Empty);
+        return Err(InvalidTokenText::Empty);
     }
-    if text.len() > LIMIT {
-        return Err(NoToken::TooLarge);
+    if text.len() > MAX_LEN {
+        return Err(InvalidTokenText::TooLarge);
     }
-    let token = AccessToken::bearer(text).map_err(NoToken::Invalid)?;
+    let token = AccessToken::bearer(text).map_err(InvalidTokenText::Invalid)?;
     let (expiry, max_lifetime) = Expiry::from_stored_jwt(text);
     Ok(token.with_expiry(expiry).with_max_lifetime(max_lifetime).with_unknown_age())
 }
 
-impl fmt::Display for NoToken {
+impl fmt::Display for InvalidTokenText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("there is no token in it"),
-            Self::TooLarge => write!(f, "it is larger than {LIMIT} bytes"),
+            Self::TooLarge => write!(f, "it is larger than {MAX_LEN} bytes"),
             Self::Invalid(error) => error.fmt(f),
         }
     }
