@@ -21,6 +21,6 @@ pub(crate) fn seconds(value: &Value) -> Option<Duration> {
 }
 
 /// Describes an error by its position only, because serde's error can quote the input.
-pub(crate) fn mistake(error: &serde_json::Error) -> String {
-    format!("this is not the JSON expected (line {}, column {})", error.line(), error.column())
+pub(crate) fn describe_position(error: &serde_json::Error) -> String {
+    format!("not the expected JSON (line {}, column {})", error.line(), error.column())
 }

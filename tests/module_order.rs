@@ -103,6 +103,20 @@ const FILES: &[(&str, &[&str])] = &[
             "loom_models",
         ],
     ),
+    (
+        "sources",
+        &[
+            "parse",
+            "static_token",
+            "env",
+            "single_flight",
+            "file_reader",
+            "file_watch",
+            "file",
+            "command_format",
+            "command",
+        ],
+    ),
 ];
 
 type ModulePath = Vec<String>;

@@ -10,7 +10,7 @@ use super::{
 use crate::{
     AccessToken, Expiry,
     exchange::{Received, date, excerpt, retry_after},
-    json::{mistake, seconds},
+    json::{describe_position, seconds},
 };
 
 /// An answer: the token, or why there is none.
@@ -55,7 +55,7 @@ pub(super) fn read(received: Received, secrets: &[&str]) -> Answer {
     let fields = match serde_json::from_slice::<Map<String, Value>>(&body) {
         Ok(fields) => fields,
         Err(_) if !success => return foreign().into(),
-        Err(error) => return Kind::Malformed(mistake(&error)).into(),
+        Err(error) => return Kind::Malformed(describe_position(&error)).into(),
     };
     let text = |name: &str| fields.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
     let token = match text("error") {

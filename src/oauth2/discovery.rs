@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     exchange::{AGENT, Exchange, HttpService, JSON, date, excerpt, retry_after},
-    json::mistake,
+    json::describe_position,
 };
 
 /// Where to ask, and whom assertions are for.
@@ -74,7 +74,7 @@ async fn discover<S: HttpService>(server: &AuthorizationServer, exchange: Exchan
             let body = received.body.map_err(|broken| failed(Kind::Broken(broken)))?;
             match serde_json::from_slice(&body) {
                 Ok(metadata) => return read(server, issuer, metadata).map_err(|why| failed(Kind::Metadata(why))),
-                Err(error) => last = failed(Kind::Metadata(mistake(&error))),
+                Err(error) => last = failed(Kind::Metadata(describe_position(&error))),
             }
         } else if status.is_redirection() {
             last = failed(Kind::Redirect(status));

@@ -1,4 +1,4 @@
-//! [`EnvToken`].
+//! [`EnvToken`]: the token in an environment variable.
 
 use std::{
     env::{self, VarError},
@@ -10,18 +10,36 @@ use tower_service::Service;
 
 use crate::{AccessToken, Expiry, LoginError, LoginRequest};
 
-/// The token in a variable of the environment, used as a bearer token for ever. White space around it is dropped.
+/// A login service that reads a bearer token from an environment variable. The token never expires.
+///
+/// Each login reads the variable. White space around the token is ignored.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// use tower_auth_refresh::{AuthRefresher, sources::EnvToken};
+///
+/// # let name = "CARGO_PKG_NAME";
+/// # let _ = r#"
+/// let name = "API_TOKEN";
+/// # "#;
+/// let refresher = AuthRefresher::new(EnvToken::new(name));
+/// assert_eq!(refresher.token().await?.secret(), std::env::var(name)?);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Errors
 ///
-/// A permanent [`LoginError`] that names the variable: it is not set, is not Unicode, or holds nothing that a header can.
+/// A login fails with a permanent [`LoginError`] that names the variable, if the variable is not set, is not Unicode, or
+/// is not a valid [bearer token](AccessToken::bearer).
 #[derive(Clone, Debug)]
 pub struct EnvToken {
     name: String,
 }
 
 impl EnvToken {
-    /// The variable of this name, which is read at each login.
+    /// Creates a login service for the variable of this name. Does not read it yet.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into() }
     }
@@ -29,11 +47,12 @@ impl EnvToken {
     fn read(&self) -> Result<AccessToken, String> {
         let name = &self.name;
         let value = env::var(name).map_err(|error| match error {
-            VarError::NotPresent => format!("the variable {name} is not set"),
-            // The error's own text has the value.
-            VarError::NotUnicode(_) => format!("the variable {name} is not Unicode"),
+            VarError::NotPresent => format!("environment variable {name} is not set"),
+            // The error's own message contains the value.
+            VarError::NotUnicode(_) => format!("environment variable {name} is not Unicode"),
         })?;
-        let token = AccessToken::bearer(value.trim()).map_err(|error| format!("the variable {name}: {error}"))?;
+        let token = AccessToken::bearer(value.trim());
+        let token = token.map_err(|error| format!("environment variable {name}: {error}"))?;
         Ok(token.with_expiry(Expiry::Never).with_unknown_age())
     }
 }

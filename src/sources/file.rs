@@ -45,20 +45,20 @@ use crate::{AccessToken, LoginError, LoginRequest};
 #[derive(Clone)]
 pub struct FileToken {
     file: File,
-    interval: Duration,
     watchers: WatcherSet,
 }
 
 impl FileToken {
     /// The file at this path. Nothing is read yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { file: File::new(path.into()), interval: Duration::from_secs(10), watchers: WatcherSet::default() }
+        let file = File::new(path.into());
+        Self { watchers: WatcherSet::new(file.clone(), Duration::from_secs(10)), file }
     }
 
     /// How often the file is read; every 10 seconds unless said, and no more often than every 10 ms.
     #[must_use]
     pub fn poll_interval(mut self, interval: Duration) -> Self {
-        self.interval = interval.max(Duration::from_millis(10));
+        self.watchers = WatcherSet::new(self.file.clone(), interval.max(Duration::from_millis(10)));
         self
     }
 }
@@ -73,7 +73,7 @@ impl Service<LoginRequest> for FileToken {
     }
 
     fn call(&mut self, request: LoginRequest) -> Self::Future {
-        let notifier = self.watchers.notifier(request.trigger(), &self.file, self.interval);
+        let notifier = self.watchers.notifier(request.trigger());
         let file = self.file.clone();
         Box::pin(async move {
             let token = file.read().await.map_err(LoginError::transient)?;
@@ -89,7 +89,7 @@ impl fmt::Debug for FileToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileToken")
             .field("path", &self.file.path())
-            .field("interval", &self.interval)
+            .field("interval", &self.watchers.interval())
             .finish_non_exhaustive()
     }
 }

@@ -13,6 +13,8 @@
 
 #[cfg(feature = "token-command")]
 mod command;
+#[cfg(feature = "token-command")]
+mod command_format;
 mod env;
 #[cfg(feature = "token-file")]
 mod file;
@@ -22,11 +24,16 @@ mod file_reader;
 mod file_watch;
 #[cfg(any(feature = "token-command", feature = "token-file"))]
 mod parse;
+#[cfg(feature = "token-file")]
+mod single_flight;
 mod static_token;
 
 #[cfg(feature = "token-command")]
 #[cfg_attr(docsrs, doc(cfg(feature = "token-command")))]
-pub use command::{CommandFormat, CommandToken};
+pub use command::CommandToken;
+#[cfg(feature = "token-command")]
+#[cfg_attr(docsrs, doc(cfg(feature = "token-command")))]
+pub use command_format::CommandFormat;
 pub use env::EnvToken;
 #[cfg(feature = "token-file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "token-file")))]

@@ -32,8 +32,8 @@ pub(super) fn parse_token(text: &[u8]) -> Result<AccessToken, InvalidTokenText> 
 impl fmt::Display for InvalidTokenText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Empty => f.write_str("there is no token in it"),
-            Self::TooLarge => write!(f, "it is larger than {MAX_LEN} bytes"),
+            Self::Empty => f.write_str("token is empty"),
+            Self::TooLarge => write!(f, "token is larger than {MAX_LEN} bytes"),
             Self::Invalid(error) => error.fmt(f),
         }
     }

@@ -1,4 +1,13 @@
 //! Tests of the token sources.
 #![cfg(all(feature = "token-file", feature = "token-command"))]
 
-mod tokens;
+#[cfg(unix)]
+mod command;
+#[cfg(unix)]
+mod command_format;
+mod env;
+mod file;
+mod file_watch;
+mod layers;
+mod static_token;
+mod support;
