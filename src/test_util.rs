@@ -92,6 +92,21 @@ pub fn static_layer(secret: impl AsRef<[u8]>) -> Result<AuthRefreshLayer, Invali
 }
 
 /// Creates scripted login services, and records their requests. Clones share the counts.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// use tower_auth_refresh::{AccessToken, test_util::MockLogin};
+///
+/// let logins = MockLogin::default();
+/// let refresher = logins.refresher(|nth| async move { Ok(AccessToken::bearer(format!("t{nth}"))?) });
+/// assert_eq!(refresher.token().await?.secret(), "t1");
+/// refresher.refresh().await?;
+/// assert_eq!(refresher.token().await?.secret(), "t2");
+/// assert_eq!((logins.started(), logins.max_concurrent()), (2, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct MockLogin {
     started: Arc<AtomicUsize>,
@@ -105,32 +120,32 @@ impl MockLogin {
     ///
     /// The function's future returns a token or an error, immediately, later or never. A refresher distinguishes the
     /// errors as [`LoginError`](crate::LoginError) does.
-    pub fn service<F, R>(&self, answer: F) -> MockLoginService<F>
+    pub fn service<F, R>(&self, login: F) -> MockLoginService<F>
     where
         F: Fn(usize) -> R,
         R: Future<Output = Result<AccessToken, BoxError>>,
     {
-        MockLoginService { logins: self.clone(), answer }
+        MockLoginService { logins: self.clone(), login }
     }
 
     /// Creates a builder for a refresher with such a login service.
     ///
     /// Its refreshes have no jitter, and its wall clock is a [`TestClock`].
-    pub fn builder<F, R>(&self, answer: F) -> AuthRefresherBuilder
+    pub fn builder<F, R>(&self, login: F) -> AuthRefresherBuilder
     where
         F: Fn(usize) -> R + Send + 'static,
         R: Future<Output = Result<AccessToken, BoxError>> + Send + 'static,
     {
-        AuthRefresher::builder(self.service(answer)).jitter(false).rng(|| 0).clock(TestClock::default())
+        AuthRefresher::builder(self.service(login)).jitter(false).rng(|| 0).clock(TestClock::default())
     }
 
     /// Creates a refresher with such a login service, as [`builder`](Self::builder) configures it.
-    pub fn refresher<F, R>(&self, answer: F) -> AuthRefresher
+    pub fn refresher<F, R>(&self, login: F) -> AuthRefresher
     where
         F: Fn(usize) -> R + Send + 'static,
         R: Future<Output = Result<AccessToken, BoxError>> + Send + 'static,
     {
-        self.builder(answer).build_unchecked()
+        self.builder(login).build_unchecked()
     }
 
     /// Returns how many logins have started.
@@ -155,10 +170,26 @@ impl MockLogin {
 }
 
 /// A scripted login service. [`MockLogin::service`] creates it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// use tower::{ServiceBuilder, ServiceExt};
+/// use tower_auth_refresh::{AccessToken, LoginReason, LoginRequest, test_util::{MockLogin, MockLoginService}};
+///
+/// let logins = MockLogin::default();
+/// let login: MockLoginService<_> = logins.service(|_| async { Ok(AccessToken::bearer("abc")?) });
+/// // Test a layer for login services with it.
+/// let login = ServiceBuilder::new().concurrency_limit(1).service(login);
+/// let token = login.oneshot(LoginRequest::new(LoginReason::First)).await?;
+/// assert_eq!(token.secret(), "abc");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct MockLoginService<F> {
     logins: MockLogin,
-    answer: F,
+    login: F,
 }
 
 impl<F, R> Service<LoginRequest> for MockLoginService<F>
@@ -181,10 +212,10 @@ where
         let running = logins.running.fetch_add(1, SeqCst) + 1;
         logins.max_concurrent.fetch_max(running, SeqCst);
         let running = Running(logins.running.clone());
-        let answer = (self.answer)(nth);
+        let login = (self.login)(nth);
         Box::pin(async move {
             let _running = running;
-            answer.await
+            login.await
         })
     }
 }

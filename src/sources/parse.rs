@@ -1,13 +1,13 @@
-//! A token as text: what a file holds, or a command prints.
+//! Parses a token from text: the content of a file, or the output of a command.
 
 use std::fmt;
 
 use crate::{AccessToken, Expiry, InvalidToken};
 
-/// How many bytes a token's text may have. More goes into no header.
+/// How many bytes a token may have. Servers do not accept longer headers.
 pub(super) const MAX_LEN: usize = 64 << 10;
 
-/// Why a text is no token. Never shows it.
+/// Why a text is not a token. Never shows the text.
 #[derive(Debug)]
 pub(super) enum InvalidTokenText {
     Empty,
@@ -15,7 +15,7 @@ pub(super) enum InvalidTokenText {
     Invalid(InvalidToken),
 }
 
-/// The token of a text, without the white space around it. If it is a JWT its end is known.
+/// Parses a bearer token, without the white space around it. Reads its expiry if it is a JWT.
 pub(super) fn parse_token(text: &[u8]) -> Result<AccessToken, InvalidTokenText> {
     let text = text.trim_ascii();
     if text.is_empty() {

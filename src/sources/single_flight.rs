@@ -32,7 +32,7 @@ struct Run<T> {
     result: watch::Receiver<Option<T>>,
 }
 
-/// Why there is no result.
+/// Why a run has no result.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum RunError {
     NoRuntime,
