@@ -46,7 +46,7 @@
 //!
 //! # What to rely on
 //!
-//! This is a summary. [`reliability`] has all promises, with the defaults and the known limits.
+//! This is a summary. [`reliability`](guides::reliability) has all promises, with the defaults and the known limits.
 //!
 //! - With a token, a call costs one atomic load or one `ArcSwap` load, one clone of a header value and one insert:
 //!   little more than a static header. The call waits for no lock. Only the first call of a thread and the first calls
@@ -62,12 +62,13 @@
 //! # Guides
 //!
 //! - [Which login to use](guides::which_login)
-//! - [Where the layer goes in a stack](guides::placement)
+//! - [Where the layer goes in a stack](guides::placement), and [the stack for each HTTP client](guides::clients)
 //! - [How to write a login service](guides::login_service)
 //! - [What happens when a login fails](guides::failures)
 //! - [How to test](guides::testing)
 //! - [How to migrate](guides::migrating) from a mutex and a string
-//! - [What this crate depends on](guides::dependencies)
+//! - [What the crate promises](guides::reliability), and [what it records](guides::observability)
+//! - [What the crate depends on](guides::dependencies), and [how it is built](guides::architecture)
 //!
 //! # Features
 //!
@@ -77,12 +78,12 @@
 //! - `http-client`: a [ready-made HTTP client](http_client) for logins
 //! - `jwt`: [`Expiry::from_jwt`]
 //! - `replay-buffered`: [`ReplayBuffered`]
-//! - `tracing`: events and spans ([`observability`])
+//! - `tracing`: events and spans ([`observability`](guides::observability))
 //!
 //! Enabled by name:
 //!
 //! - `jwt-verify`: verifies the signatures of the Arthur API's tokens
-//! - `metrics`: counts and durations ([`observability`])
+//! - `metrics`: counts and durations ([`observability`](guides::observability))
 //! - `oauth2`, `token-file` and `token-command`: [ready-made logins](guides::which_login)
 //! - `test-util`: [utilities](test_util) for tests
 //!
@@ -135,8 +136,6 @@ pub mod guides;
 #[cfg(feature = "oauth2")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth2")))]
 pub mod oauth2;
-pub mod observability;
-pub mod reliability;
 pub mod sources;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]

@@ -36,8 +36,6 @@ const MODULES: &[&str] = &[
     "arthur",
     "test_util",
     "guides",
-    "reliability",
-    "observability",
 ];
 
 /// The order of the files within a folder. A file imports only files before it.

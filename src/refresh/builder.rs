@@ -72,7 +72,7 @@ impl AuthRefresher {
 impl AuthRefresherBuilder {
     /// Sets a name, such as that of the API. Defaults to none.
     ///
-    /// The name is the label `refresher` of the [metrics](crate::observability) (`default` without a name) and the
+    /// The name is the label `refresher` of the [metrics](crate::guides::observability) (`default` without a name) and the
     /// field `refresher` of the events and spans. Name each refresher if a program has several.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.telemetry = Telemetry::named(name.into().into());
