@@ -85,6 +85,7 @@
 //! - `jwt-verify`: verifies the signatures of the Arthur API's tokens
 //! - `metrics`: counts and durations ([`observability`](guides::observability))
 //! - `oauth2`, `token-file` and `token-command`: [ready-made logins](guides::which_login)
+//! - `serde`: `Serialize` for [`Status`], [`State`] and [`Expiry`]
 //! - `test-util`: [utilities](test_util) for tests
 //!
 //! Without features, the layer and the refresher remain. They work with any login service.

@@ -15,6 +15,8 @@ mod observability;
 mod properties;
 mod refresh_under_way;
 mod runtimes;
+#[cfg(feature = "serde")]
+mod serialized_status;
 mod simulation;
 mod undriven_runtimes;
 mod user_code;
