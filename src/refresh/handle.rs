@@ -56,6 +56,7 @@ use crate::{login::LoginError, telemetry::Telemetry, token::AccessToken};
 ///
 /// A call that has to wait panics on a runtime without a time driver, as all of tokio's timers do
 /// ([`enable_time`](tokio::runtime::Builder::enable_time)).
+#[doc(alias("TokenSource", "TokenProvider", "CredentialProvider"))]
 #[derive(Clone)]
 pub struct AuthRefresher {
     shared: Arc<Shared>,

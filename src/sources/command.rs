@@ -61,6 +61,7 @@ const EXEC_INFO: &str =
 ///
 /// A login that is dropped or times out kills its process, but not the processes that this one started.
 #[derive(Clone)]
+#[doc(alias = "ExecCredential")]
 pub struct CommandToken {
     program: OsString,
     args: Vec<OsString>,
