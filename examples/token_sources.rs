@@ -20,7 +20,7 @@ use tokio::time::sleep;
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
 use tower_auth_refresh::{
     AuthRefreshLayer, AuthRefresher, ReplayClone, State,
-    sources::{CommandOutput, TokenCommand, TokenFile},
+    sources::{CommandFormat, CommandToken, FileToken},
 };
 
 #[tokio::main]
@@ -44,10 +44,10 @@ pub async fn run(duration: Duration) -> Result<Report, BoxError> {
     });
 
     // The tokens live for 4 seconds. Read the file often, and let a rejection count at any age of the token.
-    let from_file = AuthRefresher::builder(TokenFile::new(&file).check_every(Duration::from_millis(100)));
+    let from_file = AuthRefresher::builder(FileToken::new(&file).poll_interval(Duration::from_millis(100)));
     let from_file = from_file.min_rejection_age(Duration::ZERO).build()?;
     // The output does not contain the lifetime.
-    let from_command = AuthRefresher::builder(TokenCommand::new("cat").arg(&file).output(CommandOutput::Token));
+    let from_command = AuthRefresher::builder(CommandToken::new("cat").arg(&file).format(CommandFormat::Token));
     let from_command =
         from_command.default_lifetime(Duration::from_secs(2)).min_rejection_age(Duration::ZERO).build()?;
 

@@ -36,6 +36,12 @@ pub trait Clock: Debug + Send + Sync + 'static {
 }
 
 /// The operating system's clock. The default.
+///
+/// ```
+/// use tower_auth_refresh::{Clock, SystemClock};
+///
+/// assert!(SystemClock.now() <= std::time::SystemTime::now());
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 

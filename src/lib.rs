@@ -46,7 +46,7 @@
 //!
 //! # What to rely on
 //!
-//! This is a summary. [`reliability`] has all promises, with the defaults and the known limits.
+//! This is a summary. [`reliability`](guides::reliability) has all promises, with the defaults and the known limits.
 //!
 //! - With a token, a call costs one atomic load or one `ArcSwap` load, one clone of a header value and one insert:
 //!   little more than a static header. The call waits for no lock. Only the first call of a thread and the first calls
@@ -62,13 +62,14 @@
 //! # Guides
 //!
 //! - [Which login to use](guides::which_login)
-//! - [Where the layer goes in a stack](guides::placement)
+//! - [Where the layer goes in a stack](guides::placement), and [the stack for each HTTP client](guides::clients)
 //! - [How to write a login service](guides::login_service)
 //! - [What happens when a login fails](guides::failures)
 //! - [How to test](guides::testing)
 //! - [How to migrate](guides::migrating) from a mutex and a string
+//! - [What the crate promises](guides::reliability), and [what it records](guides::observability)
 //! - [What a call costs](guides::speed)
-//! - [What this crate depends on](guides::dependencies)
+//! - [What the crate depends on](guides::dependencies), and [how it is built](guides::architecture)
 //!
 //! # Features
 //!
@@ -80,16 +81,17 @@
 //! | `arthur-jwt-verify` | verifies the signatures of the Arthur API's tokens |
 //! | `http-client` | a [ready-made HTTP client](http_client) for logins |
 //! | `jwt` | [`Expiry::from_jwt`] |
-//! | `metrics` | counts and durations ([`observability`]) |
+//! | `metrics` | counts and durations ([`observability`](guides::observability)) |
 //! | `oauth2` | [logins with OAuth 2 grants](oauth2) |
 //! | `replay-buffered` | [`ReplayBuffered`], for streaming bodies |
 //! | `reqwest` | [reqwest's client](reqwest_client) below the layer and below logins |
 //! | `reqwest-middleware` | the layer as a middleware of `reqwest-middleware` |
+//! | `serde` | `Serialize` for [`Status`], [`State`] and [`Expiry`] |
 //! | `test-util` | [utilities](test_util) for tests |
 //! | `token-command` | the token that a command prints ([`sources`]) |
 //! | `token-file` | the token in a file that another process updates ([`sources`]) |
 //! | `tonic-0_14` | [`Error`] and [`LoginError`] as a `tonic::Status` |
-//! | `tracing` | events, and a span of each login ([`observability`]) |
+//! | `tracing` | events, and a span of each login ([`observability`](guides::observability)) |
 //!
 //! Without features, the layer and the refresher remain. They work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -141,8 +143,6 @@ pub mod guides;
 #[cfg(feature = "oauth2")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth2")))]
 pub mod oauth2;
-pub mod observability;
-pub mod reliability;
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub mod reqwest_client;

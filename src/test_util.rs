@@ -8,12 +8,12 @@
 //!
 //! use http::{Request, Response, header::AUTHORIZATION};
 //! use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
-//! use tower_auth_refresh::{AccessToken, AuthRefreshLayer, test_util::Logins};
+//! use tower_auth_refresh::{AccessToken, AuthRefreshLayer, test_util::MockLogin};
 //!
 //! # #[tokio::main(flavor = "current_thread", start_paused = true)]
 //! # async fn main() -> Result<(), BoxError> {
 //! // The second login fails. All others return a token for an hour.
-//! let logins = Logins::default();
+//! let logins = MockLogin::default();
 //! let refresher = logins.refresher(|nth| async move {
 //!     match nth {
 //!         2 => Err("identity provider unavailable".into()),
@@ -68,7 +68,7 @@ use crate::{
 /// use tower::{BoxError, ServiceBuilder, ServiceExt};
 ///
 /// let client = ServiceBuilder::new()
-///     .layer(tower_auth_refresh::test_util::fixed("abc")?)
+///     .layer(tower_auth_refresh::test_util::static_layer("abc")?)
 ///     .service_fn(|request: Request<()>| async move {
 ///         Ok::<_, BoxError>(Response::new(request.headers()[AUTHORIZATION].clone()))
 ///     });
@@ -81,7 +81,7 @@ use crate::{
 /// # Errors
 ///
 /// As for [`AccessToken::bearer`].
-pub fn fixed(secret: impl AsRef<[u8]>) -> Result<AuthRefreshLayer, InvalidToken> {
+pub fn static_layer(secret: impl AsRef<[u8]>) -> Result<AuthRefreshLayer, InvalidToken> {
     let token = AccessToken::bearer(secret)?.with_expiry(Expiry::Never);
     let login = StaticToken::new(token.clone());
     let refresher = AuthRefresher::builder(login)
@@ -92,45 +92,60 @@ pub fn fixed(secret: impl AsRef<[u8]>) -> Result<AuthRefreshLayer, InvalidToken>
 }
 
 /// Creates scripted login services, and records their requests. Clones share the counts.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// use tower_auth_refresh::{AccessToken, test_util::MockLogin};
+///
+/// let logins = MockLogin::default();
+/// let refresher = logins.refresher(|nth| async move { Ok(AccessToken::bearer(format!("t{nth}"))?) });
+/// assert_eq!(refresher.token().await?.secret(), "t1");
+/// refresher.refresh().await?;
+/// assert_eq!(refresher.token().await?.secret(), "t2");
+/// assert_eq!((logins.started(), logins.max_concurrent()), (2, 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
-pub struct Logins {
+pub struct MockLogin {
     started: Arc<AtomicUsize>,
     running: Arc<AtomicUsize>,
-    most_running: Arc<AtomicUsize>,
+    max_concurrent: Arc<AtomicUsize>,
     requests: Arc<Mutex<Vec<LoginRequest>>>,
 }
 
-impl Logins {
+impl MockLogin {
     /// Creates a login service that calls a function with the number of the login, from 1.
     ///
     /// The function's future returns a token or an error, immediately, later or never. A refresher distinguishes the
     /// errors as [`LoginError`](crate::LoginError) does.
-    pub fn service<F, R>(&self, answer: F) -> ScriptedLogin<F>
+    pub fn service<F, R>(&self, login: F) -> MockLoginService<F>
     where
         F: Fn(usize) -> R,
         R: Future<Output = Result<AccessToken, BoxError>>,
     {
-        ScriptedLogin { logins: self.clone(), answer }
+        MockLoginService { logins: self.clone(), login }
     }
 
     /// Creates a builder for a refresher with such a login service.
     ///
     /// Its refreshes have no jitter, and its wall clock is a [`TestClock`].
-    pub fn builder<F, R>(&self, answer: F) -> AuthRefresherBuilder
+    pub fn builder<F, R>(&self, login: F) -> AuthRefresherBuilder
     where
         F: Fn(usize) -> R + Send + 'static,
         R: Future<Output = Result<AccessToken, BoxError>> + Send + 'static,
     {
-        AuthRefresher::builder(self.service(answer)).jitter(false).rng(|| 0).clock(TestClock::default())
+        AuthRefresher::builder(self.service(login)).jitter(false).rng(|| 0).clock(TestClock::default())
     }
 
     /// Creates a refresher with such a login service, as [`builder`](Self::builder) configures it.
-    pub fn refresher<F, R>(&self, answer: F) -> AuthRefresher
+    pub fn refresher<F, R>(&self, login: F) -> AuthRefresher
     where
         F: Fn(usize) -> R + Send + 'static,
         R: Future<Output = Result<AccessToken, BoxError>> + Send + 'static,
     {
-        self.builder(answer).build_unchecked()
+        self.builder(login).build_unchecked()
     }
 
     /// Returns how many logins have started.
@@ -144,8 +159,8 @@ impl Logins {
     }
 
     /// Returns the largest number of logins that were under way at the same time.
-    pub fn most_running(&self) -> usize {
-        self.most_running.load(SeqCst)
+    pub fn max_concurrent(&self) -> usize {
+        self.max_concurrent.load(SeqCst)
     }
 
     /// Returns the requests so far, in order.
@@ -154,14 +169,30 @@ impl Logins {
     }
 }
 
-/// A scripted login service. [`Logins::service`] creates it.
+/// A scripted login service. [`MockLogin::service`] creates it.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// use tower::{ServiceBuilder, ServiceExt};
+/// use tower_auth_refresh::{AccessToken, LoginReason, LoginRequest, test_util::{MockLogin, MockLoginService}};
+///
+/// let logins = MockLogin::default();
+/// let login: MockLoginService<_> = logins.service(|_| async { Ok(AccessToken::bearer("abc")?) });
+/// // Test a layer for login services with it.
+/// let login = ServiceBuilder::new().concurrency_limit(1).service(login);
+/// let token = login.oneshot(LoginRequest::new(LoginReason::First)).await?;
+/// assert_eq!(token.secret(), "abc");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
-pub struct ScriptedLogin<F> {
-    logins: Logins,
-    answer: F,
+pub struct MockLoginService<F> {
+    logins: MockLogin,
+    login: F,
 }
 
-impl<F, R> Service<LoginRequest> for ScriptedLogin<F>
+impl<F, R> Service<LoginRequest> for MockLoginService<F>
 where
     F: Fn(usize) -> R,
     R: Future<Output = Result<AccessToken, BoxError>> + Send + 'static,
@@ -179,19 +210,19 @@ where
         lock(&logins.requests).push(request);
         let nth = logins.started.fetch_add(1, SeqCst) + 1;
         let running = logins.running.fetch_add(1, SeqCst) + 1;
-        logins.most_running.fetch_max(running, SeqCst);
+        logins.max_concurrent.fetch_max(running, SeqCst);
         let running = Running(logins.running.clone());
-        let answer = (self.answer)(nth);
+        let login = (self.login)(nth);
         Box::pin(async move {
             let _running = running;
-            answer.await
+            login.await
         })
     }
 }
 
-impl<F> fmt::Debug for ScriptedLogin<F> {
+impl<F> fmt::Debug for MockLoginService<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ScriptedLogin").field("logins", &self.logins).finish_non_exhaustive()
+        f.debug_struct("MockLoginService").field("logins", &self.logins).finish_non_exhaustive()
     }
 }
 
@@ -207,33 +238,56 @@ impl Drop for Running {
 /// A wall clock that follows tokio's clock, which can be paused, and that a test can also set.
 ///
 /// It starts in 2027, at its first reading. Clones are one clock.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_auth_refresh::{Clock, test_util::TestClock};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+/// # async fn main() {
+/// let clock = TestClock::default();
+/// let start = clock.now();
+/// tokio::time::sleep(Duration::from_secs(60)).await;
+/// assert_eq!(clock.now(), start + Duration::from_secs(60));
+///
+/// // A machine that was suspended for an hour: only the wall clock advances.
+/// clock.advance(Duration::from_secs(3600));
+/// assert_eq!(clock.now(), start + Duration::from_secs(3660));
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
-pub struct TestClock {
-    started: Arc<Mutex<Option<Instant>>>,
-    /// How many seconds a test has set the clock forward, or back if negative.
-    set: Arc<Mutex<i64>>,
+pub struct TestClock(Arc<Mutex<TestTime>>);
+
+#[derive(Debug, Default)]
+struct TestTime {
+    started: Option<Instant>,
+    advanced: Duration,
+    rewound: Duration,
 }
 
 const START: Duration = Duration::from_secs(1_800_000_000);
 
 impl TestClock {
-    /// Sets the clock forward by this many seconds, or back if negative.
-    ///
-    /// Adds to earlier calls. tokio's clock does not change.
-    pub fn set(&self, seconds: i64) {
-        let mut set = lock(&self.set);
-        *set = set.saturating_add(seconds);
+    /// Sets the clock forward by this duration. tokio's clock does not change.
+    pub fn advance(&self, by: Duration) {
+        let mut time = lock(&self.0);
+        time.advanced = time.advanced.saturating_add(by);
+    }
+
+    /// Sets the clock back by this duration, at most to 1970. tokio's clock does not change.
+    pub fn rewind(&self, by: Duration) {
+        let mut time = lock(&self.0);
+        time.rewound = time.rewound.saturating_add(by);
     }
 }
 
 impl Clock for TestClock {
     fn now(&self) -> SystemTime {
         #[expect(clippy::disallowed_methods, reason = "this clock advances with tokio's")]
-        let started = *lock(&self.started).get_or_insert_with(Instant::now);
-        let went = START.saturating_add(started.elapsed());
-        let set = *lock(&self.set);
-        let by = Duration::from_secs(set.unsigned_abs());
-        let since_epoch = if set < 0 { went.saturating_sub(by) } else { went.saturating_add(by) };
+        let now = Instant::now();
+        let mut time = lock(&self.0);
+        let elapsed = now.saturating_duration_since(*time.started.get_or_insert(now));
+        let since_epoch = START.saturating_add(elapsed).saturating_add(time.advanced).saturating_sub(time.rewound);
         // A time that the system cannot represent is the epoch.
         SystemTime::UNIX_EPOCH.checked_add(since_epoch).unwrap_or(SystemTime::UNIX_EPOCH)
     }

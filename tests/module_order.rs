@@ -38,8 +38,6 @@ const MODULES: &[&str] = &[
     "arthur",
     "test_util",
     "guides",
-    "reliability",
-    "observability",
 ];
 
 /// The order of the files within a folder. A file imports only files before it.
@@ -108,6 +106,20 @@ const FILES: &[(&str, &[&str])] = &[
         ],
     ),
     ("reqwest_client", &["body", "future", "service", "redirect", "send", "middleware"]),
+    (
+        "sources",
+        &[
+            "parse",
+            "static_token",
+            "env",
+            "single_flight",
+            "file_reader",
+            "file_watch",
+            "file",
+            "command_format",
+            "command",
+        ],
+    ),
 ];
 
 type ModulePath = Vec<String>;

@@ -20,7 +20,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::oneshot,
 };
-use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, LoginError, test_util::Logins};
+use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, LoginError, test_util::MockLogin};
 
 #[path = "../reverse_proxy/proxy.rs"]
 mod proxy;
@@ -73,7 +73,7 @@ fn tls(trusted: impl IntoIterator<Item = CertificateDer<'static>>) -> ClientConf
 }
 
 fn refresher(login: impl Fn() -> Result<AccessToken, BoxError> + Send + 'static) -> AuthRefresher {
-    Logins::default().refresher(move |_| ready(login()))
+    MockLogin::default().refresher(move |_| ready(login()))
 }
 
 #[tokio::test]
@@ -99,7 +99,7 @@ async fn forwarded_request_has_token_and_no_hop_by_hop_headers() {
 
 #[tokio::test(start_paused = true)]
 async fn token_timeout_is_gateway_timeout() {
-    let refresher = Logins::default().builder(|_| pending()).wait_timeout(Duration::from_secs(1)).build().unwrap();
+    let refresher = MockLogin::default().builder(|_| pending()).wait_timeout(Duration::from_secs(1)).build().unwrap();
     let response = through(upstream().await, refresher, Request::builder(), "/").await;
     assert_eq!(
         (response.status(), &**response.body()),

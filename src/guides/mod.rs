@@ -1,6 +1,26 @@
-//! Guides, each on one question. [`reliability`](crate::reliability) lists all promises.
+//! Guides, each on one question.
+//!
+//! To use the crate:
+//!
+//! - [`which_login`]: which login to use
+//! - [`placement`]: where the layer goes in a stack
+//! - [`clients`]: how to build the stack for each HTTP client
+//! - [`login_service`]: how to write a login service
+//! - [`failures`]: what happens when a login fails
+//! - [`testing`]: how to test code that uses the crate
+//! - [`migrating`]: how to replace a mutex and a string
+//!
+//! To rely on it:
+//!
+//! - [`reliability`]: what the crate promises, with the defaults and the known limits
+//! - [`observability`]: the metrics, events and spans
+//! - [`dependencies`]: what the crate depends on
+//!
+//! To change it:
+//!
+//! - [`architecture`]: the parts, who owns which state, and the decisions
 
-// Without the features its code does not compile, and its links lead nowhere.
+// Without these features its code does not compile, and its links do not resolve.
 #[cfg(all(feature = "http-client", feature = "oauth2", feature = "token-file", feature = "token-command"))]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth2")))]
 #[doc = include_str!("which_login.md")]
@@ -8,6 +28,9 @@ pub mod which_login {}
 
 #[doc = include_str!("placement.md")]
 pub mod placement {}
+
+#[doc = include_str!("clients.md")]
+pub mod clients {}
 
 #[doc = include_str!("login_service.md")]
 pub mod login_service {}
@@ -25,5 +48,14 @@ pub mod migrating {}
 #[doc = include_str!("../../benches/overhead.svg")]
 pub mod speed {}
 
+#[doc = include_str!("reliability.md")]
+pub mod reliability {}
+
+#[doc = include_str!("observability.md")]
+pub mod observability {}
+
 #[doc = include_str!("dependencies.md")]
 pub mod dependencies {}
+
+#[doc = include_str!("architecture.md")]
+pub mod architecture {}

@@ -57,11 +57,9 @@ impl RefreshTrigger {
         self.0.as_ref().is_none_or(|refresher| refresher.strong_count() == 0)
     }
 
-    pub(crate) fn ptr_eq(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (Some(one), Some(other)) => std::ptr::addr_eq(one.as_ptr(), other.as_ptr()),
-            _ => false,
-        }
+    /// Returns the refresher's address. No other refresher has it while this reference exists.
+    pub(crate) fn addr(&self) -> Option<usize> {
+        self.0.as_ref().map(|refresher| refresher.as_ptr().cast::<()>().addr())
     }
 }
 

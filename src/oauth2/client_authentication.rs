@@ -18,13 +18,13 @@ const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
 ///
 #[cfg_attr(feature = "token-file", doc = "```")]
 #[cfg_attr(not(feature = "token-file"), doc = "```ignore")]
-/// use tower_auth_refresh::{oauth2::ClientAuthentication, sources::TokenFile};
+/// use tower_auth_refresh::{oauth2::ClientAuthentication, sources::FileToken};
 ///
 /// let fixed = ClientAuthentication::client_secret_basic("orders", "swordfish");
-/// let mounted = ClientAuthentication::client_secret_post_from("orders", TokenFile::new("/run/secrets/orders"));
+/// let mounted = ClientAuthentication::client_secret_post_from("orders", FileToken::new("/run/secrets/orders"));
 ///
 /// // Workload identity: the platform replaces the file before the assertion in it expires.
-/// let file = TokenFile::new("/var/run/secrets/azure/tokens/azure-identity-token");
+/// let file = FileToken::new("/var/run/secrets/azure/tokens/azure-identity-token");
 /// let federated = ClientAuthentication::client_assertion("orders", file);
 /// ```
 ///

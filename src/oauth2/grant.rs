@@ -87,7 +87,7 @@ impl Grant {
     }
 
     /// Creates a grant by another token (RFC 8693), which a login service returns at each login: a
-    /// [file](crate::sources::TokenFile), another ready-made login, or your own service.
+    /// [file](crate::sources::FileToken), another ready-made login, or your own service.
     ///
     /// The login service has to return within [`OAuth2Login::timeout`](super::OAuth2Login::timeout). Its token is sent as
     /// an access token. Set the [parameter](Self::parameter) `subject_token_type` if it is something else.

@@ -72,7 +72,7 @@ impl AuthRefresher {
 impl AuthRefresherBuilder {
     /// Sets a name, such as that of the API. Defaults to none.
     ///
-    /// The name is the label `refresher` of the [metrics](crate::observability) (`default` without a name) and the
+    /// The name is the label `refresher` of the [metrics](crate::guides::observability) (`default` without a name) and the
     /// field `refresher` of the events and spans. Name each refresher if a program has several.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.settings.telemetry = Telemetry::named(name.into().into());
@@ -101,7 +101,7 @@ impl AuthRefresherBuilder {
     /// uses the token if it is still valid. If it is not, the call waits for a login. With zero, only a call causes a
     /// refresh. While idle, the refresher has no task.
     ///
-    /// A refresher is not idle while it has a token whose source reports changes, such as a `TokenFile`.
+    /// A refresher is not idle while it has a token whose source reports changes, such as a `FileToken`.
     pub fn pause_when_idle(mut self, after: Duration) -> Self {
         self.policy.idle_after = Some(after);
         self

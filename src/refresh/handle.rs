@@ -62,6 +62,7 @@ use crate::{
 ///
 /// A call that has to wait panics on a runtime without a time driver, as all of tokio's timers do
 /// ([`enable_time`](tokio::runtime::Builder::enable_time)).
+#[doc(alias("TokenSource", "TokenProvider", "CredentialProvider"))]
 #[derive(Clone)]
 pub struct AuthRefresher {
     shared: Arc<Shared>,

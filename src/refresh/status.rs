@@ -2,6 +2,11 @@
 
 use std::time::SystemTime;
 
+#[cfg(feature = "serde")]
+use serde::{Serialize, Serializer, ser::SerializeStruct};
+
+#[cfg(feature = "serde")]
+use crate::expiry::unix_seconds;
 use crate::{expiry::Expiry, login::LoginError};
 
 /// A snapshot of a refresher. It contains no secret.
@@ -18,6 +23,25 @@ use crate::{expiry::Expiry, login::LoginError};
 /// # Ok(())
 /// # }
 /// ```
+///
+/// # Serialization
+///
+/// With the feature `serde`, a status implements `Serialize`, for example for a health check. In JSON:
+///
+/// ```json
+/// {
+///   "state": "refreshing",
+///   "issued_at": 1800000000,
+///   "expires": { "at": 1800003600 },
+///   "generation": 7,
+///   "consecutive_failures": 2,
+///   "last_error": { "permanent": false, "message": "login failed: issuer unavailable" }
+/// }
+/// ```
+///
+/// `issued_at` is the number of whole seconds since 1970. `issued_at`, `expires` and `last_error` can be `null`.
+/// `message` is the error with all its causes. It has no secret of this crate, but can contain details of the identity
+/// provider. New fields can be added.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
@@ -36,6 +60,9 @@ pub struct Status {
 }
 
 /// What a refresher is doing.
+///
+/// With the feature `serde`, it serializes as a string: `"idle"`, `"logging_in"`, `"ready"`, `"refreshing"`, `"stale"`,
+/// `"failed"` or `"shut_down"`.
 ///
 /// ```
 /// use tower_auth_refresh::{AuthRefresher, State};
@@ -66,4 +93,51 @@ pub enum State {
     Failed,
     /// The application has [shut down](crate::AuthRefresher::shutdown) the refresher.
     ShutDown,
+}
+
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+impl Serialize for Status {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut status = serializer.serialize_struct("Status", 6)?;
+        status.serialize_field("state", &self.state)?;
+        status.serialize_field("issued_at", &self.issued_at.map(unix_seconds))?;
+        status.serialize_field("expires", &self.expires)?;
+        status.serialize_field("generation", &self.generation)?;
+        status.serialize_field("consecutive_failures", &self.consecutive_failures)?;
+        status.serialize_field("last_error", &self.last_error.as_ref().map(SerializedError))?;
+        status.end()
+    }
+}
+
+#[cfg(feature = "serde")]
+struct SerializedError<'a>(&'a LoginError);
+
+#[cfg(feature = "serde")]
+impl Serialize for SerializedError<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let causes = std::iter::successors(Some(self.0 as &dyn std::error::Error), |error| error.source());
+        let message = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+        let mut error = serializer.serialize_struct("LoginError", 2)?;
+        error.serialize_field("permanent", &self.0.is_permanent())?;
+        error.serialize_field("message", &message)?;
+        error.end()
+    }
+}
+
+#[cfg(feature = "serde")]
+#[cfg_attr(docsrs, doc(cfg(feature = "serde")))]
+impl Serialize for State {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (index, name) = match self {
+            Self::Idle => (0, "idle"),
+            Self::LoggingIn => (1, "logging_in"),
+            Self::Ready => (2, "ready"),
+            Self::Refreshing => (3, "refreshing"),
+            Self::Stale => (4, "stale"),
+            Self::Failed => (5, "failed"),
+            Self::ShutDown => (6, "shut_down"),
+        };
+        serializer.serialize_unit_variant("State", index, name)
+    }
 }

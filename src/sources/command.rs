@@ -1,125 +1,119 @@
-//! [`TokenCommand`].
+//! [`CommandToken`]: the token that a command prints.
 
 use std::{
     ffi::{OsStr, OsString},
     fmt,
     future::Future,
+    io,
     pin::{Pin, pin},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
     task::{Context, Poll},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use serde::Deserialize;
-use serde_json::Value;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{io::AsyncReadExt, process::Command, time::timeout};
 use tower_service::Service;
 
-use super::text;
-use crate::{
-    AccessToken, Expiry, LoginError, LoginRequest,
-    json::{describe_position, seconds},
-};
+use super::command_format::CommandFormat;
+use crate::{AccessToken, LoginError, LoginRequest};
 
+/// Less than a refresher's default login timeout, so that the error names the command.
 const TIMEOUT: Duration = Duration::from_secs(25);
 /// How many bytes a command may print.
-const LIMIT: usize = 1 << 20;
-/// How long what it printed may take to arrive when it has ended.
-const WAIT_DELAY: Duration = Duration::from_millis(100);
+const MAX_OUTPUT: usize = 1 << 20;
+/// How long the output may stay open after the command has exited.
+const WAIT_DELAY: Duration = Duration::from_secs(2);
 const EXEC_INFO: &str =
     r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":false}}"#;
 
-/// The token that a command prints, as `kubectl` and `git` have theirs from helpers.
+/// A login service that runs a command and reads the token that it prints, like the credential helpers of `kubectl` and
+/// `git`.
 ///
-/// The command is run at each login: without a shell, with nothing to read, and no thread waits for it. The runtime must have its
-/// I/O enabled; on one that has not, tokio panics, and the process it has started runs on. What the command prints on standard
-/// error goes to the program's own.
+/// Each login runs the command: without a shell, with an empty standard input, and with the program's own standard
+/// error. No thread waits for it. The runtime must have its I/O enabled; otherwise tokio panics, and the process that
+/// was started keeps running.
 ///
 /// ```
-/// use tower_auth_refresh::{AuthRefresher, sources::{CommandOutput, TokenCommand}};
+/// use tower_auth_refresh::{AuthRefresher, sources::{CommandFormat, CommandToken}};
 ///
-/// let login = TokenCommand::new("aws-iam-authenticator")
+/// let login = CommandToken::new("aws-iam-authenticator")
 ///     .args(["token", "-i", "my-cluster"])
-///     .output(CommandOutput::ExecCredential);
+///     .format(CommandFormat::ExecCredential);
 /// let refresher = AuthRefresher::new(login);
 /// # let _: AuthRefresher = refresher;
 /// ```
 ///
 /// # Errors
 ///
-/// A transient [`LoginError`] that names the program, and neither its arguments nor what it printed: it cannot be run, ends
-/// with another status than 0, takes too long, prints more than 1 MiB, or prints no token.
+/// A login fails with a transient [`LoginError`] if the command
+///
+/// - cannot be started,
+/// - exits with a status other than 0,
+/// - takes longer than the [timeout](Self::timeout),
+/// - prints more than 1 MiB,
+/// - leaves its output open for more than 2 seconds after it has exited, in a process that it started, because the
+///   output may be incomplete, or
+/// - prints no token in the expected [format](Self::format).
+///
+/// The error names the program. It shows neither the arguments nor the output.
 ///
 /// # Cancellation
 ///
-/// A login that is dropped, or takes too long, has its process killed; not those which that has started.
+/// A login that is dropped or times out kills its process, but not the processes that this one started.
 #[derive(Clone)]
-pub struct TokenCommand {
+#[doc(alias = "ExecCredential")]
+pub struct CommandToken {
     program: OsString,
     args: Vec<OsString>,
     envs: Vec<(OsString, OsString)>,
-    output: CommandOutput,
+    format: CommandFormat,
     timeout: Duration,
 }
 
-/// What a [`TokenCommand`] prints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum CommandOutput {
-    /// The token and nothing else, but for white space around it. If it is a JWT its end is known.
-    #[default]
-    Token,
-    /// A JSON object as an OAuth 2 server answers (RFC 6749, section 5.1): `access_token`, and `expires_in`, a number of seconds
-    /// from when the command was started; or instead of that `expires_at`, a time of RFC 3339.
-    Json,
-    /// What a credential plugin of Kubernetes prints: an `ExecCredential` of `client.authentication.k8s.io`, with `status.token`
-    /// and perhaps `status.expirationTimestamp`. The command is told so by `KUBERNETES_EXEC_INFO`.
-    ExecCredential,
-}
-
-impl TokenCommand {
-    /// A program, by its path or a name to be found in `PATH`. It is not run yet.
+impl CommandToken {
+    /// Creates a login service for a program: a path, or a name to look up in `PATH`. Does not run it yet.
     pub fn new(program: impl AsRef<OsStr>) -> Self {
         Self {
             program: program.as_ref().to_owned(),
             args: Vec::new(),
             envs: Vec::new(),
-            output: CommandOutput::default(),
+            format: CommandFormat::default(),
             timeout: TIMEOUT,
         }
     }
 
-    /// One more argument. Other users of the machine may see it: no place for a secret.
+    /// Adds an argument. Other users of the machine may see it, so it must not be a secret.
     #[must_use]
     pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
         self.args.push(arg.as_ref().to_owned());
         self
     }
 
-    /// More arguments.
+    /// Adds arguments, as [`arg`](Self::arg) does.
     #[must_use]
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
         self
     }
 
-    /// A variable of the command's environment, beside those of the program's own.
+    /// Adds an environment variable to those that the command inherits.
     #[must_use]
     pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
         self.envs.push((name.as_ref().to_owned(), value.as_ref().to_owned()));
         self
     }
 
-    /// What it prints; [a token and nothing else](CommandOutput::Token) unless said.
+    /// Sets what the command prints. Defaults to [`CommandFormat::Token`].
     #[must_use]
-    pub fn output(mut self, output: CommandOutput) -> Self {
-        self.output = output;
+    pub fn format(mut self, format: CommandFormat) -> Self {
+        self.format = format;
         self
     }
 
-    /// How long it may take; 25 seconds unless said, which is less than a refresher's own
-    /// [limit](crate::AuthRefresherBuilder::login_timeout), so that the error names the program.
+    /// Sets how long the command may take. Defaults to 25 seconds.
+    ///
+    /// Keep it below the refresher's [login timeout](crate::AuthRefresherBuilder::login_timeout), so that the error
+    /// names the program.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
@@ -127,112 +121,54 @@ impl TokenCommand {
     }
 
     async fn run(self) -> Result<AccessToken, String> {
-        let ran = timeout(self.timeout, self.printed()).await;
-        let printed = ran.unwrap_or_else(|_| Err(format!("it took longer than {:?}", self.timeout)));
-        let token = printed.and_then(|printed| read(self.output, &printed));
-        token.map_err(|why| format!("the command {}: {why}", self.program.display()))
+        let output = timeout(self.timeout, self.output()).await;
+        let output = output.unwrap_or_else(|_| Err(format!("timed out after {:?}", self.timeout)));
+        let token = output.and_then(|output| self.format.read(&output));
+        token.map_err(|cause| format!("command {}: {cause}", self.program.display()))
     }
 
-    async fn printed(&self) -> Result<Vec<u8>, String> {
+    /// Runs the command. Returns its complete output.
+    async fn output(&self) -> Result<Vec<u8>, String> {
         let mut command = Command::new(&self.program);
-        if self.output == CommandOutput::ExecCredential {
+        if self.format == CommandFormat::ExecCredential {
             command.env("KUBERNETES_EXEC_INFO", EXEC_INFO);
         }
         command.args(&self.args).envs(self.envs.iter().cloned());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
-        let mut process = command.spawn().map_err(|error| format!("it cannot be run: {error}"))?;
-        let stdout = process.stdout.take().ok_or("it has no standard output")?;
-        let (mut stdout, mut printed, mut open) = (stdout.take(LIMIT as u64 + 1), Vec::new(), false);
-        let status = {
-            let mut reading = pin!(stdout.read_to_end(&mut printed));
+        let mut process = command.spawn().map_err(|error| format!("failed to start: {error}"))?;
+        let stdout = process.stdout.take().ok_or("standard output is missing")?;
+        let (mut stdout, mut output) = (stdout.take(MAX_OUTPUT as u64 + 1), Vec::new());
+        let mut has_exited = false;
+        {
+            let mut reading = pin!(stdout.read_to_end(&mut output));
+            let read = |result: io::Result<usize>| result.map_err(|error| error.to_string());
             tokio::select! {
-                read = &mut reading => {
-                    read.map_err(|error| error.to_string())?;
-                    None
-                }
-                // What it has started may keep its output open for ever.
+                result = &mut reading => drop(read(result)?),
                 status = process.wait() => {
-                    match timeout(WAIT_DELAY, reading).await {
-                        Ok(read) => drop(read.map_err(|error| error.to_string())?),
-                        Err(_) => open = true,
-                    }
-                    Some(status)
+                    check_status(status)?;
+                    has_exited = true;
+                    // A process that the command started can keep the output open, and write more.
+                    let result = timeout(WAIT_DELAY, reading).await;
+                    read(result.map_err(|_| "output is still open after the command exited")?)?;
                 }
             }
-        };
-        if printed.len() > LIMIT {
-            return Err(format!("it printed more than {LIMIT} bytes"));
         }
-        if open && !printed.ends_with(b"\n") {
-            return Err("it has ended, but its output goes on".to_owned());
+        if output.len() > MAX_OUTPUT {
+            return Err(format!("output is larger than {MAX_OUTPUT} bytes"));
         }
-        let status = match status {
-            Some(status) => status,
-            None => process.wait().await,
-        };
-        let status = status.map_err(|error| error.to_string())?;
-        if status.success() { Ok(printed) } else { Err(format!("it ended with {status}")) }
+        if !has_exited {
+            check_status(process.wait().await)?;
+        }
+        Ok(output)
     }
 }
 
-#[derive(Deserialize)]
-struct Json {
-    access_token: String,
-    expires_in: Option<Value>,
-    expires_at: Option<String>,
+fn check_status(status: io::Result<ExitStatus>) -> Result<(), String> {
+    let status = status.map_err(|error| error.to_string())?;
+    if status.success() { Ok(()) } else { Err(format!("failed with {status}")) }
 }
 
-#[derive(Deserialize)]
-struct ExecCredential {
-    status: Option<ExecStatus>,
-}
-
-#[derive(Deserialize)]
-struct ExecStatus {
-    token: Option<String>,
-    #[serde(rename = "expirationTimestamp")]
-    expires_at: Option<String>,
-}
-
-fn read(output: CommandOutput, printed: &[u8]) -> Result<AccessToken, String> {
-    let bearer = |secret: &str| text::token(secret.as_bytes()).map_err(|error| format!("its token: {error}"));
-    match output {
-        CommandOutput::Token => text::token(printed).map_err(|error| format!("what it printed: {error}")),
-        CommandOutput::Json => {
-            let Json { access_token, expires_in, expires_at } = json(printed)?;
-            let token = bearer(&access_token)?;
-            match (expires_in, expires_at) {
-                (Some(lifetime), _) => {
-                    let lifetime = seconds(&lifetime).ok_or("expires_in is no number of seconds")?;
-                    Ok(token.with_expires_in(lifetime))
-                }
-                (None, Some(time)) => Ok(token.with_expiry(at(&time)?)),
-                (None, None) => Ok(token),
-            }
-        }
-        CommandOutput::ExecCredential => {
-            let status = json::<ExecCredential>(printed)?.status.ok_or("it printed no status")?;
-            let token = bearer(&status.token.ok_or("it printed no token; certificates are of no use here")?)?;
-            match status.expires_at {
-                Some(time) => Ok(token.with_expiry(at(&time)?)),
-                None => Ok(token),
-            }
-        }
-    }
-}
-
-fn json<'a, T: Deserialize<'a>>(printed: &'a [u8]) -> Result<T, String> {
-    serde_json::from_slice(printed).map_err(|error| format!("what it printed: {}", describe_position(&error)))
-}
-
-fn at(time: &str) -> Result<Expiry, String> {
-    let time = OffsetDateTime::parse(time, &Rfc3339).map_err(|_| "the token's end is no time of RFC 3339")?;
-    // Before 1970 is long over all the same.
-    let since_epoch = Duration::from_secs(time.unix_timestamp().try_into().unwrap_or_default());
-    Ok(SystemTime::UNIX_EPOCH.checked_add(since_epoch).map_or(Expiry::Never, Expiry::At))
-}
-
-impl Service<LoginRequest> for TokenCommand {
+impl Service<LoginRequest> for CommandToken {
     type Response = AccessToken;
     type Error = LoginError;
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, LoginError>> + Send>>;
@@ -242,17 +178,17 @@ impl Service<LoginRequest> for TokenCommand {
     }
 
     fn call(&mut self, _: LoginRequest) -> Self::Future {
-        let running = self.clone().run();
-        Box::pin(async move { running.await.map_err(LoginError::transient) })
+        let run = self.clone().run();
+        Box::pin(async move { run.await.map_err(LoginError::transient) })
     }
 }
 
-/// Without arguments and variables, which may hold secrets all the same.
-impl fmt::Debug for TokenCommand {
+/// Omits arguments and variables, because they can contain secrets.
+impl fmt::Debug for CommandToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenCommand")
+        f.debug_struct("CommandToken")
             .field("program", &self.program)
-            .field("output", &self.output)
+            .field("format", &self.format)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! [`TokenFile`].
+//! [`FileToken`]: the token in a file.
 
 use std::{
     fmt,
@@ -14,56 +14,72 @@ use tower_service::Service;
 use super::{file_reader::File, file_watch::WatcherSet};
 use crate::{AccessToken, LoginError, LoginRequest};
 
-/// The token in a file that somebody else keeps fresh: a service account's token that Kubernetes projects, or what a sidecar
-/// writes.
+/// A login service that reads a token file which another program keeps up to date, such as the service account token that
+/// Kubernetes projects into a pod.
 ///
-/// It is read at each login, without the white space around it. From then on, and for as long as the refresher and this
-/// service live, it is read every 10 seconds too, also while there are no requests, and its token is used when it is another;
-/// there are no refreshes besides. A token that is a JWT is used to its end at most. Reading is done on threads for blocking work,
-/// one at a time. So keep the service in the refresher, rather than making one for each login.
+/// Each login reads the file, without the white space around the token. The expiry is read from the token if it is a
+/// JWT.
 ///
-/// The writer should replace the file as a whole (write another, rename it): half a token looks like one. While there is
-/// none, reading is a login that fails, with the refresher's pauses between; where the file may come late,
-/// [shorter pauses](crate::AuthRefresherBuilder::backoff) are cheap. An
-/// [initial token](crate::AuthRefresherBuilder::initial_token) is used until its refresh time. Only then is the file read.
+/// After the first login, the file is also read at an [interval](Self::poll_interval), even without requests. A
+/// refresher logs in when the file contains another token. It has no scheduled refreshes, unless the expiry is unknown
+/// and there is a [default lifetime](crate::AuthRefresherBuilder::default_lifetime). This ends when the last clone of
+/// this service is dropped, so keep the service in the refresher, and do not create one for each login.
+///
+/// Clones share their readings. Each reading occupies a thread for blocking work, and there is one at a time. Clones also
+/// share one task for each runtime, which follows the file for all refreshers. So thousands of refreshers can use one
+/// file.
+///
+/// The writer should replace the file as a whole: write a new one and rename it. Part of a token can look like a valid
+/// one. While the file is missing, logins fail and are retried after the usual pauses. If the file can appear late, set
+/// [shorter pauses](crate::AuthRefresherBuilder::backoff). An
+/// [initial token](crate::AuthRefresherBuilder::initial_token) is used until its refresh is due. The file is not read
+/// before.
 ///
 /// ```
-/// use tower_auth_refresh::{AuthRefresher, sources::TokenFile};
+/// use tower_auth_refresh::{AuthRefresher, sources::FileToken};
 ///
-/// let login = TokenFile::new("/var/run/secrets/kubernetes.io/serviceaccount/token");
+/// let login = FileToken::new("/var/run/secrets/kubernetes.io/serviceaccount/token");
 /// let refresher = AuthRefresher::new(login);
 /// # let _: AuthRefresher = refresher;
 /// ```
 ///
 /// # Errors
 ///
-/// A transient [`LoginError`] that names the file and never what is in it: it is no file, cannot be read, or the last reading
-/// has not ended; it is empty or larger than 64 KiB, or holds something that no header can. Meanwhile the token in use serves
-/// on.
+/// A login fails with a transient [`LoginError`] if
 ///
-/// Clones share the looking: there is one task for each refresher.
+/// - the path is not a regular file, or the file cannot be read,
+/// - a reading takes longer than 20 seconds, or
+/// - the file is empty, larger than 64 KiB, or not a valid [bearer token](AccessToken::bearer).
+///
+/// The error names the file, and never shows its content. The refresher keeps its current token.
+///
+/// # Cancellation
+///
+/// A login can be dropped at any time. A reading under way continues, for the callers that share it.
 #[derive(Clone)]
-pub struct TokenFile {
+pub struct FileToken {
     file: File,
-    interval: Duration,
     watchers: WatcherSet,
 }
 
-impl TokenFile {
-    /// The file at this path. Nothing is read yet.
+impl FileToken {
+    /// Creates a login service for the file at this path. Does not read it yet.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { file: File::new(path.into()), interval: Duration::from_secs(10), watchers: WatcherSet::default() }
+        let file = File::new(path.into());
+        Self { watchers: WatcherSet::new(file.clone(), Duration::from_secs(10)), file }
     }
 
-    /// How often the file is read; every 10 seconds unless said, and no more often than every 10 ms.
+    /// Sets how often the file is read after the first login. Defaults to 10 seconds; the minimum is 10 ms.
+    ///
+    /// Clones made earlier keep their own interval.
     #[must_use]
-    pub fn check_every(mut self, interval: Duration) -> Self {
-        self.interval = interval.max(Duration::from_millis(10));
+    pub fn poll_interval(mut self, interval: Duration) -> Self {
+        self.watchers = WatcherSet::new(self.file.clone(), interval.max(Duration::from_millis(10)));
         self
     }
 }
 
-impl Service<LoginRequest> for TokenFile {
+impl Service<LoginRequest> for FileToken {
     type Response = AccessToken;
     type Error = LoginError;
     type Future = Pin<Box<dyn Future<Output = Result<AccessToken, LoginError>> + Send>>;
@@ -73,7 +89,7 @@ impl Service<LoginRequest> for TokenFile {
     }
 
     fn call(&mut self, request: LoginRequest) -> Self::Future {
-        let notifier = self.watchers.notifier(request.trigger(), &self.file, self.interval);
+        let notifier = self.watchers.notifier(request.trigger());
         let file = self.file.clone();
         Box::pin(async move {
             let token = file.read().await.map_err(LoginError::transient)?;
@@ -85,11 +101,11 @@ impl Service<LoginRequest> for TokenFile {
     }
 }
 
-impl fmt::Debug for TokenFile {
+impl fmt::Debug for FileToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenFile")
+        f.debug_struct("FileToken")
             .field("path", &self.file.path())
-            .field("interval", &self.interval)
+            .field("interval", &self.watchers.interval())
             .finish_non_exhaustive()
     }
 }

@@ -1,66 +1,55 @@
 //! Reads the token in a file.
 
 use std::{
-    fmt, fs,
+    fs,
     io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
-use tokio::{runtime::Handle, sync::Mutex, time::timeout};
-
-use super::text;
+use super::{
+    parse::{MAX_LEN, parse_token},
+    single_flight::SingleFlight,
+};
 use crate::AccessToken;
 
-/// How long to wait while the file is being read already.
-const TURN: Duration = Duration::from_secs(1);
-
-/// The file itself.
+/// A token file. Clones share its readings, so a file system that hangs occupies one thread.
 #[derive(Clone)]
 pub(super) struct File {
     path: Arc<Path>,
-    /// Held while it is read: a file system that hangs is to have one thread and no more.
-    reading: Arc<Mutex<()>>,
+    reading: SingleFlight<Result<AccessToken, String>>,
 }
 
 impl File {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self { path: path.into(), reading: Arc::default() }
+        let path: Arc<Path> = path.into();
+        let file = path.clone();
+        Self { path, reading: SingleFlight::new(move || read_token(&file)) }
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
-    fn failed(&self, why: &dyn fmt::Display) -> String {
-        format!("the token file {}: {why}", self.path.display())
-    }
-
+    /// Reads the file as it is after this call. Concurrent callers share a reading.
     pub(super) async fn read(&self) -> Result<AccessToken, String> {
-        let runtime = Handle::try_current().map_err(|_| self.failed(&"there is no tokio runtime to read it on"))?;
-        let turn = timeout(TURN, self.reading.clone().lock_owned()).await;
-        let turn = turn.map_err(|_| self.failed(&"the last reading has not ended"))?;
-        let path = self.path.clone();
-        let read = runtime.spawn_blocking(move || {
-            let _turn = turn;
-            text_of(&path)
-        });
-        let text = match read.await {
-            Ok(text) => text.map_err(|error| self.failed(&error))?,
-            Err(_) => return Err(self.failed(&"the runtime has ended")),
-        };
-        text::token(&text).map_err(|error| self.failed(&error))
+        let token = self.reading.run().await.unwrap_or_else(|error| Err(format!("reading {error}")));
+        token.map_err(|cause| format!("token file {}: {cause}", self.path.display()))
     }
 }
 
-/// What is in it, as far as is needed to see that it is too large.
-fn text_of(path: &Path) -> io::Result<Vec<u8>> {
-    // A pipe would be waited for.
+fn read_token(path: &Path) -> Result<AccessToken, String> {
+    let text = read_text(path).map_err(|error| error.to_string())?;
+    parse_token(&text).map_err(|error| error.to_string())
+}
+
+/// Returns the text, or as much of it as shows that it is too large.
+fn read_text(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe blocks until another process writes to it.
     if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("this is no file"));
+        return Err(io::Error::other("not a regular file"));
     }
     let mut text = Vec::new();
-    fs::File::open(path)?.take(2 * text::LIMIT as u64).read_to_end(&mut text)?;
+    fs::File::open(path)?.take(2 * MAX_LEN as u64).read_to_end(&mut text)?;
     Ok(text)
 }

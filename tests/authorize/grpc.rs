@@ -16,7 +16,7 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_auth_refresh::{
-    AccessToken, AuthRefreshLayer, AuthRefresher, Error, LoginError, UnsafeDestination, login_fn, test_util::Logins,
+    AccessToken, AuthRefreshLayer, AuthRefresher, Error, LoginError, UnsafeDestination, login_fn, test_util::MockLogin,
 };
 
 use crate::support::{HOUR, token};
@@ -79,7 +79,7 @@ async fn check_with_failing_login(error: fn() -> LoginError) -> Status {
 #[tokio::test]
 async fn rejected_call_of_generated_client_is_replayed() {
     let server = HealthServer::start("Bearer t2").await;
-    let builder = Logins::default().builder(|n| async move { token(n, HOUR) });
+    let builder = MockLogin::default().builder(|n| async move { token(n, HOUR) });
     let refresher = builder.min_rejection_age(Duration::ZERO).build().unwrap();
     server.check(AuthRefreshLayer::new(refresher)).await.unwrap();
     assert_eq!(*server.tokens.lock().unwrap(), ["Bearer t1", "Bearer t2"]);

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::support::{HOUR, Logins, client, request, secs, token};
+use crate::support::{HOUR, MockLogin, client, request, secs, token};
 use http::{Request, Response, StatusCode};
 use tokio::{
     sync::Semaphore,
@@ -36,7 +36,7 @@ where
 
 #[tokio::test(start_paused = true)]
 async fn service_uses_current_token_after_each_change() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| ready(if n < 5 { token(n, HOUR) } else { Err("no login".into()) }));
     let mut client = client(&refresher);
     assert_eq!(send_three(&mut client).await.unwrap(), "Bearer t1");
@@ -57,7 +57,7 @@ async fn service_uses_current_token_after_each_change() {
 
 #[tokio::test(start_paused = true)]
 async fn service_uses_no_token_after_shutdown() {
-    let refresher = Logins::default().refresher(|n| ready(token(n, HOUR)));
+    let refresher = MockLogin::default().refresher(|n| ready(token(n, HOUR)));
     let mut client = client(&refresher);
     assert_eq!(send_three(&mut client).await.unwrap(), "Bearer t1");
     refresher.shutdown();
@@ -66,7 +66,7 @@ async fn service_uses_no_token_after_shutdown() {
 
 #[tokio::test(start_paused = true)]
 async fn token_rejected_by_another_service_is_not_reused() {
-    let refresher = Logins::default().refresher(|n| ready(token(n, HOUR)));
+    let refresher = MockLogin::default().refresher(|n| ready(token(n, HOUR)));
     let mut client = client(&refresher);
     assert_eq!(send_three(&mut client).await.unwrap(), "Bearer t1");
     sleep(secs(2)).await;
@@ -81,8 +81,8 @@ async fn token_rejected_by_another_service_is_not_reused() {
 
 #[tokio::test(start_paused = true)]
 async fn services_of_two_refreshers_do_not_mix_tokens() {
-    let one = Logins::default().refresher(|_| ready(token(1, HOUR)));
-    let other = Logins::default().refresher(|_| ready(token(2, HOUR)));
+    let one = MockLogin::default().refresher(|_| ready(token(1, HOUR)));
+    let other = MockLogin::default().refresher(|_| ready(token(2, HOUR)));
     let (mut one, mut other) = (client(&one), client(&other));
     for _ in 0..2 {
         assert_eq!(send_three(&mut one).await.unwrap(), "Bearer t1");
@@ -112,7 +112,7 @@ fn reject_first(
 #[tokio::test(start_paused = true)]
 async fn call_in_flight_does_not_keep_refresher_alive() {
     let permits = Arc::new(Semaphore::new(0));
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| ready(token(n, HOUR)));
     refresher.ready().await.unwrap();
     let mut status = refresher.subscribe();
@@ -127,7 +127,7 @@ async fn call_in_flight_does_not_keep_refresher_alive() {
 #[tokio::test(start_paused = true)]
 async fn replayable_call_in_flight_keeps_refresher_alive() {
     let permits = Arc::new(Semaphore::new(0));
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| ready(token(n, HOUR)));
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;

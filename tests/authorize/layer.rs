@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{HOUR, Logins, request, secs, send, token};
+use crate::support::{HOUR, MockLogin, request, secs, send, token};
 use http::{
     Request, Response, StatusCode,
     header::{AUTHORIZATION, HeaderValue},
@@ -64,7 +64,7 @@ async fn unsafe_destination_fails_unless_plaintext_is_allowed() {
 
 #[tokio::test(start_paused = true)]
 async fn readiness_does_not_wait_for_token() {
-    let refresher = Logins::default().refresher(|_| pending());
+    let refresher = MockLogin::default().refresher(|_| pending());
     let mut client = crate::support::client(&refresher);
     let start = Instant::now();
     client.ready().await.unwrap();
@@ -154,7 +154,7 @@ async fn call_that_is_not_sent_releases_readiness() {
 
 #[tokio::test(start_paused = true)]
 async fn call_waiting_for_token_releases_readiness() {
-    let refresher = Logins::default().refresher(|n| async move {
+    let refresher = MockLogin::default().refresher(|n| async move {
         sleep(secs(1)).await;
         token(n, HOUR)
     });
@@ -190,7 +190,7 @@ fn slow_api(
 #[tokio::test(start_paused = true)]
 async fn call_that_waits_for_readiness_sends_the_token_of_that_moment() {
     for rejects in [false, true] {
-        let (logins, sent, issued_at) = (Logins::default(), Sent::default(), Arc::new(Mutex::new(vec![0])));
+        let (logins, sent, issued_at) = (MockLogin::default(), Sent::default(), Arc::new(Mutex::new(vec![0])));
         let (start, issued) = (Instant::now(), issued_at.clone());
         let refresher = logins.refresher(move |n| {
             let issued = issued.clone();
@@ -218,7 +218,7 @@ async fn call_that_waits_for_readiness_sends_the_token_of_that_moment() {
 #[tokio::test(start_paused = true)]
 async fn call_whose_token_expires_before_readiness_is_not_sent_with_it() {
     let refresher =
-        Logins::default().refresher(|n| async move { if n == 1 { token(n, secs(10)) } else { Err("down".into()) } });
+        MockLogin::default().refresher(|n| async move { if n == 1 { token(n, secs(10)) } else { Err("down".into()) } });
     let slot = Arc::new(Semaphore::new(1));
     let limit = tower::limit::GlobalConcurrencyLimitLayer::with_semaphore(slot.clone());
     let mut client = ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher)).layer(limit).service_fn(echo);
@@ -271,7 +271,7 @@ async fn replay_held_up(
 
 #[tokio::test(start_paused = true)]
 async fn replay_that_waits_for_readiness_never_repeats_the_rejected_token() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let builder = logins.builder(|n| async move { token(if n == 2 { 2 } else { 1 }, HOUR) });
     let (sent, result) = replay_held_up(builder, async |refresher| {
         sleep(secs(3)).await;
@@ -288,7 +288,7 @@ async fn replay_that_waits_for_readiness_never_repeats_the_rejected_token() {
 #[tokio::test(start_paused = true)]
 async fn replay_that_waits_for_readiness_is_never_sent_without_a_token() {
     for policy in [NoTokenPolicy::Fail, NoTokenPolicy::SendUnauthenticated] {
-        let logins = Logins::default();
+        let logins = MockLogin::default();
         let builder = logins.builder(|n| async move {
             match n {
                 1 => token(1, HOUR),
@@ -386,7 +386,7 @@ async fn fixed_layer_keeps_its_token_after_rejections() {
         let response = Response::builder().status(http::StatusCode::UNAUTHORIZED).body(());
         ready(Ok::<_, BoxError>(response.unwrap()))
     });
-    let mut client = tower_auth_refresh::test_util::fixed("abc").unwrap().layer(unauthorized);
+    let mut client = tower_auth_refresh::test_util::static_layer("abc").unwrap().layer(unauthorized);
     for _ in 0..20 {
         client.ready().await.unwrap().call(Request::get("https://a.example").body(()).unwrap()).await.unwrap();
         tokio::time::sleep(HOUR).await;

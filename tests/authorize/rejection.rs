@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{HOUR, Logins, request, secs, token};
+use crate::support::{HOUR, MockLogin, request, secs, token};
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode,
     header::{AUTHORIZATION, HeaderName, WWW_AUTHENTICATE},
@@ -65,13 +65,13 @@ fn accept_only(accepted: &'static str) -> impl Fn(usize, &str) -> Response<&'sta
     move |_, token| status(if token == accepted { 200 } else { 401 })
 }
 
-fn refresher(logins: &Logins) -> AuthRefresher {
+fn refresher(logins: &MockLogin) -> AuthRefresher {
     logins.refresher(|n| async move { token(n, HOUR) })
 }
 
 #[tokio::test(start_paused = true)]
 async fn rejected_token_is_replaced_and_request_replayed() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
@@ -84,7 +84,7 @@ async fn rejected_token_is_replaced_and_request_replayed() {
 
 #[tokio::test(start_paused = true)]
 async fn rejected_first_token_is_replaced() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher =
         logins.builder(|n| async move { token(n, HOUR) }).min_rejection_age(Duration::ZERO).build().unwrap();
     let api = api(accept_only("Bearer t2"));
@@ -95,7 +95,7 @@ async fn rejected_first_token_is_replaced() {
 
 #[tokio::test(start_paused = true)]
 async fn rejection_without_replay_refreshes_for_next_request() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
@@ -109,7 +109,7 @@ async fn rejection_without_replay_refreshes_for_next_request() {
 #[tokio::test(start_paused = true)]
 async fn rejection_counts_after_eighth_of_short_lifetime() {
     for (age, replaced) in [(200, false), (300, true)] {
-        let logins = Logins::default();
+        let logins = MockLogin::default();
         let refresher = logins.refresher(|n| ready(token(n, secs(2))));
         refresher.ready().await.unwrap();
         sleep(Duration::from_millis(age)).await;
@@ -121,7 +121,7 @@ async fn rejection_counts_after_eighth_of_short_lifetime() {
 
 #[tokio::test(start_paused = true)]
 async fn late_rejection_is_replayed_with_newer_token() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
@@ -149,7 +149,7 @@ async fn late_rejection_is_replayed_with_newer_token() {
 
 #[tokio::test(start_paused = true)]
 async fn late_rejections_do_not_count_for_rejection_limit() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.builder(|n| async move { token(n, HOUR) }).rejection_limit(1, HOUR).build().unwrap();
     refresher.ready().await.unwrap();
     let accepted = Arc::new(Mutex::new("Bearer t2"));
@@ -178,7 +178,7 @@ async fn late_rejections_do_not_count_for_rejection_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn always_rejecting_endpoint_stays_in_rejection_limit() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     let api = api(|_, _| status(401));
     let mut client = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(api.clone());
@@ -203,7 +203,7 @@ async fn always_rejecting_endpoint_stays_in_rejection_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn zero_rejection_limit_or_never_reject_prevents_login() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.builder(|n| async move { token(n, HOUR) }).rejection_limit(0, secs(60)).build().unwrap();
     let api = api(|_, _| status(401));
     let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api.clone());
@@ -213,7 +213,7 @@ async fn zero_rejection_limit_or_never_reject_prevents_login() {
     }
     assert_eq!((logins.started(), api.request_count()), (1, 10));
 
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).reject_on(NeverReject).layer(api.clone());
     for _ in 0..10 {
@@ -225,7 +225,7 @@ async fn zero_rejection_limit_or_never_reject_prevents_login() {
 
 #[tokio::test(start_paused = true)]
 async fn token_not_yet_valid_causes_no_login_storm() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     // The age counts from the token's arrival, so the duration of the login must not matter.
     let refresher = logins.refresher(|n| async move {
         sleep(secs(2)).await;
@@ -246,7 +246,7 @@ async fn token_not_yet_valid_causes_no_login_storm() {
 
 #[tokio::test(start_paused = true)]
 async fn failed_login_returns_first_response_unchanged() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
@@ -263,7 +263,7 @@ async fn failed_login_returns_first_response_unchanged() {
 async fn reissued_rejected_token_is_not_replayed() {
     // The refresher discards the first one, and uses the second one again, because the issuer has no other.
     for expiry in [Expiry::In(HOUR), Expiry::Never] {
-        let logins = Logins::default();
+        let logins = MockLogin::default();
         let refresher = logins.refresher(move |_| async move { Ok(token(1, HOUR)?.with_expiry(expiry)) });
         refresher.ready().await.unwrap();
         sleep(secs(2)).await;
@@ -277,7 +277,7 @@ async fn reissued_rejected_token_is_not_replayed() {
 #[tokio::test(start_paused = true)]
 async fn reissued_rejected_token_causes_no_outage() {
     // The API rejects one request for a reason other than the token. The issuer always returns the same token.
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|_| async { token(1, HOUR) });
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
@@ -297,7 +297,7 @@ async fn reissued_rejected_token_causes_no_outage() {
 #[tokio::test(start_paused = true)]
 async fn challenge_of_rejection_reaches_login_service() {
     const CHALLENGE: &str = "Bearer error=\"insufficient_claims\", claims=\"eyJ9\"";
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
@@ -327,7 +327,7 @@ async fn classifier_decides_which_response_is_rejection() {
         let status = if n == 1 { "16" } else { "0" };
         Response::builder().header("grpc-status", status).body("").unwrap()
     };
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
@@ -353,7 +353,7 @@ async fn classifier_decides_which_response_is_rejection() {
 
 #[tokio::test(start_paused = true)]
 async fn if_not_present_preserves_existing_credentials() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
@@ -380,7 +380,7 @@ async fn custom_header_is_replaced_by_token() {
     let mut request = request();
     request.headers_mut().append(&name, HeaderValue::from_static("a"));
     request.headers_mut().append(&name, HeaderValue::from_static("b"));
-    let client = AuthRefreshLayer::new(refresher(&Logins::default())).header(name).layer(inner);
+    let client = AuthRefreshLayer::new(refresher(&MockLogin::default())).header(name).layer(inner);
     let (values, authorization) = client.oneshot(request).await.unwrap().into_body();
     assert_eq!(values, ["Bearer t1"]);
     assert!(!authorization);
@@ -388,7 +388,7 @@ async fn custom_header_is_replaced_by_token() {
 
 #[tokio::test(start_paused = true)]
 async fn token_info_is_inserted_into_response_if_enabled() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
@@ -405,7 +405,7 @@ async fn token_info_is_inserted_into_response_if_enabled() {
 
 #[tokio::test(start_paused = true)]
 async fn token_valid_for_refreshes_token_before_request() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(HOUR - secs(599)).await;
@@ -449,7 +449,7 @@ async fn send_through<S>(build: impl FnOnce(AuthRefresher, MockApiFn) -> S) -> (
 where
     S: Service<Request<()>, Response = Response<&'static str>, Error: std::fmt::Debug>,
 {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
@@ -486,7 +486,7 @@ async fn future_is_send_with_any_policy() {
     fn assert_send<F: Future + Send>(future: F) -> F {
         future
     }
-    let layer = AuthRefreshLayer::new(refresher(&Logins::default()));
+    let layer = AuthRefreshLayer::new(refresher(&MockLogin::default()));
     let api = || api(|_, _| status(200));
     assert_send(layer.clone().layer(api()).call(request())).await.unwrap();
     assert_send(layer.clone().replay(ReplayClone).layer(api()).call(request())).await.unwrap();
@@ -495,7 +495,7 @@ async fn future_is_send_with_any_policy() {
 
 #[tokio::test(start_paused = true)]
 async fn replay_gets_a_token_that_lives_as_long_as_requested() {
-    let refresher = Logins::default().refresher(|n| async move { token(n, [secs(1000), secs(400), HOUR][n - 1]) });
+    let refresher = MockLogin::default().refresher(|n| async move { token(n, [secs(1000), secs(400), HOUR][n - 1]) });
     let tokens = Arc::new(Mutex::new(Vec::new()));
     let api = service_fn({
         let tokens = tokens.clone();
@@ -520,7 +520,7 @@ async fn replay_gets_a_token_that_lives_as_long_as_requested() {
 
 #[tokio::test(start_paused = true)]
 async fn reject_when_accepts_closure_without_annotations() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;

@@ -18,7 +18,7 @@ use hyper::body::{Body, Frame, SizeHint};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_auth_refresh::{AuthRefreshLayer, BufferedBody, ReplayBuffered, ReplayPolicy, ReplayWith, login_fn};
 
-use crate::support::{HOUR, Logins, token};
+use crate::support::{HOUR, MockLogin, token};
 
 /// A body as octocrab has it: clones share one stream, and `try_clone` makes an independent copy.
 #[derive(Clone)]
@@ -86,7 +86,7 @@ where
 }
 
 fn layer() -> AuthRefreshLayer {
-    let builder = Logins::default().builder(|n| async move { token(n, HOUR) });
+    let builder = MockLogin::default().builder(|n| async move { token(n, HOUR) });
     AuthRefreshLayer::new(builder.min_rejection_age(Duration::ZERO).build().unwrap())
 }
 

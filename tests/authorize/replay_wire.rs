@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{HOUR, Logins, token};
+use crate::support::{HOUR, MockLogin, token};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::{
@@ -135,7 +135,7 @@ async fn respond(state: Arc<State>, request: Request<Incoming>) -> Result<Respon
     Ok(Response::new(body.into()))
 }
 
-fn refresher(logins: &Logins) -> AuthRefresher {
+fn refresher(logins: &MockLogin) -> AuthRefresher {
     logins.builder(|n| async move { token(n, HOUR) }).min_rejection_age(Duration::ZERO).build().unwrap()
 }
 
@@ -160,7 +160,7 @@ async fn rejected_request_is_replayed_byte_for_byte() {
     let server = Server::start(State::default()).await;
     server.reject("t1");
     let body = pattern(100_000);
-    let client = AuthRefreshLayer::new(refresher(&Logins::default())).replay(ReplayClone).layer(hyper());
+    let client = AuthRefreshLayer::new(refresher(&MockLogin::default())).replay(ReplayClone).layer(hyper());
     let response = client.oneshot(server.post(Full::new(body.clone()))).await.unwrap();
     assert_eq!(read(response).await, (StatusCode::OK, body.clone()));
     let requests = server.state.requests.lock().unwrap().clone();
@@ -180,7 +180,8 @@ async fn streaming_body_is_replayed_from_buffer() {
         let server = Server::start(State { reject_early, ..State::default() }).await;
         server.reject("t1");
         let body = pattern(60_000);
-        let client = AuthRefreshLayer::new(refresher(&Logins::default())).replay(ReplayBuffered::new()).layer(hyper());
+        let client =
+            AuthRefreshLayer::new(refresher(&MockLogin::default())).replay(ReplayBuffered::new()).layer(hyper());
         let response = client.oneshot(server.post(streaming(&body))).await.unwrap();
         assert_eq!(read(response).await, (StatusCode::OK, body), "rejected early: {reject_early}");
         assert_eq!(server.tokens(), [Some("t1".into()), Some("t2".into())]);
@@ -193,7 +194,7 @@ async fn streaming_body_above_buffer_limit_is_not_replayed() {
     server.reject("t1");
     let body = pattern(60_000);
     let policy = ReplayBuffered::new().limit(10_000);
-    let mut client = AuthRefreshLayer::new(refresher(&Logins::default())).replay(policy).layer(hyper());
+    let mut client = AuthRefreshLayer::new(refresher(&MockLogin::default())).replay(policy).layer(hyper());
     let response = client.ready().await.unwrap().call(server.post(streaming(&body))).await.unwrap();
     assert_eq!(read(response).await, (StatusCode::UNAUTHORIZED, "not accepted".into()));
     let response = client.ready().await.unwrap().call(server.post(streaming(&body))).await.unwrap();
@@ -205,7 +206,7 @@ async fn streaming_body_above_buffer_limit_is_not_replayed() {
 async fn body_without_clone_works_without_replay() {
     let server = Server::start(State::default()).await;
     server.reject("t1");
-    let mut client = AuthRefreshLayer::new(refresher(&Logins::default())).layer(hyper::<Streaming>());
+    let mut client = AuthRefreshLayer::new(refresher(&MockLogin::default())).layer(hyper::<Streaming>());
     let response = client.ready().await.unwrap().call(server.post(streaming(&pattern(10)))).await.unwrap();
     assert_eq!(read(response).await.0, StatusCode::UNAUTHORIZED);
     let response = client.ready().await.unwrap().call(server.post(streaming(&pattern(10)))).await.unwrap();
@@ -216,7 +217,7 @@ async fn body_without_clone_works_without_replay() {
 async fn fifty_rejections_of_one_token_cause_one_login() {
     let server = Server::start(State { barrier: Some(Barrier::new(50)), ..State::default() }).await;
     server.reject("t1");
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     refresher.ready().await.unwrap();
     let client = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(hyper());
@@ -239,7 +240,7 @@ async fn fifty_rejections_of_one_token_cause_one_login() {
 #[tokio::test]
 async fn connection_is_reused_after_rejection() {
     let server = Server::start(State::default()).await;
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(hyper());
     for n in 1..=4 {
@@ -255,7 +256,7 @@ async fn connection_is_reused_after_rejection() {
 async fn failed_login_returns_first_response_intact() {
     let server = Server::start(State::default()).await;
     server.reject("t1");
-    let refresher = Logins::default()
+    let refresher = MockLogin::default()
         .builder(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } })
         .min_rejection_age(Duration::ZERO)
         .build()
@@ -272,7 +273,7 @@ async fn redirect_sends_no_token_to_foreign_origin() {
         let (own, foreign) = (Server::start(State::default()).await, Server::start(State::default()).await);
         // Only the port differs, the host is the same.
         *own.state.redirect.lock().unwrap() = Some(foreign.url("/"));
-        let layer = AuthRefreshLayer::new(refresher(&Logins::default()))
+        let layer = AuthRefreshLayer::new(refresher(&MockLogin::default()))
             .allow_origin(own.url(""))
             .unwrap()
             .destination_policy(DestinationPolicy::SendUnauthenticated);
@@ -292,7 +293,7 @@ async fn redirect_sends_no_token_to_foreign_origin() {
 async fn redirect_to_foreign_origin_fails_by_default() {
     let (own, foreign) = (Server::start(State::default()).await, Server::start(State::default()).await);
     *own.state.redirect.lock().unwrap() = Some(foreign.url("/"));
-    let layer = AuthRefreshLayer::new(refresher(&Logins::default())).allow_origin(own.url("")).unwrap();
+    let layer = AuthRefreshLayer::new(refresher(&MockLogin::default())).allow_origin(own.url("")).unwrap();
     let request = Request::get(own.url("/")).body(Full::<Bytes>::default()).unwrap();
     let client = ServiceBuilder::new().layer(FollowRedirectLayer::new()).layer(layer).service(hyper());
     let error = client.oneshot(request).await.unwrap_err();
@@ -306,7 +307,7 @@ async fn large_body_streams_through_buffer() {
     let body = pattern(5_000_000);
     let chunks = stream::iter(body.chunks(10_000).map(Bytes::copy_from_slice).collect::<Vec<_>>());
     let streaming: Streaming = UnsyncBoxBody::new(StreamBody::new(chunks.map(|chunk| Ok(Frame::data(chunk)))));
-    let client = AuthRefreshLayer::new(refresher(&Logins::default())).replay(ReplayBuffered::new()).layer(hyper());
+    let client = AuthRefreshLayer::new(refresher(&MockLogin::default())).replay(ReplayBuffered::new()).layer(hyper());
     let response = client.oneshot(server.post(streaming)).await.unwrap();
     assert_eq!(read(response).await, (StatusCode::OK, body));
 }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{HOUR, Logins, secs, token};
+use crate::support::{HOUR, MockLogin, secs, token};
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::Full;
 use tokio::{sync::Semaphore, time::sleep};
@@ -62,7 +62,7 @@ impl Service<Request<Body>> for RequiresReady {
     }
 }
 
-fn refresher(logins: &Logins) -> AuthRefresher {
+fn refresher(logins: &MockLogin) -> AuthRefresher {
     logins
         .builder(|n| async move {
             sleep(secs(1)).await;
@@ -79,7 +79,7 @@ async fn assert_works<S>(name: &str, build: impl FnOnce(AuthRefreshLayer<ReplayC
 where
     S: Service<Request<Body>, Response: AsResponse, Error: Into<BoxError>>,
 {
-    let (logins, inner) = (Logins::default(), RequiresReady::default());
+    let (logins, inner) = (MockLogin::default(), RequiresReady::default());
     let layer = AuthRefreshLayer::new(refresher(&logins)).replay(ReplayClone);
     let mut stack = build(layer, inner.clone());
     for _ in 0..2 {
@@ -185,7 +185,7 @@ async fn layer_works_below_balance() {
 
 #[tokio::test(start_paused = true)]
 async fn layer_works_below_ready_cache() {
-    let (logins, inner) = (Logins::default(), RequiresReady::default());
+    let (logins, inner) = (MockLogin::default(), RequiresReady::default());
     let client = AuthRefreshLayer::new(refresher(&logins)).replay(ReplayClone).layer(inner.clone());
     let mut cache = ReadyCache::default();
     cache.push("api", client);
@@ -202,7 +202,7 @@ async fn layer_works_below_ready_cache() {
 async fn api_and_login_sharing_one_permit_do_not_deadlock() {
     let permit = Arc::new(Semaphore::new(1));
     let login = ServiceBuilder::new().layer(GlobalConcurrencyLimitLayer::with_semaphore(permit.clone())).service(
-        Logins::default().service(|n| async move {
+        MockLogin::default().service(|n| async move {
             sleep(secs(1)).await;
             token(n, HOUR)
         }),
@@ -223,7 +223,7 @@ async fn api_and_login_sharing_one_permit_do_not_deadlock() {
 
 #[tokio::test(start_paused = true)]
 async fn timeout_below_layer_fails_request_but_not_login() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins);
     let slow = service_fn(|_: Request<Body>| async {
         sleep(HOUR).await;

@@ -136,7 +136,8 @@ async fn environment_is_read_if_asked_to() {
 #[tokio::test]
 async fn child_reads_the_environment() {
     let Ok(url) = env::var("TEST_URL") else { return };
-    let client = HttpClient::builder().danger_accept_invalid_certs(true).https_proxy(HttpsProxy::from_env()).build().unwrap();
+    let client =
+        HttpClient::builder().danger_accept_invalid_certs(true).https_proxy(HttpsProxy::from_env()).build().unwrap();
     match (get(client, &url).await, env::var("TEST_ERROR")) {
         (Ok(_), Err(_)) => {}
         (Err(error), Ok(expected)) => assert!(format!("{error:?}").contains(&expected), "{error:?}"),

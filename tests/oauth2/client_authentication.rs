@@ -12,7 +12,7 @@ use tower::{Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, Clock, LoginError, LoginReason, LoginRequest,
     oauth2::{ClientAuthentication, Grant, HttpService, OAuth2Login, SignedJwt, SigningKey},
-    test_util::Logins,
+    test_util::MockLogin,
 };
 
 use crate::support::{
@@ -56,7 +56,7 @@ async fn basic_secret_is_not_encoded_if_disabled() {
 
 #[tokio::test]
 async fn secret_and_assertion_are_read_at_each_login() {
-    let source = || Logins::default().service(|n| async move { Ok(AccessToken::raw(format!("s3cr3t {n}"))?) });
+    let source = || MockLogin::default().service(|n| async move { Ok(AccessToken::raw(format!("s3cr3t {n}"))?) });
     for (client, parameter) in [
         (ClientAuthentication::client_secret_basic_from("orders", source()), None),
         (ClientAuthentication::client_secret_post_from("orders", source()), Some("client_secret")),
@@ -80,7 +80,7 @@ async fn secret_and_assertion_are_read_at_each_login() {
 #[tokio::test]
 async fn assertion_type_of_a_source_can_be_set() {
     let server = MockServer::default();
-    let source = Logins::default().service(|_| async { Ok(AccessToken::bearer("svid")?) });
+    let source = MockLogin::default().service(|_| async { Ok(AccessToken::bearer("svid")?) });
     let client = ClientAuthentication::client_assertion("orders", source).assertion_type("urn:custom");
     log_in(login(&server, client)).await.unwrap();
     let request = server.last_request();
@@ -89,7 +89,7 @@ async fn assertion_type_of_a_source_can_be_set() {
 
 #[tokio::test]
 async fn error_shows_no_secret_of_a_source() {
-    let source = Logins::default().service(|_| async { Ok(AccessToken::bearer("sword/fish")?) });
+    let source = MockLogin::default().service(|_| async { Ok(AccessToken::bearer("sword/fish")?) });
     for client in [
         ClientAuthentication::client_secret_basic_from("orders", source.clone()),
         ClientAuthentication::client_secret_post_from("orders", source.clone()),

@@ -7,7 +7,7 @@ use tower::{Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, Expiry, LoginError, LoginReason, LoginRequest,
     oauth2::{ClientAuthentication, Grant, OAuth2Login, SignedJwt, SigningKey},
-    test_util::Logins,
+    test_util::MockLogin,
 };
 
 use crate::support::{
@@ -78,7 +78,7 @@ async fn password_is_sent_and_never_shown() {
 
 #[tokio::test]
 async fn token_exchange_calls_login_service_each_time() {
-    let (server, logins) = (MockServer::default(), Logins::default());
+    let (server, logins) = (MockServer::default(), MockLogin::default());
     let subject = logins.service(|n| async move { Ok(AccessToken::bearer(format!("subject-{n}"))?) });
     let grant = Grant::token_exchange(subject).parameter("subject_token_type", "urn:ietf:params:oauth:token-type:jwt");
     let mut login =

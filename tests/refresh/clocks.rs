@@ -3,18 +3,18 @@
 
 use std::time::{Duration, SystemTime};
 
-use crate::support::{HOUR, Logins, TestClock, secs, send, token};
+use crate::support::{HOUR, MockLogin, TestClock, secs, send, token};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use tokio::time::sleep;
 use tower_auth_refresh::{AccessToken, BoxError, Clock, Expiry, LoginError};
 
 #[tokio::test(start_paused = true)]
 async fn token_expired_in_suspend_is_replaced_at_clock_check() {
-    let (logins, clock) = (Logins::default(), TestClock::default());
+    let (logins, clock) = (MockLogin::default(), TestClock::default());
     let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
     // The machine is suspended: only the wall clock advances.
-    clock.set(5 * 3600);
+    clock.advance(5 * HOUR);
     sleep(secs(15) + Duration::from_millis(1)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
     assert_eq!(logins.started(), 2);
@@ -22,14 +22,14 @@ async fn token_expired_in_suspend_is_replaced_at_clock_check() {
 
 #[tokio::test(start_paused = true)]
 async fn clock_set_back_does_not_extend_token() {
-    let (logins, clock) = (Logins::default(), TestClock::default());
+    let (logins, clock) = (MockLogin::default(), TestClock::default());
     let refresher = logins
         .builder(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } })
         .clock(clock.clone())
         .build()
         .unwrap();
     refresher.ready().await.unwrap();
-    clock.set(-3600);
+    clock.rewind(HOUR);
     sleep(HOUR - secs(1)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
     sleep(secs(2)).await;
@@ -38,17 +38,18 @@ async fn clock_set_back_does_not_extend_token() {
 
 #[tokio::test(start_paused = true)]
 async fn clock_jump_costs_one_login_and_fails_no_request() {
-    for jump in [3600, -3600] {
-        let (logins, clock) = (Logins::default(), TestClock::default());
+    for (direction, jump) in [("forward", TestClock::advance as fn(&TestClock, Duration)), ("back", TestClock::rewind)]
+    {
+        let (logins, clock) = (MockLogin::default(), TestClock::default());
         let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
         refresher.ready().await.unwrap();
         sleep(secs(600)).await;
-        clock.set(jump);
+        jump(&clock, HOUR);
         for _ in 0..60 {
             send(&refresher).await.unwrap();
             sleep(secs(1)).await;
         }
-        assert!(logins.started() <= 2, "jump of {jump} s: {} logins", logins.started());
+        assert!(logins.started() <= 2, "jump {direction}: {} logins", logins.started());
     }
 }
 
@@ -61,10 +62,10 @@ fn jwt(n: usize, issued_at: SystemTime, lifetime: u64) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn wrong_clock_at_login_causes_no_outage_and_no_storm() {
-    for offset in [3600, -3600] {
+    for (direction, set) in [("ahead", TestClock::advance as fn(&TestClock, Duration)), ("behind", TestClock::rewind)] {
         for server_time_is_known in [true, false] {
-            let (logins, issuer, local) = (Logins::default(), TestClock::default(), TestClock::default());
-            local.set(offset);
+            let (logins, issuer, local) = (MockLogin::default(), TestClock::default(), TestClock::default());
+            set(&local, HOUR);
             let clocks = (issuer.clone(), local.clone());
             let refresher = logins
                 .builder(move |n| {
@@ -83,14 +84,14 @@ async fn wrong_clock_at_login_causes_no_outage_and_no_storm() {
                 send(&refresher).await.unwrap();
                 sleep(secs(1)).await;
             }
-            assert_eq!(logins.started(), 3, "offset {offset} s, server time known: {server_time_is_known}");
+            assert_eq!(logins.started(), 3, "clock {direction}, server time known: {server_time_is_known}");
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn lifetime_counts_from_start_of_login() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins
         .builder(|n| async move {
             if n > 1 {
@@ -123,7 +124,7 @@ async fn distant_or_missing_expiry_causes_no_extra_login() {
         // The refresh is due in the last minutes of the day, after this test.
         (Expiry::At(now + secs(86_400)), 1),
     ] {
-        let logins = Logins::default();
+        let logins = MockLogin::default();
         let refresher = logins
             .builder(move |n| async move { Ok(AccessToken::bearer(format!("t{n}"))?.with_expiry(expiry)) })
             .clock(clock.clone())
@@ -133,14 +134,14 @@ async fn distant_or_missing_expiry_causes_no_extra_login() {
             send(&refresher).await.unwrap();
             sleep(HOUR).await;
         }
-        clock.set(-23 * 3600);
+        clock.rewind(23 * HOUR);
         assert_eq!(logins.started(), logins_in_a_day, "{expiry:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn unknown_expiry_is_refreshed_after_default_lifetime() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins
         .builder(|n| async move { Ok::<_, BoxError>(AccessToken::bearer(format!("t{n}"))?) })
         .default_lifetime(HOUR)
@@ -154,7 +155,7 @@ async fn unknown_expiry_is_refreshed_after_default_lifetime() {
 
 #[tokio::test(start_paused = true)]
 async fn refresh_hint_sets_time_of_refresh() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { Ok(token(n, HOUR)?.with_refresh_in(secs(2400))) });
     refresher.ready().await.unwrap();
     sleep(secs(2399)).await;
@@ -165,7 +166,7 @@ async fn refresh_hint_sets_time_of_refresh() {
 
 #[tokio::test(start_paused = true)]
 async fn suspended_machine_keeps_the_retries_of_a_permanent_error() {
-    let (logins, clock) = (Logins::default(), TestClock::default());
+    let (logins, clock) = (MockLogin::default(), TestClock::default());
     let login =
         |n| async move { if n == 2 { Err(LoginError::permanent("invalid_client").into()) } else { token(n, HOUR) } };
     let refresher = logins.builder(login).clock(clock.clone()).build().unwrap();
@@ -173,7 +174,7 @@ async fn suspended_machine_keeps_the_retries_of_a_permanent_error() {
     sleep(secs(3301)).await;
     assert_eq!(logins.started(), 2);
     // 100 of the last 300 seconds remain after the machine was suspended, which is past the time of the first retry.
-    clock.set(200);
+    clock.advance(secs(200));
     sleep(secs(90)).await;
     assert_eq!(logins.started(), 3);
 }

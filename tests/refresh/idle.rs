@@ -9,13 +9,13 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{HOUR, Logins, WORKER_TASKS, alive_tasks, request, secs, send, token};
+use crate::support::{HOUR, MockLogin, WORKER_TASKS, alive_tasks, request, secs, send, token};
 use http::{Request, Response};
 use tokio::time::{Instant, sleep};
 use tower::{BoxError, Service, ServiceExt, service_fn};
 use tower_auth_refresh::{AuthRefresh, AuthRefresher, Expiry, State};
 
-fn refresher(logins: &Logins, pause_when_idle: Option<Duration>) -> AuthRefresher {
+fn refresher(logins: &MockLogin, pause_when_idle: Option<Duration>) -> AuthRefresher {
     let builder = logins.builder(|n| async move {
         sleep(secs(1)).await;
         token(n, HOUR)
@@ -28,7 +28,7 @@ fn refresher(logins: &Logins, pause_when_idle: Option<Duration>) -> AuthRefreshe
 
 #[tokio::test(start_paused = true)]
 async fn unused_refresher_never_logs_in() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let _unused = refresher(&logins, None);
     sleep(24 * HOUR).await;
     assert_eq!(logins.started(), 0);
@@ -36,7 +36,7 @@ async fn unused_refresher_never_logs_in() {
 
 #[tokio::test(start_paused = true)]
 async fn token_without_requests_is_refreshed_by_default() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins, None);
     send(&refresher).await.unwrap();
     sleep(24 * HOUR).await;
@@ -47,7 +47,7 @@ async fn token_without_requests_is_refreshed_by_default() {
 
 #[tokio::test(start_paused = true)]
 async fn refreshes_pause_when_idle_and_resume_on_request() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins, Some(3 * HOUR));
     send(&refresher).await.unwrap();
     sleep(24 * HOUR).await;
@@ -63,7 +63,7 @@ async fn refreshes_pause_when_idle_and_resume_on_request() {
 #[tokio::test(start_paused = true)]
 async fn refreshes_with_steady_requests_do_not_pause() {
     for pause in [secs(600), HOUR, 3 * HOUR] {
-        let logins = Logins::default();
+        let logins = MockLogin::default();
         let refresher = refresher(&logins, Some(pause));
         send(&refresher).await.unwrap();
         let start = Instant::now();
@@ -79,7 +79,7 @@ async fn refreshes_with_steady_requests_do_not_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn request_after_pause_uses_live_token_and_refreshes_it() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins, Some(secs(600)));
     send(&refresher).await.unwrap();
     // The refresh is due, but no request needs the token.
@@ -94,7 +94,7 @@ async fn request_after_pause_uses_live_token_and_refreshes_it() {
 
 #[tokio::test(start_paused = true)]
 async fn zero_idle_time_refreshes_on_demand_only() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins, Some(Duration::ZERO));
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
     sleep(HOUR - secs(400)).await;
@@ -115,7 +115,7 @@ async fn zero_idle_time_refreshes_on_demand_only() {
 async fn login_can_use_idle_token_of_its_own_refresher() {
     let self_handle = std::sync::Arc::new(std::sync::OnceLock::<AuthRefresher>::new());
     let handle = self_handle.clone();
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins
         .builder(move |n| {
             let handle = handle.clone();
@@ -137,7 +137,7 @@ async fn login_can_use_idle_token_of_its_own_refresher() {
 
 #[tokio::test(start_paused = true)]
 async fn invalidated_idle_token_is_replaced_on_next_request() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins, Some(secs(600)));
     send(&refresher).await.unwrap();
     sleep(HOUR - secs(100)).await;
@@ -149,7 +149,7 @@ async fn invalidated_idle_token_is_replaced_on_next_request() {
 
 #[tokio::test(start_paused = true)]
 async fn idle_time_counts_from_first_request() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins, Some(3 * HOUR));
     sleep(24 * HOUR).await;
     send(&refresher).await.unwrap();
@@ -159,7 +159,7 @@ async fn idle_time_counts_from_first_request() {
 
 #[tokio::test(start_paused = true)]
 async fn resumed_refreshes_pause_at_next_idle_time() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins, Some(secs(600)));
     send(&refresher).await.unwrap();
     for resumed in 1..4 {
@@ -177,7 +177,7 @@ async fn resumed_refreshes_pause_at_next_idle_time() {
 #[tokio::test(start_paused = true)]
 async fn unused_token_without_expiry_ends_the_worker() {
     for pause in [Duration::ZERO, secs(600)] {
-        let refresher = Logins::default()
+        let refresher = MockLogin::default()
             .builder(|n| async move { Ok(token(n, HOUR)?.with_expiry(Expiry::Never)) })
             .pause_when_idle(pause)
             .build()
@@ -194,7 +194,7 @@ async fn unused_token_without_expiry_ends_the_worker() {
 
 #[tokio::test(start_paused = true)]
 async fn rejection_of_a_used_token_logs_in() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins, Some(secs(600)));
     let rejects = Arc::new(AtomicBool::new(false));
     let now = rejects.clone();
@@ -217,7 +217,7 @@ async fn rejection_of_a_used_token_logs_in() {
 
 #[tokio::test(start_paused = true)]
 async fn early_use_does_not_cause_refresh() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = refresher(&logins, Some(secs(600)));
     refresher.ready().await.unwrap();
     sleep(secs(100)).await;

@@ -2,7 +2,7 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use crate::support::{HOUR, Logins, WORKER_TASKS, alive_tasks, chain, client, request, secs, send, token};
+use crate::support::{HOUR, MockLogin, WORKER_TASKS, alive_tasks, chain, client, request, secs, send, token};
 use tokio::{
     sync::Barrier,
     task::JoinSet,
@@ -13,7 +13,7 @@ use tower_auth_refresh::{AuthRefresher, Error, LoginReason, State};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousand_first_requests_cause_one_login() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         // Let every other request start to wait before the login finishes.
         for _ in 0..100 {
@@ -39,7 +39,7 @@ async fn thousand_first_requests_cause_one_login() {
 
 #[tokio::test(start_paused = true)]
 async fn token_is_refreshed_five_minutes_before_expiry() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
 
@@ -53,7 +53,7 @@ async fn token_is_refreshed_five_minutes_before_expiry() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_during_refresh_do_not_wait() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins
         .builder(|n| async move {
             if n > 1 {
@@ -83,7 +83,7 @@ async fn requests_during_refresh_do_not_wait() {
 
 #[tokio::test(start_paused = true)]
 async fn failed_refresh_keeps_token_until_expiry_then_recovers() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let outage_ends = Instant::now() + HOUR + secs(600);
     let refresher = logins.refresher(move |n| async move {
         if n > 1 && Instant::now() < outage_ends {
@@ -113,7 +113,7 @@ async fn failed_refresh_keeps_token_until_expiry_then_recovers() {
 
 #[tokio::test(start_paused = true)]
 async fn waiting_callers_share_failure_later_ones_fail_fast() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|_| async {
         sleep(secs(5)).await;
         Err("no".into())
@@ -138,7 +138,7 @@ async fn waiting_callers_share_failure_later_ones_fail_fast() {
 
 #[tokio::test(start_paused = true)]
 async fn dropped_caller_does_not_cancel_login() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         sleep(Duration::from_millis(200)).await;
         token(n, HOUR)
@@ -154,7 +154,7 @@ async fn dropped_caller_does_not_cancel_login() {
 
 #[tokio::test(start_paused = true)]
 async fn wait_for_token_times_out_after_ten_seconds() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|_| pending());
     let start = Instant::now();
     let Err(Error::Login(error)) = send(&refresher).await else { panic!("unexpected token") };
@@ -164,18 +164,18 @@ async fn wait_for_token_times_out_after_ten_seconds() {
 
 #[tokio::test(start_paused = true)]
 async fn hanging_login_times_out_and_is_retried() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { pending().await } else { token(n, HOUR) } });
     assert!(send(&refresher).await.is_err());
     sleep(secs(22)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
     assert_eq!(logins.requests()[1].attempt, 2);
-    assert_eq!(logins.most_running(), 1);
+    assert_eq!(logins.max_concurrent(), 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn panicking_login_fails_and_is_retried() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         assert!(n > 1, "the first login panics");
         token(n, HOUR)
@@ -188,7 +188,7 @@ async fn panicking_login_fails_and_is_retried() {
 
 #[tokio::test(start_paused = true)]
 async fn forced_refresh_returns_token_and_next_refresh_time() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     refresher.ready().await.unwrap();
     let refreshed = refresher.refresh().await.unwrap();
@@ -199,7 +199,7 @@ async fn forced_refresh_returns_token_and_next_refresh_time() {
 
 #[tokio::test(start_paused = true)]
 async fn forced_refresh_joins_running_login() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         sleep(secs(2)).await;
         token(n, HOUR)
@@ -215,7 +215,7 @@ async fn forced_refresh_joins_running_login() {
 
 #[tokio::test(start_paused = true)]
 async fn invalidated_token_is_replaced_before_next_request() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
     refresher.invalidate();
@@ -226,7 +226,7 @@ async fn invalidated_token_is_replaced_before_next_request() {
 
 #[tokio::test(start_paused = true)]
 async fn login_started_before_invalidation_is_discarded() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         if n > 1 {
             sleep(secs(2)).await;
@@ -244,7 +244,7 @@ async fn login_started_before_invalidation_is_discarded() {
 
 #[tokio::test(start_paused = true)]
 async fn refresher_after_shutdown_never_logs_in() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     refresher.ready().await.unwrap();
     refresher.shutdown();
@@ -259,7 +259,7 @@ async fn refresher_after_shutdown_never_logs_in() {
 
 #[tokio::test(start_paused = true)]
 async fn layers_of_one_refresher_share_token_and_worker() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     let (one, other) = (client(&refresher), client(&refresher));
     for client in [one.clone(), one, other.clone(), other] {
@@ -271,7 +271,7 @@ async fn layers_of_one_refresher_share_token_and_worker() {
 
 #[tokio::test(start_paused = true)]
 async fn last_handle_dropped_aborts_worker_and_login() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|_| pending());
     let client = client(&refresher);
     let waiting = tokio::spawn(client.oneshot(request()));
@@ -287,7 +287,7 @@ async fn last_handle_dropped_aborts_worker_and_login() {
 
 #[test]
 fn refresher_needs_no_runtime_before_first_use() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     let client = client(&refresher);
     let (one, other) = (client.clone(), client);
@@ -305,7 +305,7 @@ fn refresher_needs_no_runtime_before_first_use() {
 
 #[test]
 fn wait_without_runtime_fails_and_names_cause() {
-    let refresher = AuthRefresher::new(Logins::default().service(|n| async move { token(n, HOUR) }));
+    let refresher = AuthRefresher::new(MockLogin::default().service(|n| async move { token(n, HOUR) }));
     let mut wait = tokio_test::task::spawn(refresher.token());
     // The timer of `wait_timeout` would panic without a runtime.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait.poll()));
@@ -317,7 +317,7 @@ fn wait_without_runtime_fails_and_names_cause() {
 
 #[test]
 fn login_aborted_with_runtime_restarts_on_next_runtime() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { pending().await } else { token(n, HOUR) } });
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 

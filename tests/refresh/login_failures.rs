@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{HOUR, Logins, cause, chain, client, request, secs, send, token};
+use crate::support::{HOUR, MockLogin, cause, chain, client, request, secs, send, token};
 use tokio::{
     sync::Barrier,
     task::JoinSet,
@@ -23,7 +23,7 @@ use tower_auth_refresh::{
 
 #[tokio::test(start_paused = true)]
 async fn lead_longer_than_lifetime_causes_no_login_storm() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher =
         logins.builder(|n| async move { token(n, secs(30)) }).refresh_before_expiry(secs(60)).build().unwrap();
     for _ in 0..300 {
@@ -37,7 +37,7 @@ async fn lead_longer_than_lifetime_causes_no_login_storm() {
 #[tokio::test(start_paused = true)]
 async fn short_lifetime_costs_two_logins_and_fails_no_request() {
     for lifetime in [299, 60, 10, 1] {
-        let logins = Logins::default();
+        let logins = MockLogin::default();
         let refresher = logins.builder(move |n| async move { token(n, secs(lifetime)) }).jitter(true).build().unwrap();
         let start = Instant::now();
         while start.elapsed() < secs(lifetime * 10) {
@@ -50,7 +50,7 @@ async fn short_lifetime_costs_two_logins_and_fails_no_request() {
 
 #[tokio::test(start_paused = true)]
 async fn token_expired_on_arrival_counts_as_failed_login() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { token(n, Duration::ZERO) });
     let start = Instant::now();
     while start.elapsed() < secs(60) {
@@ -65,7 +65,7 @@ async fn token_expired_on_arrival_counts_as_failed_login() {
 async fn unchanged_token_stays_in_use_and_login_backs_off() {
     // Metadata servers do this: they return a cached token with its remaining lifetime, until a minute before its
     // expiry.
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let expires_at = Instant::now() + HOUR;
     let refresher = logins.refresher(move |_| async move {
         let now = Instant::now();
@@ -87,7 +87,7 @@ async fn unchanged_token_stays_in_use_and_login_backs_off() {
 
 #[tokio::test(start_paused = true)]
 async fn refresh_succeeds_if_issuer_returns_its_cached_token() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let expires_at = Instant::now() + HOUR;
     let refresher = logins.refresher(move |_| async move { token(1, expires_at - Instant::now()) });
     refresher.ready().await.unwrap();
@@ -102,7 +102,7 @@ async fn refresh_succeeds_if_issuer_returns_its_cached_token() {
 
 #[tokio::test(start_paused = true)]
 async fn unchanged_token_with_later_expiry_counts_as_success() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|_| async { token(1, HOUR) });
     refresher.ready().await.unwrap();
     sleep(5 * HOUR).await;
@@ -113,7 +113,7 @@ async fn unchanged_token_with_later_expiry_counts_as_success() {
 
 #[tokio::test(start_paused = true)]
 async fn reissued_rejected_token_counts_as_failed_login() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { if n < 3 { token(1, HOUR) } else { token(2, HOUR) } });
     refresher.ready().await.unwrap();
     sleep(secs(10)).await;
@@ -127,7 +127,7 @@ async fn reissued_rejected_token_counts_as_failed_login() {
 #[tokio::test(start_paused = true)]
 async fn reissued_token_without_expiry_is_used_again_at_once() {
     // An issuer whose token never expires has no other.
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|_| async { Ok(token(1, HOUR)?.with_expiry(Expiry::Never)) });
     refresher.ready().await.unwrap();
     sleep(secs(10)).await;
@@ -138,7 +138,7 @@ async fn reissued_token_without_expiry_is_used_again_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn thousand_requests_at_expiry_cause_one_login() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let start = Instant::now();
     let refresher = logins.refresher(move |n| async move {
         // All refreshes before the expiry fail.
@@ -173,7 +173,7 @@ async fn thousand_requests_at_expiry_cause_one_login() {
 
 #[tokio::test(start_paused = true)]
 async fn failing_issuer_under_load_sees_few_logins() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|_| async { Err("429".into()) });
     for _ in 0..10_000 {
         assert!(send(&refresher).await.is_err());
@@ -186,7 +186,7 @@ async fn failing_issuer_under_load_sees_few_logins() {
 #[tokio::test(start_paused = true)]
 async fn retry_after_is_followed_for_at_most_five_minutes() {
     for (retry_after, pause) in [(30, 30), (3600, 300)] {
-        let logins = Logins::default();
+        let logins = MockLogin::default();
         let refresher = logins.refresher(move |_| async move {
             Err(LoginError::transient("429").with_retry_after(secs(retry_after)).into())
         });
@@ -202,7 +202,7 @@ async fn retry_after_is_followed_for_at_most_five_minutes() {
 
 #[tokio::test(start_paused = true)]
 async fn permanent_error_is_retried_on_demand_once_per_pause() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let corrected_at = Instant::now() + secs(600);
     let refresher = logins.refresher(move |n| async move {
         if Instant::now() < corrected_at { Err(LoginError::permanent("wrong password").into()) } else { token(n, HOUR) }
@@ -227,7 +227,7 @@ async fn permanent_error_is_retried_on_demand_once_per_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn permanent_error_with_live_token_is_retried_twice() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let day = 24 * HOUR;
     let corrected_at = Instant::now() + 4 * day + HOUR;
     let refresher = logins
@@ -261,7 +261,7 @@ async fn permanent_error_with_live_token_is_retried_twice() {
 
 #[tokio::test(start_paused = true)]
 async fn transient_errors_do_not_restart_retry_count() {
-    let (logins, permanent_errors) = (Logins::default(), Arc::new(AtomicUsize::new(0)));
+    let (logins, permanent_errors) = (MockLogin::default(), Arc::new(AtomicUsize::new(0)));
     let counted = permanent_errors.clone();
     let login = move |n| {
         let permanent_errors = counted.clone();
@@ -281,7 +281,7 @@ async fn transient_errors_do_not_restart_retry_count() {
 
 #[tokio::test(start_paused = true)]
 async fn request_for_a_longer_life_does_not_retry_a_permanent_error() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         if n == 1 { token(n, HOUR) } else { Err(LoginError::permanent("wrong password").into()) }
     });
@@ -297,7 +297,7 @@ async fn request_for_a_longer_life_does_not_retry_a_permanent_error() {
 
 #[tokio::test(start_paused = true)]
 async fn spurious_permanent_error_does_not_outlive_the_token() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         if n == 2 { Err(LoginError::permanent("invalid_client").into()) } else { token(n, HOUR) }
     });
@@ -311,7 +311,7 @@ async fn spurious_permanent_error_does_not_outlive_the_token() {
 
 #[tokio::test(start_paused = true)]
 async fn permanent_error_with_stale_token_is_retried_by_calls_only() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let corrected_at = Instant::now() + 12 * HOUR;
     let refresher = logins
         .builder(move |n| async move {
@@ -344,7 +344,7 @@ async fn permanent_error_with_stale_token_is_retried_by_calls_only() {
 
 #[tokio::test(start_paused = true)]
 async fn zero_refresh_hint_causes_no_login_storm() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { Ok(token(n, HOUR)?.with_refresh_in(Duration::ZERO)) });
     refresher.ready().await.unwrap();
     sleep(24 * HOUR - secs(1)).await;
@@ -356,7 +356,7 @@ async fn reentrant_login_in_task_times_out_with_few_causes() {
     // In a spawned task the refresher cannot detect that the login waits for itself.
     let self_handle = Arc::new(std::sync::OnceLock::<AuthRefresher>::new());
     let handle = self_handle.clone();
-    let refresher = Logins::default().refresher(move |_| {
+    let refresher = MockLogin::default().refresher(move |_| {
         let handle = handle.clone();
         async move { tokio::spawn(async move { handle.get().unwrap().token().await.map_err(Into::into) }).await? }
     });
@@ -391,7 +391,7 @@ async fn error_drop_can_call_refresher_without_deadlock() {
     }
     let self_handle = Arc::new(std::sync::OnceLock::new());
     let handle = self_handle.clone();
-    let refresher = Logins::default().refresher(move |n| {
+    let refresher = MockLogin::default().refresher(move |n| {
         let error = StatusOnDrop(handle.clone());
         async move { if n < 3 { Err(error.into()) } else { token(n, HOUR) } }
     });
@@ -403,8 +403,8 @@ async fn error_drop_can_call_refresher_without_deadlock() {
 
 #[tokio::test(start_paused = true)]
 async fn login_can_use_token_of_another_refresher() {
-    let other = Logins::default().refresher(|_| async { token(7, HOUR) });
-    let refresher = Logins::default().refresher(move |_| {
+    let other = MockLogin::default().refresher(|_| async { token(7, HOUR) });
+    let refresher = MockLogin::default().refresher(move |_| {
         let other = other.clone();
         async move { Ok(other.token().await?) }
     });
@@ -413,9 +413,9 @@ async fn login_can_use_token_of_another_refresher() {
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_of_another_refresher_is_transient_error() {
-    let other = Logins::default().refresher(|_| async { token(7, HOUR) });
+    let other = MockLogin::default().refresher(|_| async { token(7, HOUR) });
     other.shutdown();
-    let refresher = Logins::default().refresher(move |_| {
+    let refresher = MockLogin::default().refresher(move |_| {
         let other = other.clone();
         async move { Ok(other.token().await?) }
     });
@@ -438,7 +438,7 @@ async fn wrapped_permanent_error_is_recognized() {
             Some(&self.0)
         }
     }
-    let refresher = Logins::default()
+    let refresher = MockLogin::default()
         .refresher(|_| async { Err(Wrapped(LoginError::permanent("no").with_retry_after(secs(7))).into()) });
     let error = refresher.token().await.unwrap_err();
     assert!(error.is_permanent());
@@ -451,7 +451,7 @@ async fn request_without_token_follows_no_token_policy() {
     for policy in
         [NoTokenPolicy::Fail, NoTokenPolicy::SendUnauthenticated, NoTokenPolicy::ServeStale { max_stale: secs(120) }]
     {
-        let logins = Logins::default();
+        let logins = MockLogin::default();
         let refresher = logins
             .builder(|n| async move { if n == 1 { token(n, secs(60)) } else { Err("down".into()) } })
             .no_token_policy(policy)
@@ -492,7 +492,7 @@ async fn request_without_token_follows_no_token_policy() {
 
 #[tokio::test(start_paused = true)]
 async fn send_unauthenticated_waits_for_login_obeys_shutdown() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins
         .builder(|n| async move {
             sleep(secs(1)).await;
@@ -508,7 +508,7 @@ async fn send_unauthenticated_waits_for_login_obeys_shutdown() {
 
 #[tokio::test(start_paused = true)]
 async fn timeouts_report_limit_and_last_cause() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { Err("down".into()) } else { pending().await } });
     assert!(send(&refresher).await.is_err());
     sleep(secs(1)).await;
@@ -553,7 +553,7 @@ async fn panicking_login_service_fails_and_is_reused() {
 
 #[tokio::test(start_paused = true)]
 async fn login_failed_at_startup_is_retried() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { Err("down".into()) } else { token(n, HOUR) } });
     assert_eq!(chain(&refresher.ready().await.unwrap_err()), ["login failed", "down"]);
     sleep(secs(1)).await;
@@ -563,7 +563,7 @@ async fn login_failed_at_startup_is_retried() {
 
 #[tokio::test(start_paused = true)]
 async fn login_after_expiry_has_reason_expiring() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
     refresher.ready().await.unwrap();
     sleep(HOUR * 2).await;
@@ -574,7 +574,7 @@ async fn login_after_expiry_has_reason_expiring() {
 
 #[tokio::test(start_paused = true)]
 async fn initial_token_is_used_until_refresh() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let initial_token = token(0, HOUR).unwrap();
     let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(initial_token).build().unwrap();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t0");
@@ -586,7 +586,7 @@ async fn initial_token_is_used_until_refresh() {
 
 #[tokio::test(start_paused = true)]
 async fn expired_initial_token_is_not_used() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let initial_token = token(0, secs(60)).unwrap();
     let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(initial_token).build().unwrap();
     sleep(secs(60)).await;
@@ -595,7 +595,7 @@ async fn expired_initial_token_is_not_used() {
 
 #[tokio::test(start_paused = true)]
 async fn initial_token_invalidated_before_use_is_replaced() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let initial_token = token(0, HOUR).unwrap();
     let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(initial_token).build().unwrap();
     refresher.invalidate();
@@ -605,7 +605,7 @@ async fn initial_token_invalidated_before_use_is_replaced() {
 #[tokio::test(start_paused = true)]
 async fn jitter_uses_given_rng_and_only_advances_refresh() {
     for (random, refresh_at) in [(0, 3300), (u64::MAX / 2, 3285), (u64::MAX, 3270)] {
-        let logins = Logins::default();
+        let logins = MockLogin::default();
         let refresher =
             logins.builder(|n| async move { token(n, HOUR) }).jitter(true).rng(move || random).build().unwrap();
         refresher.ready().await.unwrap();
@@ -618,7 +618,7 @@ async fn jitter_uses_given_rng_and_only_advances_refresh() {
 
 #[test]
 fn invalid_setting_is_named_in_error() {
-    let builder = || AuthRefresher::builder(Logins::default().service(|n| async move { token(n, HOUR) }));
+    let builder = || AuthRefresher::builder(MockLogin::default().service(|n| async move { token(n, HOUR) }));
     let day = 24 * HOUR;
     for (builder, message) in [
         (builder().login_timeout(Duration::ZERO), "`login_timeout` must be more than zero"),

@@ -17,6 +17,8 @@ mod properties;
 mod refresh_under_way;
 mod reject;
 mod runtimes;
+#[cfg(feature = "serde")]
+mod serialized_status;
 mod simulation;
 mod undriven_runtimes;
 mod user_code;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::support::{HOUR, Logins, client, request, secs, send, token};
+use crate::support::{HOUR, MockLogin, client, request, secs, send, token};
 use http::Response;
 use metrics::Recorder;
 use metrics_exporter_prometheus::PrometheusBuilder;
@@ -58,7 +58,7 @@ const WAITING: &str = "auth_refresh_waiting_requests{refresher=default}";
 #[test]
 fn logins_are_counted_and_timed_by_outcome() {
     with_recorder(|snapshotter| async move {
-        let refresher = Logins::default().refresher(|n| async move {
+        let refresher = MockLogin::default().refresher(|n| async move {
             sleep(secs(n as u64)).await;
             match n {
                 1 => Err("down".into()),
@@ -82,7 +82,7 @@ fn logins_are_counted_and_timed_by_outcome() {
 #[test]
 fn superseded_and_abandoned_logins_are_counted() {
     with_recorder(|snapshotter| async move {
-        let refresher = Logins::default().refresher(|n| async move {
+        let refresher = MockLogin::default().refresher(|n| async move {
             sleep(secs(1)).await;
             if n == 4 { pending().await } else { token(n, HOUR) }
         });
@@ -103,7 +103,7 @@ fn superseded_and_abandoned_logins_are_counted() {
 #[test]
 fn expiry_gauge_reports_expiry_or_missing_token() {
     with_recorder(|snapshotter| async move {
-        let refresher = Logins::default().refresher(|n| async move {
+        let refresher = MockLogin::default().refresher(|n| async move {
             match n {
                 1 => token(n, HOUR),
                 2 => Ok(tower_auth_refresh::AccessToken::bearer("no-expiry")?),
@@ -130,7 +130,7 @@ fn expiry_gauge_reports_expiry_or_missing_token() {
 #[test]
 fn expiry_gauge_is_written_on_changes_only() {
     with_recorder(|snapshotter| async move {
-        let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+        let refresher = MockLogin::default().refresher(|n| async move { token(n, HOUR) });
         send(&refresher).await.unwrap();
         // Each snapshot resets the gauge to zero.
         assert!(value(&snapshotter, EXPIRY) > 0.0);
@@ -145,7 +145,7 @@ fn expiry_gauge_is_written_on_changes_only() {
 #[test]
 fn waiting_calls_are_counted_until_done_or_dropped() {
     with_recorder(|snapshotter| async move {
-        let refresher = Logins::default().refresher(|n| async move {
+        let refresher = MockLogin::default().refresher(|n| async move {
             sleep(secs(5)).await;
             token(n, HOUR)
         });
@@ -164,7 +164,7 @@ fn waiting_calls_are_counted_until_done_or_dropped() {
 #[test]
 fn rejections_and_replays_are_counted() {
     with_recorder(|snapshotter| async move {
-        let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+        let refresher = MockLogin::default().refresher(|n| async move { token(n, HOUR) });
         refresher.ready().await.unwrap();
         let api = service_fn(|request: http::Request<()>| async move {
             let status = if request.headers()["authorization"] == "Bearer t1" { 401 } else { 200 };
@@ -187,7 +187,7 @@ fn rejections_and_replays_are_counted() {
 #[test]
 fn unsent_requests_are_counted_by_reason() {
     with_recorder(|snapshotter| async move {
-        let refresher = Logins::default().refresher(|_| async { Err("down".into()) });
+        let refresher = MockLogin::default().refresher(|_| async { Err("down".into()) });
         assert!(matches!(send(&refresher).await, Err(Error::Login(_))));
         let plaintext = http::Request::get("http://api.example.com/").body(()).unwrap();
         assert!(matches!(client(&refresher).oneshot(plaintext).await, Err(Error::Destination(_))));
@@ -205,7 +205,7 @@ fn unsent_requests_are_counted_by_reason() {
 fn refresher_name_is_label_of_metrics() {
     with_recorder(|snapshotter| async move {
         for name in ["billing", "search"] {
-            let refresher = Logins::default().builder(|n| async move { token(n, HOUR) }).name(name).build().unwrap();
+            let refresher = MockLogin::default().builder(|n| async move { token(n, HOUR) }).name(name).build().unwrap();
             assert_eq!(AuthRefresher::name(&refresher), Some(name));
             refresher.ready().await.unwrap();
         }
@@ -219,7 +219,7 @@ fn refresher_name_is_label_of_metrics() {
 #[test]
 fn each_metric_is_described() {
     with_recorder(|snapshotter| async move {
-        let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+        let refresher = MockLogin::default().refresher(|n| async move { token(n, HOUR) });
         refresher.ready().await.unwrap();
         for (key, _, description, _) in snapshotter.snapshot().into_vec() {
             // The first call changes the gauge of waiting calls before the worker has started.
@@ -231,7 +231,8 @@ fn each_metric_is_described() {
 #[test]
 fn expiry_gauge_after_failed_first_login_is_zero() {
     with_recorder(|snapshotter| async move {
-        let refresher = Logins::default().refresher(|_| async { Err(LoginError::permanent("wrong password").into()) });
+        let refresher =
+            MockLogin::default().refresher(|_| async { Err(LoginError::permanent("wrong password").into()) });
         send(&refresher).await.unwrap_err();
         let metrics = snapshot(&snapshotter);
         assert_eq!(find(&metrics, EXPIRY), 0.0);
@@ -242,7 +243,7 @@ fn expiry_gauge_after_failed_first_login_is_zero() {
 fn expiry_gauge_is_unset_while_refresher_is_idle() {
     with_recorder(|snapshotter| async move {
         let logins =
-            Logins::default().builder(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
+            MockLogin::default().builder(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
         let refresher = logins.pause_when_idle(secs(600)).build().unwrap();
         send(&refresher).await.unwrap();
         // The token expires during an outage. Requests come before and after.
@@ -262,7 +263,7 @@ fn expiry_gauge_is_unset_while_refresher_is_idle() {
 #[test]
 fn each_counter_is_registered_at_zero() {
     with_recorder(|snapshotter| async move {
-        let refresher = Logins::default().refresher(|n| ready(token(n, HOUR)));
+        let refresher = MockLogin::default().refresher(|n| ready(token(n, HOUR)));
         refresher.ready().await.unwrap();
         let metrics = snapshot(&snapshotter);
         for (name, label, values) in [
@@ -287,7 +288,7 @@ fn prometheus_output_contains_each_metric_once() {
     let recorder = PrometheusBuilder::new().set_buckets(&[1.0, 10.0]).unwrap().build_recorder();
     let handle = recorder.handle();
     run_with_recorder(&recorder, async {
-        let logins = Logins::default();
+        let logins = MockLogin::default();
         let refresher = logins.builder(|n| async move {
             sleep(secs(2)).await;
             token(n, HOUR)

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{HOUR, Logins, TestClock, secs, send, token};
+use crate::support::{HOUR, MockLogin, TestClock, secs, send, token};
 use tokio::time::{Instant, sleep};
 use tower::Service;
 use tower_auth_refresh::{AuthRefreshLayer, BoxError, Clock, Expiry, LoginReason, State};
@@ -24,7 +24,7 @@ use tracing_subscriber::{
 
 #[tokio::test(start_paused = true)]
 async fn status_reports_state_times_failures_and_error() {
-    let (logins, clock) = (Logins::default(), TestClock::default());
+    let (logins, clock) = (MockLogin::default(), TestClock::default());
     let refresher = logins
         .builder(|n| async move {
             sleep(secs(1)).await;
@@ -58,7 +58,7 @@ async fn status_reports_state_times_failures_and_error() {
 
 #[tokio::test(start_paused = true)]
 async fn subscriber_sees_each_state_until_shutdown() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         sleep(secs(1)).await;
         if n == 1 { token(n, secs(60)) } else { Err("down".into()) }
@@ -88,7 +88,7 @@ async fn subscriber_sees_each_state_until_shutdown() {
 
 #[tokio::test(start_paused = true)]
 async fn forced_refresh_after_failure_respects_backoff() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
     refresher.ready().await.unwrap();
     sleep(secs(1)).await;
@@ -101,7 +101,7 @@ async fn forced_refresh_after_failure_respects_backoff() {
 
 #[tokio::test(start_paused = true)]
 async fn forced_refreshes_are_spaced_by_minimum_backoff() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     let start = Instant::now();
     for _ in 0..10 {
@@ -113,7 +113,7 @@ async fn forced_refreshes_are_spaced_by_minimum_backoff() {
 
 #[tokio::test(start_paused = true)]
 async fn token_valid_for_refreshes_token_that_expires_sooner() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     refresher.ready().await.unwrap();
     sleep(HOUR - secs(900)).await;
@@ -130,7 +130,7 @@ async fn token_valid_for_refreshes_token_that_expires_sooner() {
 
 #[tokio::test(start_paused = true)]
 async fn token_valid_for_returns_live_token_if_login_fails() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
     refresher.ready().await.unwrap();
     sleep(HOUR - secs(400)).await;
@@ -142,7 +142,7 @@ async fn token_valid_for_returns_live_token_if_login_fails() {
 
 #[test]
 fn debug_output_shows_status_and_settings() {
-    let builder = Logins::default().builder(|n| async move { token(n, HOUR) });
+    let builder = MockLogin::default().builder(|n| async move { token(n, HOUR) });
     assert!(format!("{builder:?}").contains("login_timeout: 30s"), "{builder:?}");
     let refresher = builder.build().unwrap();
     assert!(format!("{refresher:?}").contains("state: Idle"), "{refresher:?}");
@@ -150,7 +150,7 @@ fn debug_output_shows_status_and_settings() {
 
 #[tokio::test(start_paused = true)]
 async fn token_secret_can_be_read_without_request() {
-    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let refresher = MockLogin::default().refresher(|n| async move { token(n, HOUR) });
     assert_eq!(refresher.token().await.unwrap().secret(), "t1");
 }
 
@@ -197,7 +197,7 @@ async fn events_are_ordered_and_outside_spans_of_callers() {
     let recorder = EventRecorder::default();
     let _default = set_subscriber(recorder.clone());
 
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         sleep(secs(1)).await;
         match n {
@@ -252,7 +252,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for SpanRecorder {
 async fn login_span_is_root_and_records_reason_and_outcome() {
     let spans = SpanRecorder::default();
     let _default = set_subscriber(spans.clone());
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let builder = logins.builder(|n| async move { if n == 1 { Err("down".into()) } else { token(n, HOUR) } });
     let refresher = builder.name("billing").build().unwrap();
     send(&refresher).instrument(tracing::info_span!("request")).await.unwrap_err();
@@ -273,7 +273,7 @@ async fn login_span_is_root_and_records_reason_and_outcome() {
 async fn ignored_rejection_is_recorded_with_reason() {
     let recorder = EventRecorder::default();
     let _default = set_subscriber(recorder.clone());
-    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let refresher = MockLogin::default().refresher(|n| async move { token(n, HOUR) });
     let rejecting = tower::service_fn(|_: http::Request<()>| {
         std::future::ready(http::Response::builder().status(401).body(()).map_err(BoxError::from))
     });
@@ -292,7 +292,7 @@ async fn ignored_rejection_is_recorded_with_reason() {
 async fn token_expiry_is_recorded_once() {
     let recorder = EventRecorder::default();
     let _default = set_subscriber(recorder.clone());
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins
         .builder(|n| async move { if n == 1 { token(n, secs(60)) } else { Err("down".into()) } })
         .no_token_policy(tower_auth_refresh::NoTokenPolicy::ServeStale { max_stale: secs(600) })

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{HOUR, Logins, cause, request, secs, send, token};
+use crate::support::{HOUR, MockLogin, cause, request, secs, send, token};
 use http::{Request, Response, header::AUTHORIZATION};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
@@ -26,7 +26,7 @@ fn accepts(
 }
 
 /// A refresher whose refreshes take 1.5 seconds, in the middle of the first one.
-async fn in_the_middle_of_a_refresh(logins: &Logins, secret: fn(usize) -> usize) -> AuthRefresher {
+async fn in_the_middle_of_a_refresh(logins: &MockLogin, secret: fn(usize) -> usize) -> AuthRefresher {
     let refresher = logins.refresher(move |n| async move {
         if n > 1 {
             sleep(MILLIS_1500).await;
@@ -41,7 +41,7 @@ async fn in_the_middle_of_a_refresh(logins: &Logins, secret: fn(usize) -> usize)
 
 #[tokio::test(start_paused = true)]
 async fn rejection_uses_the_refresh_under_way() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = in_the_middle_of_a_refresh(&logins, |n| n).await;
     let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(accepts("Bearer t2"));
     let start = Instant::now();
@@ -52,7 +52,7 @@ async fn rejection_uses_the_refresh_under_way() {
 
 #[tokio::test(start_paused = true)]
 async fn refresh_that_returns_the_rejected_token_is_discarded() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     // The refresh was sent before the rejection, so the issuer returns its cached token.
     let refresher = in_the_middle_of_a_refresh(&logins, |n| if n < 3 { 1 } else { n }).await;
     let client = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(accepts("Bearer t3"));
@@ -63,7 +63,7 @@ async fn refresh_that_returns_the_rejected_token_is_discarded() {
 
 #[tokio::test(start_paused = true)]
 async fn second_invalidation_keeps_the_first_ones_effect() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = in_the_middle_of_a_refresh(&logins, |n| n).await;
     refresher.invalidate();
     refresher.invalidate();
@@ -72,7 +72,7 @@ async fn second_invalidation_keeps_the_first_ones_effect() {
 
 #[tokio::test(start_paused = true)]
 async fn wait_for_a_longer_lived_token_is_limited_by_the_wait_timeout() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { pending().await } });
     refresher.ready().await.unwrap();
     sleep(HOUR / 2).await;
@@ -91,7 +91,7 @@ async fn wait_for_a_longer_lived_token_is_limited_by_the_wait_timeout() {
 #[tokio::test(start_paused = true)]
 async fn least_backoff_lets_other_tasks_run() {
     let nanosecond = Duration::from_nanos(1);
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let builder = logins.builder(|_| ready(Err::<AccessToken, BoxError>("down".into())));
     let refresher = builder.backoff(nanosecond, nanosecond).build().unwrap();
     assert_eq!(cause(send(&refresher).await.unwrap_err()), "login failed");
@@ -103,7 +103,7 @@ async fn least_backoff_lets_other_tasks_run() {
 #[tokio::test(start_paused = true)]
 async fn revoked_token_of_unknown_age_is_replaced_in_the_same_request() {
     for from_cache in [false, true] {
-        let logins = Logins::default();
+        let logins = MockLogin::default();
         let builder = logins.builder(move |n| async move {
             let token = token(n, HOUR)?;
             Ok(if from_cache && n == 1 { token.with_unknown_age() } else { token })
@@ -135,7 +135,7 @@ async fn revoked_token_of_a_source_is_read_again_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn discarded_login_does_not_fail_a_caller_with_an_earlier_error() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         match n {
             2 => Err("down".into()),

@@ -6,10 +6,10 @@ use http::HeaderValue;
 use tokio::time::sleep;
 use tower_auth_refresh::{AccessToken, AuthRefresher, LoginReason};
 
-use crate::support::{HOUR, Logins, secs, token};
+use crate::support::{HOUR, MockLogin, secs, token};
 
 /// Returns a refresher whose first token is old enough to be rejected, and that token.
-async fn refresher_with_token(logins: &Logins) -> (AuthRefresher, AccessToken) {
+async fn refresher_with_token(logins: &MockLogin) -> (AuthRefresher, AccessToken) {
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     let token = refresher.token().await.unwrap();
     sleep(secs(2)).await;
@@ -18,7 +18,7 @@ async fn refresher_with_token(logins: &Logins) -> (AuthRefresher, AccessToken) {
 
 #[tokio::test(start_paused = true)]
 async fn rejected_token_is_replaced_by_a_login_with_the_challenge() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let (refresher, first) = refresher_with_token(&logins).await;
     let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
     assert!(refresher.reject(&first.clone(), Some(challenge.clone())));
@@ -29,7 +29,7 @@ async fn rejected_token_is_replaced_by_a_login_with_the_challenge() {
 
 #[tokio::test(start_paused = true)]
 async fn rejection_of_replaced_token_keeps_its_successor() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let (refresher, first) = refresher_with_token(&logins).await;
     let second = refresher.refresh().await.unwrap().token;
     sleep(secs(2)).await;
@@ -44,7 +44,7 @@ async fn rejection_of_replaced_token_keeps_its_successor() {
 
 #[tokio::test(start_paused = true)]
 async fn rejection_is_limited_as_in_the_layer() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.builder(|n| async move { token(n, HOUR) }).rejection_limit(1, HOUR).build().unwrap();
     let first = refresher.token().await.unwrap();
     assert!(!refresher.reject(&first, None), "the token is too new");
@@ -59,9 +59,9 @@ async fn rejection_is_limited_as_in_the_layer() {
 
 #[tokio::test(start_paused = true)]
 async fn rejection_of_foreign_token_has_no_effect() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let (refresher, _) = refresher_with_token(&logins).await;
-    let (_other, foreign) = refresher_with_token(&Logins::default()).await;
+    let (_other, foreign) = refresher_with_token(&MockLogin::default()).await;
     assert_eq!(foreign.generation(), Some(1));
     assert!(!refresher.reject(&foreign, None));
     assert!(!refresher.reject(&AccessToken::bearer("t1").unwrap(), None));
@@ -71,14 +71,14 @@ async fn rejection_of_foreign_token_has_no_effect() {
 
 #[tokio::test(start_paused = true)]
 async fn rejection_after_shutdown_calls_for_no_retry() {
-    let (refresher, first) = refresher_with_token(&Logins::default()).await;
+    let (refresher, first) = refresher_with_token(&MockLogin::default()).await;
     refresher.shutdown();
     assert!(!refresher.reject(&first, None));
 }
 
 #[tokio::test(start_paused = true)]
 async fn published_token_has_its_generation() {
-    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let refresher = MockLogin::default().refresher(|n| async move { token(n, HOUR) });
     assert_eq!(token(1, HOUR).unwrap().generation(), None);
     assert_eq!(refresher.token().await.unwrap().clone().generation(), Some(1));
     assert_eq!(refresher.refresh().await.unwrap().token.generation(), Some(2));
@@ -86,7 +86,7 @@ async fn published_token_has_its_generation() {
     assert_eq!(refresher.status().generation, 2);
 
     // A login can return the token of another refresher.
-    let through = Logins::default().refresher(move |_| {
+    let through = MockLogin::default().refresher(move |_| {
         let refresher = refresher.clone();
         async move { Ok(refresher.token().await?) }
     });

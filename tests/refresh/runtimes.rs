@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{HOUR, Logins, WORKER_TASKS, alive_tasks, client, request, secs, send, token};
+use crate::support::{HOUR, MockLogin, WORKER_TASKS, alive_tasks, client, request, secs, send, token};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::oneshot,
@@ -27,7 +27,7 @@ fn current_thread() -> Runtime {
 
 #[tokio::test(start_paused = true)]
 async fn caller_timeout_does_not_cancel_login() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         sleep(Duration::from_millis(200)).await;
         token(n, HOUR)
@@ -42,7 +42,7 @@ async fn caller_timeout_does_not_cancel_login() {
 
 #[tokio::test(start_paused = true)]
 async fn dropped_first_caller_leaves_login_to_others() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let (release, released) = oneshot::channel::<()>();
     let released = Arc::new(std::sync::Mutex::new(Some(released)));
     let refresher = logins.refresher(move |n| {
@@ -70,7 +70,7 @@ async fn login_finished_at_any_poll_wakes_caller() {
     // The login finishes after this number of polls of its task. The test polls the caller between them.
     for polls in 0..20 {
         for polled_before in 0..5 {
-            let refresher = Logins::default().refresher(move |n| async move {
+            let refresher = MockLogin::default().refresher(move |n| async move {
                 for _ in 0..polls {
                     yield_now().await;
                 }
@@ -98,7 +98,7 @@ fn login_in_spawn_blocking_does_not_stall_runtime() {
     runtime.block_on(async {
         let (tick, ticked) = mpsc::channel::<()>();
         let ticked = Arc::new(std::sync::Mutex::new(Some(ticked)));
-        let refresher = Logins::default().refresher(move |n| {
+        let refresher = MockLogin::default().refresher(move |n| {
             let ticked = ticked.lock().unwrap().take();
             async move {
                 tokio::task::spawn_blocking(move || {
@@ -120,20 +120,20 @@ fn login_in_spawn_blocking_does_not_stall_runtime() {
 
 #[test]
 fn expired_token_of_ended_runtime_is_not_used() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let clock = crate::support::TestClock::default();
     let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
     let first = current_thread();
     assert_eq!(first.block_on(send(&refresher)).unwrap(), "Bearer t1");
     drop(first);
     assert_eq!(refresher.status().state, State::Idle);
-    clock.set(3601);
+    clock.advance(secs(3601));
     assert_eq!(current_thread().block_on(send(&refresher)).unwrap(), "Bearer t2");
 }
 
 #[test]
 fn backoff_continues_after_runtime_ends() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins
         .builder(|_| async { Err::<AccessToken, BoxError>("down".into()) })
         .backoff(secs(3600), secs(3600))
@@ -147,7 +147,7 @@ fn backoff_continues_after_runtime_ends() {
 
 #[test]
 fn waiting_call_restarts_login_when_worker_runtime_ends() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let started = Arc::new(AtomicUsize::new(0));
     let counter = started.clone();
     let refresher = logins.refresher(move |n| {
@@ -178,7 +178,7 @@ fn waiting_call_restarts_login_when_worker_runtime_ends() {
 
 #[test]
 fn login_aborted_with_runtime_is_followed_by_backoff() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.builder(|_| std::future::pending()).backoff(secs(3600), secs(3600)).build().unwrap();
     for _ in 0..10 {
         let runtime = current_thread();
@@ -210,7 +210,7 @@ impl tower_auth_refresh::Clock for PanicsInTask {
 #[test]
 fn caller_fails_after_three_worker_aborts() {
     let clock = PanicsInTask::default();
-    let builder = Logins::default().builder(|n| async move { token(n, HOUR) });
+    let builder = MockLogin::default().builder(|n| async move { token(n, HOUR) });
     let refresher = builder.clock(clock.clone()).build().unwrap();
     for call in 1..=2 {
         let error = current_thread().block_on(refresher.token()).unwrap_err();
@@ -221,7 +221,7 @@ fn caller_fails_after_three_worker_aborts() {
 
 #[tokio::test(start_paused = true)]
 async fn status_before_next_login_is_logging_in() {
-    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let refresher = MockLogin::default().refresher(|n| async move { token(n, HOUR) });
     refresher.ready().await.unwrap();
     refresher.invalidate();
     sleep(Duration::from_millis(100)).await;
@@ -230,7 +230,7 @@ async fn status_before_next_login_is_logging_in() {
 
 #[tokio::test(start_paused = true)]
 async fn status_receiver_does_not_keep_worker_alive() {
-    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let refresher = MockLogin::default().refresher(|n| async move { token(n, HOUR) });
     let mut status = refresher.subscribe();
     send(&refresher).await.unwrap();
     assert_eq!(alive_tasks().await, WORKER_TASKS);
@@ -242,7 +242,7 @@ async fn status_receiver_does_not_keep_worker_alive() {
 
 #[tokio::test(start_paused = true)]
 async fn shutdown_fails_waiting_calls_and_aborts_login() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|_| std::future::pending());
     let waiting = tokio::spawn(client(&refresher).oneshot(request()));
     sleep(secs(1)).await;

@@ -458,8 +458,12 @@ impl Simulation {
             11 => self.handles.push(handle),
             12 if self.handles.len() > 1 => drop(self.handles.swap_remove(0)),
             13 => {
-                let by = self.random.i64(-7200..7200);
-                self.clock.set(by);
+                let by = secs(self.random.u64(0..7200));
+                if self.random.bool() {
+                    self.clock.advance(by);
+                } else {
+                    self.clock.rewind(by);
+                }
                 let mut world = lock(&self.world);
                 (world.last_jump, world.blocked_at_jump) = (Some(Instant::now()), world.blocked);
                 // A wall clock that jumps forward looks as if the machine had been suspended.
@@ -498,7 +502,7 @@ impl Simulation {
         let _ = pin!(tower::Service::call(&mut client, request())).poll(&mut Context::from_waker(Waker::noop()));
     }
 
-    /// Logins succeed from now on: a request succeeds within one step of the backoff. Then nothing is left.
+    /// MockLogin succeed from now on: a request succeeds within one step of the backoff. Then nothing is left.
     async fn outage_ends(&mut self) {
         {
             let mut world = lock(&self.world);

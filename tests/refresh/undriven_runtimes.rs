@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{HOUR, Logins, TestClock, WORKER_TASKS, alive_tasks, chain, request, secs, send, token};
+use crate::support::{HOUR, MockLogin, TestClock, WORKER_TASKS, alive_tasks, chain, request, secs, send, token};
 use http::{Request, Response, header::AUTHORIZATION};
 use tokio::{
     runtime::{Builder, Runtime},
@@ -45,7 +45,7 @@ fn stand_still(runtime: &Runtime, duration: Duration) {
 /// Tokens of 2 seconds, and when each was issued.
 #[derive(Clone, Default)]
 struct Issuer {
-    logins: Logins,
+    logins: MockLogin,
     issued_at: Arc<Mutex<Vec<Instant>>>,
 }
 
@@ -130,11 +130,11 @@ fn blocked_thread_does_not_send_an_expired_token() {
 
 #[test]
 fn blocked_thread_after_a_clock_jump_does_not_send_an_expired_token() {
-    let (logins, clock, runtime) = (Logins::default(), TestClock::default(), current_thread());
+    let (logins, clock, runtime) = (MockLogin::default(), TestClock::default(), current_thread());
     let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
     runtime.block_on(async {
         assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
-        clock.set(1800);
+        clock.advance(secs(1800));
         sleep(secs(20)).await;
         assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
         block_thread(secs(1800));
@@ -179,7 +179,7 @@ fn worker_on_a_runtime_that_is_never_driven_again_is_replaced() {
 
 #[test]
 fn worker_that_is_not_late_is_not_replaced() {
-    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let refresher = MockLogin::default().refresher(|n| async move { token(n, HOUR) });
     let (first, other) = (current_thread(), current_thread());
     first.block_on(refresher.ready()).unwrap();
     other.block_on(async {
@@ -191,7 +191,7 @@ fn worker_that_is_not_late_is_not_replaced() {
 #[test]
 fn idle_worker_on_a_runtime_that_is_not_driven_delays_no_call() {
     // Nothing was asked of the worker before its runtime stood still.
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
     let startup = current_thread();
     startup.block_on(refresher.ready()).unwrap();
@@ -206,7 +206,7 @@ fn idle_worker_on_a_runtime_that_is_not_driven_delays_no_call() {
 
 #[test]
 fn login_on_a_runtime_that_is_not_driven_is_named_by_the_error() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|_| pending());
     let startup = current_thread();
     startup.block_on(async {
@@ -225,7 +225,7 @@ fn login_on_a_runtime_that_is_not_driven_is_named_by_the_error() {
     assert_eq!(error.to_string(), expected);
 
     // A login that only takes long is another matter.
-    let slow = Logins::default().refresher(|_| pending());
+    let slow = MockLogin::default().refresher(|_| pending());
     let error = other.block_on(slow.token()).unwrap_err();
     assert!(error.is_timeout() && !error.is_undriven(), "{error}");
     drop(startup);
@@ -233,7 +233,7 @@ fn login_on_a_runtime_that_is_not_driven_is_named_by_the_error() {
 
 #[test]
 fn named_runtime_drives_the_worker() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let named = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let builder = logins.builder(|n| async move { token(n, HOUR) });
     let refresher = builder.runtime(named.handle().clone()).build().unwrap();
@@ -246,7 +246,7 @@ fn named_runtime_drives_the_worker() {
 
 #[test]
 fn named_runtime_that_is_not_driven_is_named_by_the_error() {
-    let (logins, named) = (Logins::default(), current_thread());
+    let (logins, named) = (MockLogin::default(), current_thread());
     let builder = logins.builder(|n| async move { token(n, HOUR) });
     let refresher = builder.runtime(named.handle().clone()).build().unwrap();
     let error = current_thread().block_on(refresher.token()).unwrap_err();
@@ -257,7 +257,7 @@ fn named_runtime_that_is_not_driven_is_named_by_the_error() {
 #[test]
 fn wait_outside_a_runtime_fails_although_the_worker_has_one() {
     let named = current_thread();
-    let builder = Logins::default().builder(|n| async move { token(n, HOUR) });
+    let builder = MockLogin::default().builder(|n| async move { token(n, HOUR) });
     let refresher = builder.runtime(named.handle().clone()).build().unwrap();
     let Poll::Ready(result) = poll_once(refresher.token()) else { panic!("a wait needs a timer") };
     assert_eq!(result.unwrap_err().to_string(), "login requires a tokio runtime");
@@ -265,7 +265,7 @@ fn wait_outside_a_runtime_fails_although_the_worker_has_one() {
 
 #[test]
 fn short_lived_runtimes_do_not_fail_a_caller_on_a_healthy_one() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         sleep(secs(1)).await;
         token(n, HOUR)
@@ -287,7 +287,7 @@ fn short_lived_runtimes_do_not_fail_a_caller_on_a_healthy_one() {
 }
 
 /// Polls a call until its login is under way, on the runtime that is driven.
-async fn start_login(logins: &Logins, refresher: &AuthRefresher) {
+async fn start_login(logins: &MockLogin, refresher: &AuthRefresher) {
     let before = logins.started();
     let mut call = pin!(refresher.token());
     while logins.started() == before {
@@ -298,7 +298,7 @@ async fn start_login(logins: &Logins, refresher: &AuthRefresher) {
 
 #[test]
 fn hung_login_on_a_driven_runtime_is_not_undriven() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|_| pending());
     let (first, other) = (current_thread(), current_thread());
     first.block_on(start_login(&logins, &refresher));
@@ -311,7 +311,7 @@ fn hung_login_on_a_driven_runtime_is_not_undriven() {
 
 #[test]
 fn runtime_that_ends_does_not_fail_a_caller_with_an_earlier_error() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         if n == 1 {
             return Err("down".into());
@@ -333,7 +333,7 @@ fn runtime_that_ends_does_not_fail_a_caller_with_an_earlier_error() {
 
 #[test]
 fn login_that_returns_late_on_a_runtime_that_stood_still_fails_no_call() {
-    let (logins, runtime) = (Logins::default(), current_thread());
+    let (logins, runtime) = (MockLogin::default(), current_thread());
     let refresher = logins.refresher(|n| async move {
         sleep(Duration::from_millis(50)).await;
         token(n, LIFETIME)
@@ -352,7 +352,7 @@ fn login_that_returns_late_on_a_runtime_that_stood_still_fails_no_call() {
 fn login_that_is_frozen_for_longer_than_a_life_or_its_limit_fails_no_call() {
     // The second login would have succeeded within its limit, or exceeds it only because of the freeze.
     for (frozen, login) in [(secs(5), Duration::from_millis(100)), (secs(40), secs(60))] {
-        let (logins, runtime) = (Logins::default(), current_thread());
+        let (logins, runtime) = (MockLogin::default(), current_thread());
         let refresher = logins.refresher(move |n| async move {
             sleep(if n == 2 { login } else { Duration::from_millis(1) }).await;
             token(n, secs(4))
@@ -369,7 +369,7 @@ fn login_that_is_frozen_for_longer_than_a_life_or_its_limit_fails_no_call() {
 
 #[test]
 fn late_login_whose_token_is_still_valid_is_used() {
-    let (logins, runtime) = (Logins::default(), current_thread());
+    let (logins, runtime) = (MockLogin::default(), current_thread());
     let refresher = logins.refresher(|n| async move {
         sleep(Duration::from_millis(100)).await;
         token(n, HOUR)
@@ -386,7 +386,7 @@ fn late_login_whose_token_is_still_valid_is_used() {
 
 #[test]
 fn late_login_adds_no_pause() {
-    let (logins, runtime) = (Logins::default(), current_thread());
+    let (logins, runtime) = (MockLogin::default(), current_thread());
     let login = |n| async move {
         sleep(Duration::from_millis(if n == 2 { 100 } else { 1 })).await;
         token(n, secs(120))
@@ -403,7 +403,7 @@ fn late_login_adds_no_pause() {
 
 #[test]
 fn late_login_with_a_default_lifetime_fails_no_call() {
-    let (logins, runtime) = (Logins::default(), current_thread());
+    let (logins, runtime) = (MockLogin::default(), current_thread());
     let login = |n| async move {
         sleep(Duration::from_millis(if n == 2 { 100 } else { 1 })).await;
         Ok(AccessToken::bearer(format!("t{n}"))?)
@@ -421,7 +421,7 @@ fn late_login_with_a_default_lifetime_fails_no_call() {
 #[test]
 fn service_timeout_during_standstill_fails_no_call() {
     for frozen in [secs(10), secs(40)] {
-        let (logins, runtime) = (Logins::default(), current_thread());
+        let (logins, runtime) = (MockLogin::default(), current_thread());
         let login = logins.service(|n| async move {
             sleep(Duration::from_millis(100)).await;
             sleep(Duration::from_millis(100)).await;
@@ -442,7 +442,7 @@ fn service_timeout_during_standstill_fails_no_call() {
 #[test]
 fn late_retry_of_a_permanent_error_is_repeated() {
     for late in [3, 4] {
-        let (logins, runtime) = (Logins::default(), current_thread());
+        let (logins, runtime) = (MockLogin::default(), current_thread());
         let refresher = logins.refresher(move |n| async move {
             if n == 1 || n > late {
                 return token(n, HOUR);
@@ -468,7 +468,7 @@ fn late_retry_of_a_permanent_error_is_repeated() {
 
 #[test]
 fn late_error_with_retry_after_is_not_discarded() {
-    let (logins, runtime) = (Logins::default(), current_thread());
+    let (logins, runtime) = (MockLogin::default(), current_thread());
     let refresher = logins.refresher(|n| async move {
         if n == 1 {
             return token(n, HOUR);
@@ -488,7 +488,7 @@ fn late_error_with_retry_after_is_not_discarded() {
 
 #[test]
 fn login_that_blocks_its_thread_is_not_late() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|_| async {
         block_thread(secs(3));
         Err("keychain locked".into())
@@ -502,7 +502,7 @@ fn login_that_blocks_its_thread_is_not_late() {
 
 #[test]
 fn timeout_after_a_late_login_names_its_error() {
-    let (logins, runtime) = (Logins::default(), current_thread());
+    let (logins, runtime) = (MockLogin::default(), current_thread());
     let refresher = logins.refresher(|n| async move {
         sleep(Duration::from_millis(100)).await;
         if n > 1 { pending().await } else { Err("connection lost".into()) }
@@ -519,7 +519,7 @@ fn timeout_after_a_late_login_names_its_error() {
 
 #[tokio::test(start_paused = true)]
 async fn slow_login_on_a_driven_runtime_is_not_late() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         sleep(secs(5)).await;
         token(n, secs(4))
@@ -531,7 +531,7 @@ async fn slow_login_on_a_driven_runtime_is_not_late() {
 
 #[test]
 fn second_login_on_undriven_runtime_is_reported() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         match n {
             1 => {}
@@ -559,7 +559,7 @@ fn second_login_on_undriven_runtime_is_reported() {
 
 #[test]
 fn waiter_replaces_a_worker_that_stands_still_after_a_discarded_login() {
-    let logins = Logins::default();
+    let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move {
         sleep(Duration::from_millis(100)).await;
         token(n, HOUR)

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::support::{HOUR, Logins, request, secs, send, token};
+use crate::support::{HOUR, MockLogin, request, secs, send, token};
 use http::Response;
 use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, SharedString, Unit};
 use tokio::{
@@ -158,7 +158,7 @@ fn current_thread() -> Runtime {
 
 /// Logins of which the second fails.
 fn builder() -> AuthRefresherBuilder {
-    Logins::default().builder(|n| async move { if n == 2 { Err("down".into()) } else { token(n, secs(60)) } })
+    MockLogin::default().builder(|n| async move { if n == 2 { Err("down".into()) } else { token(n, secs(60)) } })
 }
 
 /// A token's life: a login, a failed refresh, an expiry, a rejection with a replay, and a runtime that shuts down in
@@ -261,7 +261,7 @@ fn rng_that_panics_at_any_call_does_not_stop_the_refresher() {
 
 #[tokio::test(start_paused = true)]
 async fn kept_status_blocks_nobody() {
-    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let refresher = MockLogin::default().refresher(|n| async move { token(n, HOUR) });
     let mut statuses = refresher.subscribe();
     let before = statuses.borrow();
     let updated = statuses.borrow_and_update();
@@ -283,7 +283,7 @@ async fn kept_status_blocks_nobody() {
 
 #[tokio::test(start_paused = true)]
 async fn condition_of_a_subscriber_can_call_the_refresher() {
-    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let refresher = MockLogin::default().refresher(|n| async move { token(n, HOUR) });
     let mut statuses = refresher.subscribe();
     refresher.ready().await.unwrap();
     let handle = refresher.clone();
@@ -299,7 +299,7 @@ async fn condition_of_a_subscriber_can_call_the_refresher() {
 
 #[tokio::test(start_paused = true)]
 async fn subscriber_sees_that_the_refresher_was_dropped() {
-    let refresher = Logins::default().refresher(|n| async move { token(n, HOUR) });
+    let refresher = MockLogin::default().refresher(|n| async move { token(n, HOUR) });
     let mut statuses = refresher.subscribe();
     refresher.ready().await.unwrap();
     drop(refresher);
@@ -350,7 +350,7 @@ impl Clock for PanicsLater {
 #[test]
 fn clock_panic_with_panicking_login_drop_does_not_abort() {
     silence_scripted_panics();
-    let (clock, logins) = (PanicsLater::default(), Logins::default());
+    let (clock, logins) = (PanicsLater::default(), MockLogin::default());
     let login = |n| async move {
         if n == 1 {
             let _dropped = PanicsInDrop;
@@ -376,7 +376,7 @@ fn clock_panic_with_panicking_login_drop_does_not_abort() {
 #[test]
 fn clock_panic_with_panicking_error_drop_does_not_abort() {
     silence_scripted_panics();
-    let (clock, logins) = (PanicsLater::default(), Logins::default());
+    let (clock, logins) = (PanicsLater::default(), MockLogin::default());
     let refresher = logins
         .builder({
             let clock = clock.clone();
@@ -443,7 +443,7 @@ impl Subscriber for PanickingSubscriber {
 fn subscriber_panic_during_a_login_that_panics_does_not_abort() {
     silence_scripted_panics();
     crate::dispatch::ask_each_dispatcher();
-    let (subscriber, logins) = (PanickingSubscriber::default(), Logins::default());
+    let (subscriber, logins) = (PanickingSubscriber::default(), MockLogin::default());
     let refresher = logins.refresher({
         let subscriber = subscriber.clone();
         move |n| {
@@ -471,7 +471,7 @@ fn subscriber_panic_as_a_login_is_dropped_does_not_abort() {
     silence_scripted_panics();
     crate::dispatch::ask_each_dispatcher();
     for callback in ["enter", "exit", "try_close", "all"] {
-        let (subscriber, logins) = (PanickingSubscriber::default(), Logins::default());
+        let (subscriber, logins) = (PanickingSubscriber::default(), MockLogin::default());
         let refresher = logins.refresher(|n| async move {
             if n == 1 {
                 let _dropped = PanicsInDrop;
@@ -497,7 +497,7 @@ fn subscriber_panic_as_a_login_is_dropped_does_not_abort() {
 fn subscriber_that_always_panics_stops_no_login() {
     silence_scripted_panics();
     crate::dispatch::ask_each_dispatcher();
-    let (subscriber, logins) = (PanickingSubscriber::default(), Logins::default());
+    let (subscriber, logins) = (PanickingSubscriber::default(), MockLogin::default());
     let refresher = logins.refresher(|n| async move {
         sleep(secs(2)).await;
         token(n, HOUR)
@@ -531,7 +531,7 @@ impl Error for PanicsInSource {
 #[test]
 fn error_whose_source_panics_does_not_stop_the_retries() {
     silence_scripted_panics();
-    let (panics, logins) = (Arc::new(AtomicBool::new(false)), Logins::default());
+    let (panics, logins) = (Arc::new(AtomicBool::new(false)), MockLogin::default());
     let refresher = logins.refresher({
         let panics = panics.clone();
         move |n| {

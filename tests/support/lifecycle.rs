@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http::{Request, Response, header::AUTHORIZATION};
 use tower::{Service, ServiceExt, service_fn};
-pub use tower_auth_refresh::test_util::{Logins, TestClock};
+pub use tower_auth_refresh::test_util::{MockLogin, TestClock};
 use tower_auth_refresh::{AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, BoxError, Error};
 
 /// Returns the bearer token `t<n>`.

@@ -112,7 +112,7 @@ pub const ALL: &[Entry] = &[
     Entry::of::<gcp_auth::ServiceAccount>(),
     Entry::of::<google_cloud::UserCredentials>(),
     Entry::of::<huskarl::Authorizer>(),
-    Entry::of::<kube::TokenFile>(),
+    Entry::of::<kube::FileToken>(),
     Entry::of::<octocrab::Installation>(),
 ];
 

@@ -18,13 +18,13 @@ use crate::{
     endpoint::Endpoint,
 };
 
-pub(super) struct TokenFile {
+pub(super) struct FileToken {
     layer: AuthLayer,
     /// Read about once a minute, so it lives as long as the layer.
     path: PathBuf,
 }
 
-impl Peer for TokenFile {
+impl Peer for FileToken {
     const NAME: &'static str = "kube-client, token file";
     const PACKAGE: &'static str = "kube-client";
 
@@ -50,7 +50,7 @@ fn inner<const CHECKED: bool>() -> MapErr<Endpoint<CHECKED>, fn(Infallible) -> B
     ServiceExt::<Request<Body>>::map_err(Endpoint, |never| match never {})
 }
 
-impl Drop for TokenFile {
+impl Drop for FileToken {
     fn drop(&mut self) {
         // A file that cannot be removed affects nothing.
         let _ = fs::remove_file(&self.path);

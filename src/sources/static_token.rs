@@ -1,4 +1,4 @@
-//! [`StaticToken`].
+//! [`StaticToken`]: one token.
 
 use std::{
     future::{Ready, ready},
@@ -9,9 +9,10 @@ use tower_service::Service;
 
 use crate::{AccessToken, Expiry, LoginError, LoginRequest};
 
-/// One token for ever.
+/// A login service that always returns the same token.
 ///
-/// It is never refreshed. A rejection asks for it again, and as it is the only one there is, it serves on.
+/// A token of unknown expiry never expires, and is never refreshed. After a rejection, the refresher logs in, gets the
+/// same token, and continues to use it.
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, sources::StaticToken};
@@ -25,7 +26,8 @@ use crate::{AccessToken, Expiry, LoginError, LoginRequest};
 pub struct StaticToken(AccessToken);
 
 impl StaticToken {
-    /// This token. If it [has an end](AccessToken::with_expiry), it is used until then.
+    /// Creates a login service for this token. If the token has an [expiry](AccessToken::with_expiry), it is used until
+    /// then.
     pub fn new(token: AccessToken) -> Self {
         let token = token.with_unknown_age();
         Self(match token.expiry() {
