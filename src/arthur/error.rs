@@ -112,7 +112,7 @@ impl ArthurError {
     }
 
     /// Marks the error of a login: 401 and 403 concern the credentials.
-    pub(super) fn from_login(mut self) -> Self {
+    pub(super) fn for_login(mut self) -> Self {
         self.0.kind = match self.0.kind {
             Kind::ErrorResponse(response)
                 if matches!(response.status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) =>

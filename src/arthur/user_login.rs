@@ -100,7 +100,7 @@ impl<S: HttpService> UserLogin<S> {
             .clone()
             .post("/login", credentials.to_json(), credentials.password())
             .await
-            .map_err(ArthurError::from_login)?;
+            .map_err(ArthurError::for_login)?;
         let token = self.token(&response).map_err(|kind| response.error(kind))?;
         let user = response.json().ok();
         Ok(LoggedIn { token, user })
