@@ -154,7 +154,7 @@ async fn invalid_outage_is_rejected() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_fail() {
+async fn wrong_credentials_get_403() {
     let server = Server::start(Config::default()).unwrap();
     let wrong = Credentials::new(Config::default().login, "guess");
     let error = login(&server).oneshot(wrong).await.unwrap_err();

@@ -4,7 +4,7 @@
 //!
 //! * **Protocols**: HTTP/1.1, and HTTP/2 where the server offers it (ALPN).
 //! * **Connections**: a pool, with a limit on the time to connect and on the time that a connection is unused. HTTP/2
-//!   pings detect a dead connection. MockLogin send their requests on [new connections](NewConnection), so they depend on
+//!   pings detect a dead connection. Logins send their requests on [new connections](NewConnection), so they depend on
 //!   no connection that the server or the network may have dropped.
 //! * **TLS**: with the system's trust roots and the certificates that were
 //!   [added](HttpClientBuilder::add_root_certificate). On Linux, `SSL_CERT_FILE` and `SSL_CERT_DIR` name the system's

@@ -30,6 +30,8 @@ const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
 ///
 /// `Debug` shows the id and the method.
 #[derive(Clone)]
+#[doc(alias = "Client")]
+#[doc(alias = "ClientCredential")]
 pub struct ClientAuthentication {
     pub(super) id: String,
     pub(super) method: Method,

@@ -71,6 +71,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 /// the runtime shuts down, because the response can contain the only copy of the next refresh token. The next login waits
 /// for it.
 #[derive(Clone)]
+#[doc(alias = "TokenSource")]
+#[doc(alias = "TokenProvider")]
+#[doc(alias = "CredentialProvider")]
 pub struct OAuth2Login<S> {
     transport: Transport<S>,
     server: AuthorizationServer,
@@ -174,6 +177,7 @@ impl<S> OAuth2Login<S> {
     /// # }
     /// ```
     #[must_use]
+    #[doc(alias = "extra_fields")]
     pub fn inspect_response(mut self, hook: impl Fn(&Map<String, Value>) + Send + Sync + 'static) -> Self {
         self.response.inspect = Some(Arc::new(hook));
         self

@@ -79,6 +79,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> +
 /// let store = InMemory(Mutex::new(Some(RefreshToken::new("tGzv3JOkF0XG5Qx2TlKWIA"))));
 /// let grant = Grant::refresh_token_store(store);
 /// ```
+#[doc(alias = "TokenStorage")]
 pub trait RefreshTokenStore: Send + Sync + 'static {
     /// Locks the store against other processes until the returned guard is dropped.
     ///

@@ -48,6 +48,7 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// As [`token_endpoint`](Self::token_endpoint), except for plain `http`.
+    #[doc(alias = "allow_http")]
     pub fn danger_token_endpoint_plaintext(url: &str) -> Result<Self, InvalidServer> {
         Self::from_endpoint(url, true)
     }
@@ -76,6 +77,7 @@ impl AuthorizationServer {
     /// # Errors
     ///
     /// As [`discover`](Self::discover), except for plain `http`.
+    #[doc(alias = "allow_http")]
     pub fn danger_discover_plaintext(issuer: &str) -> Result<Self, InvalidServer> {
         Self::from_issuer(issuer, true)
     }

@@ -41,6 +41,7 @@ pub(super) const BACKDATE: Duration = Duration::from_secs(10);
 /// # }
 /// ```
 #[derive(Clone)]
+#[doc(alias = "ServiceAccount")]
 pub struct SignedJwt {
     key: SigningKey,
     claims: BTreeMap<String, Value>,

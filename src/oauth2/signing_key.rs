@@ -28,6 +28,7 @@ use super::{
 /// let client = ClientAuthentication::private_key_jwt("orders", key);
 /// ```
 #[derive(Clone)]
+#[doc(alias = "EncodingKey")]
 pub struct SigningKey {
     key: Arc<Key>,
     header: BTreeMap<String, Value>,
