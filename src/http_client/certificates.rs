@@ -39,7 +39,8 @@ pub(super) fn no_verification(provider: &Arc<CryptoProvider>) -> Arc<dyn ServerC
     Arc::new(FixedVerdictVerifier { provider: Arc::clone(provider), verdict: accept_any })
 }
 
-/// Whether the server would be trusted if its certificate, or the root of it, were added.
+/// Returns whether the server would be trusted if its certificate, or the root of it, were added.
+#[cfg(feature = "_transport")]
 pub(crate) fn is_untrusted(error: &CertificateError) -> bool {
     match error {
         CertificateError::UnknownIssuer => true,
@@ -74,7 +75,7 @@ impl fmt::Debug for NoRoots {
 
 impl std::error::Error for NoRoots {}
 
-/// Asks the platform's verifier, except for a server that presents one of the added certificates.
+/// Uses the platform's verifier, except for a server that presents one of the added certificates.
 ///
 /// A self-signed certificate is often marked as one of an authority (`openssl req -x509` does so). A chain must not end
 /// in such a certificate (RFC 5280, section 6.1), so a verifier of chains rejects it.
