@@ -1,4 +1,4 @@
-//! The example server keeps its own promises, over HTTP/1.1 and over TLS with HTTP/2.
+//! The example server, over HTTP/1.1 and over TLS with HTTP/2.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
@@ -46,7 +46,7 @@ async fn send(server: &Server, method: &str, path: &str, token: Option<&HeaderVa
     (Response::from_parts(head, ()), body)
 }
 
-/// A token that ended as it was made. All servers sign with one key, so that it is not foreign to any.
+/// A token that has expired on arrival. All servers sign with one key, so it is not foreign to any.
 async fn expired_token() -> HeaderValue {
     let server = Server::start(Config { ttl: Duration::ZERO, ..Config::default() }).unwrap();
     let Config { login, password, .. } = Config::default();
@@ -60,7 +60,7 @@ async fn expired_token() -> HeaderValue {
 }
 
 #[tokio::test]
-async fn a_login_brings_a_token_that_the_echo_names() {
+async fn login_returns_a_token_that_echo_accepts() {
     for tls in [false, true] {
         let server = Server::start(Config { tls, ..Config::default() }).unwrap();
         for number in 1..=3 {
@@ -78,7 +78,7 @@ async fn a_login_brings_a_token_that_the_echo_names() {
 }
 
 #[tokio::test]
-async fn the_other_endpoints_answer_a_token() {
+async fn other_endpoints_accept_the_token() {
     let server = Server::start(Config::default()).unwrap();
     let token = login(&server).oneshot(credentials()).await.unwrap().token;
     let api = ArthurApi::new(server.base_url().parse().unwrap(), client(&server));
@@ -88,7 +88,7 @@ async fn the_other_endpoints_answer_a_token() {
 }
 
 #[tokio::test]
-async fn a_token_missing_foreign_expired_or_revoked_is_answered_401() {
+async fn missing_foreign_expired_or_revoked_token_gets_401() {
     let server = Server::start(Config::default()).unwrap();
     let old = login(&server).oneshot(credentials()).await.unwrap().token;
     server.revoke();
@@ -109,7 +109,7 @@ async fn a_token_missing_foreign_expired_or_revoked_is_answered_401() {
 }
 
 #[tokio::test]
-async fn during_an_outage_logins_are_told_when_to_come_back() {
+async fn login_during_outage_gets_retry_after() {
     let server = Server::start(Config::default()).unwrap();
     send(&server, "POST", "/control/outage?seconds=600", None).await;
     let error = ArthurLogin::new(login(&server), credentials())
@@ -126,7 +126,7 @@ async fn during_an_outage_logins_are_told_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn an_outage_that_makes_no_sense_is_refused() {
+async fn invalid_outage_is_rejected() {
     let server = Server::start(Config { ttl: Duration::MAX, ..Config::default() }).unwrap();
     for seconds in ["18446744073709551615", "-1", ""] {
         let (response, _) = send(&server, "POST", &format!("/control/outage?seconds={seconds}"), None).await;
@@ -136,7 +136,7 @@ async fn an_outage_that_makes_no_sense_is_refused() {
 }
 
 #[tokio::test]
-async fn wrong_credentials_are_refused() {
+async fn wrong_credentials_get_403() {
     let server = Server::start(Config::default()).unwrap();
     let wrong = Credentials::new(Config::default().login, "guess");
     let error = login(&server).oneshot(wrong).await.unwrap_err();
@@ -146,7 +146,7 @@ async fn wrong_credentials_are_refused() {
 }
 
 #[tokio::test]
-async fn it_stops_when_it_is_dropped() {
+async fn dropped_server_stops() {
     let server = Server::start(Config::default()).unwrap();
     let api = ArthurApi::new(server.base_url().parse().unwrap(), client(&server));
     let mut login = UserLogin::new(api);

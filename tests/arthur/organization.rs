@@ -1,4 +1,4 @@
-//! What the services that ask with a token promise, each against a real server.
+//! The services that send a token, each against a real server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
@@ -17,7 +17,7 @@ fn token() -> AccessToken {
     AccessToken::raw(TOKEN).unwrap()
 }
 
-/// A server that answers these bodies, by path.
+/// A server that returns these responses, by path.
 async fn server(me: (u16, &'static str), info: (u16, &'static str)) -> Script {
     Script::start(move |seen| match seen.path.as_str() {
         "/api/v3/users/me" => status(me.0, me.1),
@@ -43,7 +43,7 @@ async fn current_org(me: (u16, &'static str), info: (u16, &'static str)) -> Resu
 }
 
 #[tokio::test]
-async fn the_token_is_sent_raw() {
+async fn token_is_sent_without_scheme() {
     let server = server((200, r#"{"organization_id":"o"}"#), (500, "")).await;
     let org = GetArthurInternalUserOrg::new(api(&server.url())).oneshot(token()).await;
     assert_eq!(org.unwrap(), "o");
@@ -56,11 +56,11 @@ async fn the_token_is_sent_raw() {
 }
 
 #[test]
-fn neither_netrc_nor_proxy_variables_are_read() {
+fn netrc_and_proxy_variables_are_not_read() {
     let home = env!("CARGO_TARGET_TMPDIR");
     let netrc = format!("{home}/.netrc");
     std::fs::write(&netrc, "default login netrc password netrc\n").unwrap();
-    // Nobody answers at port 1.
+    // No server listens on port 1.
     let proxy = "http://127.0.0.1:1";
     let variables = [
         ("HOME", home),
@@ -73,11 +73,11 @@ fn neither_netrc_nor_proxy_variables_are_read() {
         ("ALL_PROXY", proxy),
         ("no_proxy", ""),
     ];
-    passes_with(&variables, "organization::the_token_is_sent_raw");
+    passes_with(&variables, "organization::token_is_sent_without_scheme");
 }
 
 #[tokio::test]
-async fn auth_info_takes_fields_null_or_absent_and_ignores_unknown_ones() {
+async fn auth_info_accepts_null_absent_and_unknown_fields() {
     let info = auth_info(
         r#"{"organization_ids":["a","b"],"issuer":"i","external_user_id":null,"internal_user_id":"7",
             "username":"jo","first_name":"Jo","last_name":"X","email":"jo@x","roles":[],"new":[1]}"#,
@@ -92,7 +92,7 @@ async fn auth_info_takes_fields_null_or_absent_and_ignores_unknown_ones() {
 }
 
 #[tokio::test]
-async fn a_service_token_has_an_organization_and_roles_only() {
+async fn service_token_has_organization_and_roles_only() {
     let body = r#"{"organization_id":"o","roles":["Service"],"contexts":[{"name":"n"},{"id":null}]}"#;
     assert_eq!(internal_org(200, body).await.unwrap(), "o");
     let body = r#"{"id":null,"organization_id":"o","contexts":null}"#;
@@ -100,10 +100,10 @@ async fn a_service_token_has_an_organization_and_roles_only() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_the_json_expected_is_an_error_that_does_not_quote_it() {
+async fn unexpected_json_is_an_error_that_does_not_quote_it() {
     for body in ["", "<html>", "[]", "{}", r#"{"organization_id":"#, r#"{"organization_id":7}"#] {
         let error = internal_org(200, body).await.unwrap_err();
-        assert!(error.to_string().contains("not the JSON expected"), "{error}");
+        assert!(error.to_string().contains("not the expected JSON"), "{error}");
         assert_eq!(error.status(), None);
     }
     let error = auth_info(r#"{"organization_ids":"h3ad.cla1ms.s1gnature"}"#).await.unwrap_err();
@@ -121,7 +121,7 @@ async fn a_401_or_403_is_a_status_and_not_wrong_credentials() {
 }
 
 #[tokio::test]
-async fn a_server_that_repeats_the_token_does_not_get_it_into_the_error() {
+async fn token_repeated_by_server_is_redacted() {
     let server = Script::start(|seen| {
         let token = seen.headers["authorization"].to_str().unwrap();
         let mut response = Response::new(full(json!({"bad": token, "worse": [token]}).to_string()));
@@ -136,12 +136,12 @@ async fn a_server_that_repeats_the_token_does_not_get_it_into_the_error() {
 }
 
 #[tokio::test]
-async fn the_current_org_is_that_of_the_internal_user() {
+async fn current_org_is_that_of_the_internal_user() {
     let org = current_org((200, r#"{"organization_id":"o"}"#), (500, "")).await;
     assert_eq!(org.unwrap().as_deref(), Some("o"));
 }
 
-/// The answer of `auth_info` with these organizations.
+/// The response of `auth_info` with these organizations.
 macro_rules! info {
     ($ids:literal) => {
         (
@@ -174,7 +174,7 @@ async fn on_403_and_with_several_organizations_the_error_lists_them() {
 }
 
 #[tokio::test]
-async fn neither_many_organizations_nor_one_that_is_the_token_spoil_the_error() {
+async fn error_bounds_and_redacts_organizations() {
     let info = || {
         let mut ids = vec![TOKEN.to_owned()];
         ids.extend((0..1000).map(|id| id.to_string()));
@@ -196,7 +196,7 @@ async fn neither_many_organizations_nor_one_that_is_the_token_spoil_the_error() 
 }
 
 #[tokio::test]
-async fn the_current_org_is_not_asked_for_twice_on_another_error() {
+async fn other_error_causes_no_second_request() {
     for code in [401, 404, 500] {
         let server = server((code, ""), info!(r#"["x"]"#)).await;
         let error = GetCurrentOrg::new(api(&server.url())).oneshot(token()).await.unwrap_err();

@@ -1,4 +1,4 @@
-//! The whole job over real sockets: hyper's client below the layer, the Arthur login, and a server that checks tokens.
+//! The layer over hyper's client with the Arthur login, over sockets, at a server that checks tokens.
 
 use std::{
     sync::{
@@ -51,8 +51,8 @@ async fn echo(client: &mut AuthRefresh<Hyper>, server: &Server) -> (StatusCode, 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_first_requests_cause_one_login_and_all_succeed() {
-    let (server, _, client) = start(Config::default());
+async fn thousand_first_requests_cause_one_login() {
+    let (server, _, client) = start(Config { ttl: Duration::from_secs(3600), ..Config::default() });
     let server = Arc::new(server);
     let barrier = Arc::new(Barrier::new(1000));
     let mut tasks = JoinSet::new();
@@ -63,14 +63,14 @@ async fn a_thousand_first_requests_cause_one_login_and_all_succeed() {
             echo(&mut client, &server).await
         });
     }
-    for answer in tasks.join_all().await {
-        assert_eq!(answer, (StatusCode::OK, r#"{"token":1}"#.to_owned()));
+    for response in tasks.join_all().await {
+        assert_eq!(response, (StatusCode::OK, r#"{"token":1}"#.to_owned()));
     }
     assert_eq!(server.attempts(), 1);
 }
 
 #[tokio::test]
-async fn a_refresh_by_hand_brings_a_token_that_the_server_knows_and_an_invalidated_one_is_sent_no_more() {
+async fn refreshed_token_is_sent_and_invalidated_one_is_not() {
     let (server, refresher, mut client) = start(Config::default());
     assert_eq!(echo(&mut client, &server).await.1, r#"{"token":1}"#);
     refresher.refresh().await.unwrap();
@@ -82,7 +82,7 @@ async fn a_refresh_by_hand_brings_a_token_that_the_server_knows_and_an_invalidat
 }
 
 #[tokio::test]
-async fn a_failed_refresh_leaves_the_token_in_use() {
+async fn failed_refresh_keeps_live_token() {
     let (server, refresher, mut client) = start(Config::default());
     assert_eq!(echo(&mut client, &server).await.1, r#"{"token":1}"#);
     server.outage(Duration::from_secs(60));
@@ -104,7 +104,7 @@ async fn wrong_credentials_are_permanent() {
 }
 
 #[tokio::test]
-async fn a_login_that_is_cut_off_in_mid_body_is_not_the_end() {
+async fn login_cut_off_in_its_body_is_retried() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let connections = Arc::new(AtomicUsize::new(0));

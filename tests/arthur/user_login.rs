@@ -1,4 +1,4 @@
-//! What `UserLogin` promises, each against a real server.
+//! `UserLogin`, against a real server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
@@ -23,20 +23,20 @@ async fn token_of(cookies: &'static [&'static str]) -> Result<String, ArthurErro
     Ok(login.token.header_value().to_str().unwrap().to_owned())
 }
 
-async fn refused(answer: fn() -> Response<Body>) -> ArthurError {
-    let server = Script::start(move |_| answer()).await;
+async fn login_error(response: fn() -> Response<Body>) -> ArthurError {
+    let server = Script::start(move |_| response()).await;
     failed_login(api(&server.url())).await
 }
 
-async fn login_service(answer: fn() -> Response<Body>) -> Result<AccessToken, LoginError> {
-    let server = Script::start(move |_| answer()).await;
+async fn login_service(response: fn() -> Response<Body>) -> Result<AccessToken, LoginError> {
+    let server = Script::start(move |_| response()).await;
     ArthurLogin::new(UserLogin::new(api(&server.url())), credentials())
         .oneshot(LoginRequest::new(LoginReason::First))
         .await
 }
 
 #[tokio::test]
-async fn a_login_posts_the_credentials_as_json() {
+async fn login_posts_credentials_as_json() {
     let server = Script::start(|_| cookies(&["Authorization=a.b.c; HttpOnly"])).await;
     let login = log_in(api(&server.url())).await.unwrap();
 
@@ -52,20 +52,20 @@ async fn a_login_posts_the_credentials_as_json() {
 }
 
 #[tokio::test]
-async fn a_login_answered_401_or_403_has_wrong_credentials_and_is_permanent() {
-    for answer in [|| status(401, "no"), || status(403, "no")] as [fn() -> Response<Body>; 2] {
-        let error = refused(answer).await;
+async fn login_with_401_or_403_has_wrong_credentials() {
+    for response in [|| status(401, "no"), || status(403, "no")] as [fn() -> Response<Body>; 2] {
+        let error = login_error(response).await;
         assert!(error.is_wrong_credentials());
         assert!(error.to_string().contains("wrong credentials"), "{error}");
 
-        let error = login_service(answer).await.unwrap_err();
+        let error = login_service(response).await.unwrap_err();
         assert!(error.is_permanent());
         assert!(error.source().unwrap().downcast_ref::<ArthurError>().unwrap().is_wrong_credentials());
     }
 }
 
 #[tokio::test]
-async fn a_busy_server_is_transient_and_says_when_to_come_back() {
+async fn overloaded_server_is_transient_with_retry_after() {
     for code in [429, 502, 503, 504] {
         let server = Script::start(move |_| {
             let mut response = status(code, "");
@@ -84,7 +84,7 @@ async fn a_busy_server_is_transient_and_says_when_to_come_back() {
 }
 
 #[tokio::test]
-async fn a_date_to_come_back_at_counts_from_the_servers_clock() {
+async fn retry_after_date_is_relative_to_server_clock() {
     let error = login_service(|| {
         let mut response = status(503, "");
         let headers = response.headers_mut();
@@ -98,7 +98,7 @@ async fn a_date_to_come_back_at_counts_from_the_servers_clock() {
 }
 
 #[tokio::test]
-async fn any_other_status_is_named_with_a_bounded_printable_piece_of_the_body() {
+async fn other_status_shows_a_bounded_part_of_the_body() {
     for code in [400, 404, 405, 422, 451, 500, 501, 520, 599, 999] {
         let server = Script::start(move |_| {
             let body = format!("line\r\n\u{1b}[31m\u{202e}{}", "x".repeat(5000));
@@ -121,7 +121,7 @@ async fn any_other_status_is_named_with_a_bounded_printable_piece_of_the_body() 
 }
 
 #[tokio::test]
-async fn an_error_status_with_a_body_too_large_is_still_that_status() {
+async fn status_counts_if_the_body_is_too_large() {
     let server = Script::start(|_| status(500, "far more than four bytes")).await;
     let error = failed_login(api(&server.url()).body_limit(4)).await;
     assert_eq!(error.status().unwrap(), 500);
@@ -145,7 +145,7 @@ async fn any_2xx_with_the_cookie_is_a_login_whatever_its_body() {
 }
 
 #[tokio::test]
-async fn the_body_tells_the_user() {
+async fn body_contains_the_user() {
     let server = Script::start(|_| {
         let mut response = cookies(&["Authorization=a.b.c"]);
         *response.body_mut() =
@@ -162,7 +162,7 @@ async fn the_body_tells_the_user() {
 }
 
 #[tokio::test]
-async fn a_cookie_missing_empty_or_expired_is_a_login_without_a_token() {
+async fn missing_empty_or_expired_cookie_has_no_token() {
     for cookies in [
         &[] as &[&str],
         &["session=a.b.c"],
@@ -174,13 +174,13 @@ async fn a_cookie_missing_empty_or_expired_is_a_login_without_a_token() {
     ] {
         let error = token_of(cookies).await.unwrap_err();
         assert!(error.is_missing_token(), "{cookies:?}");
-        assert!(error.to_string().contains("had no token"), "{error}");
+        assert!(error.to_string().contains("contains no token"), "{error}");
         assert!(!LoginError::from(error).is_permanent());
     }
 }
 
 #[tokio::test]
-async fn a_cookie_is_unquoted_freed_of_bearer_and_trimmed_and_found_among_others() {
+async fn cookie_value_is_unquoted_and_trimmed() {
     for cookies in [
         &["Authorization=\"a.b.c\""] as &[&str],
         &["Authorization=Bearer a.b.c"],
@@ -195,18 +195,18 @@ async fn a_cookie_is_unquoted_freed_of_bearer_and_trimmed_and_found_among_others
 }
 
 #[tokio::test]
-async fn the_last_of_two_cookies_wins() {
+async fn last_of_two_cookies_counts() {
     let cookies = &["Authorization=old", "Authorization=new"];
     assert_eq!(token_of(cookies).await.unwrap(), "new");
 }
 
 #[tokio::test]
-async fn a_token_that_no_header_may_hold_is_an_error_that_names_the_trouble() {
-    // Set by hand, since hyper would not send it.
+async fn invalid_token_is_an_error_that_names_the_cause() {
+    // hyper does not send an invalid header, so the response is written by hand.
     let (addr, _task) = listen(|mut stream| async move {
         read_request(&mut stream).await;
-        let answer = b"HTTP/1.1 200 OK\r\nSet-Cookie: Authorization=s3cr3t\xe9x; Path=/\r\nContent-Length: 0\r\n\r\n";
-        stream.write_all(answer).await.unwrap();
+        let response = b"HTTP/1.1 200 OK\r\nSet-Cookie: Authorization=s3cr3t\xe9x; Path=/\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(response).await.unwrap();
         read_request(&mut stream).await;
     })
     .await;
@@ -217,7 +217,7 @@ async fn a_token_that_no_header_may_hold_is_an_error_that_names_the_trouble() {
 }
 
 #[tokio::test]
-async fn a_server_that_repeats_the_password_does_not_get_it_into_the_error() {
+async fn password_repeated_by_server_is_redacted() {
     let server = Script::start(|seen| {
         let mut body = seen.body.to_vec();
         body.extend(PASSWORD.as_bytes());
@@ -234,7 +234,7 @@ async fn a_server_that_repeats_the_password_does_not_get_it_into_the_error() {
 }
 
 #[tokio::test]
-async fn a_password_at_the_edge_of_the_piece_shown_is_not_cut_in_half() {
+async fn password_at_the_limit_of_the_text_is_redacted() {
     for padding in 185..205 {
         let server = Script::start(move |_| {
             let mut response = Response::new(full("x".repeat(padding) + PASSWORD));
@@ -248,7 +248,7 @@ async fn a_password_at_the_edge_of_the_piece_shown_is_not_cut_in_half() {
 }
 
 #[test]
-fn credentials_do_not_show_their_password() {
+fn debug_of_credentials_shows_no_password() {
     let shown = format!("{:?} {:#?}", credentials(), credentials());
     assert!(shown.contains(LOGIN));
     assert!(!shown.contains("sw0rd"));
@@ -288,12 +288,12 @@ async fn expiry_of(token: String, date: Option<u64>) -> Expiry {
 }
 
 #[tokio::test]
-async fn a_token_without_exp_has_an_unknown_expiry() {
+async fn token_without_exp_has_unknown_expiry() {
     assert_eq!(expiry(json!({"iat": NOW}), None).await, Expiry::Unknown);
 }
 
 #[tokio::test]
-async fn an_exp_that_makes_no_sense_is_an_unknown_expiry() {
+async fn invalid_exp_is_unknown_expiry() {
     let milliseconds = (NOW + 3600) * 1000;
     for exp in [json!(null), json!("1700003600"), json!(true), json!(-5), json!([]), json!(1e30)] {
         assert_eq!(expiry(json!({"exp": exp}), Some(NOW)).await, Expiry::Unknown, "{exp}");
@@ -302,7 +302,7 @@ async fn an_exp_that_makes_no_sense_is_an_unknown_expiry() {
 }
 
 #[tokio::test]
-async fn an_exp_that_makes_sense_is_used() {
+async fn valid_exp_is_used() {
     let at = |seconds| Expiry::At(UNIX_EPOCH + Duration::from_secs(seconds));
     assert_eq!(expiry(json!({"exp": NOW + 3600}), None).await, at(NOW + 3600));
     let year_9999 = 253_402_300_799_u64;
@@ -312,22 +312,22 @@ async fn an_exp_that_makes_sense_is_used() {
 }
 
 #[tokio::test]
-async fn exp_is_measured_by_the_servers_clock_where_it_tells_the_time() {
+async fn exp_is_compared_with_date_of_response() {
     let left = |seconds| Expiry::In(Duration::from_secs(seconds));
     let claims = json!({"iat": NOW + 500, "exp": NOW + 600});
-    // Less the second that the header leaves out.
+    // Minus one second, because the header omits fractions.
     assert_eq!(expiry(claims.clone(), Some(NOW + 500)).await, left(99));
     assert_eq!(expiry(json!({"exp": NOW + 600}), Some(NOW + 700)).await, left(0));
 }
 
 #[tokio::test]
-async fn an_exp_in_the_past_by_a_wrong_local_clock_counts_from_iat() {
+async fn exp_in_the_past_counts_from_iat() {
     let claims = json!({"iat": NOW - 600, "exp": NOW - 300});
     assert_eq!(expiry(claims, None).await, Expiry::In(Duration::from_secs(300)));
 }
 
 #[tokio::test]
-async fn an_opaque_token_has_an_unknown_expiry() {
+async fn opaque_token_has_unknown_expiry() {
     for token in ["0a1b2c3d", "a.b", "a.b.c", "..", "a.b.c.d"] {
         assert_eq!(expiry_of(token.to_owned(), Some(NOW)).await, Expiry::Unknown);
     }
@@ -346,12 +346,12 @@ mod signature {
 
     fn signed(algorithm: Algorithm, secret: &str) -> String {
         let key = EncodingKey::from_secret(secret.as_bytes());
-        // It has expired, which is not the key's concern.
+        // It has expired, which the key does not check.
         jsonwebtoken::encode(&Header::new(algorithm), &json!({"exp": 1}), &key).unwrap()
     }
 
     #[tokio::test]
-    async fn a_token_that_the_key_verifies_is_a_login() {
+    async fn token_with_valid_signature_is_accepted() {
         let token = signed(Algorithm::HS256, "key");
         let login = login(token.clone(), VerificationKey::hs256("key")).await.unwrap();
         assert_eq!(login.token.secret(), token);
@@ -362,7 +362,7 @@ mod signature {
     }
 
     #[tokio::test]
-    async fn a_token_that_the_key_does_not_verify_is_a_failed_login() {
+    async fn token_with_wrong_signature_is_rejected() {
         let good = signed(Algorithm::HS256, "key");
         let (head, tail) = good.split_at(good.len() - 8);
         let unsigned = "eyJhbGciOiJub25lIn0.eyJleHAiOjF9."; // {"alg":"none"}
@@ -379,7 +379,7 @@ mod signature {
         ] {
             let error = login(token.clone(), VerificationKey::hs256("key")).await.unwrap_err();
             assert!(error.is_invalid_token(), "{token}");
-            assert!(error.to_string().contains("not genuine"), "{error}");
+            assert!(error.to_string().contains("invalid login response"), "{error}");
             assert_hidden(&error, &token);
             assert!(!LoginError::from(error).is_permanent());
         }

@@ -1,5 +1,5 @@
-//! Logins at a certified authorization server, npm's `oidc-provider`, which `oidc/server.mjs` starts. Where there is no node,
-//! or its packages cannot be had, the tests say so and are skipped.
+//! Logins at a certified authorization server, npm's `oidc-provider`, which `oidc/server.mjs` starts. Without node, or
+//! without the server's packages, the tests print the cause and are skipped.
 
 use std::{
     fs,
@@ -34,7 +34,7 @@ use tower_auth_refresh::{
 
 const RSA: &str = include_str!("../support/rsa_test_key.pem");
 
-/// Ends when this is dropped, since its standard input does.
+/// Its process ends with its standard input, when this is dropped.
 struct Provider {
     process: Child,
     issuer: String,
@@ -49,7 +49,7 @@ impl Drop for Provider {
 }
 
 impl Provider {
-    /// `None`, and why on standard error: it cannot be had here.
+    /// Returns `None`, with the cause on standard error, if the server cannot be started here.
     fn start() -> Option<Self> {
         let script = installed().as_deref().inspect_err(|why| eprintln!("skipped: {why}")).ok()?;
         let ec = rcgen::KeyPair::generate().unwrap();
@@ -77,8 +77,8 @@ impl Provider {
         json_of(http().oneshot(request).await.unwrap()).await
     }
 
-    /// Whether the server takes the token.
-    async fn takes(&self, token: &AccessToken) -> bool {
+    /// Returns whether the server accepts the token.
+    async fn accepts(&self, token: &AccessToken) -> bool {
         let request = self.introspection().header(AUTHORIZATION, token.header_value());
         http().oneshot(request.body(Full::default()).unwrap()).await.unwrap().status() == StatusCode::OK
     }
@@ -87,7 +87,7 @@ impl Provider {
         Request::get(format!("{}/test/introspect", self.issuer))
     }
 
-    /// A client of the API that wants a token.
+    /// A client of the API that requires a token.
     fn api(&self, refresher: AuthRefresher) -> Api {
         Api {
             client: tower::Layer::layer(&AuthRefreshLayer::new(refresher).replay(ReplayClone), http()),
@@ -103,7 +103,7 @@ struct Api {
 }
 
 impl Api {
-    async fn ask(&mut self) -> StatusCode {
+    async fn call_api(&mut self) -> StatusCode {
         let request = Request::get(format!("{}/test/introspect", self.url)).body(Full::<Bytes>::default()).unwrap();
         self.client.ready().await.unwrap().call(request).await.unwrap().status()
     }
@@ -118,7 +118,7 @@ async fn json_of(response: Response<tower_auth_refresh::http_client::ResponseBod
     serde_json::from_slice(&body).unwrap()
 }
 
-/// The server's script, beside its packages, which are fetched once for each target folder.
+/// The server's script beside its packages, which are fetched once for each target folder.
 fn installed() -> &'static Result<PathBuf, String> {
     static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     INSTALLED.get_or_init(|| {
@@ -134,7 +134,7 @@ fn installed() -> &'static Result<PathBuf, String> {
         lock.hash(&mut hasher);
         let folder = tmp.join(format!("oidc-{:x}", hasher.finish()));
         if !folder.exists() {
-            // Other processes do the same, so it is made elsewhere and moved as a whole: one of them is the first.
+            // Other processes do the same, so the folder is created elsewhere and moved as a whole.
             let new = tmp.join(format!("oidc-{id}"));
             fs::create_dir_all(&new).map_err(|error| error.to_string())?;
             for file in ["package.json", "package-lock.json"] {
@@ -167,7 +167,7 @@ fn ec_jwk(key: &rcgen::KeyPair) -> Value {
 }
 
 #[tokio::test]
-async fn client_credentials_bring_a_token_by_each_method_opaque_or_a_jwt() {
+async fn client_credentials_work_with_each_method() {
     let Some(provider) = Provider::start() else { return };
     let clients = [
         ClientAuthentication::client_secret_basic("basic", "s3cr3t/+ %:"),
@@ -186,18 +186,18 @@ async fn client_credentials_bring_a_token_by_each_method_opaque_or_a_jwt() {
                 grant = grant.resource(resource);
             }
             let mut login = provider.login(client.clone(), grant);
-            // An assertion is good for one login, so that the second shows that there is another.
+            // An assertion is valid for one login, so the second login requires another.
             for _ in 0..2 {
                 let token = login.ready().await.unwrap().call(LoginRequest::new(LoginReason::First)).await.unwrap();
                 assert_eq!(token.secret().starts_with("eyJ"), resource.is_some(), "{client:?}");
-                assert!(provider.takes(&token).await, "{client:?}");
+                assert!(provider.accepts(&token).await, "{client:?}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_is_permanent() {
+async fn rejection_by_the_server_is_permanent() {
     let Some(provider) = Provider::start() else { return };
     let wrong = ClientAuthentication::client_secret_basic("basic", "wrong");
     let right = ClientAuthentication::client_secret_basic("basic", "s3cr3t/+ %:");
@@ -215,7 +215,7 @@ async fn what_the_server_refuses_is_permanent() {
 }
 
 #[tokio::test]
-async fn refresh_tokens_rotate_under_load_and_the_server_sees_none_twice() {
+async fn refresh_tokens_rotate_under_load_without_reuse() {
     let Some(provider) = Provider::start() else { return };
     let request = Request::post(format!("{}/test/refresh-token", provider.issuer)).body(Full::default()).unwrap();
     let first = json_of(http().oneshot(request).await.unwrap()).await["refresh_token"].as_str().unwrap().to_owned();
@@ -227,7 +227,7 @@ async fn refresh_tokens_rotate_under_load_and_the_server_sees_none_twice() {
         let mut api = provider.api(refresher.clone());
         calls.spawn(async move {
             for _ in 0..10 {
-                assert_eq!(api.ask().await, StatusCode::OK);
+                assert_eq!(api.call_api().await, StatusCode::OK);
             }
         });
     }
@@ -241,13 +241,13 @@ async fn refresh_tokens_rotate_under_load_and_the_server_sees_none_twice() {
 }
 
 #[tokio::test]
-async fn tokens_of_three_seconds_serve_for_fifteen_without_one_failed_request() {
+async fn tokens_of_three_seconds_cause_no_failed_request() {
     let Some(provider) = Provider::start() else { return };
     let client = ClientAuthentication::client_secret_basic("basic", "s3cr3t/+ %:");
     let refresher = AuthRefresher::new(provider.login(client, Grant::client_credentials().scope("read")));
     let (mut api, start) = (provider.api(refresher.clone()), Instant::now());
     while start.elapsed() < Duration::from_secs(15) {
-        assert_eq!(api.ask().await, StatusCode::OK, "after {:?}", start.elapsed());
+        assert_eq!(api.call_api().await, StatusCode::OK, "after {:?}", start.elapsed());
         sleep(Duration::from_millis(20)).await;
     }
     assert!(refresher.status().generation >= 5);

@@ -1,5 +1,5 @@
 // A certified authorization server for the integration tests, plus a few
-// routes under /test/ that let a test see the server's side of things.
+// routes under /test/ that show a test what the server has seen.
 //
 // Environment: TTL (access token lifetime in whole seconds, default 3),
 // PUBLIC_JWK (RSA) and PUBLIC_JWK_EC (P-256): the public keys of the
@@ -53,7 +53,7 @@ const clients = [
     client_id: 'refreshing',
     client_secret: 'refreshing-secret',
     token_endpoint_auth_method: 'client_secret_basic',
-    // The server takes no client with the refresh token grant alone.
+    // The server accepts no client with the refresh token grant alone.
     grant_types: ['authorization_code', 'refresh_token'],
     redirect_uris: ['https://client.example/callback'],
     scope: 'read',
@@ -62,7 +62,7 @@ const clients = [
 
 const configuration = {
   clients,
-  // Without a tolerance, so that access tokens die when they say they do.
+  // Without a tolerance, so that access tokens expire exactly on time.
   clockTolerance: 0,
   cookies: { keys: ['unused'] },
   features: {
@@ -130,7 +130,7 @@ async function isValid(provider, token) {
   return found?.isValid ?? false;
 }
 
-// What a /test/ route answers: a status and a JSON body.
+// The response of a /test/ route: a status and a JSON body.
 async function answer(provider, req) {
   switch (`${req.method} ${req.url}`) {
     case 'POST /test/refresh-token':
@@ -171,5 +171,5 @@ server.listen(0, '127.0.0.1', () => {
   console.log(`listening ${issuer}`);
 });
 
-// The test holds the other end of stdin: when it dies, so does the server.
+// The test holds the other end of stdin: when it exits, the server does too.
 process.stdin.on('close', () => process.exit()).resume();
