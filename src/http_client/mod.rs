@@ -46,6 +46,7 @@ mod builder;
 mod certificates;
 mod connections;
 mod connector;
+mod fixed_verdict;
 mod redirect;
 
 pub use builder::{BuildError, HttpClientBuilder};
