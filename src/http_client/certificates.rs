@@ -1,18 +1,22 @@
 //! Verifies the certificate that a server presents.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+    CertificateError, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
     client::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_cert_signed_by_trust_anchor, verify_server_name,
     },
-    crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature},
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
 use rustls_platform_verifier::Verifier;
+
+use super::fixed_verdict::FixedVerdictVerifier;
+#[cfg(feature = "_transport")]
+use super::fixed_verdict::NoRoots;
 
 /// Trusts the system's roots and the `added` certificates.
 ///
@@ -28,7 +32,7 @@ pub(super) fn platform_verifier(
         // The verifier reports with this variant that the system has no roots. It has no error type for that.
         Err(Error::General(_)) if added.is_empty() => {
             crate::telemetry::no_trust_roots();
-            Ok(Arc::new(FixedVerdictVerifier { provider, verdict: reject_all }))
+            Ok(Arc::new(FixedVerdictVerifier::reject_all(provider)))
         }
         Err(error) => Err(error),
     }
@@ -36,45 +40,20 @@ pub(super) fn platform_verifier(
 
 /// Trusts each certificate.
 pub(super) fn no_verification(provider: &Arc<CryptoProvider>) -> Arc<dyn ServerCertVerifier> {
-    Arc::new(FixedVerdictVerifier { provider: Arc::clone(provider), verdict: accept_any })
+    Arc::new(FixedVerdictVerifier::accept_any(Arc::clone(provider)))
 }
 
-/// Whether the server would be trusted if its certificate, or the root of it, were added.
+/// Returns whether the server would be trusted if its certificate, or the root of it, were added.
+#[cfg(feature = "_transport")]
 pub(crate) fn is_untrusted(error: &CertificateError) -> bool {
     match error {
         CertificateError::UnknownIssuer => true,
-        CertificateError::Other(OtherError(other)) => other.is::<NoRoots>(),
+        CertificateError::Other(error) => error.0.is::<NoRoots>(),
         _ => false,
     }
 }
 
-fn accept_any() -> Result<ServerCertVerified, Error> {
-    Ok(ServerCertVerified::assertion())
-}
-
-fn reject_all() -> Result<ServerCertVerified, Error> {
-    Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(NoRoots)))))
-}
-
-/// No root can vouch for a certificate.
-struct NoRoots;
-
-impl fmt::Display for NoRoots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the system has no trust roots and none were added")
-    }
-}
-
-// The error of rustls shows the `Debug` of this one.
-impl fmt::Debug for NoRoots {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl std::error::Error for NoRoots {}
-
-/// Asks the platform's verifier, except for a server that presents one of the added certificates.
+/// Uses the platform's verifier, except for a server that presents one of the added certificates.
 ///
 /// A self-signed certificate is often marked as one of an authority (`openssl req -x509` does so). A chain must not end
 /// in such a certificate (RFC 5280, section 6.1), so a verifier of chains rejects it.
@@ -148,48 +127,5 @@ impl ServerCertVerifier for AddedCertificateVerifier {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.verifier.supported_verify_schemes()
-    }
-}
-
-/// Accepts or rejects all certificates. An accepted server must still sign the handshake with the key of the certificate
-/// that it presents.
-#[derive(Debug)]
-struct FixedVerdictVerifier {
-    provider: Arc<CryptoProvider>,
-    verdict: fn() -> Result<ServerCertVerified, Error>,
-}
-
-impl ServerCertVerifier for FixedVerdictVerifier {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        (self.verdict)()
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

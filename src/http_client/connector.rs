@@ -56,11 +56,11 @@ fn tls_config(accept_invalid_certs: bool, roots: Vec<CertificateDer<'static>>) -
 /// The error of hyper-util tells this by its text only.
 ///
 /// ```
-/// use std::{error::Error, iter::successors};
+/// use std::error::Error;
 /// use tower_auth_refresh::http_client::DnsError;
 ///
 /// fn is_dns(error: &(dyn Error + 'static)) -> bool {
-///     successors(Some(error), |error| error.source()).any(|error| error.is::<DnsError>())
+///     error.is::<DnsError>() || error.source().is_some_and(is_dns)
 /// }
 /// # assert!(!is_dns(&std::fmt::Error));
 /// ```

@@ -48,6 +48,7 @@ mod builder;
 mod certificates;
 mod connections;
 mod connector;
+mod fixed_verdict;
 mod proxy;
 mod redirect;
 

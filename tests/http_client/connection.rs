@@ -167,7 +167,7 @@ async fn refused_connection_is_connect_error() {
 
 #[tokio::test]
 async fn unresolved_name_is_dns_error() {
-    // Too long for a label, so that no resolver has to be asked.
+    // Too long for a label, so no resolver is queried.
     let url = format!("http://{}.invalid", "a".repeat(64));
     let base_url = BaseUrl::danger_parse_plaintext(&url).unwrap();
     let error = failed_login(ArthurApi::new(base_url, client())).await;
@@ -214,14 +214,14 @@ async fn dropped_login_closes_its_connection() {
         let closed = closed.clone();
         async move {
             read_request(&mut stream).await;
-            closed.send("asked").await.unwrap();
+            closed.send("requested").await.unwrap();
             read_request(&mut stream).await;
             closed.send("closed").await.unwrap();
         }
     })
     .await;
     let login = tokio::spawn(log_in(api(&format!("http://{addr}"))));
-    assert_eq!(seen.recv().await, Some("asked"));
+    assert_eq!(seen.recv().await, Some("requested"));
     login.abort();
     assert_eq!(seen.recv().await, Some("closed"));
 }

@@ -154,11 +154,7 @@ async fn endless_redirects_are_error_that_says_too_many() {
 async fn redirect_to_invalid_location_is_error() {
     for (location, named) in [
         ("", "localhost"),
-<<<<<<< HEAD:tests/http_client/redirect.rs
         ("mailto:jo@example.com", "without a valid location"),
-=======
-        ("mailto:jo@example.com", "null"),
->>>>>>> logins:tests/arthur/redirect.rs
         ("https://[::1", "without a valid location"),
         ("//arthur.example/x", "http://arthur.example"),
     ] {

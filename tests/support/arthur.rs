@@ -56,32 +56,32 @@ pub struct Script {
 }
 
 impl Script {
-    pub async fn start(answer: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static) -> Self {
-        Self::with(None, answer).await
+    pub async fn start(script: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static) -> Self {
+        Self::with(None, script).await
     }
 
     pub async fn start_tls(
         acceptor: TlsAcceptor,
-        answer: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static,
+        script: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static,
     ) -> Self {
-        Self::with(Some(acceptor), answer).await
+        Self::with(Some(acceptor), script).await
     }
 
     async fn with(
         acceptor: Option<TlsAcceptor>,
-        answer: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static,
+        script: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static,
     ) -> Self {
         let scheme = if acceptor.is_some() { "https" } else { "http" };
         let seen = Arc::new(Mutex::new(Vec::new()));
         let log = Arc::clone(&seen);
         let (addr, task) = listen(move |stream| {
-            let (log, answer, acceptor) = (Arc::clone(&log), answer.clone(), acceptor.clone());
+            let (log, script, acceptor) = (Arc::clone(&log), script.clone(), acceptor.clone());
             async move {
                 match acceptor {
-                    None => serve(stream, log, answer).await,
+                    None => serve(stream, log, script).await,
                     Some(acceptor) => {
                         if let Ok(stream) = acceptor.accept(stream).await {
-                            serve(stream, log, answer).await;
+                            serve(stream, log, script).await;
                         }
                     }
                 }
@@ -109,10 +109,10 @@ impl Drop for Script {
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     log: Arc<Mutex<Vec<Seen>>>,
-    answer: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static,
+    script: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let (log, answer) = (Arc::clone(&log), answer.clone());
+        let (log, script) = (Arc::clone(&log), script.clone());
         async move {
             let (head, body) = request.into_parts();
             let seen = Seen {
@@ -122,7 +122,7 @@ async fn serve(
                 body: body.collect().await?.to_bytes(),
                 version: head.version,
             };
-            let response = answer(&seen);
+            let response = script(&seen);
             log.lock().unwrap().push(seen);
             Ok::<_, hyper::Error>(response)
         }
