@@ -63,7 +63,9 @@ fuzz_target!(|input: (bool, u8, Vec<(u8, u8, &str)>)| {
         // Without one of these, it is not a token response.
         fields.push(("access_token", r#""a""#.to_owned()));
         let mut body = form_urlencoded::Serializer::new(String::new());
-        fields.iter().for_each(|(name, value)| drop(body.append_pair(name, value.trim_matches('"'))));
+        for (name, value) in &fields {
+            body.append_pair(name, value.trim_matches('"'));
+        }
         body.finish()
     } else {
         format!(
