@@ -149,6 +149,7 @@ impl<S: HttpService> LoginAttempt<S> {
         let shown = credential_secret.into_iter().chain(refresh_token.map(RefreshToken::secret));
         let secrets: Vec<&str> = grant.secrets().chain(secrets.iter().map(|secret| &***secret)).chain(shown).collect();
         let request = token_request(uri, header, form.encode());
+        #[expect(clippy::disallowed_methods, reason = "measures how long the request takes")]
         let sent_at = Instant::now();
         let received = self.transport.clone().send(request, &secrets).await;
         if let Some(server_time) = received.as_ref().ok().and_then(|received| date(&received.head.headers)) {

@@ -68,12 +68,14 @@ impl<T: Clone + Send + Sync + 'static> SingleFlight<T> {
 
     fn join_or_start(&self, runtime: &Handle) -> (Run<T>, bool) {
         let (sender, result) = watch::channel(None);
+        #[expect(clippy::disallowed_methods, reason = "measures how long the operation takes")]
+        let started_at = Instant::now();
         let run = {
             let mut current = self.0.lock();
             if let Some(run) = &*current {
                 return (run.clone(), false);
             }
-            current.insert(Run { started_at: Instant::now(), result }).clone()
+            current.insert(Run { started_at, result }).clone()
         };
         // Without the lock: a runtime that is shutting down drops the operation immediately.
         let end = EndOfRun { shared: self.0.clone(), sender, result: None };
