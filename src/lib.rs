@@ -170,6 +170,14 @@ pub use refresh::{
 pub use token::{AccessToken, InvalidToken};
 
 /// Compiles the README's code.
-#[cfg(all(doctest, feature = "http-client", feature = "oauth2"))]
+#[cfg(all(
+    doctest,
+    feature = "http-client",
+    feature = "oauth2",
+    feature = "replay-buffered",
+    feature = "reqwest",
+    feature = "test-util",
+    feature = "tonic-0_14",
+))]
 #[doc = include_str!("../README.md")]
 struct Readme;

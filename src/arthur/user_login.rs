@@ -14,7 +14,7 @@ use crate::{AccessToken, Expiry, transport::date};
 
 /// Logs a user in (`POST /login`).
 ///
-/// A response with status 2xx and a cookie `Authorization` is a login, whatever its body is. The token is sent without
+/// A response with status 2xx and a cookie `Authorization` is a login, with any body. The token is sent without
 /// `Bearer`. Its [`Expiry`] is read [from its claims](Expiry::from_jwt), and is unknown if the token is not a JWT.
 ///
 /// If the HTTP service follows a redirect, only the cookie of the last response counts.

@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn origin_of_uri_ignores_what_is_no_part_of_it() {
+    fn origin_of_uri_ignores_user_path_and_query() {
         let uri = Uri::from_static("https://user@example.com/path?query");
         assert_eq!(Origin::of(&uri), "https://example.com".parse());
         assert!(Origin::try_from(uri).is_err());

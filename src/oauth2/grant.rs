@@ -90,7 +90,7 @@ impl Grant {
     /// [file](crate::sources::FileToken), another ready-made login, or your own service.
     ///
     /// The login service has to return within [`OAuth2Login::timeout`](super::OAuth2Login::timeout). Its token is sent as
-    /// an access token. Set the [parameter](Self::parameter) `subject_token_type` if it is something else.
+    /// an access token. Set the [parameter](Self::parameter) `subject_token_type` for another type of token.
     pub fn token_exchange<L>(subject: L) -> Self
     where
         L: Service<LoginRequest, Response = AccessToken> + Send + 'static,

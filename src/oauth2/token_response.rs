@@ -74,7 +74,7 @@ impl ResponseSettings {
                 retry_after: retry_after(&head.headers, time.server.unwrap_or(now)),
             })
         };
-        // A response without an error code is not the server's own, but for example a proxy's.
+        // A response without an error code comes from another server, such as a proxy.
         let foreign = || {
             let text = String::from_utf8_lossy(&body);
             error_response((None, Some(&*text).filter(|text| !may_contain_token(text))))

@@ -176,7 +176,7 @@ async fn secrets_echoed_by_server_are_redacted() {
         (false, format!("{TOKEN} {TOKEN:?}")),
     ] {
         let (_, acceptor) = crate::support::self_signed("localhost");
-        let go_away = crate::support::GoAway::start(acceptor, &echo).await;
+        let go_away = crate::support::GoAway::start(acceptor, &echo).await; // words: the name of an HTTP/2 frame
         let bad_request = crate::support::Script::start(move |_| {
             let mut response = http::Response::new(crate::support::full(echo.clone()));
             *response.status_mut() = StatusCode::BAD_REQUEST;

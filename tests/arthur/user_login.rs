@@ -128,7 +128,7 @@ async fn status_counts_if_the_body_is_too_large() {
 }
 
 #[tokio::test]
-async fn any_2xx_with_the_cookie_is_a_login_whatever_its_body() {
+async fn any_2xx_with_cookie_is_login_with_any_body() {
     for code in [200, 201, 202, 204] {
         for body in ["", "<html>welcome</html>", "[1]", "{}", "{\"email\":\"no id\"}", "\"x\""] {
             let server = Script::start(move |_| {

@@ -1,6 +1,6 @@
 //! Random schedules of everything that can happen to a refresher, in paused time.
 //!
-//! A seed that fails is printed; `SIMULATION_SEED=<seed>` runs it alone, `SIMULATION_SEEDS=<n>` runs so many.
+//! A seed that fails is printed; `SIMULATION_SEED=<seed>` runs it alone, `SIMULATION_SEEDS=<n>` runs that number of seeds.
 
 use std::{
     collections::HashMap,
@@ -111,7 +111,7 @@ struct World {
     failures_in_a_row: u32,
     /// An invalidation came while a login was running.
     superseded: bool,
-    /// Whatever runs now is dropped with its runtime.
+    /// All tasks that run now are dropped with their runtime.
     runtime_ends: bool,
     last_start: Option<Instant>,
     issued: HashMap<String, Vec<Issued>>,
@@ -171,7 +171,7 @@ impl World {
         (delay, ending)
     }
 
-    /// What back-off allows: a login may start only so long after the last.
+    /// The backoff: a login starts no earlier than this after the last one.
     fn check_start(&mut self, now: Instant) {
         assert_eq!(self.running, 0, "two logins at once");
         self.running += 1;
@@ -237,7 +237,7 @@ impl Drop for Flight {
         let mut world = lock(&self.world);
         if self.outcome == Outcome::Dropped && !world.runtime_ends {
             // It took too long.
-            assert!(self.started.elapsed() + GRAIN >= LOGIN, "a login was given up after {:?}", self.started.elapsed());
+            assert!(self.started.elapsed() + GRAIN >= LOGIN, "a login was aborted after {:?}", self.started.elapsed());
             self.outcome = Outcome::Failed { retry_after: Duration::ZERO };
         }
         if self.outcome != Outcome::Dropped && self.standstills != world.standstills {
@@ -626,7 +626,7 @@ fn rejected(
 
 async fn send(handle: AuthRefresher, world: SharedWorld, clock: TestClock) {
     let (start, waited) = (Instant::now(), Waited::start(&world));
-    // The worker sees an invalidation as soon as it runs; nobody else knows when that is, but that it takes no time.
+    // The worker sees an invalidation as soon as it runs. In paused time, that takes no time.
     // So it is with a clock that was set, within a heartbeat.
     let excused = {
         let world = lock(&world);

@@ -260,7 +260,7 @@ fn rng_that_panics_at_any_call_does_not_stop_the_refresher() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn kept_status_blocks_nobody() {
+async fn kept_status_blocks_no_caller() {
     let refresher = MockLogin::default().refresher(|n| async move { token(n, HOUR) });
     let mut statuses = refresher.subscribe();
     let before = statuses.borrow();

@@ -1,4 +1,4 @@
-//! The fields of token responses, in JSON and in form encoding: whatever the others are, the next refresh token is not lost.
+//! The fields of token responses, in JSON and in form encoding: no other field can hide the next refresh token.
 #![no_main]
 
 use std::sync::{Arc, LazyLock, Mutex};
