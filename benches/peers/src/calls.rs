@@ -49,7 +49,7 @@ pub fn by(mut lines: impl AsyncFnMut(Request<()>) + Send + 'static) -> Calls {
         for _ in 0..times {
             let future = pin!(black_box(&mut lines)(requests.next()));
             let outcome = future.poll(&mut Context::from_waker(Waker::noop()));
-            assert_eq!(outcome, Poll::Ready(()), "nothing is waited for with the token at hand");
+            assert_eq!(outcome, Poll::Ready(()), "a call with a token waited");
         }
     })
 }
