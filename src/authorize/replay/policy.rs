@@ -123,8 +123,7 @@ impl<B> ReplayPolicy<B> for NeverReplay {
 /// Use it only for a body whose clones are independent of each other, such as `Full<Bytes>`, `String` or `Vec<u8>`.
 ///
 /// **A body whose clones share one stream is replayed empty.** octocrab's `OctoBody` is one. The policy cannot detect
-/// that, because it requires `Clone` and nothing else of a body. For such a body, use
-/// [`ReplayWith`](crate::ReplayWith) with its `try_clone`, or `ReplayBuffered`.
+/// that, because it requires `Clone` and nothing else of a body. For such a body, use `ReplayBuffered`.
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, ReplayClone, login_fn};

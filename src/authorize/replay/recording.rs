@@ -144,6 +144,23 @@ mod tests {
     }
 
     #[test]
+    fn trailers_count_with_names_values_and_overhead() {
+        let trailers = HeaderMap::from_iter([
+            ("grpc-status".parse().unwrap(), "16".parse().unwrap()),
+            ("grpc-message".parse().unwrap(), "expired".parse().unwrap()),
+        ]);
+        let size = "grpc-status".len() + "16".len() + "grpc-message".len() + "expired".len() + 2 * HEADER_OVERHEAD;
+        for (limit, is_complete) in [(size - 1, false), (size, true), (size + 1, true)] {
+            let mut recording = Recording::new(Some(limit));
+            recording.push_trailers(&trailers);
+            assert_eq!(recording.is_complete(), is_complete, "{limit}");
+            // What the trailers occupy is not left for data.
+            recording.push_data(b"12");
+            assert!(!recording.is_complete(), "{limit}");
+        }
+    }
+
+    #[test]
     fn any_sequence_of_frames_up_to_the_limit_is_complete() {
         for frame in [1, 7, 100, 1000, 4096] {
             let mut recording = Recording::new(Some(4096));
