@@ -47,6 +47,8 @@ const FILES: &[(&str, &[&str])] = &[
         &[
             "schedule",
             "rejection_limit",
+            "login_line",
+            "login_permits",
             "sharded_header",
             "cached_token",
             "status",

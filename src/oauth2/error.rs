@@ -189,7 +189,9 @@ impl fmt::Display for OAuth2Error {
             Kind::Redirect(status) => write!(f, "{status}: a redirect is not followed"),
             Kind::InvalidResponse(what) => write!(f, "the answer is not as it should be: {what}"),
             Kind::InvalidToken(error) => write!(f, "the answer's token cannot be used: {error}"),
-            Kind::TokenType(description) => write!(f, "a token of the type {description:?} cannot be used, only Bearer"),
+            Kind::TokenType(description) => {
+                write!(f, "a token of the type {description:?} cannot be used, only Bearer")
+            }
             Kind::Metadata(what) => write!(f, "the server's metadata cannot be used: {what}"),
             Kind::Store(_) => f.write_str("the store of the refresh token failed"),
             Kind::MissingRefreshToken => f.write_str("the store has no refresh token"),
