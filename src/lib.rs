@@ -81,6 +81,7 @@
 //!
 //! Enabled by name:
 //!
+//! - `keyed`: [`AuthRefreshers`], many identities behind one layer
 //! - `jwt-verify`: verifies the signatures of the Arthur API's tokens
 //! - `metrics`: counts and durations ([`observability`])
 //! - `oauth2`, `token-file` and `token-command`: [ready-made logins](guides::which_login)
@@ -95,6 +96,7 @@
         feature = "arthur",
         feature = "http-client",
         feature = "jwt",
+        feature = "keyed",
         feature = "oauth2",
         feature = "replay-buffered",
         feature = "test-util",
@@ -112,6 +114,8 @@ mod expiry;
 mod json;
 #[cfg(feature = "jwt")]
 mod jwt;
+#[cfg(feature = "keyed")]
+mod keyed;
 mod login;
 mod loopback;
 mod panic;
@@ -153,6 +157,9 @@ pub use authorize::{BufferedBody, ReplayBuffered};
 pub use clock::{Clock, SystemClock};
 pub use error::BoxError;
 pub use expiry::Expiry;
+#[cfg(feature = "keyed")]
+#[cfg_attr(docsrs, doc(cfg(feature = "keyed")))]
+pub use keyed::{AuthRefreshers, AuthRefreshersBuilder, KeyError};
 pub use login::{LoginError, LoginReason, LoginRequest};
 pub use refresh::{
     AuthRefresher, AuthRefresherBuilder, InvalidSetting, NoTokenPolicy, Refreshed, State, Status, StatusClosed,

@@ -28,6 +28,7 @@ const MODULES: &[&str] = &[
     "telemetry",
     "jwt",
     "refresh",
+    "keyed",
     "authorize",
     "sources",
     "http_client",
@@ -83,6 +84,7 @@ const FILES: &[(&str, &[&str])] = &[
             "view",
         ],
     ),
+    ("keyed", &["entry", "cache", "error", "handle", "builder"]),
     (
         "authorize",
         &[

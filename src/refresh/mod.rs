@@ -57,6 +57,12 @@ pub use self::{
     status_receiver::{StatusClosed, StatusReceiver},
     weak::WeakAuthRefresher,
 };
+#[cfg(feature = "keyed")]
+pub(crate) use self::{
+    builder::MAX_DURATION,
+    login_permits::LoginPermits,
+    rejection_limit::{RejectionBudget, RejectionLimit},
+};
 pub(crate) use self::{
     cached_token::CachedToken,
     current::{Epoch, is_unexpired},

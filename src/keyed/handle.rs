@@ -1,0 +1,282 @@
+//! [`AuthRefreshers`]: the handle of many identities. `builder` creates it.
+
+use std::{
+    fmt,
+    hash::Hash,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::{
+    cache::{Insertion, KeyCache},
+    entry::KeyEntry,
+    error::{KeyError, KeyErrorKind},
+};
+use crate::{
+    error::BoxError,
+    panic,
+    refresh::{AuthRefresher, AuthRefresherBuilder, LoginPermits, RejectionBudget, RejectionLimit},
+    telemetry::{KeyEvent, Telemetry},
+};
+
+/// A handle to the tokens of many identities: one [`AuthRefresher`] for each key, created when the key is first used.
+/// Cloning is cheap; all clones share the refreshers.
+///
+/// A key is what selects an identity, such as a tenant, an audience or a user. It must contain *everything* that the
+/// login depends on: two requests with equal keys share one token.
+///
+/// - Keys do not share tokens, logins, pauses or rejection limits. One tenant's failures do not affect another's token.
+/// - The number of refreshers is [bounded](crate::AuthRefreshersBuilder::capacity). For a new key, the handle evicts a key that
+///   has not been used recently. A key is not evicted while a call waits for its token, while its login is under way,
+///   or while a service or the caller has its refresher.
+/// - A key without requests [stops refreshing](crate::AuthRefreshersBuilder::pause_when_idle) after 15 minutes. It has no task
+///   and no timer then, and after eviction no memory.
+/// - The number of logins under way at the same time is [limited](crate::AuthRefreshersBuilder::logins_at_once).
+///
+/// Do not use a secret as a key, such as the subject token of a token exchange (RFC 8693). Use a hash of it, and pass
+/// the secret to the login by other means. Neither `Debug` nor an error nor an event of this crate shows a key.
+///
+/// A login service must not wait for the token of another key of the same handle. If all permits are in use, both wait
+/// until a time limit. Use a separate handle or [`AuthRefresher`] for tokens that logins need.
+///
+/// ```
+/// use tower::{BoxError, service_fn};
+/// use tower_auth_refresh::{AccessToken, AuthRefresher, AuthRefreshers, LoginRequest};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let refreshers = AuthRefreshers::builder(|tenant: &u64| {
+///     let tenant = *tenant;
+///     AuthRefresher::builder(service_fn(move |_: LoginRequest| async move {
+///         AccessToken::bearer(format!("token-of-{tenant}"))
+///     }))
+/// })
+/// .capacity(10_000)
+/// .build()?;
+///
+/// let refresher = refreshers.get(&7)?;
+/// assert_eq!(refresher.token().await?.header_value(), "Bearer token-of-7");
+/// assert_eq!(refreshers.len(), 1);
+/// # Ok(())
+/// # }
+/// ```
+pub struct AuthRefreshers<K> {
+    shared: Arc<Shared<K>>,
+}
+
+/// Creates the builder of a key's refresher.
+pub(super) type Factory<K> = Box<dyn Fn(&K) -> Result<AuthRefresherBuilder, BoxError> + Send + Sync>;
+
+/// The settings that apply to each key's refresher, unless the factory sets them.
+#[derive(Debug)]
+pub(super) struct KeySettings {
+    pub(super) pause_when_idle: Duration,
+    pub(super) login_permits: Arc<LoginPermits>,
+    pub(super) telemetry: Telemetry,
+}
+
+/// What the handles share.
+struct Shared<K> {
+    factory: Factory<K>,
+    settings: KeySettings,
+    capacity: usize,
+    cache: KeyCache<K>,
+    new_keys: Option<NewKeyLimit>,
+    /// How many keys have been forgotten. A change shows a service that the refresher of its last key may be outdated.
+    forgets: AtomicU64,
+    is_shut_down: AtomicBool,
+}
+
+/// The limit on new keys.
+#[derive(Debug)]
+pub(super) struct NewKeyLimit {
+    limit: RejectionLimit,
+    budget: Mutex<RejectionBudget>,
+}
+
+impl NewKeyLimit {
+    pub(super) fn new(max: u32, per: Duration) -> Self {
+        Self { limit: RejectionLimit { max, per }, budget: Mutex::default() }
+    }
+
+    fn allows_another(&self) -> bool {
+        let now = Instant::now();
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).try_consume(self.limit, now)
+    }
+}
+
+impl<K: Hash + Eq> AuthRefreshers<K> {
+    pub(super) fn from_parts(
+        factory: Factory<K>,
+        settings: KeySettings,
+        capacity: usize,
+        new_keys: Option<NewKeyLimit>,
+    ) -> Self {
+        let cache = KeyCache::new(capacity);
+        let (forgets, is_shut_down) = (AtomicU64::new(0), AtomicBool::new(false));
+        Self { shared: Arc::new(Shared { factory, settings, capacity, cache, new_keys, forgets, is_shut_down }) }
+    }
+}
+
+impl<K: Hash + Eq + Clone> AuthRefreshers<K> {
+    /// Returns the refresher of a key. Creates it if there is none.
+    ///
+    /// This does not log in: a refresher logs in at its first use. The key is not evicted as long as the caller has its
+    /// refresher.
+    ///
+    /// For a new key, this calls the factory. If several threads need a new key at the same time, each calls the
+    /// factory, and all get the refresher of the first one.
+    ///
+    /// # Errors
+    ///
+    /// - The [limit on new keys](crate::AuthRefreshersBuilder::new_keys) is reached.
+    /// - The factory failed or panicked, or its builder has an invalid setting. The next call for the key calls the
+    ///   factory again.
+    /// - The handle has been [shut down](Self::shutdown).
+    pub fn get(&self, key: &K) -> Result<AuthRefresher, KeyError> {
+        self.entry(key).map(|entry| entry.refresher.clone())
+    }
+
+    #[inline]
+    pub(crate) fn entry(&self, key: &K) -> Result<Arc<KeyEntry<K>>, KeyError> {
+        match self.shared.cache.get(key) {
+            Some(entry) => Ok(entry),
+            None => self.create(key),
+        }
+    }
+
+    #[cold]
+    fn create(&self, key: &K) -> Result<Arc<KeyEntry<K>>, KeyError> {
+        let shared = &*self.shared;
+        if shared.is_shut_down() {
+            return Err(KeyErrorKind::ShutDown.into());
+        }
+        if shared.new_keys.as_ref().is_some_and(|limit| !limit.allows_another()) {
+            shared.settings.telemetry.key_event(KeyEvent::Refused);
+            return Err(KeyErrorKind::TooManyNewKeys.into());
+        }
+        loop {
+            // Before the factory runs, so that a key that is forgotten while it runs is created again.
+            let forgets = self.forgets();
+            let entry = shared.new_entry(key)?;
+            match shared.cache.insert(entry.clone(), || self.forgets() == forgets) {
+                Insertion::Exists(existing) => return Ok(existing),
+                Insertion::Outdated => {}
+                Insertion::Inserted { evicted } => {
+                    shared.settings.telemetry.key_event(KeyEvent::Created);
+                    for evicted in evicted {
+                        shared.settings.telemetry.key_event(KeyEvent::Evicted);
+                        // The key and the login service are user code.
+                        panic::catch(|| drop(evicted));
+                    }
+                    return shared.unless_shut_down(entry);
+                }
+            }
+        }
+    }
+
+    /// Returns the refresher of a key, if there is one. Creates none, and does not count as a use of the key.
+    pub fn peek(&self, key: &K) -> Option<AuthRefresher> {
+        self.shared.cache.peek(key).map(|entry| entry.refresher.clone())
+    }
+
+    /// Removes a key. Returns whether there was a refresher for it.
+    ///
+    /// Use it when a tenant's credentials have changed, or when a user has logged out. Calls in flight finish with the
+    /// old refresher, and it logs in no more after them. The next [`get`](Self::get) calls the factory and logs in.
+    pub fn forget(&self, key: &K) -> bool {
+        // Before the removal, so that no refresher from before it is inserted after it.
+        self.shared.forgets.fetch_add(1, Ordering::SeqCst);
+        let forgotten = self.shared.cache.remove(key);
+        if forgotten.is_some() {
+            self.shared.settings.telemetry.key_event(KeyEvent::Forgotten);
+        }
+        forgotten.is_some()
+    }
+
+    /// Removes all keys, and ends their refreshers and logins permanently. Later calls that need a token fail.
+    pub fn shutdown(&self) {
+        self.shared.is_shut_down.store(true, Ordering::SeqCst);
+        self.shared.forgets.fetch_add(1, Ordering::SeqCst);
+        for entry in self.shared.cache.remove_all() {
+            entry.refresher.shutdown();
+        }
+    }
+
+    /// Returns the number of keys that have a refresher.
+    pub fn len(&self) -> usize {
+        self.shared.cache.len()
+    }
+
+    /// Returns whether no key has a refresher.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<K> AuthRefreshers<K> {
+    /// Returns the [largest number](crate::AuthRefreshersBuilder::capacity) of keys that are not in use.
+    pub fn capacity(&self) -> usize {
+        self.shared.capacity
+    }
+
+    /// Returns the [name](crate::AuthRefreshersBuilder::name), if one is set.
+    pub fn name(&self) -> Option<&str> {
+        self.shared.settings.telemetry.name()
+    }
+
+    #[inline]
+    pub(crate) fn forgets(&self) -> u64 {
+        self.shared.forgets.load(Ordering::SeqCst)
+    }
+}
+
+impl<K: Hash + Eq + Clone> Shared<K> {
+    /// Creates a refresher. The factory is user code, so no lock may be held.
+    fn new_entry(&self, key: &K) -> Result<Arc<KeyEntry<K>>, KeyError> {
+        let builder = panic::catch(|| (self.factory)(key)).ok_or(KeyErrorKind::FactoryPanicked)?;
+        let KeySettings { pause_when_idle, login_permits, telemetry } = &self.settings;
+        let refresher = builder
+            .map_err(KeyErrorKind::Factory)?
+            .for_key(*pause_when_idle, login_permits, telemetry)
+            .build()
+            .map_err(KeyErrorKind::InvalidSetting)?;
+        Ok(Arc::new(KeyEntry { key: key.clone(), hash: self.cache.hash(key), refresher }))
+    }
+
+    fn is_shut_down(&self) -> bool {
+        self.is_shut_down.load(Ordering::SeqCst)
+    }
+
+    /// Returns an entry that was inserted just now. A shutdown either removes it from the cache, or is detected here.
+    fn unless_shut_down(&self, entry: Arc<KeyEntry<K>>) -> Result<Arc<KeyEntry<K>>, KeyError> {
+        if self.is_shut_down() {
+            entry.refresher.shutdown();
+            self.cache.remove(&entry.key);
+            return Err(KeyErrorKind::ShutDown.into());
+        }
+        Ok(entry)
+    }
+}
+
+impl<K> Clone for AuthRefreshers<K> {
+    fn clone(&self) -> Self {
+        Self { shared: self.shared.clone() }
+    }
+}
+
+/// Shows no key.
+impl<K> fmt::Debug for AuthRefreshers<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthRefreshers")
+            .field("name", &self.name())
+            .field("capacity", &self.capacity())
+            .field("is_shut_down", &self.shared.is_shut_down)
+            .finish_non_exhaustive()
+    }
+}
