@@ -86,6 +86,7 @@
 //! - `metrics`: counts and durations ([`observability`])
 //! - `oauth2`, `token-file` and `token-command`: [ready-made logins](guides::which_login)
 //! - `test-util`: [utilities](test_util) for tests
+//! - `tonic-0_14`: [`Error`] and [`LoginError`] as a `tonic::Status`, with a fitting code
 //!
 //! Without features, the layer and the refresher remain. They work with any login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]
@@ -148,19 +149,19 @@ pub mod test_util;
 
 pub use authorize::{
     AuthRefresh, AuthRefreshLayer, ClassifyRejection, DestinationPolicy, Error, GrpcUnauthenticatedAsRejection,
-    InvalidOrigin, NeverReject, NeverReplay, ReplayClone, ReplayPolicy, ResponseFuture, TokenInfo, TokenValidFor,
-    UnauthorizedAsRejection, UnsafeDestination,
+    InvalidOrigin, NeverReject, NeverReplay, Origin, ReplayClone, ReplayPolicy, ReplayWith, ResponseFuture, TokenInfo,
+    TokenValidFor, UnauthorizedAsRejection, UnsafeDestination,
 };
 #[cfg(feature = "replay-buffered")]
 #[cfg_attr(docsrs, doc(cfg(feature = "replay-buffered")))]
-pub use authorize::{BufferedBody, ReplayBuffered};
+pub use authorize::{BufferedBody, MapBody, ReplayBuffered};
 pub use clock::{Clock, SystemClock};
 pub use error::BoxError;
 pub use expiry::Expiry;
 #[cfg(feature = "keyed")]
 #[cfg_attr(docsrs, doc(cfg(feature = "keyed")))]
 pub use keyed::{AuthRefreshers, AuthRefreshersBuilder, KeyError};
-pub use login::{LoginError, LoginReason, LoginRequest};
+pub use login::{LoginError, LoginFn, LoginReason, LoginRequest, login_fn};
 pub use refresh::{
     AuthRefresher, AuthRefresherBuilder, InvalidSetting, NoTokenPolicy, Refreshed, State, Status, StatusClosed,
     StatusReceiver, WeakAuthRefresher,

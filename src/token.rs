@@ -41,6 +41,15 @@ pub struct AccessToken {
     max_lifetime: Option<Duration>,
     /// Set while the token's source reports the next token by itself.
     notifier: Option<Arc<AtomicBool>>,
+    /// `None`: no refresher has returned the token.
+    publication: Option<Publication>,
+}
+
+/// Which refresher returned a token, and in which generation.
+#[derive(Clone, Copy)]
+pub(crate) struct Publication {
+    pub(crate) refresher: u32,
+    pub(crate) generation: u64,
 }
 
 impl AccessToken {
@@ -92,6 +101,7 @@ impl AccessToken {
             has_unknown_age: false,
             max_lifetime: None,
             notifier: None,
+            publication: None,
         })
     }
 
@@ -141,9 +151,14 @@ impl AccessToken {
         self
     }
 
-    /// Returns the token without its source's notifier, which reports to one refresher only.
-    pub(crate) fn without_notifier(&self) -> Self {
-        Self { notifier: None, ..self.clone() }
+    /// Returns the token for a caller of its refresher: without its source's notifier, which reports to one refresher
+    /// only.
+    pub(crate) fn published_as(&self, publication: Publication) -> Self {
+        Self { notifier: None, publication: Some(publication), ..self.clone() }
+    }
+
+    pub(crate) fn publication(&self) -> Option<Publication> {
+        self.publication
     }
 
     /// Returns the token with an absolute expiry in place of a lifetime.
@@ -186,6 +201,12 @@ impl AccessToken {
     /// resolved it to [`Expiry::At`].
     pub fn expiry(&self) -> Expiry {
         self.expiry
+    }
+
+    /// Returns the token's generation: a number that grows with each new token of a refresher. `None` if no
+    /// [`AuthRefresher`](crate::AuthRefresher) has returned the token. Clones have the same generation.
+    pub fn generation(&self) -> Option<u64> {
+        self.publication.map(|publication| publication.generation)
     }
 
     /// Returns the issuer's refresh hint.

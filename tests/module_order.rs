@@ -104,6 +104,8 @@ const FILES: &[(&str, &[&str])] = &[
             "future",
             "service",
             "layer",
+            "grpc",
+            "tonic_status",
             "loom_models",
         ],
     ),

@@ -4,7 +4,10 @@ use http::{HeaderMap, StatusCode};
 
 /// Decides from the status and the headers of a response whether the server has rejected the token.
 ///
-/// Any function of status and headers implements it:
+/// Any function of status and headers implements it. [`AuthRefreshLayer::reject_when`] accepts a closure without type
+/// annotations.
+///
+/// [`AuthRefreshLayer::reject_when`]: crate::AuthRefreshLayer::reject_when
 ///
 /// ```
 /// use http::{HeaderMap, StatusCode};
@@ -27,7 +30,15 @@ impl<F: Fn(StatusCode, &HeaderMap) -> bool> ClassifyRejection for F {
 }
 
 /// Classifies 401 (RFC 9110, section 15.5.2) as a rejection. The default.
-#[derive(Clone, Copy, Debug, Default)]
+///
+/// ```
+/// use http::{HeaderMap, StatusCode};
+/// use tower_auth_refresh::{ClassifyRejection, UnauthorizedAsRejection};
+///
+/// assert!(UnauthorizedAsRejection.is_rejection(StatusCode::UNAUTHORIZED, &HeaderMap::new()));
+/// assert!(!UnauthorizedAsRejection.is_rejection(StatusCode::FORBIDDEN, &HeaderMap::new()));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct UnauthorizedAsRejection;
 
 impl ClassifyRejection for UnauthorizedAsRejection {
@@ -40,7 +51,16 @@ impl ClassifyRejection for UnauthorizedAsRejection {
 /// Classifies the gRPC status `UNAUTHENTICATED` (16) as a rejection, and 401, which proxies send.
 ///
 /// It reads `grpc-status` in the headers, where a response without messages has it.
-#[derive(Clone, Copy, Debug, Default)]
+///
+/// ```
+/// use http::{HeaderMap, HeaderValue, StatusCode};
+/// use tower_auth_refresh::{ClassifyRejection, GrpcUnauthenticatedAsRejection};
+///
+/// let mut headers = HeaderMap::new();
+/// headers.insert("grpc-status", HeaderValue::from_static("16"));
+/// assert!(GrpcUnauthenticatedAsRejection.is_rejection(StatusCode::OK, &headers));
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct GrpcUnauthenticatedAsRejection;
 
 impl ClassifyRejection for GrpcUnauthenticatedAsRejection {
@@ -51,7 +71,15 @@ impl ClassifyRejection for GrpcUnauthenticatedAsRejection {
 }
 
 /// Classifies no response as a rejection: a token is used until it expires.
-#[derive(Clone, Copy, Debug, Default)]
+///
+/// ```
+/// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, NeverReject, login_fn};
+///
+/// let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?) });
+/// let layer = AuthRefreshLayer::with_login(login).reject_on(NeverReject);
+/// # let _ = layer;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NeverReject;
 
 impl ClassifyRejection for NeverReject {

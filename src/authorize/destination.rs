@@ -2,7 +2,10 @@
 
 use std::{fmt, sync::Arc};
 
-use http::Uri;
+use http::{
+    Uri,
+    uri::{Authority, Scheme},
+};
 
 use super::origin::Origin;
 use crate::loopback::is_loopback;
@@ -10,14 +13,33 @@ use crate::loopback::is_loopback;
 /// The error for a request whose destination is not allowed to receive the token. The request was not sent.
 ///
 /// Tokens go to `https`, and in plaintext to the loopback only (RFC 6750, section 5.3, requires TLS). See
-/// [`AuthRefreshLayer::allow_plaintext`](crate::AuthRefreshLayer::allow_plaintext) and
-/// [`AuthRefreshLayer::allow_origin`](crate::AuthRefreshLayer::allow_origin).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// [`origin`], [`allow_origin`] and [`allow_plaintext`].
+///
+/// ```
+/// use tower::{BoxError, ServiceBuilder, ServiceExt};
+/// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, Error, UnsafeDestination, login_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let client = ServiceBuilder::new()
+///     .layer(AuthRefreshLayer::with_login(login_fn(|_| async { Ok(AccessToken::bearer("abc")?) })))
+///     .service_fn(|_: http::Request<()>| async { Ok::<_, BoxError>(http::Response::new(())) });
+///
+/// let request = http::Request::get("http://api.example.com/").body(()).unwrap();
+/// let error = client.oneshot(request).await.unwrap_err();
+/// assert!(matches!(error, Error::Destination(UnsafeDestination::Plaintext)));
+/// # }
+/// ```
+///
+/// [`origin`]: crate::AuthRefreshLayer::origin
+/// [`allow_origin`]: crate::AuthRefreshLayer::allow_origin
+/// [`allow_plaintext`]: crate::AuthRefreshLayer::allow_plaintext
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UnsafeDestination {
     /// The scheme is not `https`, and the host is not the loopback.
     Plaintext,
-    /// The URI has no scheme or no host, so the destination is not known.
+    /// The URI has no scheme or no host, and the layer has no [`origin`](crate::AuthRefreshLayer::origin) for it.
     NoAuthority,
     /// The origin is not allowed.
     OriginNotAllowed,
@@ -47,7 +69,18 @@ impl fmt::Display for UnsafeDestination {
 impl std::error::Error for UnsafeDestination {}
 
 /// What happens to a request whose destination is not allowed to receive the token.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+///
+/// ```
+/// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, DestinationPolicy, InvalidOrigin, login_fn};
+///
+/// // Redirects to other origins are followed, without the token.
+/// let layer = AuthRefreshLayer::with_login(login_fn(|_| async { Ok(AccessToken::bearer("abc")?) }))
+///     .allow_origin("https://api.example.com")?
+///     .destination_policy(DestinationPolicy::SendUnauthenticated);
+/// # let _ = layer;
+/// # Ok::<(), InvalidOrigin>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DestinationPolicy {
     /// The call fails with [`Error::Destination`](crate::Error::Destination). The request is not sent.
@@ -61,26 +94,37 @@ pub enum DestinationPolicy {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AllowedDestinations {
     pub(crate) allow_plaintext: bool,
+    /// The origin of URIs that have neither a scheme nor an authority.
+    pub(crate) origin: Option<Origin>,
     /// `None`: any origin.
     origins: Option<Arc<[Origin]>>,
 }
 
 impl AllowedDestinations {
     pub(crate) fn check(&self, uri: &Uri) -> Result<(), UnsafeDestination> {
-        match uri.scheme_str() {
-            Some("https") => {}
-            _ if self.allow_plaintext => {}
-            Some(_) if uri.host().is_some_and(is_loopback) => {}
-            Some(_) => return Err(UnsafeDestination::Plaintext),
-            None => return Err(UnsafeDestination::NoAuthority),
-        }
-        match &self.origins {
-            Some(origins) => check_origin(origins, uri),
-            None => Ok(()),
+        match (uri.scheme(), uri.authority(), &self.origin) {
+            (None, None, Some(origin)) => self.check_origin(Some(origin.scheme()), Some(origin.authority())),
+            (scheme, authority, _) => self.check_origin(scheme, authority),
         }
     }
 
-    /// Returns whether the URI is `https` and has an allowed origin in the spelling of the list. [`check`](Self::check)
+    fn check_origin(&self, scheme: Option<&Scheme>, authority: Option<&Authority>) -> Result<(), UnsafeDestination> {
+        match scheme.map(Scheme::as_str) {
+            Some("https") => {}
+            _ if self.allow_plaintext => {}
+            Some(_) if authority.is_some_and(|authority| is_loopback(authority.host())) => {}
+            Some(_) => return Err(UnsafeDestination::Plaintext),
+            None => return Err(UnsafeDestination::NoAuthority),
+        }
+        let Some(allowed) = &self.origins else { return Ok(()) };
+        let (Some(scheme), Some(authority)) = (scheme, authority) else {
+            return Err(UnsafeDestination::NoAuthority);
+        };
+        let is_allowed = allowed.iter().any(|origin| origin.is_origin_of(scheme, authority));
+        if is_allowed { Ok(()) } else { Err(UnsafeDestination::OriginNotAllowed) }
+    }
+
+    /// Returns whether the URI is `https` and has an allowed origin in its shortest spelling. [`check`](Self::check)
     /// decides about other spellings.
     #[inline]
     pub(crate) fn surely_allows(&self, uri: &Uri) -> bool {
@@ -93,15 +137,7 @@ impl AllowedDestinations {
     }
 }
 
-fn check_origin(origins: &[Origin], uri: &Uri) -> Result<(), UnsafeDestination> {
-    let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
-        return Err(UnsafeDestination::NoAuthority);
-    };
-    let is_allowed = origins.iter().any(|origin| origin.is_origin_of(scheme, authority));
-    if is_allowed { Ok(()) } else { Err(UnsafeDestination::OriginNotAllowed) }
-}
-
-/// Returns whether the URI spells its origin as the list does. Most requests do, and this comparison parses nothing.
+/// Returns whether the URI has the shortest spelling of its origin, as the list has. Most requests do, and this comparison parses nothing.
 fn is_spelled(origins: &[Origin], uri: &Uri) -> bool {
     uri.authority().is_some_and(|authority| origins.iter().any(|origin| origin.is_https_spelled(authority.as_str())))
 }
@@ -208,5 +244,44 @@ mod tests {
         let plain = allow(&["http://api.example.com"]);
         let uri = Uri::from_static("http://api.example.com/");
         assert_eq!(plain.check(&uri), Err(UnsafeDestination::Plaintext), "an allowed origin does not allow plaintext");
+    }
+    fn with_origin(mut destinations: AllowedDestinations, origin: &str) -> AllowedDestinations {
+        destinations.origin = Some(origin.parse().unwrap());
+        destinations
+    }
+
+    #[test]
+    fn origin_applies_to_uris_without_scheme_and_authority() {
+        let none = AllowedDestinations::default;
+        let (plaintext, not_allowed) = (Err(UnsafeDestination::Plaintext), Err(UnsafeDestination::OriginNotAllowed));
+        let allow_plaintext = || AllowedDestinations { allow_plaintext: true, ..none() };
+        for (destinations, origin, expected) in [
+            (none(), "https://api.example.com", Ok(())),
+            (none(), "http://localhost:8001", Ok(())),
+            (none(), "http://api.example.com", plaintext),
+            (allow_plaintext(), "http://api.example.com", Ok(())),
+            (allow(&["https://api.example.com"]), "https://api.example.com:443", Ok(())),
+            (allow(&["https://api.example.com"]), "https://example.com", not_allowed),
+            (allow(&["http://api.example.com"]), "http://api.example.com", plaintext),
+        ] {
+            let destinations = with_origin(destinations, origin);
+            for uri in ["/path?query", "/", "*"] {
+                assert_eq!(destinations.check(&Uri::from_static(uri)), expected, "{origin} {uri}");
+            }
+        }
+    }
+
+    #[test]
+    fn origin_does_not_apply_to_other_uris() {
+        let destinations = with_origin(AllowedDestinations::default(), "https://api.example.com");
+        for (uri, expected) in [
+            ("https://example.com/", Ok(())),
+            ("http://localhost/", Ok(())),
+            ("http://api.example.com/", Err(UnsafeDestination::Plaintext)),
+            ("api.example.com:443", Err(UnsafeDestination::NoAuthority)),
+            ("api.example.com", Err(UnsafeDestination::NoAuthority)),
+        ] {
+            assert_eq!(destinations.check(&Uri::from_static(uri)), expected, "{uri}");
+        }
     }
 }

@@ -10,6 +10,25 @@ use crate::{Expiry, refresh::CachedToken};
 /// [inserts](crate::AuthRefreshLayer::insert_token_info) it.
 ///
 /// Use it for a stream or connection that outlives its request.
+///
+/// ```
+/// use http::{Request, Response};
+/// use tower::{BoxError, ServiceBuilder, ServiceExt};
+/// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, Expiry, TokenInfo, login_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?.with_expiry(Expiry::Never)) });
+/// let client = ServiceBuilder::new()
+///     .layer(AuthRefreshLayer::with_login(login).insert_token_info(true))
+///     .service_fn(|_: Request<()>| async { Ok::<_, BoxError>(Response::new(())) });
+///
+/// let response = client.oneshot(Request::get("https://api.example.com/").body(())?).await?;
+/// let token = response.extensions().get::<TokenInfo>().ok_or("sent without a token")?;
+/// assert_eq!((token.generation, token.expires), (1, Expiry::Never));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TokenInfo {
@@ -40,7 +59,7 @@ impl TokenInfo {
 ///     .body(())?;
 /// # Ok::<(), http::Error>(())
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct TokenValidFor(pub Duration);
 
 impl TokenValidFor {

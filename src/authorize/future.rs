@@ -24,6 +24,34 @@ use crate::{error::BoxError, refresh::TokenId};
 /// The future of [`AuthRefresh`](crate::AuthRefresh).
 ///
 /// Dropping it drops the inner service's future. The login continues.
+///
+/// It is as `Send` as the inner service and its future. A service that contains the layer can name it:
+///
+/// ```
+/// use std::task::{Context, Poll};
+/// use http::{Request, Response};
+/// use tower::{BoxError, Service};
+/// use tower_auth_refresh::{AuthRefresh, Error, ResponseFuture};
+///
+/// struct ApiClient<S>(AuthRefresh<S>);
+///
+/// impl<S, B, R> Service<Request<B>> for ApiClient<S>
+/// where
+///     S: Service<Request<B>, Response = Response<R>, Error: Into<BoxError>> + Clone,
+/// {
+///     type Response = Response<R>;
+///     type Error = Error;
+///     type Future = ResponseFuture<S, B>;
+///
+///     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+///         Service::<Request<B>>::poll_ready(&mut self.0, cx)
+///     }
+///
+///     fn call(&mut self, request: Request<B>) -> Self::Future {
+///         self.0.call(request)
+///     }
+/// }
+/// ```
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture<S, B, P = NeverReplay, C = UnauthorizedAsRejection>

@@ -94,7 +94,7 @@ impl<B, P: ReplayPolicy<B> + Clone> Unsent<B, P> {
                 let request = config.replay.wrap(request);
                 let sender = || RequestSender { inner: inner.clone(), context: context.clone() };
                 let saved = config.replay.save(&request, sender);
-                (request, saved)
+                (config.replay.finish(request), saved)
             }
             Self::Replay(mut request) => {
                 config.header.insert_clone(request.headers_mut(), value);
@@ -158,6 +158,7 @@ pub(crate) fn restore<S, B, P: ReplayPolicy<B>, C>(
         return None;
     }
     let (request, sender) = P::into_saved(saved).restore(P::restore_body)?;
+    let request = sender.context.config.replay.finish(request);
     Some((Unsent::Replay(request), sender))
 }
 

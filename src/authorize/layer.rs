@@ -1,6 +1,6 @@
 //! [`AuthRefreshLayer`]: the settings of an `AuthRefresh` service, as a layer.
 
-use http::HeaderName;
+use http::{HeaderMap, HeaderName, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -8,7 +8,7 @@ use super::{
     classify::{ClassifyRejection, UnauthorizedAsRejection},
     config::Config,
     destination::DestinationPolicy,
-    origin::InvalidOrigin,
+    origin::{InvalidOrigin, Origin},
     replay::policy::NeverReplay,
     service::AuthRefresh,
 };
@@ -46,8 +46,7 @@ use crate::{AccessToken, AuthRefresher, error::BoxError, login::LoginRequest};
 ///
 /// # Place in the stack
 ///
-/// The layer works above and below tower's layers. The table shows what changes with the order. The service below the
-/// layer must be `Clone`. `RateLimit` and `Balance` are not, so put a `Buffer` above them.
+/// The layer works above and below tower's layers. The table shows what changes with the order.
 ///
 /// | layer | above this one (outside) | below this one (inside) |
 /// | --- | --- | --- |
@@ -57,6 +56,38 @@ use crate::{AccessToken, AuthRefresher, error::BoxError, login::LoginRequest};
 /// | `FollowRedirect` | each hop is checked, and gets a token if its destination is allowed: **the usual place** | the client's redirect policy decides whether the header is forwarded; it does not know a header of [another name](Self::header) |
 /// | `Trace` | does not see the token | sees the token, marked sensitive |
 /// | `Balance`, `ReadyCache` | selects among clients that share a token | selects among connections, below a `Buffer` |
+///
+/// The service below the layer must be `Clone`. `RateLimit`, `Balance` and `BoxService` are not, so this does not
+/// compile:
+///
+/// ```compile_fail
+/// # use std::time::Duration;
+/// # use tower::{BoxError, ServiceBuilder};
+/// # use tower_auth_refresh::{AccessToken, AuthRefreshLayer, login_fn};
+/// # let layer = AuthRefreshLayer::with_login(login_fn(|_| async { Ok(AccessToken::bearer("abc")?) }));
+/// let client = ServiceBuilder::new()
+///     .layer(layer)
+///     .rate_limit(100, Duration::from_secs(1))
+///     .service_fn(|_: http::Request<()>| async { Ok::<_, BoxError>(http::Response::new(())) });
+/// ```
+///
+/// Put a `BufferLayer` between them. Its handles are `Clone`, and share the service:
+///
+/// ```
+/// # use std::time::Duration;
+/// # use tower::{BoxError, ServiceBuilder};
+/// # use tower_auth_refresh::{AccessToken, AuthRefreshLayer, login_fn};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// # let layer = AuthRefreshLayer::with_login(login_fn(|_| async { Ok(AccessToken::bearer("abc")?) }));
+/// let client = ServiceBuilder::new()
+///     .layer(layer)
+///     .buffer(16) // `layer(BufferLayer::new(16))`
+///     .rate_limit(100, Duration::from_secs(1))
+///     .service_fn(|_: http::Request<()>| async { Ok::<_, BoxError>(http::Response::new(())) });
+/// # let _ = client;
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct AuthRefreshLayer<P = NeverReplay, C = UnauthorizedAsRejection> {
     refresher: AuthRefresher,
@@ -95,7 +126,7 @@ impl<P, C> AuthRefreshLayer<P, C> {
 
     /// Sets which responses reject the token. Defaults to [`UnauthorizedAsRejection`], 401. Alternatives are
     /// [`GrpcUnauthenticatedAsRejection`](crate::GrpcUnauthenticatedAsRejection), [`NeverReject`](crate::NeverReject),
-    /// and any function of status and headers.
+    /// and any function of status and headers ([`reject_when`](Self::reject_when)).
     ///
     /// After a rejection, the token is no longer used and a login starts.
     /// [`AuthRefresherBuilder::rejection_limit`](crate::AuthRefresherBuilder::rejection_limit) limits how many
@@ -106,28 +137,93 @@ impl<P, C> AuthRefreshLayer<P, C> {
         AuthRefreshLayer { refresher: self.refresher, config: self.config.with_classify(classify) }
     }
 
-    /// Sets whether tokens are sent in plaintext to hosts other than the loopback, and to URIs without scheme or host.
-    /// Defaults to `false`.
+    /// Sets which responses reject the token, as [`reject_on`](Self::reject_on) does. A closure needs no type
+    /// annotations.
     ///
-    /// Enable it for networks with their own encryption, such as a service mesh. Enable it also for inner services that
-    /// receive origin-form requests (RFC 9112, section 3.2.1), such as those below a connection pool.
+    /// ```
+    /// # use tower_auth_refresh::{AccessToken, AuthRefreshLayer, login_fn};
+    /// # let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?) });
+    /// let layer = AuthRefreshLayer::with_login(login)
+    ///     .reject_when(|status, headers| status == 401 || headers.contains_key("x-token-expired"));
+    /// # let _ = layer;
+    /// ```
     #[must_use]
-    pub fn allow_plaintext(mut self, allow: bool) -> Self {
-        self.config.header.destinations.allow_plaintext = allow;
-        self
+    pub fn reject_when<F>(self, is_rejection: F) -> AuthRefreshLayer<P, F>
+    where
+        F: Fn(StatusCode, &HeaderMap) -> bool,
+    {
+        self.reject_on(is_rejection)
+    }
+
+    /// Sets the origin of requests whose URI has neither a scheme nor an authority. Defaults to none: they fail.
+    ///
+    /// Some clients know their server, and send only a path through the stack: kube, octocrab, the clients that tonic
+    /// generates, and what is below a connection pool. The layer uses the origin for the destination check only. It
+    /// does not change the request: the inner service decides where it goes.
+    ///
+    /// ```
+    /// # use tower::{BoxError, ServiceBuilder, ServiceExt};
+    /// # use tower_auth_refresh::{AccessToken, AuthRefreshLayer, login_fn};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// # let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?) });
+    /// let client = ServiceBuilder::new()
+    ///     .layer(AuthRefreshLayer::with_login(login).origin("https://cluster.example.com")?)
+    ///     .service_fn(|request: http::Request<()>| async move {
+    ///         assert_eq!(request.headers()["authorization"], "Bearer abc");
+    ///         Ok::<_, BoxError>(http::Response::new(()))
+    ///     });
+    /// client.oneshot(http::Request::get("/api/v1/pods").body(())?).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The argument is not an [`Origin`].
+    pub fn origin<O>(mut self, origin: O) -> Result<Self, InvalidOrigin>
+    where
+        O: TryInto<Origin, Error: Into<InvalidOrigin>>,
+    {
+        self.config.header.destinations.origin = Some(origin.try_into().map_err(Into::into)?);
+        Ok(self)
     }
 
     /// Allows an origin. Without a call, tokens go to any origin; after the first call, only to allowed ones.
     ///
-    /// An origin is a scheme, a host and an optional port (RFC 6454), as in `https://api.example.com:8443`. The
-    /// spelling of the request's URI makes no difference.
+    /// The spelling of the request's URI makes no difference. A request without scheme and authority has the
+    /// [origin](Self::origin) of the layer.
+    ///
+    /// ```
+    /// # use tower_auth_refresh::{AccessToken, AuthRefreshLayer, InvalidOrigin, login_fn};
+    /// # let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?) });
+    /// let layer = AuthRefreshLayer::with_login(login)
+    ///     .allow_origin("https://api.example.com")?
+    ///     .allow_origin(http::Uri::from_static("https://files.example.com:8443"))?;
+    /// # let _ = layer;
+    /// # Ok::<(), InvalidOrigin>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// The text is not an origin, its scheme is neither `https` nor `http`, or it contains a wildcard.
-    pub fn allow_origin(mut self, origin: &str) -> Result<Self, InvalidOrigin> {
-        self.config.header.destinations.allow(origin.parse()?);
+    /// The argument is not an [`Origin`], or it contains a wildcard.
+    pub fn allow_origin<O>(mut self, origin: O) -> Result<Self, InvalidOrigin>
+    where
+        O: TryInto<Origin, Error: Into<InvalidOrigin>>,
+    {
+        self.config.header.destinations.allow(origin.try_into().map_err(Into::into)?);
         Ok(self)
+    }
+
+    /// Sets whether tokens are sent in plaintext to hosts other than the loopback, and to URIs without scheme or host.
+    /// Defaults to `false`.
+    ///
+    /// Enable it for networks with their own encryption, such as a service mesh. For requests without scheme and host,
+    /// set the [origin](Self::origin) instead.
+    #[must_use]
+    pub fn allow_plaintext(mut self, allow: bool) -> Self {
+        self.config.header.destinations.allow_plaintext = allow;
+        self
     }
 
     /// Sets what happens to a request whose destination is not allowed to receive the token. Defaults to
@@ -162,7 +258,8 @@ impl<P, C> AuthRefreshLayer<P, C> {
     }
 }
 
-impl<S, P: Clone, C: Clone> Layer<S> for AuthRefreshLayer<P, C> {
+/// The bound `S: Clone` is that of the service. Here, the compiler names it where the stack is built.
+impl<S: Clone, P: Clone, C: Clone> Layer<S> for AuthRefreshLayer<P, C> {
     type Service = AuthRefresh<S, P, C>;
 
     fn layer(&self, inner: S) -> Self::Service {

@@ -9,6 +9,7 @@
 //! - `header_cache`: the header value that a service caches between calls
 //! - `in_flight`: a request in flight that may be replayed
 //! - `slow_path`, `future`, `service` (the hot path), `layer`
+//! - `grpc`, `tonic_status`: what gRPC clients need
 
 mod classify;
 mod config;
@@ -16,6 +17,8 @@ mod destination;
 mod error;
 mod extensions;
 mod future;
+#[cfg(feature = "replay-buffered")]
+mod grpc;
 mod header_cache;
 mod header_config;
 mod in_flight;
@@ -28,9 +31,14 @@ mod service;
 mod service_context;
 mod sharded_arc;
 mod slow_path;
+#[cfg(feature = "tonic-0_14")]
+mod tonic_status;
 
 #[cfg(feature = "replay-buffered")]
-pub use self::replay::buffered::{BufferedBody, ReplayBuffered};
+pub use self::replay::{
+    buffered::{BufferedBody, ReplayBuffered},
+    map_body::MapBody,
+};
 pub use self::{
     classify::{ClassifyRejection, GrpcUnauthenticatedAsRejection, NeverReject, UnauthorizedAsRejection},
     destination::{DestinationPolicy, UnsafeDestination},
@@ -38,7 +46,10 @@ pub use self::{
     extensions::{TokenInfo, TokenValidFor},
     future::ResponseFuture,
     layer::AuthRefreshLayer,
-    origin::InvalidOrigin,
-    replay::policy::{NeverReplay, ReplayClone, ReplayPolicy},
+    origin::{InvalidOrigin, Origin},
+    replay::{
+        policy::{NeverReplay, ReplayClone, ReplayPolicy},
+        with::ReplayWith,
+    },
     service::AuthRefresh,
 };

@@ -1,21 +1,80 @@
 //! [`Origin`]: a scheme, a host and a port (RFC 6454, section 4).
 
-use std::{fmt, net::Ipv6Addr, str::FromStr};
+use std::{convert::Infallible, fmt, net::Ipv6Addr, str::FromStr};
 
 use http::{
     Uri,
     uri::{Authority, Scheme},
 };
 
-#[derive(Clone, Debug)]
-pub(crate) struct Origin {
+/// An origin: a scheme, a host and an optional port, as in `https://api.example.com:8443` (RFC 6454, section 4).
+///
+/// The scheme is `https` or `http`. Two spellings of one origin are equal. `Display` writes the shortest: without a
+/// default port, in lower case. Texts and URIs convert into an origin, if they contain nothing else.
+///
+/// ```
+/// use tower_auth_refresh::Origin;
+///
+/// let origin: Origin = "https://API.example.com:443".parse()?;
+/// assert_eq!(origin, Origin::try_from("https://api.example.com")?);
+/// assert_eq!(origin.to_string(), "https://api.example.com");
+/// # Ok::<(), tower_auth_refresh::InvalidOrigin>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
     scheme: Scheme,
+    /// In its shortest spelling.
     authority: Authority,
     is_https: bool,
 }
 
 impl Origin {
-    /// Returns whether this is an `https` origin with exactly this spelling of its authority.
+    /// Returns the origin of a URI, and ignores its user information, path and query.
+    ///
+    /// ```
+    /// use http::Uri;
+    /// use tower_auth_refresh::Origin;
+    ///
+    /// let cluster = Uri::from_static("https://rancher.example.com/k8s/clusters/c-1");
+    /// assert_eq!(Origin::of(&cluster)?.to_string(), "https://rancher.example.com");
+    /// # Ok::<(), tower_auth_refresh::InvalidOrigin>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The URI has no scheme or host, its scheme is neither `https` nor `http`, or its host contains a wildcard.
+    pub fn of(uri: &Uri) -> Result<Self, InvalidOrigin> {
+        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
+            return Err(InvalidOrigin(Reason::Syntax));
+        };
+        let Some(default_port) = default_port(scheme) else {
+            return Err(InvalidOrigin(Reason::Scheme));
+        };
+        let host = host(authority);
+        if host.contains('*') {
+            return Err(InvalidOrigin(Reason::Wildcard));
+        }
+        if host.is_empty() || host.starts_with('[') && ipv6(host).is_none() || has_invalid_port(authority) {
+            return Err(InvalidOrigin(Reason::Syntax));
+        }
+        let host = ipv6(host).map_or_else(|| host.to_ascii_lowercase(), |address| format!("[{address}]"));
+        let authority = match authority.port_u16().filter(|port| *port != default_port) {
+            Some(port) => format!("{host}:{port}"),
+            None => host,
+        };
+        let authority = Authority::try_from(authority).map_err(|_| InvalidOrigin(Reason::Syntax))?;
+        Ok(Self { scheme: scheme.clone(), authority, is_https: *scheme == Scheme::HTTPS })
+    }
+
+    pub(crate) fn scheme(&self) -> &Scheme {
+        &self.scheme
+    }
+
+    pub(crate) fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Returns whether this is an `https` origin, and `authority` is its shortest spelling.
     #[inline]
     pub(crate) fn is_https_spelled(&self, authority: &str) -> bool {
         self.is_https && self.authority.as_str() == authority
@@ -60,34 +119,72 @@ fn has_invalid_port(authority: &Authority) -> bool {
     authority.port_u16().is_none() && authority.as_str().rsplit('@').next() != Some(authority.host())
 }
 
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
+    }
+}
+
+impl TryFrom<&Uri> for Origin {
+    type Error = InvalidOrigin;
+
+    fn try_from(uri: &Uri) -> Result<Self, InvalidOrigin> {
+        let origin = Self::of(uri)?;
+        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
+        let has_path = !matches!(uri.path(), "" | "/") || uri.query().is_some();
+        if has_user || has_path { Err(InvalidOrigin(Reason::Syntax)) } else { Ok(origin) }
+    }
+}
+
+impl TryFrom<Uri> for Origin {
+    type Error = InvalidOrigin;
+
+    fn try_from(uri: Uri) -> Result<Self, InvalidOrigin> {
+        Self::try_from(&uri)
+    }
+}
+
+impl TryFrom<&str> for Origin {
+    type Error = InvalidOrigin;
+
+    fn try_from(origin: &str) -> Result<Self, InvalidOrigin> {
+        let uri: Uri = origin.parse().map_err(|_| InvalidOrigin(Reason::Syntax))?;
+        Self::try_from(uri)
+    }
+}
+
+impl TryFrom<&String> for Origin {
+    type Error = InvalidOrigin;
+
+    fn try_from(origin: &String) -> Result<Self, InvalidOrigin> {
+        Self::try_from(origin.as_str())
+    }
+}
+
+impl TryFrom<String> for Origin {
+    type Error = InvalidOrigin;
+
+    fn try_from(origin: String) -> Result<Self, InvalidOrigin> {
+        Self::try_from(origin.as_str())
+    }
+}
+
 impl FromStr for Origin {
     type Err = InvalidOrigin;
 
     fn from_str(origin: &str) -> Result<Self, InvalidOrigin> {
-        let parts = origin.parse::<Uri>().map_err(|_| InvalidOrigin(Reason::Syntax))?.into_parts();
-        let path = parts.path_and_query.as_ref().map_or("", |path| path.as_str());
-        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
-            return Err(InvalidOrigin(Reason::Syntax));
-        };
-        if !matches!(path, "" | "/") || authority.as_str().contains('@') || has_invalid_port(&authority) {
-            return Err(InvalidOrigin(Reason::Syntax));
-        }
-        if default_port(&scheme).is_none() {
-            return Err(InvalidOrigin(Reason::Scheme));
-        }
-        let host = authority.host();
-        if host.contains('*') {
-            return Err(InvalidOrigin(Reason::Wildcard));
-        }
-        if host.is_empty() || host.starts_with('[') && ipv6(host).is_none() {
-            return Err(InvalidOrigin(Reason::Syntax));
-        }
-        Ok(Self { is_https: scheme == Scheme::HTTPS, scheme, authority })
+        Self::try_from(origin)
     }
 }
 
-/// The error for a text that is not an origin: a scheme, a host and an optional port, as in
-/// `https://api.example.com:8443`.
+/// The error for a text or a URI that is not an [`Origin`]. It names the cause.
+///
+/// ```
+/// use tower_auth_refresh::Origin;
+///
+/// let error = Origin::try_from("https://*.example.com").unwrap_err();
+/// assert_eq!(error.to_string(), "origin must not contain a wildcard");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidOrigin(Reason);
 
@@ -110,9 +207,49 @@ impl fmt::Display for InvalidOrigin {
 
 impl std::error::Error for InvalidOrigin {}
 
+/// For functions that accept an [`Origin`], and everything that converts into one.
+impl From<Infallible> for InvalidOrigin {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spellings_of_one_origin_are_equal() {
+        for (shortest, spellings) in [
+            (
+                "https://api.example.com",
+                ["https://api.example.com/", "HTTPS://Api.example.com:443", "https://api.example.com."],
+            ),
+            ("http://localhost:3000", ["http://localhost:3000/", "http://LOCALHOST:3000", "http://localhost.:3000"]),
+            (
+                "https://[2001:db8::a]:8443",
+                ["https://[2001:DB8::a]:8443", "https://[2001:db8:0::A]:8443", "https://[2001:db8:0:0:0:0:0:a]:8443"],
+            ),
+        ] {
+            for spelling in spellings {
+                let origin: Origin = spelling.parse().unwrap();
+                assert_eq!(origin.to_string(), shortest, "{spelling}");
+                assert_eq!(origin, Origin::try_from(spelling.to_owned()).unwrap());
+                assert_eq!(Ok(origin), Origin::try_from(Uri::from_static(shortest)));
+            }
+        }
+        let different = ["https://a.com", "http://a.com", "https://a.com:80", "https://b.com", "https://a.com.b"];
+        let origins: std::collections::HashSet<Origin> = different.map(|text| text.parse().unwrap()).into();
+        assert_eq!(origins.len(), different.len());
+    }
+
+    #[test]
+    fn origin_of_uri_ignores_what_is_no_part_of_it() {
+        let uri = Uri::from_static("https://user@example.com/path?query");
+        assert_eq!(Origin::of(&uri), "https://example.com".parse());
+        assert!(Origin::try_from(uri).is_err());
+        assert!(Origin::of(&Uri::from_static("/path")).is_err());
+    }
 
     #[test]
     fn invalid_origin_error_names_the_cause() {

@@ -29,7 +29,7 @@ use crate::{AuthRefresher, error::BoxError, refresh::TokenId};
 ///   Clones share a few such caches, one for each group of threads. Each keeps its value until the next call of its
 ///   group.
 /// - Without a token, the call waits for a login. While it waits, the call occupies no capacity of the inner service.
-///   That is why the inner service must be `Clone`.
+///   That is why the inner service must be `Clone`. For one that is not, put a `BufferLayer` between.
 /// - The service is ready when the inner service is, with or without a token.
 /// - The service is `Send` if its inner service is, and if its replay policy and classifier are `Send` and `Sync`.
 ///
@@ -108,7 +108,8 @@ where
         let request = config.replay.wrap(request);
         let sender = || RequestSender { inner: self.inner.clone(), context: self.context.clone() };
         let saved = config.replay.save(&request, sender);
-        ResponseFuture::called(self.inner.call(request), Some(token), config.classify.clone(), saved)
+        let future = self.inner.call(config.replay.finish(request));
+        ResponseFuture::called(future, Some(token), config.classify.clone(), saved)
     }
 }
 
@@ -165,7 +166,7 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
     }
 }
 
-impl<S> AuthRefresh<S> {
+impl<S: Clone> AuthRefresh<S> {
     /// Creates a service with the default settings.
     pub fn new(inner: S, refresher: AuthRefresher) -> Self {
         Self::with_config(inner, refresher, Config::default())

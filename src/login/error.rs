@@ -116,6 +116,24 @@ impl LoginError {
         Self(Arc::new(Inner { kind, retry_after, source: Some(error) }))
     }
 
+    /// Returns the first `LoginError` in a chain of causes, `error` included. It works for any error type that has
+    /// [sources](Error::source), such as `anyhow::Error` or a `tonic::Status`.
+    ///
+    /// ```
+    /// use tower_auth_refresh::{BoxError, Error, LoginError};
+    ///
+    /// let error: BoxError = Error::Login(LoginError::permanent("invalid_client")).into();
+    /// assert!(LoginError::find(&*error).is_some_and(LoginError::is_permanent));
+    /// ```
+    pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        chain(error).find_map(|error| error.downcast_ref())
+    }
+
+    #[cfg(feature = "tonic-0_14")]
+    pub(crate) fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
     /// Returns whether the error lasts until a person acts.
     pub fn is_permanent(&self) -> bool {
         self.0.kind == Kind::Permanent

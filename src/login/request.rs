@@ -48,7 +48,21 @@ impl LoginRequest {
 }
 
 /// Why a token is wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// ```
+/// use tower_auth_refresh::{AccessToken, LoginReason, login_fn};
+///
+/// let login = login_fn(|request| async move {
+///     if let LoginReason::Rejected { challenge: Some(challenge), .. } = &request.reason {
+///         println!("token rejected: {challenge:?}");
+///     }
+///     // Only the first token may come from a cache.
+///     let cached = if request.reason == LoginReason::First { Some("cached") } else { None };
+///     Ok(AccessToken::bearer(cached.unwrap_or("new"))?.with_unknown_age())
+/// });
+/// # let _ = login;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LoginReason {
     /// There has been no token yet.

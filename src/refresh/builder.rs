@@ -258,16 +258,31 @@ impl fmt::Debug for AuthRefresherBuilder {
 }
 
 /// The error for a setting that is not valid. It names the setting.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_auth_refresh::{AccessToken, AuthRefresher, login_fn};
+///
+/// let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?) });
+/// let error = AuthRefresher::builder(login).wait_timeout(Duration::ZERO).build().unwrap_err();
+/// assert_eq!(error.setting(), "wait_timeout");
+/// assert_eq!(error.to_string(), "`wait_timeout` must be more than zero");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidSetting {
     name: &'static str,
     reason: &'static str,
 }
 
-#[cfg(feature = "keyed")]
 impl InvalidSetting {
+    #[cfg(feature = "keyed")]
     pub(crate) fn new(name: &'static str, reason: &'static str) -> Self {
         Self { name, reason }
+    }
+
+    /// Returns the name of the setting: that of the builder's method.
+    pub fn setting(&self) -> &'static str {
+        self.name
     }
 }
 

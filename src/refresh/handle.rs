@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use http::HeaderValue;
+
 use super::{
     cached_token::CachedToken,
     current::{Epoch, Loaded},
@@ -11,7 +13,11 @@ use super::{
     token_id::TokenId,
     wait::TokenFuture,
 };
-use crate::{login::LoginError, telemetry::Telemetry, token::AccessToken};
+use crate::{
+    login::LoginError,
+    telemetry::Telemetry,
+    token::{AccessToken, Publication},
+};
 
 /// A handle to the token of one identity. Cloning is cheap; all clones share one token and one worker.
 ///
@@ -70,6 +76,11 @@ impl AuthRefresher {
         &self.shared
     }
 
+    /// Returns a token for a caller.
+    fn published(&self, token: &CachedToken) -> AccessToken {
+        token.token.published_as(Publication { refresher: self.shared.id.number(), generation: token.generation })
+    }
+
     /// Returns the [name](crate::AuthRefresherBuilder::name), if one is set.
     pub fn name(&self) -> Option<&str> {
         self.telemetry().name()
@@ -97,7 +108,7 @@ impl AuthRefresher {
     /// - The refresher has been shut down.
     /// - The call runs outside a tokio runtime and there is no token.
     pub async fn token(&self) -> Result<AccessToken, LoginError> {
-        Ok(self.shared.token().await?.token.without_notifier())
+        Ok(self.published(&*self.shared.token().await?))
     }
 
     /// Returns the current token, refreshed first if it expires within `min`.
@@ -112,7 +123,7 @@ impl AuthRefresher {
     ///
     /// As [`token`](Self::token).
     pub async fn token_valid_for(&self, min: Duration) -> Result<AccessToken, LoginError> {
-        Ok(self.shared.token_valid_for(min).await?.token.without_notifier())
+        Ok(self.published(&*self.shared.token_valid_for(min).await?))
     }
 
     /// Refreshes the token now, or joins the login under way, and waits for its end.
@@ -127,10 +138,50 @@ impl AuthRefresher {
     pub async fn refresh(&self) -> Result<Refreshed, LoginError> {
         let token = self.shared.refresh().await?;
         let next_refresh = token.until_refresh(self.shared.now());
-        Ok(Refreshed { token: token.token.without_notifier(), next_refresh })
+        Ok(Refreshed { token: self.published(&token), next_refresh })
+    }
+
+    /// Reports that a server has rejected a token that this refresher returned, for uses outside of a layer.
+    ///
+    /// Returns whether a retry can help: a newer token exists, or a login for it is due. [`token`](Self::token) then
+    /// returns it, or waits for it. After [`shutdown`](Self::shutdown), no retry can help. `challenge` is the `WWW-Authenticate` header of the rejection (RFC 9110, section
+    /// 11.6.1), if there was one; the login service receives it.
+    ///
+    /// The rules are those of the layer. The rejection has no effect if:
+    ///
+    /// - the token has been replaced already,
+    /// - the token is [too new](crate::AuthRefresherBuilder::min_rejection_age), by default less than a second old,
+    /// - too many rejections [have counted](crate::AuthRefresherBuilder::rejection_limit), by default 6 in a minute,
+    /// - another refresher returned the token, or none.
+    ///
+    /// Without a worker, no login starts until the next call.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, login_fn};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// # let login = login_fn(|request| async move { Ok(AccessToken::bearer(format!("{:?}", request.reason).replace(' ', ""))?) });
+    /// # let refresher = AuthRefresher::builder(login).min_rejection_age(Duration::ZERO).build()?;
+    /// let token = refresher.token().await?;
+    /// # async fn connect(token: &AccessToken) -> bool { token.generation() == Some(2) }
+    /// if !connect(&token).await && refresher.reject(&token, None) {
+    ///     assert!(connect(&refresher.token().await?).await);
+    /// }
+    /// # assert_eq!(refresher.status().generation, 2);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reject(&self, token: &AccessToken, challenge: Option<HeaderValue>) -> bool {
+        token.publication().is_some_and(|publication| {
+            publication.refresher == self.shared.id.number()
+                && self.shared.reject(TokenId::new(self.shared.id, publication.generation), challenge)
+        })
     }
 
     /// Discards the current token, and logs in for another. Does nothing without a token.
+    ///
+    /// To report a rejection, use [`reject`](Self::reject): it does not discard a newer token than the rejected one.
     ///
     /// The result of a login that is under way is discarded too, because it may be the same token. Without a worker, no
     /// login starts until the next call. A service that has cached the token releases its bytes at its next call.
@@ -215,6 +266,20 @@ impl fmt::Debug for AuthRefresher {
 }
 
 /// The result of [`AuthRefresher::refresh`].
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, login_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?.with_expires_in(Duration::from_secs(3600))) });
+/// let refreshed = AuthRefresher::new(login).refresh().await?;
+/// assert_eq!(refreshed.token.secret(), "abc");
+/// assert!(refreshed.next_refresh.is_some_and(|left| left < Duration::from_secs(3600)));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Refreshed {

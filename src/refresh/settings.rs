@@ -49,7 +49,7 @@ impl Default for Settings {
 ///     .build()?;
 /// # Ok::<(), tower_auth_refresh::InvalidSetting>(())
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum NoTokenPolicy {
     /// The call fails with [`Error::Login`](crate::Error::Login). The request is not sent.

@@ -279,11 +279,14 @@ impl Shared {
         panic::catch(|| drop(core));
     }
 
-    fn reject(&self, rejected: TokenId, challenge: Option<HeaderValue>) -> bool {
-        let (generation, effect) = self
-            .event(|locked, now, actions| locked.state.on_rejection(rejected.generation(), challenge, now, actions));
+    /// Reports that a server has rejected this token. Returns whether a newer token exists or a login for it is due.
+    pub(crate) fn reject(&self, rejected: TokenId, challenge: Option<HeaderValue>) -> bool {
+        let (generation, effect, is_shut_down) = self.event(|locked, now, actions| {
+            let (generation, effect) = locked.state.on_rejection(rejected.generation(), challenge, now, actions);
+            (generation, effect, locked.state.is_shut_down())
+        });
         self.settings.telemetry.rejection(generation, effect);
-        matches!(effect, RejectionEffect::TriggeredLogin | RejectionEffect::AlreadyReplaced)
+        !is_shut_down && matches!(effect, RejectionEffect::TriggeredLogin | RejectionEffect::AlreadyReplaced)
     }
 }
 

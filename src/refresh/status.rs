@@ -36,7 +36,16 @@ pub struct Status {
 }
 
 /// What a refresher is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// ```
+/// use tower_auth_refresh::{AuthRefresher, State};
+///
+/// /// For a readiness probe: whether requests get a token without a wait.
+/// fn is_ready(refresher: &AuthRefresher) -> bool {
+///     matches!(refresher.status().state, State::Ready | State::Refreshing | State::Stale)
+/// }
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
     /// No worker refreshes the token. There was no request yet, or none for

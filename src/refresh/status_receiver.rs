@@ -94,6 +94,19 @@ impl fmt::Debug for StatusReceiver {
 }
 
 /// The error of a [`StatusReceiver`] whose refresher has been dropped.
+///
+/// ```
+/// use tower_auth_refresh::{AccessToken, AuthRefresher, login_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() {
+/// let refresher = AuthRefresher::new(login_fn(|_| async { Ok(AccessToken::bearer("abc")?) }));
+/// let mut statuses = refresher.subscribe();
+/// drop(refresher);
+/// let error = statuses.wait_for(|status| status.generation > 0).await.unwrap_err();
+/// assert_eq!(error.to_string(), "refresher dropped");
+/// # }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusClosed(());
 

@@ -392,3 +392,25 @@ async fn fixed_layer_keeps_its_token_after_rejections() {
         tokio::time::sleep(HOUR).await;
     }
 }
+
+/// Whether a type is a layer for a service. The inherent constant has priority, where its bound holds.
+struct Check<L, S>(std::marker::PhantomData<(L, S)>);
+
+trait NotALayer {
+    const IS_LAYER: bool = false;
+}
+
+impl<L, S> NotALayer for Check<L, S> {}
+
+impl<L: Layer<S>, S> Check<L, S> {
+    const IS_LAYER: bool = true;
+}
+
+/// If the layer accepted any service, the compiler would name a method of the client instead of the missing `Clone`.
+#[test]
+fn layer_requires_a_service_that_is_clone() {
+    type Boxed = tower::util::BoxService<Request<()>, Response<()>, BoxError>;
+    type BoxedClone = tower::util::BoxCloneService<Request<()>, Response<()>, BoxError>;
+    const { assert!(!Check::<AuthRefreshLayer, Boxed>::IS_LAYER) };
+    const { assert!(Check::<AuthRefreshLayer, BoxedClone>::IS_LAYER) };
+}

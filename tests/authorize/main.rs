@@ -4,8 +4,12 @@
 mod support;
 
 mod allocations;
+mod errors;
+mod grpc;
 mod header_cache;
 mod layer;
+mod origin;
 mod rejection;
+mod replay_policies;
 mod replay_wire;
 mod stack;

@@ -517,3 +517,20 @@ async fn replay_gets_a_token_that_lives_as_long_as_requested() {
     // The second token still lives for 250 seconds.
     assert_eq!(*tokens.lock().unwrap(), ["Bearer t1", "Bearer t3"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn reject_when_accepts_closure_without_annotations() {
+    let logins = Logins::default();
+    let refresher = refresher(&logins);
+    refresher.ready().await.unwrap();
+    sleep(secs(2)).await;
+    let api = api(|_, token| match token {
+        "Bearer t1" => Response::builder().status(403).header("x-token-expired", "1").body("").unwrap(),
+        _ => status(403),
+    });
+    let layer = AuthRefreshLayer::new(refresher)
+        .replay(ReplayClone)
+        .reject_when(|status, headers| status == 403 && headers.contains_key("x-token-expired"));
+    assert_eq!(layer.layer(api.clone()).oneshot(request()).await.unwrap().status(), 403);
+    assert_eq!(api.tokens(), ["Bearer t1", "Bearer t2"]);
+}

@@ -273,7 +273,7 @@ async fn redirect_sends_no_token_to_foreign_origin() {
         // Only the port differs, the host is the same.
         *own.state.redirect.lock().unwrap() = Some(foreign.url("/"));
         let layer = AuthRefreshLayer::new(refresher(&Logins::default()))
-            .allow_origin(&own.url(""))
+            .allow_origin(own.url(""))
             .unwrap()
             .destination_policy(DestinationPolicy::SendUnauthenticated);
         let request = Request::get(own.url("/")).body(Full::<Bytes>::default()).unwrap();
@@ -292,7 +292,7 @@ async fn redirect_sends_no_token_to_foreign_origin() {
 async fn redirect_to_foreign_origin_fails_by_default() {
     let (own, foreign) = (Server::start(State::default()).await, Server::start(State::default()).await);
     *own.state.redirect.lock().unwrap() = Some(foreign.url("/"));
-    let layer = AuthRefreshLayer::new(refresher(&Logins::default())).allow_origin(&own.url("")).unwrap();
+    let layer = AuthRefreshLayer::new(refresher(&Logins::default())).allow_origin(own.url("")).unwrap();
     let request = Request::get(own.url("/")).body(Full::<Bytes>::default()).unwrap();
     let client = ServiceBuilder::new().layer(FollowRedirectLayer::new()).layer(layer).service(hyper());
     let error = client.oneshot(request).await.unwrap_err();

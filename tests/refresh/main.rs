@@ -14,6 +14,7 @@ mod metrics;
 mod observability;
 mod properties;
 mod refresh_under_way;
+mod reject;
 mod runtimes;
 mod simulation;
 mod undriven_runtimes;

@@ -31,7 +31,7 @@ use crate::error::BoxError;
 /// let layer = AuthRefreshLayer::with_login(login).replay(ReplayBuffered::new().limit(1 << 20));
 /// # let _ = layer;
 /// ```
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ReplayBuffered {
     limit: usize,
 }
@@ -64,10 +64,15 @@ where
     B::Error: Into<BoxError>,
 {
     type Body = BufferedBody<B>;
+    type SavedBody = BufferedBody<B>;
     type Saved<R> = Box<SavedRequest<BufferedBody<B>, R>>;
 
     fn wrap(&self, request: Request<B>) -> Request<Self::Body> {
         request.map(|body| BufferedBody::new(body, Some(self.limit)))
+    }
+
+    fn finish(&self, request: Request<BufferedBody<B>>) -> Request<BufferedBody<B>> {
+        request
     }
 
     fn wrap_unsaved(&self, body: B) -> Self::Body {
@@ -103,7 +108,31 @@ where
     }
 }
 
-/// A body that records what is read from it.
+/// A body that records what is read from it. [`ReplayBuffered`] creates it.
+///
+/// Its data is `Bytes`, and its error is a [`BoxError`]. An inner service that is generic over its body needs no change.
+/// For others, see [`ReplayBuffered::map_body`].
+///
+/// ```
+/// use http::{Request, Response};
+/// use http_body_util::{BodyExt, Full};
+/// use tower::{BoxError, ServiceBuilder, ServiceExt};
+/// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, BufferedBody, ReplayBuffered, login_fn};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), BoxError> {
+/// # let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?) });
+/// let client = ServiceBuilder::new()
+///     .layer(AuthRefreshLayer::with_login(login).replay(ReplayBuffered::new()))
+///     .service_fn(|request: Request<BufferedBody<Full<&'static [u8]>>>| async move {
+///         Ok::<_, BoxError>(Response::new(request.into_body().collect().await?.to_bytes()))
+///     });
+///
+/// let request = Request::post("https://api.example.com/").body(Full::new(&b"abc"[..]))?;
+/// assert_eq!(client.oneshot(request).await?.into_body(), "abc");
+/// # Ok(())
+/// # }
+/// ```
 pub struct BufferedBody<B> {
     buffer: Arc<Mutex<ReplayBuffer<B>>>,
     attempt: Attempt,

@@ -2,7 +2,10 @@
 
 #[cfg(feature = "replay-buffered")]
 pub(crate) mod buffered;
+#[cfg(feature = "replay-buffered")]
+pub(crate) mod map_body;
 pub(crate) mod policy;
 #[cfg(feature = "replay-buffered")]
 mod recording;
 pub(crate) mod saved_request;
+pub(crate) mod with;

@@ -17,17 +17,34 @@ impl Sealed for ReplayClone {}
 ///
 /// A request is replayed at most once, never with the same token, and only if its whole body is available.
 ///
-/// The trait is sealed: only this crate implements it.
+/// The trait is sealed: only this crate implements it. It is a bound of functions that return a layer:
+///
+/// ```
+/// use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, ReplayPolicy, ReplayWith};
+///
+/// # struct Body;
+/// # fn try_clone(body: &Body) -> Option<Body> { Some(Body) }
+/// fn layer(refresher: AuthRefresher) -> AuthRefreshLayer<impl ReplayPolicy<Body, Body = Body> + Clone> {
+///     AuthRefreshLayer::new(refresher).replay(ReplayWith(try_clone))
+/// }
+/// ```
 pub trait ReplayPolicy<B>: Sealed {
     /// The body that the inner service receives.
     type Body;
+    /// The body of a saved request.
+    #[doc(hidden)]
+    type SavedBody;
     /// A saved request, and `R`, which replays it.
     #[doc(hidden)]
     type Saved<R>;
 
     /// Prepares a request before it is saved.
     #[doc(hidden)]
-    fn wrap(&self, request: Request<B>) -> Request<Self::Body>;
+    fn wrap(&self, request: Request<B>) -> Request<Self::SavedBody>;
+
+    /// Converts a request for the inner service, after it was saved or restored.
+    #[doc(hidden)]
+    fn finish(&self, request: Request<Self::SavedBody>) -> Request<Self::Body>;
 
     /// Converts the body of a request that is not saved.
     #[doc(hidden)]
@@ -35,29 +52,43 @@ pub trait ReplayPolicy<B>: Sealed {
 
     /// Saves a request. `None`: it cannot be replayed.
     #[doc(hidden)]
-    fn save<R>(&self, request: &Request<Self::Body>, sender: impl FnOnce() -> R) -> Option<Self::Saved<R>>;
+    fn save<R>(&self, request: &Request<Self::SavedBody>, sender: impl FnOnce() -> R) -> Option<Self::Saved<R>>;
 
     #[doc(hidden)]
-    fn saved<R>(saved: &Self::Saved<R>) -> &SavedRequest<Self::Body, R>;
+    fn saved<R>(saved: &Self::Saved<R>) -> &SavedRequest<Self::SavedBody, R>;
 
     #[doc(hidden)]
-    fn into_saved<R>(saved: Self::Saved<R>) -> SavedRequest<Self::Body, R>;
+    fn into_saved<R>(saved: Self::Saved<R>) -> SavedRequest<Self::SavedBody, R>;
 
     /// Returns the whole body, if all of it is still available. From then on, the first attempt cannot read it.
     #[doc(hidden)]
-    fn restore_body(body: Self::Body) -> Option<Self::Body>;
+    fn restore_body(body: Self::SavedBody) -> Option<Self::SavedBody>;
 }
 
 /// Never replays: the caller gets the rejection. The next request has the newer token. The default.
-#[derive(Clone, Copy, Debug, Default)]
+///
+/// ```
+/// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, NeverReplay, login_fn};
+///
+/// let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?) });
+/// let layer: AuthRefreshLayer<NeverReplay> = AuthRefreshLayer::with_login(login);
+/// # let _ = layer;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct NeverReplay;
 
 impl<B> ReplayPolicy<B> for NeverReplay {
     type Body = B;
+    type SavedBody = B;
     type Saved<R> = Infallible;
 
     #[inline]
     fn wrap(&self, request: Request<B>) -> Request<B> {
+        request
+    }
+
+    #[inline]
+    fn finish(&self, request: Request<B>) -> Request<B> {
         request
     }
 
@@ -89,16 +120,34 @@ impl<B> ReplayPolicy<B> for NeverReplay {
 
 /// Replays a clone of the request. The clone is made before the request is sent.
 ///
-/// A clone of the body must have the body's whole content. Clones that share one stream do not qualify.
-#[derive(Clone, Copy, Debug, Default)]
+/// Use it only for a body whose clones are independent of each other, such as `Full<Bytes>`, `String` or `Vec<u8>`.
+///
+/// **A body whose clones share one stream is replayed empty.** octocrab's `OctoBody` is one. The policy cannot detect
+/// that, because it requires `Clone` and nothing else of a body. For such a body, use
+/// [`ReplayWith`](crate::ReplayWith) with its `try_clone`, or `ReplayBuffered`.
+///
+/// ```
+/// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, ReplayClone, login_fn};
+///
+/// let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?) });
+/// let layer = AuthRefreshLayer::with_login(login).replay(ReplayClone);
+/// # let _ = layer;
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ReplayClone;
 
 impl<B: Clone> ReplayPolicy<B> for ReplayClone {
     type Body = B;
+    type SavedBody = B;
     type Saved<R> = Box<SavedRequest<B, R>>;
 
     #[inline]
     fn wrap(&self, request: Request<B>) -> Request<B> {
+        request
+    }
+
+    #[inline]
+    fn finish(&self, request: Request<B>) -> Request<B> {
         request
     }
 

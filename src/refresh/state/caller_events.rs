@@ -242,4 +242,8 @@ impl RefreshState {
         self.token.discard();
         actions.wake_worker = true;
     }
+
+    pub(crate) fn is_shut_down(&self) -> bool {
+        self.shut_down
+    }
 }
