@@ -149,12 +149,15 @@ pub mod test_util;
 
 pub use authorize::{
     AuthRefresh, AuthRefreshLayer, ClassifyRejection, DestinationPolicy, Error, GrpcUnauthenticatedAsRejection,
-    InvalidOrigin, NeverReject, NeverReplay, Origin, ReplayClone, ReplayPolicy, ReplayWith, ResponseFuture, TokenInfo,
-    TokenValidFor, UnauthorizedAsRejection, UnsafeDestination,
+    IdentityPolicy, InvalidOrigin, NeverReject, NeverReplay, Origin, ReplayClone, ReplayPolicy, ReplayWith,
+    ResponseFuture, SingleIdentity, TokenInfo, TokenValidFor, UnauthorizedAsRejection, UnsafeDestination,
 };
 #[cfg(feature = "replay-buffered")]
 #[cfg_attr(docsrs, doc(cfg(feature = "replay-buffered")))]
 pub use authorize::{BufferedBody, MapBody, ReplayBuffered};
+#[cfg(feature = "keyed")]
+#[cfg_attr(docsrs, doc(cfg(feature = "keyed")))]
+pub use authorize::{KeyFn, KeyFromExtensions, KeySource, KeyedIdentity};
 pub use clock::{Clock, SystemClock};
 pub use error::BoxError;
 pub use expiry::Expiry;

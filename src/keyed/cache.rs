@@ -64,9 +64,8 @@ impl<K: Hash + Eq> KeyCache<K> {
     ///
     /// A key that is removed after `is_up_to_date` is called is not inserted either.
     pub(super) fn insert(&self, entry: Arc<KeyEntry<K>>, is_up_to_date: impl FnOnce() -> bool) -> Insertion<K> {
-        let existing = self.entries.entry(&CacheKey(entry.clone()), None, |_, existing| {
-            EntryAction::Retain(existing.clone())
-        });
+        let existing =
+            self.entries.entry(&CacheKey(entry.clone()), None, |_, existing| EntryAction::Retain(existing.clone()));
         match existing {
             EntryResult::Retained(existing) => Insertion::Exists(existing),
             EntryResult::Vacant(place) if is_up_to_date() => {

@@ -4,7 +4,8 @@ use std::{error::Error, fmt};
 
 use crate::{error::BoxError, refresh::InvalidSetting};
 
-/// The error of [`AuthRefreshers::get`](crate::AuthRefreshers::get): there is no refresher for the key.
+/// The error of [`AuthRefreshers::get`](crate::AuthRefreshers::get) and of a keyed layer: there is no refresher for the
+/// key.
 ///
 /// It does not contain the key. Its [source](Error::source) is the error of the factory, or an [`InvalidSetting`].
 #[derive(Debug)]
@@ -12,6 +13,7 @@ pub struct KeyError(KeyErrorKind);
 
 #[derive(Debug)]
 pub(super) enum KeyErrorKind {
+    Missing,
     TooManyNewKeys,
     ShutDown,
     Factory(BoxError),
@@ -20,6 +22,27 @@ pub(super) enum KeyErrorKind {
 }
 
 impl KeyError {
+    pub(crate) fn missing() -> Self {
+        Self(KeyErrorKind::Missing)
+    }
+
+    /// Returns the metric's label value.
+    pub(crate) fn label(&self) -> &'static str {
+        match self.0 {
+            KeyErrorKind::Missing => "no_key",
+            KeyErrorKind::TooManyNewKeys => "new_key_limit",
+            KeyErrorKind::ShutDown => "shut_down",
+            KeyErrorKind::Factory(_) | KeyErrorKind::FactoryPanicked | KeyErrorKind::InvalidSetting(_) => {
+                "factory_failed"
+            }
+        }
+    }
+
+    /// Returns whether a request has no key.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.0, KeyErrorKind::Missing)
+    }
+
     /// Returns whether the [limit on new keys](crate::AuthRefreshersBuilder::new_keys) is reached. Keys that have a
     /// refresher are not affected.
     pub fn is_new_key_limit(&self) -> bool {
@@ -35,7 +58,7 @@ impl KeyError {
     pub fn is_factory(&self) -> bool {
         match self.0 {
             KeyErrorKind::Factory(_) | KeyErrorKind::FactoryPanicked | KeyErrorKind::InvalidSetting(_) => true,
-            KeyErrorKind::TooManyNewKeys | KeyErrorKind::ShutDown => false,
+            KeyErrorKind::Missing | KeyErrorKind::TooManyNewKeys | KeyErrorKind::ShutDown => false,
         }
     }
 }
@@ -49,6 +72,7 @@ impl From<KeyErrorKind> for KeyError {
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
+            KeyErrorKind::Missing => "request has no key",
             KeyErrorKind::TooManyNewKeys => "limit of new keys reached",
             KeyErrorKind::ShutDown => "refreshers shut down",
             KeyErrorKind::Factory(_) => "factory failed",
@@ -63,7 +87,10 @@ impl Error for KeyError {
         match &self.0 {
             KeyErrorKind::Factory(error) => Some(&**error),
             KeyErrorKind::InvalidSetting(error) => Some(error),
-            KeyErrorKind::TooManyNewKeys | KeyErrorKind::ShutDown | KeyErrorKind::FactoryPanicked => None,
+            KeyErrorKind::Missing
+            | KeyErrorKind::TooManyNewKeys
+            | KeyErrorKind::ShutDown
+            | KeyErrorKind::FactoryPanicked => None,
         }
     }
 }

@@ -142,9 +142,15 @@ impl<K: Hash + Eq + Clone> AuthRefreshers<K> {
         self.entry(key).map(|entry| entry.refresher.clone())
     }
 
+    /// Returns the entry of a key that has a refresher.
+    #[inline]
+    pub(crate) fn cached(&self, key: &K) -> Option<Arc<KeyEntry<K>>> {
+        self.shared.cache.get(key)
+    }
+
     #[inline]
     pub(crate) fn entry(&self, key: &K) -> Result<Arc<KeyEntry<K>>, KeyError> {
-        match self.shared.cache.get(key) {
+        match self.cached(key) {
             Some(entry) => Ok(entry),
             None => self.create(key),
         }
@@ -228,6 +234,10 @@ impl<K> AuthRefreshers<K> {
     /// Returns the [name](crate::AuthRefreshersBuilder::name), if one is set.
     pub fn name(&self) -> Option<&str> {
         self.shared.settings.telemetry.name()
+    }
+
+    pub(crate) fn telemetry(&self) -> &Telemetry {
+        &self.shared.settings.telemetry
     }
 
     #[inline]

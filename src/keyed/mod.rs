@@ -25,4 +25,5 @@ mod entry;
 mod error;
 mod handle;
 
+pub(crate) use self::entry::KeyEntry;
 pub use self::{builder::AuthRefreshersBuilder, error::KeyError, handle::AuthRefreshers};

@@ -49,6 +49,12 @@ mod wait;
 mod weak;
 mod worker;
 
+#[cfg(feature = "keyed")]
+pub(crate) use self::{
+    builder::MAX_DURATION,
+    login_permits::LoginPermits,
+    rejection_limit::{RejectionBudget, RejectionLimit},
+};
 pub use self::{
     builder::{AuthRefresherBuilder, InvalidSetting},
     handle::{AuthRefresher, Refreshed},
@@ -56,12 +62,6 @@ pub use self::{
     status::{State, Status},
     status_receiver::{StatusClosed, StatusReceiver},
     weak::WeakAuthRefresher,
-};
-#[cfg(feature = "keyed")]
-pub(crate) use self::{
-    builder::MAX_DURATION,
-    login_permits::LoginPermits,
-    rejection_limit::{RejectionBudget, RejectionLimit},
 };
 pub(crate) use self::{
     cached_token::CachedToken,

@@ -1,0 +1,225 @@
+//! [`KeyedIdentity`]: selects the refresher by a key of the request.
+
+use std::{borrow::Cow, fmt, hash::Hash, sync::Arc};
+
+use http::{Extensions, HeaderMap, Request, Uri};
+
+use super::{
+    error::Error,
+    header_cache::CachedHeader,
+    header_config::HeaderConfig,
+    identity::{IdentityPolicy, Select},
+};
+use crate::{AuthRefresher, AuthRefreshers, KeyError, keyed::KeyEntry, refresh::TokenId, telemetry::Telemetry};
+
+/// Uses the identity of a request's key. [`AuthRefreshLayer::keyed`](crate::AuthRefreshLayer::keyed) creates it.
+///
+/// A request without a key fails with [`Error::Key`]. There is no default identity.
+pub struct KeyedIdentity<K, Q = KeyFromExtensions> {
+    refreshers: AuthRefreshers<K>,
+    source: Q,
+}
+
+/// Selects the key of a request. Sealed: [`KeyFromExtensions`] and [`KeyFn`] implement it.
+#[allow(private_bounds, reason = "seals the trait")]
+pub trait KeySource<K>: ReadKey<K> {}
+
+/// The method of [`KeySource`].
+pub(crate) trait ReadKey<K>: Clone {
+    fn key<'a, B>(&self, request: &'a Request<B>) -> Option<Cow<'a, K>>
+    where
+        K: Clone;
+}
+
+/// Reads the key from the request's extensions. The default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct KeyFromExtensions;
+
+/// Reads the key with a function of the request's URI, headers and extensions.
+/// [`AuthRefreshLayer::key_by`](crate::AuthRefreshLayer::key_by) creates it.
+#[derive(Clone, Copy)]
+pub struct KeyFn<F>(F);
+
+impl<K: Send + Sync + 'static> KeySource<K> for KeyFromExtensions {}
+
+impl<K: Send + Sync + 'static> ReadKey<K> for KeyFromExtensions {
+    #[inline]
+    fn key<'a, B>(&self, request: &'a Request<B>) -> Option<Cow<'a, K>>
+    where
+        K: Clone,
+    {
+        request.extensions().get().map(Cow::Borrowed)
+    }
+}
+
+impl<K, F: Fn(&Uri, &HeaderMap, &Extensions) -> Option<K> + Clone> KeySource<K> for KeyFn<F> {}
+
+impl<K, F: Fn(&Uri, &HeaderMap, &Extensions) -> Option<K> + Clone> ReadKey<K> for KeyFn<F> {
+    #[inline]
+    fn key<'a, B>(&self, request: &'a Request<B>) -> Option<Cow<'a, K>>
+    where
+        K: Clone,
+    {
+        self.0(request.uri(), request.headers(), request.extensions()).map(Cow::Owned)
+    }
+}
+
+impl<K> KeyedIdentity<K> {
+    pub(super) fn new(refreshers: AuthRefreshers<K>) -> Self {
+        Self { refreshers, source: KeyFromExtensions }
+    }
+}
+
+impl<K, Q> KeyedIdentity<K, Q> {
+    pub(super) fn with_key_fn<F>(self, key: F) -> KeyedIdentity<K, KeyFn<F>> {
+        KeyedIdentity { refreshers: self.refreshers, source: KeyFn(key) }
+    }
+}
+
+/// The key of a service's last call. It pins the key in the handle.
+pub(crate) struct LastKey<K>(Option<Last<K>>);
+
+struct Last<K> {
+    entry: Arc<KeyEntry<K>>,
+    /// How many keys had been forgotten when the entry was looked up.
+    forgets: u64,
+    /// The header value, from the second call in a row with this key on.
+    header: Option<CachedHeader>,
+    has_used_one: bool,
+}
+
+impl<K, Q> IdentityPolicy for KeyedIdentity<K, Q>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    Q: KeySource<K>,
+{
+}
+
+impl<K, Q> Select for KeyedIdentity<K, Q>
+where
+    K: Hash + Eq + Clone + Send + Sync + 'static,
+    Q: KeySource<K>,
+{
+    type Cache = LastKey<K>;
+    /// A header value that clones share would be for one key.
+    type Shared = ();
+    type Selected = Arc<KeyEntry<K>>;
+
+    #[inline]
+    fn insert_current<B>(
+        &self,
+        cache: &mut LastKey<K>,
+        (): &(),
+        config: &HeaderConfig,
+        request: &mut Request<B>,
+    ) -> Option<TokenId> {
+        let key = self.source.key(request)?;
+        let forgets = self.refreshers.forgets();
+        let last = match &mut cache.0 {
+            Some(last) if last.forgets == forgets && last.entry.key == *key => last,
+            last => {
+                // The slow path creates a refresher, and reports why there is none.
+                let entry = self.refreshers.cached(&key)?;
+                last.insert(Last { entry, forgets, header: None, has_used_one: false })
+            }
+        };
+        drop(key);
+        last.insert_current(config, request.headers_mut())
+    }
+
+    #[inline]
+    fn last_selected(cache: &LastKey<K>) -> Option<&Arc<KeyEntry<K>>> {
+        cache.0.as_ref().map(|last| &last.entry)
+    }
+
+    fn evict_stale(&self, cache: &mut LastKey<K>, (): &()) {
+        if let Some(last) = &mut cache.0 {
+            let refresher = &last.entry.refresher;
+            drop(last.header.take_if(|header| !header.is_usable(refresher)));
+        }
+    }
+
+    fn select<B>(&self, request: &Request<B>) -> Result<Arc<KeyEntry<K>>, Error> {
+        let key = self.source.key(request).ok_or_else(KeyError::missing);
+        key.and_then(|key| self.refreshers.entry(&key)).map_err(|error| {
+            self.telemetry().request_not_sent(error.label());
+            Error::Key(error)
+        })
+    }
+
+    #[inline]
+    fn refresher<'a>(&'a self, selected: &'a Arc<KeyEntry<K>>) -> &'a AuthRefresher {
+        &selected.refresher
+    }
+
+    fn telemetry(&self) -> &Telemetry {
+        self.refreshers.telemetry()
+    }
+}
+
+impl<K> Last<K> {
+    #[inline]
+    fn insert_current(&mut self, config: &HeaderConfig, headers: &mut HeaderMap) -> Option<TokenId> {
+        let refresher = &self.entry.refresher;
+        if let Some(header) = &self.header
+            && header.is_usable(refresher)
+        {
+            return Some(header.insert_into(headers, config));
+        }
+        self.insert_from_cell(config, headers)
+    }
+
+    /// Inserts the token of the cell. Caches its header value from the second call in a row on: a call with another key
+    /// would discard it.
+    fn insert_from_cell(&mut self, config: &HeaderConfig, headers: &mut HeaderMap) -> Option<TokenId> {
+        let refresher = &self.entry.refresher;
+        if self.has_used_one {
+            self.header = CachedHeader::from_cell(refresher);
+            return self.header.as_ref().map(|header| header.insert_into(headers, config));
+        }
+        self.has_used_one = true;
+        let current = refresher.current();
+        let token = current.usable()?;
+        config.insert_clone(headers, token.header.local().1);
+        Some(refresher.id_of(token))
+    }
+}
+
+impl<K> Default for LastKey<K> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+/// A clone starts empty, because it may serve another key.
+impl<K> Clone for LastKey<K> {
+    #[inline]
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// Shows no key.
+impl<K> fmt::Debug for LastKey<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LastKey").finish_non_exhaustive()
+    }
+}
+
+impl<K, Q: Clone> Clone for KeyedIdentity<K, Q> {
+    fn clone(&self) -> Self {
+        Self { refreshers: self.refreshers.clone(), source: self.source.clone() }
+    }
+}
+
+impl<K, Q> fmt::Debug for KeyedIdentity<K, Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyedIdentity").field("refreshers", &self.refreshers).finish_non_exhaustive()
+    }
+}
+
+impl<F> fmt::Debug for KeyFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyFn").finish_non_exhaustive()
+    }
+}
