@@ -6,6 +6,7 @@ mod support;
 
 mod handle;
 mod in_use;
+mod layer;
 mod permits;
 
 use std::{
