@@ -104,7 +104,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> AuthRefreshersBuilder<K> {
     /// Sets the largest number of keys that have a refresher. Defaults to 1,000.
     ///
     /// Only keys that are in use exceed it: those with a login under way, and those whose refresher a call, a service
-    /// or a caller has. The cache consists of parts of equal size, and a key belongs to one of them. So a part can be
+    /// or a caller has. Later new keys evict them, when they are no longer in use. The cache consists of parts of equal size, and a key belongs to one of them. So a part can be
     /// full before the cache is. Set the capacity at least a tenth above the number of keys that are usually in use.
     pub fn capacity(mut self, keys: usize) -> Self {
         self.capacity = keys;

@@ -15,8 +15,8 @@ use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use tokio::time::{sleep, timeout};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
-    AuthRefreshLayer, AuthRefresher, AuthRefreshers, AuthRefreshersBuilder, Error, KeyError, NoTokenPolicy, ReplayClone,
-    TokenInfo, TokenValidFor,
+    AuthRefreshLayer, AuthRefresher, AuthRefreshers, AuthRefreshersBuilder, Error, KeyError, NoTokenPolicy,
+    ReplayClone, TokenInfo, TokenValidFor,
 };
 
 use crate::{

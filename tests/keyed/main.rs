@@ -6,8 +6,10 @@ mod support;
 
 mod handle;
 mod in_use;
+mod isolation;
 mod layer;
 mod permits;
+mod simulation;
 
 use std::{
     collections::HashMap,
