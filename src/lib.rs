@@ -64,6 +64,7 @@
 //! - [Which login to use](guides::which_login)
 //! - [Where the layer goes in a stack](guides::placement)
 //! - [How to write a login service](guides::login_service)
+//! - [How one client uses many identities](guides::many_identities)
 //! - [What happens when a login fails](guides::failures)
 //! - [How to test](guides::testing)
 //! - [How to migrate](guides::migrating) from a mutex and a string

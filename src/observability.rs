@@ -19,6 +19,7 @@
 //! | `auth_refresh_replays_total` | counter | | requests that were replayed with a newer token |
 //! | `auth_refresh_waiting_requests` | gauge | | calls that wait for a token now, including those of [`token`](crate::AuthRefresher::token) and similar methods |
 //! | `auth_refresh_requests_not_sent_total` | counter | `reason` | requests that were not sent |
+//! | `auth_refresh_key_events_total` | counter | `event` | what happened to the keys of a handle of [many identities](crate::AuthRefreshers) |
 //!
 //! `outcome` is one of:
 //!
@@ -42,6 +43,15 @@
 //! - `timeout`: there was no token because the wait or the login timed out
 //! - `shut_down`: there was no token because the refresher has been shut down
 //! - `login_failed`: there was no token for any other reason
+//! - `no_key`, `new_key_limit` or `factory_failed`: there was no refresher, as `KeyError` distinguishes them
+//!
+//! `event` is one of:
+//!
+//! - `created`, `evicted` or `forgotten`: the number of keys is the first less the others
+//! - `refused`: the limit on new keys was reached
+//!
+//! All keys of a handle share the label `refresher`, which is the handle's name: no label is for one key. They have no
+//! expiry gauge, because they would overwrite each other's value.
 //!
 //! Not counted: a request dropped while it waits, and a request that a policy sends without a token.
 //!

@@ -94,6 +94,26 @@
 //! | When the last handle is dropped, the worker ends, and a login under way is dropped. | |
 //! | Refreshes go on without requests, or [pause](crate::AuthRefresherBuilder::pause_when_idle) without them: after at least the idle time, and at most one token lifetime later. An idle refresher has no task. A refresher is not idle while it has a token of a [`TokenFile`](crate::sources::TokenFile). A token that is never refreshed is idle too, if no request uses it. | they go on |
 //!
+//! # Many identities
+//!
+//! These are promises of [`AuthRefreshers`](crate::AuthRefreshers) and of its layer.
+//!
+//! | promise | default |
+//! | --- | --- |
+//! | Each key has its own token, login, pause and rejection limit. A token is used only for requests with its key, also in a replay. | |
+//! | A request without a key fails. | |
+//! | The number of keys is limited. Only keys that are in use exceed the limit, until later new keys evict them. | 1,000 |
+//! | A key is not evicted while its login is under way, or while a call, a service or a caller has its refresher. A request for it gets that refresher. | |
+//! | The number of logins under way is limited. The others wait in order of arrival. Slow issuers use a part of the permits. | 16 |
+//! | A worker whose runtime stands still keeps no permit. A login whose runtime stands still loses it after its time limit. | |
+//! | The number of new keys in a period can be limited. | no limit |
+//! | A forgotten key gets a new refresher, also if it is forgotten while one is created. Calls in flight finish with the old one. | |
+//! | A key without requests has no task. | after 15 min |
+//! | A factory that fails or panics affects only its key, and runs again for the next call. | |
+//! | No `Debug` output, error, event or label contains a key. | |
+//!
+//! # Known limits
+//!
 //! Two limits are known:
 //!
 //! - If every thread of a multi-thread runtime is blocked, the worker cannot withdraw a token. A call from another

@@ -4,6 +4,7 @@
 #[path = "../support/lifecycle.rs"]
 mod support;
 
+mod hand_written;
 mod handle;
 mod in_use;
 mod isolation;
