@@ -84,7 +84,7 @@ const FILES: &[(&str, &[&str])] = &[
             "view",
         ],
     ),
-    ("keyed", &["entry", "cache", "error", "handle", "builder"]),
+    ("keyed", &["entry", "cache", "error", "new_key_limit", "shared", "handle", "builder"]),
     (
         "authorize",
         &[

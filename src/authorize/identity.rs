@@ -2,10 +2,11 @@
 
 use std::fmt::Debug;
 
-use http::Request;
+use http::{Extensions, Request};
 
 use super::{
     error::Error,
+    extensions::TokenValidFor,
     header_cache::{HeaderCache, SharedHeader},
     header_config::HeaderConfig,
 };
@@ -43,6 +44,12 @@ pub(crate) trait Select: Clone {
         config: &HeaderConfig,
         request: &mut Request<B>,
     ) -> Option<TokenId>;
+
+    /// Returns whether the request demands a token that lives for a while.
+    #[inline]
+    fn demands_token_life(extensions: &Extensions) -> bool {
+        TokenValidFor::from_extensions(extensions).is_some()
+    }
 
     /// Returns what the last call of [`insert_current`](Self::insert_current) that returned a token has selected.
     fn last_selected(cache: &Self::Cache) -> Option<&Self::Selected>;

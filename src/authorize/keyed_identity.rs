@@ -1,11 +1,12 @@
 //! [`KeyedIdentity`]: selects the refresher by a key of the request.
 
-use std::{borrow::Cow, fmt, hash::Hash, sync::Arc};
+use std::{fmt, hash::Hash, sync::Arc};
 
 use http::{Extensions, HeaderMap, Request, Uri};
 
 use super::{
     error::Error,
+    extensions::TokenValidFor,
     header_cache::CachedHeader,
     header_config::HeaderConfig,
     identity::{IdentityPolicy, Select},
@@ -24,11 +25,13 @@ pub struct KeyedIdentity<K, Q = KeyFromExtensions> {
 #[allow(private_bounds, reason = "seals the trait")]
 pub trait KeySource<K>: ReadKey<K> {}
 
-/// The method of [`KeySource`].
+/// What a [`KeySource`] does.
 pub(crate) trait ReadKey<K>: Clone {
-    fn key<'a, B>(&self, request: &'a Request<B>) -> Option<Cow<'a, K>>
-    where
-        K: Clone;
+    /// The number of extensions of a request that has a key and no other extension.
+    const EXTENSIONS: usize;
+
+    /// Calls a function with the key, if the request has one.
+    fn with_key<B, R>(&self, request: &Request<B>, use_key: impl FnOnce(&K) -> R) -> Option<R>;
 }
 
 /// Reads the key from the request's extensions. The default.
@@ -43,24 +46,22 @@ pub struct KeyFn<F>(F);
 impl<K: Send + Sync + 'static> KeySource<K> for KeyFromExtensions {}
 
 impl<K: Send + Sync + 'static> ReadKey<K> for KeyFromExtensions {
+    const EXTENSIONS: usize = 1;
+
     #[inline]
-    fn key<'a, B>(&self, request: &'a Request<B>) -> Option<Cow<'a, K>>
-    where
-        K: Clone,
-    {
-        request.extensions().get().map(Cow::Borrowed)
+    fn with_key<B, R>(&self, request: &Request<B>, use_key: impl FnOnce(&K) -> R) -> Option<R> {
+        request.extensions().get().map(use_key)
     }
 }
 
 impl<K, F: Fn(&Uri, &HeaderMap, &Extensions) -> Option<K> + Clone> KeySource<K> for KeyFn<F> {}
 
 impl<K, F: Fn(&Uri, &HeaderMap, &Extensions) -> Option<K> + Clone> ReadKey<K> for KeyFn<F> {
+    const EXTENSIONS: usize = 0;
+
     #[inline]
-    fn key<'a, B>(&self, request: &'a Request<B>) -> Option<Cow<'a, K>>
-    where
-        K: Clone,
-    {
-        self.0(request.uri(), request.headers(), request.extensions()).map(Cow::Owned)
+    fn with_key<B, R>(&self, request: &Request<B>, use_key: impl FnOnce(&K) -> R) -> Option<R> {
+        self.0(request.uri(), request.headers(), request.extensions()).as_ref().map(use_key)
     }
 }
 
@@ -85,7 +86,6 @@ struct Last<K> {
     forgets: u64,
     /// The header value, from the second call in a row with this key on.
     header: Option<CachedHeader>,
-    has_used_one: bool,
 }
 
 impl<K, Q> IdentityPolicy for KeyedIdentity<K, Q>
@@ -113,18 +113,28 @@ where
         config: &HeaderConfig,
         request: &mut Request<B>,
     ) -> Option<TokenId> {
-        let key = self.source.key(request)?;
         let forgets = self.refreshers.forgets();
-        let last = match &mut cache.0 {
-            Some(last) if last.forgets == forgets && last.entry.key == *key => last,
-            last => {
-                // The slow path creates a refresher, and reports why there is none.
-                let entry = self.refreshers.cached(&key)?;
-                last.insert(Last { entry, forgets, header: None, has_used_one: false })
+        let is_last = self.source.with_key(request, |key| match &cache.0 {
+            Some(last) if last.forgets == forgets && last.entry.key == *key => true,
+            _ => {
+                // If there is none, the slow path creates it, or reports why not.
+                let entry = self.refreshers.cached(key);
+                cache.0 = entry.map(|entry| Last { entry, forgets, header: None });
+                false
             }
-        };
-        drop(key);
-        last.insert_current(config, request.headers_mut())
+        })?;
+        let last = cache.0.as_mut()?;
+        if is_last {
+            last.insert_again(config, request.headers_mut())
+        } else {
+            last.insert_first(config, request.headers_mut())
+        }
+    }
+
+    /// A request with a key alone needs no second lookup.
+    #[inline]
+    fn demands_token_life(extensions: &Extensions) -> bool {
+        extensions.len() > Q::EXTENSIONS && TokenValidFor::from_extensions(extensions).is_some()
     }
 
     #[inline]
@@ -140,8 +150,8 @@ where
     }
 
     fn select<B>(&self, request: &Request<B>) -> Result<Arc<KeyEntry<K>>, Error> {
-        let key = self.source.key(request).ok_or_else(KeyError::missing);
-        key.and_then(|key| self.refreshers.entry(&key)).map_err(|error| {
+        let entry = self.source.with_key(request, |key| self.refreshers.entry(key));
+        entry.unwrap_or_else(|| Err(KeyError::missing())).map_err(|error| {
             self.telemetry().request_not_sent(error.label());
             Error::Key(error)
         })
@@ -158,30 +168,25 @@ where
 }
 
 impl<K> Last<K> {
+    /// Inserts the token of the cell. Caches nothing: a call with another key would discard it.
+    fn insert_first(&self, config: &HeaderConfig, headers: &mut HeaderMap) -> Option<TokenId> {
+        let current = self.entry.refresher.current();
+        let token = current.usable()?;
+        config.insert_clone(headers, token.header.local().1);
+        Some(self.entry.refresher.id_of(token))
+    }
+
+    /// Inserts the cached token if it is current, else caches that of the cell.
     #[inline]
-    fn insert_current(&mut self, config: &HeaderConfig, headers: &mut HeaderMap) -> Option<TokenId> {
+    fn insert_again(&mut self, config: &HeaderConfig, headers: &mut HeaderMap) -> Option<TokenId> {
         let refresher = &self.entry.refresher;
         if let Some(header) = &self.header
             && header.is_usable(refresher)
         {
             return Some(header.insert_into(headers, config));
         }
-        self.insert_from_cell(config, headers)
-    }
-
-    /// Inserts the token of the cell. Caches its header value from the second call in a row on: a call with another key
-    /// would discard it.
-    fn insert_from_cell(&mut self, config: &HeaderConfig, headers: &mut HeaderMap) -> Option<TokenId> {
-        let refresher = &self.entry.refresher;
-        if self.has_used_one {
-            self.header = CachedHeader::from_cell(refresher);
-            return self.header.as_ref().map(|header| header.insert_into(headers, config));
-        }
-        self.has_used_one = true;
-        let current = refresher.current();
-        let token = current.usable()?;
-        config.insert_clone(headers, token.header.local().1);
-        Some(refresher.id_of(token))
+        self.header = CachedHeader::from_cell(refresher);
+        self.header.as_ref().map(|header| header.insert_into(headers, config))
     }
 }
 

@@ -127,7 +127,7 @@ impl<S: Clone, P: Clone, C: Clone, I: IdentityPolicy> AuthRefresh<S, P, C, I> {
         let ServiceContext { identity, config, https_suffices, shared } = &*self.context;
         let can_take_it = (*https_suffices && config.header.destinations.surely_allows(request.uri()))
             || config.allows_fast_path(request);
-        if !can_take_it || TokenValidFor::from_extensions(request.extensions()).is_some() {
+        if !can_take_it || I::demands_token_life(request.extensions()) {
             return None;
         }
         identity.insert_current(&mut self.cache, shared, &config.header, request)

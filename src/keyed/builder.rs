@@ -2,7 +2,11 @@
 
 use std::{fmt, hash::Hash, time::Duration};
 
-use super::handle::{AuthRefreshers, Factory, KeySettings, NewKeyLimit};
+use super::{
+    handle::AuthRefreshers,
+    new_key_limit::NewKeyLimit,
+    shared::{Factory, KeySettings, Shared},
+};
 use crate::{
     error::BoxError,
     refresh::{AuthRefresherBuilder, InvalidSetting, LoginPermits, MAX_DURATION},
@@ -163,7 +167,7 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> AuthRefreshersBuilder<K> {
         }
         let settings = KeySettings { pause_when_idle, login_permits: LoginPermits::new(logins_at_once), telemetry };
         let new_keys = new_keys.map(|(max, per)| NewKeyLimit::new(max, per));
-        Ok(AuthRefreshers::from_parts(factory, settings, capacity, new_keys))
+        Ok(AuthRefreshers::from_shared(Shared::new(factory, settings, capacity, new_keys)))
     }
 }
 

@@ -10,7 +10,7 @@ use quick_cache::{
     sync::{Cache, EntryAction, EntryResult},
 };
 
-use super::entry::{CacheKey, KeyEntry, KnownHash, Lookup};
+use super::entry::{CacheKey, KeyEntry, KnownHash, Lookup, Removal};
 
 /// The cache has at least 32 keys for each shard. With four times as many, the shards fill more evenly.
 const SHARD_FACTOR: usize = 4;
@@ -50,6 +50,7 @@ impl<K: Hash + Eq> KeyCache<K> {
         self.hasher.hash_one(key)
     }
 
+    /// Returns the entry of a key. A panic of a comparison reaches the caller.
     #[inline]
     pub(super) fn get(&self, key: &K) -> Option<Arc<KeyEntry<K>>> {
         self.entries.get(&Lookup { key, hash: self.hash(key) })
@@ -81,7 +82,7 @@ impl<K: Hash + Eq> KeyCache<K> {
     }
 
     pub(super) fn remove(&self, key: &K) -> Option<Arc<KeyEntry<K>>> {
-        self.entries.remove(&Lookup { key, hash: self.hash(key) }).map(|(_, entry)| entry)
+        self.entries.remove(&Removal(Lookup { key, hash: self.hash(key) })).map(|(_, entry)| entry)
     }
 
     /// Removes all entries, and returns them.

@@ -19,10 +19,18 @@ pub(crate) struct KeyEntry<K> {
 /// An entry as the cache's key. Its clone is not user code.
 pub(super) struct CacheKey<K>(pub(super) Arc<KeyEntry<K>>);
 
-/// A key to look up in the cache.
+/// A key to look up in the cache, under a lock that is only read.
 pub(super) struct Lookup<'a, K> {
     pub(super) key: &'a K,
     pub(super) hash: u64,
+}
+
+/// A key to remove from the cache.
+pub(super) struct Removal<'a, K>(pub(super) Lookup<'a, K>);
+
+/// Compares two keys under a lock that is written. A panic would poison the lock, so it counts as a difference.
+fn are_equal<K: Eq>(one: &K, other: &K) -> bool {
+    panic::catch(|| one == other).unwrap_or(false)
 }
 
 impl<K> Clone for CacheKey<K> {
@@ -33,17 +41,22 @@ impl<K> Clone for CacheKey<K> {
 
 impl<K: Eq> PartialEq for CacheKey<K> {
     fn eq(&self, other: &Self) -> bool {
-        Lookup { key: &self.0.key, hash: self.0.hash }.equivalent(other)
+        self.0.hash == other.0.hash && are_equal(&self.0.key, &other.0.key)
     }
 }
 
 impl<K: Eq> Eq for CacheKey<K> {}
 
 impl<K: Eq> Equivalent<CacheKey<K>> for Lookup<'_, K> {
-    /// Compares two keys under a lock of the cache. A panic would poison the lock, so it counts as a difference.
     #[inline]
     fn equivalent(&self, other: &CacheKey<K>) -> bool {
-        self.hash == other.0.hash && panic::catch(|| *self.key == other.0.key).unwrap_or(false)
+        self.hash == other.0.hash && *self.key == other.0.key
+    }
+}
+
+impl<K: Eq> Equivalent<CacheKey<K>> for Removal<'_, K> {
+    fn equivalent(&self, other: &CacheKey<K>) -> bool {
+        self.0.hash == other.0.hash && are_equal(self.0.key, &other.0.key)
     }
 }
 
@@ -58,6 +71,12 @@ impl<K> Hash for Lookup<'_, K> {
     #[inline]
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);
+    }
+}
+
+impl<K> Hash for Removal<'_, K> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 

@@ -1,28 +1,9 @@
 //! [`AuthRefreshers`]: the handle of many identities. `builder` creates it.
 
-use std::{
-    fmt,
-    hash::Hash,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, hash::Hash, sync::Arc};
 
-use tokio::time::Instant;
-
-use super::{
-    cache::{Insertion, KeyCache},
-    entry::KeyEntry,
-    error::{KeyError, KeyErrorKind},
-};
-use crate::{
-    error::BoxError,
-    panic,
-    refresh::{AuthRefresher, AuthRefresherBuilder, LoginPermits, RejectionBudget, RejectionLimit},
-    telemetry::{KeyEvent, Telemetry},
-};
+use super::{entry::KeyEntry, error::KeyError, shared::Shared};
+use crate::{refresh::AuthRefresher, telemetry::Telemetry};
 
 /// A handle to the tokens of many identities: one [`AuthRefresher`] for each key, created when the key is first used.
 /// Cloning is cheap; all clones share the refreshers.
@@ -69,61 +50,11 @@ pub struct AuthRefreshers<K> {
     shared: Arc<Shared<K>>,
 }
 
-/// Creates the builder of a key's refresher.
-pub(super) type Factory<K> = Box<dyn Fn(&K) -> Result<AuthRefresherBuilder, BoxError> + Send + Sync>;
-
-/// The settings that apply to each key's refresher, unless the factory sets them.
-#[derive(Debug)]
-pub(super) struct KeySettings {
-    pub(super) pause_when_idle: Duration,
-    pub(super) login_permits: Arc<LoginPermits>,
-    pub(super) telemetry: Telemetry,
-}
-
-/// What the handles share.
-struct Shared<K> {
-    factory: Factory<K>,
-    settings: KeySettings,
-    capacity: usize,
-    cache: KeyCache<K>,
-    new_keys: Option<NewKeyLimit>,
-    /// How many keys have been forgotten. A change shows a service that the refresher of its last key may be outdated.
-    forgets: AtomicU64,
-    is_shut_down: AtomicBool,
-}
-
-/// The limit on new keys.
-#[derive(Debug)]
-pub(super) struct NewKeyLimit {
-    limit: RejectionLimit,
-    budget: Mutex<RejectionBudget>,
-}
-
-impl NewKeyLimit {
-    pub(super) fn new(max: u32, per: Duration) -> Self {
-        Self { limit: RejectionLimit { max, per }, budget: Mutex::default() }
-    }
-
-    fn allows_another(&self) -> bool {
-        let now = Instant::now();
-        self.budget.lock().unwrap_or_else(PoisonError::into_inner).try_consume(self.limit, now)
-    }
-}
-
-impl<K: Hash + Eq> AuthRefreshers<K> {
-    pub(super) fn from_parts(
-        factory: Factory<K>,
-        settings: KeySettings,
-        capacity: usize,
-        new_keys: Option<NewKeyLimit>,
-    ) -> Self {
-        let cache = KeyCache::new(capacity);
-        let (forgets, is_shut_down) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { shared: Arc::new(Shared { factory, settings, capacity, cache, new_keys, forgets, is_shut_down }) }
-    }
-}
-
 impl<K: Hash + Eq + Clone> AuthRefreshers<K> {
+    pub(super) fn from_shared(shared: Shared<K>) -> Self {
+        Self { shared: Arc::new(shared) }
+    }
+
     /// Returns the refresher of a key. Creates it if there is none.
     ///
     /// This does not log in: a refresher logs in at its first use. The key is not evicted as long as the caller has its
@@ -152,37 +83,7 @@ impl<K: Hash + Eq + Clone> AuthRefreshers<K> {
     pub(crate) fn entry(&self, key: &K) -> Result<Arc<KeyEntry<K>>, KeyError> {
         match self.cached(key) {
             Some(entry) => Ok(entry),
-            None => self.create(key),
-        }
-    }
-
-    #[cold]
-    fn create(&self, key: &K) -> Result<Arc<KeyEntry<K>>, KeyError> {
-        let shared = &*self.shared;
-        if shared.is_shut_down() {
-            return Err(KeyErrorKind::ShutDown.into());
-        }
-        if shared.new_keys.as_ref().is_some_and(|limit| !limit.allows_another()) {
-            shared.settings.telemetry.key_event(KeyEvent::Refused);
-            return Err(KeyErrorKind::TooManyNewKeys.into());
-        }
-        loop {
-            // Before the factory runs, so that a key that is forgotten while it runs is created again.
-            let forgets = self.forgets();
-            let entry = shared.new_entry(key)?;
-            match shared.cache.insert(entry.clone(), || self.forgets() == forgets) {
-                Insertion::Exists(existing) => return Ok(existing),
-                Insertion::Outdated => {}
-                Insertion::Inserted { evicted } => {
-                    shared.settings.telemetry.key_event(KeyEvent::Created);
-                    for evicted in evicted {
-                        shared.settings.telemetry.key_event(KeyEvent::Evicted);
-                        // The key and the login service are user code.
-                        panic::catch(|| drop(evicted));
-                    }
-                    return shared.unless_shut_down(entry);
-                }
-            }
+            None => self.shared.create(key),
         }
     }
 
@@ -196,22 +97,12 @@ impl<K: Hash + Eq + Clone> AuthRefreshers<K> {
     /// Use it when a tenant's credentials have changed, or when a user has logged out. Calls in flight finish with the
     /// old refresher, and it logs in no more after them. The next [`get`](Self::get) calls the factory and logs in.
     pub fn forget(&self, key: &K) -> bool {
-        // Before the removal, so that no refresher from before it is inserted after it.
-        self.shared.forgets.fetch_add(1, Ordering::SeqCst);
-        let forgotten = self.shared.cache.remove(key);
-        if forgotten.is_some() {
-            self.shared.settings.telemetry.key_event(KeyEvent::Forgotten);
-        }
-        forgotten.is_some()
+        self.shared.forget(key)
     }
 
     /// Removes all keys, and ends their refreshers and logins permanently. Later calls that need a token fail.
     pub fn shutdown(&self) {
-        self.shared.is_shut_down.store(true, Ordering::SeqCst);
-        self.shared.forgets.fetch_add(1, Ordering::SeqCst);
-        for entry in self.shared.cache.remove_all() {
-            entry.refresher.shutdown();
-        }
+        self.shared.shut_down();
     }
 
     /// Returns the number of keys that have a refresher.
@@ -242,35 +133,7 @@ impl<K> AuthRefreshers<K> {
 
     #[inline]
     pub(crate) fn forgets(&self) -> u64 {
-        self.shared.forgets.load(Ordering::SeqCst)
-    }
-}
-
-impl<K: Hash + Eq + Clone> Shared<K> {
-    /// Creates a refresher. The factory is user code, so no lock may be held.
-    fn new_entry(&self, key: &K) -> Result<Arc<KeyEntry<K>>, KeyError> {
-        let builder = panic::catch(|| (self.factory)(key)).ok_or(KeyErrorKind::FactoryPanicked)?;
-        let KeySettings { pause_when_idle, login_permits, telemetry } = &self.settings;
-        let refresher = builder
-            .map_err(KeyErrorKind::Factory)?
-            .for_key(*pause_when_idle, login_permits, telemetry)
-            .build()
-            .map_err(KeyErrorKind::InvalidSetting)?;
-        Ok(Arc::new(KeyEntry { key: key.clone(), hash: self.cache.hash(key), refresher }))
-    }
-
-    fn is_shut_down(&self) -> bool {
-        self.is_shut_down.load(Ordering::SeqCst)
-    }
-
-    /// Returns an entry that was inserted just now. A shutdown either removes it from the cache, or is detected here.
-    fn unless_shut_down(&self, entry: Arc<KeyEntry<K>>) -> Result<Arc<KeyEntry<K>>, KeyError> {
-        if self.is_shut_down() {
-            entry.refresher.shutdown();
-            self.cache.remove(&entry.key);
-            return Err(KeyErrorKind::ShutDown.into());
-        }
-        Ok(entry)
+        self.shared.forgets()
     }
 }
 
@@ -286,7 +149,7 @@ impl<K> fmt::Debug for AuthRefreshers<K> {
         f.debug_struct("AuthRefreshers")
             .field("name", &self.name())
             .field("capacity", &self.capacity())
-            .field("is_shut_down", &self.shared.is_shut_down)
+            .field("is_shut_down", &self.shared.is_shut_down())
             .finish_non_exhaustive()
     }
 }

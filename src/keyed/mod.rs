@@ -5,6 +5,8 @@
 //! - `entry`: a key with its refresher
 //! - `cache`: the bounded cache, and what pins an entry in it
 //! - `error`: why there is no refresher for a key
+//! - `new_key_limit`: how many keys can be new in a period
+//! - `shared`: how a key gets its refresher
 //! - `handle`, `builder`: what callers use
 //!
 //! Each key has a refresher of its own. So the token, the login under way, the backoff and the rejection limit of two
@@ -24,6 +26,8 @@ mod cache;
 mod entry;
 mod error;
 mod handle;
+mod new_key_limit;
+mod shared;
 
 pub(crate) use self::entry::KeyEntry;
 pub use self::{builder::AuthRefreshersBuilder, error::KeyError, handle::AuthRefreshers};

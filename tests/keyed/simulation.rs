@@ -233,7 +233,8 @@ async fn simulate(mut random: fastrand::Rng) {
         let response = service.clone().oneshot(request(key)).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
         let refresher = refreshers.get(&key).unwrap();
-        assert_eq!(lock(&world).issued[refresher.token().await.unwrap().secret()].key, key);
+        let token = refresher.token().await.unwrap();
+        assert_eq!(lock(&world).issued[token.secret()].key, key);
     }
     refreshers.get(&u32::MAX).unwrap();
     assert!(refreshers.len() <= capacity, "{} keys", refreshers.len());
