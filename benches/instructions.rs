@@ -125,6 +125,7 @@ fn main() {
             run(layer.allow_origin("https://api.example.com").unwrap().layer(Inner), calls);
         }
         "bare, keyed" => run_keyed(Inner, calls, Keys::new(1_000)),
+        "ours, one identity" => run_keyed(layer.layer(Inner), calls, Keys::new(1_000)),
         #[cfg(feature = "keyed")]
         "ours, last key" => run_ours_keyed(1, calls),
         #[cfg(feature = "keyed")]

@@ -82,8 +82,6 @@ pub(crate) struct LastKey<K>(Option<Last<K>>);
 
 struct Last<K> {
     entry: Arc<KeyEntry<K>>,
-    /// How many keys had been forgotten when the entry was looked up.
-    forgets: u64,
     /// The header value, from the second call in a row with this key on.
     header: Option<CachedHeader>,
 }
@@ -113,16 +111,7 @@ where
         config: &HeaderConfig,
         request: &mut Request<B>,
     ) -> Option<TokenId> {
-        let forgets = self.refreshers.forgets();
-        let is_last = self.source.with_key(request, |key| match &cache.0 {
-            Some(last) if last.forgets == forgets && last.entry.key == *key => true,
-            _ => {
-                // If there is none, the slow path creates it, or reports why not.
-                let entry = self.refreshers.cached(key);
-                cache.0 = entry.map(|entry| Last { entry, forgets, header: None });
-                false
-            }
-        })?;
+        let is_last = self.source.with_key(request, |key| cache.is_for(key) || cache.look_up(key, &self.refreshers))?;
         let last = cache.0.as_mut()?;
         if is_last {
             last.insert_again(config, request.headers_mut())
@@ -167,8 +156,24 @@ where
     }
 }
 
+impl<K: Hash + Eq + Clone> LastKey<K> {
+    #[inline]
+    fn is_for(&self, key: &K) -> bool {
+        self.0.as_ref().is_some_and(|last| last.entry.key == *key && !last.entry.is_forgotten())
+    }
+
+    /// Stores the entry of a key, if there is one. If there is none, the slow path creates it, or reports why not.
+    /// Returns `false`: it is not the entry of the last call.
+    #[inline(never)]
+    fn look_up(&mut self, key: &K, refreshers: &AuthRefreshers<K>) -> bool {
+        self.0 = refreshers.cached(key).map(|entry| Last { entry, header: None });
+        false
+    }
+}
+
 impl<K> Last<K> {
     /// Inserts the token of the cell. Caches nothing: a call with another key would discard it.
+    #[inline(never)]
     fn insert_first(&self, config: &HeaderConfig, headers: &mut HeaderMap) -> Option<TokenId> {
         let current = self.entry.refresher.current();
         let token = current.usable()?;
@@ -185,7 +190,12 @@ impl<K> Last<K> {
         {
             return Some(header.insert_into(headers, config));
         }
-        self.header = CachedHeader::from_cell(refresher);
+        self.refill(config, headers)
+    }
+
+    #[cold]
+    fn refill(&mut self, config: &HeaderConfig, headers: &mut HeaderMap) -> Option<TokenId> {
+        self.header = CachedHeader::from_cell(&self.entry.refresher);
         self.header.as_ref().map(|header| header.insert_into(headers, config))
     }
 }

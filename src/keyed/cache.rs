@@ -1,12 +1,12 @@
 //! [`KeyCache`]: the entries, bounded.
 
 use std::{
-    hash::{BuildHasher, Hash, RandomState},
+    hash::{BuildHasher, Hash},
     sync::Arc,
 };
 
 use quick_cache::{
-    Lifecycle, UnitWeighter,
+    DefaultHashBuilder, Lifecycle, UnitWeighter,
     sync::{Cache, EntryAction, EntryResult},
 };
 
@@ -21,8 +21,9 @@ const SHARD_FACTOR: usize = 4;
 /// runs under the cache's locks, except the comparison of two keys. The callers drop what leaves the cache.
 pub(super) struct KeyCache<K> {
     entries: Cache<CacheKey<K>, Arc<KeyEntry<K>>, UnitWeighter, KnownHash, PinInUse>,
-    /// Seeded by the system, because attackers may choose the keys.
-    hasher: RandomState,
+    /// Seeded at random. Attackers may choose the keys, but collisions cost at most a comparison of numbers for each key
+    /// of a bounded shard.
+    hasher: DefaultHashBuilder,
 }
 
 /// The result of an insertion.
@@ -41,7 +42,7 @@ impl<K: Hash + Eq> KeyCache<K> {
         let entries = Cache::with(expected, capacity as u64, UnitWeighter, KnownHash::default(), PinInUse);
         // Each shard has an equal part of the capacity. Rounded up, these parts would exceed it.
         entries.set_capacity((capacity - capacity % entries.num_shards()) as u64);
-        Self { entries, hasher: RandomState::new() }
+        Self { entries, hasher: DefaultHashBuilder::default() }
     }
 
     /// Computes the hash of a key. This is user code.

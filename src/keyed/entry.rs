@@ -2,7 +2,10 @@
 
 use std::{
     hash::{BuildHasher, Hash, Hasher},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use quick_cache::Equivalent;
@@ -14,6 +17,24 @@ pub(crate) struct KeyEntry<K> {
     pub(crate) key: K,
     pub(super) hash: u64,
     pub(crate) refresher: AuthRefresher,
+    is_forgotten: AtomicBool,
+}
+
+impl<K> KeyEntry<K> {
+    pub(super) fn new(key: K, hash: u64, refresher: AuthRefresher) -> Self {
+        Self { key, hash, refresher, is_forgotten: AtomicBool::new(false) }
+    }
+
+    /// Marks an entry that was removed from the cache although it may be in use.
+    pub(super) fn forget(&self) {
+        self.is_forgotten.store(true, Ordering::Release);
+    }
+
+    /// Returns whether a later request for the key must not use this entry.
+    #[inline]
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.is_forgotten.load(Ordering::Acquire)
+    }
 }
 
 /// An entry as the cache's key. Its clone is not user code.

@@ -130,11 +130,6 @@ impl<K> AuthRefreshers<K> {
     pub(crate) fn telemetry(&self) -> &Telemetry {
         &self.shared.settings.telemetry
     }
-
-    #[inline]
-    pub(crate) fn forgets(&self) -> u64 {
-        self.shared.forgets()
-    }
 }
 
 impl<K> Clone for AuthRefreshers<K> {

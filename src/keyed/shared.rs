@@ -40,7 +40,7 @@ pub(super) struct Shared<K> {
     pub(super) capacity: usize,
     pub(super) cache: KeyCache<K>,
     new_keys: Option<NewKeyLimit>,
-    /// How many keys have been forgotten. A change shows a service that the refresher of its last key may be outdated.
+    /// How many keys have been forgotten. A change shows that an entry under creation may be outdated.
     forgets: AtomicU64,
     is_shut_down: AtomicBool,
 }
@@ -96,12 +96,13 @@ impl<K: Hash + Eq + Clone> Shared<K> {
             .for_key(*pause_when_idle, login_permits, telemetry)
             .build()
             .map_err(KeyErrorKind::InvalidSetting)?;
-        Ok(Arc::new(KeyEntry { key: key.clone(), hash: self.cache.hash(key), refresher }))
+        Ok(Arc::new(KeyEntry::new(key.clone(), self.cache.hash(key), refresher)))
     }
 
     /// Returns an entry that was inserted just now. A shutdown either removes it from the cache, or is detected here.
     fn unless_shut_down(&self, entry: Arc<KeyEntry<K>>) -> Result<Arc<KeyEntry<K>>, KeyError> {
         if self.is_shut_down() {
+            entry.forget();
             entry.refresher.shutdown();
             self.cache.remove(&entry.key);
             return Err(KeyErrorKind::ShutDown.into());
@@ -113,11 +114,10 @@ impl<K: Hash + Eq + Clone> Shared<K> {
     pub(super) fn forget(&self, key: &K) -> bool {
         // Before the removal, so that no entry from before it is inserted after it.
         self.forgets.fetch_add(1, Ordering::SeqCst);
-        let forgotten = self.cache.remove(key);
-        if forgotten.is_some() {
-            self.settings.telemetry.key_event(KeyEvent::Forgotten);
-        }
-        forgotten.is_some()
+        let Some(entry) = self.cache.remove(key) else { return false };
+        entry.forget();
+        self.settings.telemetry.key_event(KeyEvent::Forgotten);
+        true
     }
 
     /// Removes all keys, and ends their refreshers permanently.
@@ -125,14 +125,14 @@ impl<K: Hash + Eq + Clone> Shared<K> {
         self.is_shut_down.store(true, Ordering::SeqCst);
         self.forgets.fetch_add(1, Ordering::SeqCst);
         for entry in self.cache.remove_all() {
+            entry.forget();
             entry.refresher.shutdown();
         }
     }
 }
 
 impl<K> Shared<K> {
-    #[inline]
-    pub(super) fn forgets(&self) -> u64 {
+    fn forgets(&self) -> u64 {
         self.forgets.load(Ordering::SeqCst)
     }
 
