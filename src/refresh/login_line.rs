@@ -187,7 +187,7 @@ impl LoginLine {
         self.running.retain(|_, login| now < login.counts_until);
     }
 
-    /// Returns whether a place of this pace may get a permit, besides those in use.
+    /// Returns whether a place of this pace may get a permit in addition to those in use.
     fn allows(&self, usage: &Usage, pace: Pace) -> bool {
         let quarter = (self.max / 4).max(1);
         let reserved = if self.reserved_until.is_some() { quarter.min(self.max - 1) } else { 0 };
@@ -292,7 +292,7 @@ mod tests {
         let (driven, _) = model.enter(Pace::Unknown);
         model.leave(running);
         assert_eq!(model.next(), [driven]);
-        assert!(model.poll(stalled, Pace::Unknown), "it is the oldest, and nobody has taken the permit");
+        assert!(model.poll(stalled, Pace::Unknown), "it is the oldest, and the permit is still free");
         assert!(!model.poll(driven, Pace::Unknown));
     }
 

@@ -1,4 +1,4 @@
-//! Every header's token belongs to its key, whatever happens to the keys meanwhile.
+//! Every token belongs to the key of its request, with keys that are evicted, forgotten and rejected at random.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tower_auth_refresh::{
 const KEYS: u32 = 500;
 const TASKS: u32 = 16;
 
-/// Answers 401 to some requests, and 500 if the token does not belong to the request's key.
+/// Responds with 401 to some requests, and 500 if the token does not belong to the request's key.
 async fn api(request: Request<()>) -> Result<Response<()>, BoxError> {
     let key: u32 = *request.extensions().get().ok_or("no key")?;
     let header = request.headers()[AUTHORIZATION].to_str()?;
