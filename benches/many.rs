@@ -1,6 +1,7 @@
 //! Measures the cost of many refreshers: memory, the time to create and drop them, and their activity while idle.
 //!
 //! `cargo bench --bench many -- [REFRESHERS] [SECONDS]`, by default 100,000 and 60. Linux only, as it reads `/proc`.
+//! With `--features keyed`, it also measures as many keys of one handle.
 #![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
 
 use std::{
@@ -110,12 +111,61 @@ fn activity(count: usize, seconds: u64) {
     );
 }
 
+/// Measures the keys of one handle, which had a request each and are idle: their bytes, and what they do.
+#[cfg(feature = "keyed")]
+fn idle_keys(count: usize, seconds: u64) {
+    use tower_auth_refresh::AuthRefreshers;
+
+    const SHORT: Duration = Duration::from_secs(2);
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let factory = |_: &u64| {
+        AuthRefresher::builder(service_fn(|_: LoginRequest| {
+            let token = AccessToken::bearer("x".repeat(SECRET)).map_err(BoxError::from);
+            ready(token.map(|token| token.with_expires_in(SHORT)))
+        }))
+    };
+    // The shards of the cache do not fill evenly.
+    let handle = AuthRefreshers::builder(factory).pause_when_idle(Duration::ZERO).capacity(count + count / 10);
+    let refreshers = handle.build().unwrap();
+    let resident = resident_kibibytes();
+    runtime.block_on(async {
+        for key in 0..count as u64 {
+            refreshers.get(&key).unwrap().ready().await.unwrap();
+        }
+        sleep(2 * SHORT).await;
+    });
+    assert_eq!(refreshers.len(), count);
+    let bytes = (resident_kibibytes() - resident) * 1024 / count as u64;
+    let tasks = runtime.metrics().num_alive_tasks();
+    let (woken, ticks) = (wake_ups(), cpu_ticks());
+    std::thread::sleep(Duration::from_secs(seconds));
+    let (woken, ticks) = (wake_ups() - woken, cpu_ticks() - ticks);
+    println!(
+        "{count} idle keys of one handle: {bytes} bytes each with a token, {tasks} tasks, in {seconds} s: {:.2} wake-ups a \
+         second, {:.3} % of a core",
+        woken as f64 / seconds as f64,
+        ticks as f64 / seconds as f64,
+    );
+}
+
+/// Returns how much memory this process has.
+#[cfg(feature = "keyed")]
+fn resident_kibibytes() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
 fn main() {
     if env::args().any(|argument| argument == "--test") {
         return;
     }
     let numbers: Vec<u64> = env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let count = numbers.first().map_or(100_000, |count| *count as usize);
+    let seconds = numbers.get(1).copied().unwrap_or(60);
+    // First, because it measures the memory of the process.
+    #[cfg(feature = "keyed")]
+    idle_keys(count, seconds);
     bytes(count);
-    activity(count, numbers.get(1).copied().unwrap_or(60));
+    activity(count, seconds);
 }

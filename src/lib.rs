@@ -64,6 +64,7 @@
 //! - [Which login to use](guides::which_login)
 //! - [Where the layer goes in a stack](guides::placement), and [the stack for each HTTP client](guides::clients)
 //! - [How to write a login service](guides::login_service)
+//! - [How one client uses many identities](guides::many_identities)
 //! - [What happens when a login fails](guides::failures)
 //! - [How to test](guides::testing)
 //! - [How to migrate](guides::migrating) from a mutex and a string
@@ -81,6 +82,7 @@
 //! | `arthur-jwt-verify` | verifies the signatures of the Arthur API's tokens |
 //! | `http-client` | a [ready-made HTTP client](http_client) for logins |
 //! | `jwt` | [`Expiry::from_jwt`] |
+//! | `keyed` | [`AuthRefreshers`]: many identities behind one layer |
 //! | `metrics` | counts and durations ([`observability`](guides::observability)) |
 //! | `oauth2` | [logins with OAuth 2 grants](oauth2) |
 //! | `replay-buffered` | [`ReplayBuffered`], for streaming bodies |
@@ -102,6 +104,7 @@
         feature = "arthur",
         feature = "http-client",
         feature = "jwt",
+        feature = "keyed",
         feature = "oauth2",
         feature = "replay-buffered",
         feature = "reqwest-middleware",
@@ -120,6 +123,8 @@ mod expiry;
 mod json;
 #[cfg(feature = "jwt")]
 mod jwt;
+#[cfg(feature = "keyed")]
+mod keyed;
 mod login;
 mod loopback;
 mod panic;
@@ -153,15 +158,21 @@ pub mod test_util;
 
 pub use authorize::{
     AuthRefresh, AuthRefreshLayer, ClassifyRejection, DestinationPolicy, Error, GrpcUnauthenticatedAsRejection,
-    InvalidOrigin, NeverReject, NeverReplay, Origin, ReplayClone, ReplayPolicy, ReplayWith, ResponseFuture, TokenInfo,
-    TokenValidFor, UnauthorizedAsRejection, UnsafeDestination,
+    IdentityPolicy, InvalidOrigin, NeverReject, NeverReplay, Origin, ReplayClone, ReplayPolicy, ReplayWith,
+    ResponseFuture, SingleIdentity, TokenInfo, TokenValidFor, UnauthorizedAsRejection, UnsafeDestination,
 };
 #[cfg(feature = "replay-buffered")]
 #[cfg_attr(docsrs, doc(cfg(feature = "replay-buffered")))]
 pub use authorize::{BufferedBody, MapBody, ReplayBuffered};
+#[cfg(feature = "keyed")]
+#[cfg_attr(docsrs, doc(cfg(feature = "keyed")))]
+pub use authorize::{KeyFn, KeyFromExtensions, KeySource, KeyedIdentity};
 pub use clock::{Clock, SystemClock};
 pub use error::BoxError;
 pub use expiry::Expiry;
+#[cfg(feature = "keyed")]
+#[cfg_attr(docsrs, doc(cfg(feature = "keyed")))]
+pub use keyed::{AuthRefreshers, AuthRefreshersBuilder, KeyError};
 pub use login::{LoginError, LoginFn, LoginReason, LoginRequest, login_fn};
 pub use refresh::{
     AuthRefresher, AuthRefresherBuilder, InvalidSetting, NoTokenPolicy, Refreshed, State, Status, StatusClosed,

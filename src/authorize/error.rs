@@ -3,6 +3,8 @@
 use std::fmt;
 
 use super::destination::UnsafeDestination;
+#[cfg(feature = "keyed")]
+use crate::KeyError;
 use crate::{error::BoxError, login::LoginError};
 
 /// The error of a call of [`AuthRefresh`](crate::AuthRefresh).
@@ -34,6 +36,10 @@ pub enum Error {
     Login(LoginError),
     /// The destination is not allowed to receive the token. The request was not sent.
     Destination(UnsafeDestination),
+    /// There is no refresher for the request's key, or the request has no key. The request was not sent.
+    #[cfg(feature = "keyed")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "keyed")))]
+    Key(KeyError),
     /// The inner service failed.
     Inner(BoxError),
 }
@@ -48,6 +54,8 @@ impl Error {
         match self {
             Self::Login(error) => error.into(),
             Self::Destination(error) => error.into(),
+            #[cfg(feature = "keyed")]
+            Self::Key(error) => error.into(),
             Self::Inner(error) => error,
         }
     }
@@ -57,6 +65,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Login(_) => "no access token available",
+            #[cfg(feature = "keyed")]
+            Self::Key(_) => "no identity for the request",
             Self::Destination(_) => "destination not allowed for the access token",
             Self::Inner(_) => "inner service failed",
         })
@@ -68,6 +78,8 @@ impl std::error::Error for Error {
         Some(match self {
             Self::Login(error) => error,
             Self::Destination(error) => error,
+            #[cfg(feature = "keyed")]
+            Self::Key(error) => error,
             Self::Inner(error) => &**error,
         })
     }

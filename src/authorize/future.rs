@@ -13,8 +13,8 @@ use tower_service::Service;
 
 use super::{
     classify::{ClassifyRejection, UnauthorizedAsRejection},
-    destination::UnsafeDestination,
     error::Error,
+    identity::{IdentityPolicy, SingleIdentity},
     in_flight::{Rejected, Saved, report_if_rejected},
     replay::policy::{NeverReplay, ReplayPolicy},
     slow_path::SlowPath,
@@ -54,20 +54,22 @@ use crate::{error::BoxError, refresh::TokenId};
 /// ```
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
-pub struct ResponseFuture<S, B, P = NeverReplay, C = UnauthorizedAsRejection>
+pub struct ResponseFuture<S, B, P = NeverReplay, C = UnauthorizedAsRejection, I = SingleIdentity>
 where
     S: Service<Request<P::Body>>,
     P: ReplayPolicy<B>,
+    I: IdentityPolicy,
 {
     #[pin]
-    state: State<S, B, P, C>,
+    state: State<S, B, P, C, I>,
 }
 
 #[pin_project(project = StateProj)]
-enum State<S, B, P, C>
+enum State<S, B, P, C, I>
 where
     S: Service<Request<P::Body>>,
     P: ReplayPolicy<B>,
+    I: IdentityPolicy,
 {
     /// The fast path: the request has been sent, with this token if it has one.
     Called {
@@ -76,53 +78,58 @@ where
         token: Option<TokenId>,
         classify: C,
         /// `None`: the request cannot be replayed.
-        saved: Option<Saved<S, B, P, C>>,
+        saved: Option<Saved<S, B, P, C, I>>,
     },
-    Rare(Rare<S, B, P, C>),
+    Rare(Rare<S, B, P, C, I>),
 }
+
+type BoxedSlowPath<S, B, P, C, I> = Pin<Box<SlowPath<S, B, P, C, I>>>;
 
 /// A separate enum, so that the fast path matches one of two variants.
-enum Rare<S, B, P, C>
+enum Rare<S, B, P, C, I>
 where
     S: Service<Request<P::Body>>,
     P: ReplayPolicy<B>,
+    I: IdentityPolicy,
 {
     /// Boxed, because it is large.
-    SlowPath(Pin<Box<SlowPath<S, B, P, C>>>),
-    /// The request was not sent.
-    NotSent(UnsafeDestination),
+    SlowPath(BoxedSlowPath<S, B, P, C, I>),
+    /// The request was not sent. `None` after the error was returned.
+    NotSent(Option<Box<Error>>),
 }
 
-impl<S, B, P, C> ResponseFuture<S, B, P, C>
+impl<S, B, P, C, I> ResponseFuture<S, B, P, C, I>
 where
     S: Service<Request<P::Body>>,
     P: ReplayPolicy<B>,
+    I: IdentityPolicy,
 {
     #[inline]
     pub(crate) fn called(
         future: S::Future,
         token: Option<TokenId>,
         classify: C,
-        saved: Option<Saved<S, B, P, C>>,
+        saved: Option<Saved<S, B, P, C, I>>,
     ) -> Self {
         Self { state: State::Called { future, token, classify, saved } }
     }
 
-    pub(crate) fn slow_path(slow_path: SlowPath<S, B, P, C>) -> Self {
+    pub(crate) fn slow_path(slow_path: SlowPath<S, B, P, C, I>) -> Self {
         Self { state: State::Rare(Rare::SlowPath(Box::pin(slow_path))) }
     }
 
-    pub(crate) fn not_sent(error: UnsafeDestination) -> Self {
-        Self { state: State::Rare(Rare::NotSent(error)) }
+    pub(crate) fn not_sent(error: Error) -> Self {
+        Self { state: State::Rare(Rare::NotSent(Some(Box::new(error)))) }
     }
 }
 
-impl<S, B, R, P, C> Future for ResponseFuture<S, B, P, C>
+impl<S, B, R, P, C, I> Future for ResponseFuture<S, B, P, C, I>
 where
     S: Service<Request<P::Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
     P: ReplayPolicy<B> + Clone,
     C: ClassifyRejection + Clone,
+    I: IdentityPolicy,
 {
     type Output = Result<S::Response, Error>;
 
@@ -149,26 +156,31 @@ where
     }
 }
 
-impl<S, B, R, P, C> State<S, B, P, C>
+impl<S, B, R, P, C, I> State<S, B, P, C, I>
 where
     S: Service<Request<P::Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
     P: ReplayPolicy<B> + Clone,
     C: ClassifyRejection + Clone,
+    I: IdentityPolicy,
 {
     fn poll_rare(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, Error>> {
         match self.project() {
             StateProj::Rare(Rare::SlowPath(slow_path)) => slow_path.as_mut().poll(cx),
-            StateProj::Rare(Rare::NotSent(error)) => Poll::Ready(Err(Error::Destination(*error))),
+            StateProj::Rare(Rare::NotSent(error)) => match error.take() {
+                Some(error) => Poll::Ready(Err(*error)),
+                None => Poll::Pending,
+            },
             StateProj::Called { .. } => Poll::Pending,
         }
     }
 }
 
-impl<S, B, P, C> fmt::Debug for ResponseFuture<S, B, P, C>
+impl<S, B, P, C, I> fmt::Debug for ResponseFuture<S, B, P, C, I>
 where
     S: Service<Request<P::Body>>,
     P: ReplayPolicy<B>,
+    I: IdentityPolicy,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = match self.state {

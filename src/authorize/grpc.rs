@@ -9,7 +9,7 @@ use super::{
     },
 };
 
-impl<P, C> AuthRefreshLayer<P, C> {
+impl<P, C, I> AuthRefreshLayer<P, C, I> {
     /// Sets what a gRPC client needs. `body` creates the body that the channel sends: `tonic::body::Body::new`.
     ///
     /// - The status `UNAUTHENTICATED` rejects the token ([`GrpcUnauthenticatedAsRejection`]).
@@ -38,7 +38,10 @@ impl<P, C> AuthRefreshLayer<P, C> {
     /// # }
     /// ```
     #[must_use]
-    pub fn grpc<B, T, F>(self, body: F) -> AuthRefreshLayer<MapBody<ReplayBuffered, F>, GrpcUnauthenticatedAsRejection>
+    pub fn grpc<B, T, F>(
+        self,
+        body: F,
+    ) -> AuthRefreshLayer<MapBody<ReplayBuffered, F>, GrpcUnauthenticatedAsRejection, I>
     where
         F: Fn(BufferedBody<B>) -> T,
     {

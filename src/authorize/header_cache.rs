@@ -30,7 +30,7 @@ pub(crate) struct CachedHeader {
 
 impl CachedHeader {
     /// Reads the cell.
-    fn from_cell(refresher: &AuthRefresher) -> Option<Self> {
+    pub(super) fn from_cell(refresher: &AuthRefresher) -> Option<Self> {
         let current = refresher.current();
         let token = current.usable()?;
         let (shard, value) = token.header.local();
@@ -40,10 +40,20 @@ impl CachedHeader {
 
     /// Returns whether the token is current and usable, and the value belongs to the current thread's shard.
     #[inline]
-    fn is_usable(&self, refresher: &AuthRefresher) -> bool {
+    pub(super) fn is_usable(&self, refresher: &AuthRefresher) -> bool {
         refresher.is_current(self.epoch)
             && self.shard.is_local()
             && (!self.epoch.checks_expiry() || is_unexpired(self.deadline))
+    }
+}
+
+#[cfg(feature = "keyed")]
+impl CachedHeader {
+    /// Inserts the value into a request, and returns its token.
+    #[inline]
+    pub(super) fn insert_into(&self, headers: &mut HeaderMap, config: &HeaderConfig) -> TokenId {
+        config.insert_clone(headers, &self.value);
+        self.token
     }
 }
 

@@ -7,28 +7,40 @@ use http::{HeaderMap, HeaderValue, Request, Response, header::WWW_AUTHENTICATE};
 use super::{
     classify::ClassifyRejection,
     extensions::{TokenInfo, TokenValidFor},
+    identity::{IdentityPolicy, Select},
     replay::policy::ReplayPolicy,
     service_context::ServiceContext,
     sharded_arc::ShardedArc,
 };
-use crate::refresh::{self, CachedToken, TokenFuture, TokenId};
+use crate::{
+    AuthRefresher,
+    refresh::{self, CachedToken, TokenFuture, TokenId},
+};
 
 /// Sends a request.
-pub(crate) struct RequestSender<S, P, C> {
+pub(crate) struct RequestSender<S, P, C, I: IdentityPolicy> {
     pub(crate) inner: S,
-    pub(crate) context: ShardedArc<ServiceContext<P, C>>,
+    pub(crate) context: ShardedArc<ServiceContext<P, C, I>>,
+    /// The identity of the request. A replay uses the same one.
+    pub(crate) selected: <I as Select>::Selected,
+}
+
+impl<S, P, C, I: IdentityPolicy> RequestSender<S, P, C, I> {
+    pub(crate) fn refresher(&self) -> &AuthRefresher {
+        self.context.identity.refresher(&self.selected)
+    }
 }
 
 /// A saved request of a policy.
-pub(crate) type Saved<S, B, P, C> = <P as ReplayPolicy<B>>::Saved<RequestSender<S, P, C>>;
+pub(crate) type Saved<S, B, P, C, I> = <P as ReplayPolicy<B>>::Saved<RequestSender<S, P, C, I>>;
 
 /// What a call on the slow path stores until its response arrives.
-pub(crate) struct InFlight<S, B, P: ReplayPolicy<B>, C> {
+pub(crate) struct InFlight<S, B, P: ReplayPolicy<B>, C, I: IdentityPolicy> {
     pub(crate) token: TokenId,
     pub(crate) classify: C,
     pub(crate) token_info: Option<TokenInfo>,
     /// `None`: the request cannot be replayed.
-    pub(crate) saved: Option<Saved<S, B, P, C>>,
+    pub(crate) saved: Option<Saved<S, B, P, C, I>>,
 }
 
 /// A request that waits for a token or for the inner service.
@@ -42,21 +54,24 @@ pub(crate) enum Unsent<B, P: ReplayPolicy<B>> {
 }
 
 /// A request to replay, and what replays it.
-pub(crate) type Restored<S, B, P, C> = (Unsent<B, P>, RequestSender<S, P, C>);
+pub(crate) type Restored<S, B, P, C, I> = (Unsent<B, P>, RequestSender<S, P, C, I>);
+
+/// A request with a token, and what is stored of it.
+pub(crate) type Authorized<S, B, P, C, I> = (Request<<P as ReplayPolicy<B>>::Body>, InFlight<S, B, P, C, I>);
 
 /// What follows a response.
-pub(crate) enum Outcome<S, B, P: ReplayPolicy<B>, C, T> {
+pub(crate) enum Outcome<S, B, P: ReplayPolicy<B>, C, I: IdentityPolicy, T> {
     /// The response is for the caller.
     Final(T),
     /// The token was rejected, and the request is saved.
-    Rejected(Rejected<S, B, P, C, T>),
+    Rejected(Rejected<S, B, P, C, I, T>),
 }
 
 /// A rejected request. A newer token exists, or a login for it is due.
-pub(crate) struct Rejected<S, B, P: ReplayPolicy<B>, C, T> {
+pub(crate) struct Rejected<S, B, P: ReplayPolicy<B>, C, I: IdentityPolicy, T> {
     pub(crate) newer: TokenFuture,
     pub(crate) original: T,
-    pub(crate) saved: Saved<S, B, P, C>,
+    pub(crate) saved: Saved<S, B, P, C, I>,
 }
 
 impl<B, P: ReplayPolicy<B> + Clone> Unsent<B, P> {
@@ -70,7 +85,11 @@ impl<B, P: ReplayPolicy<B> + Clone> Unsent<B, P> {
     }
 
     /// Returns whether this is a replay, and the token is that of its first attempt.
-    pub(crate) fn would_repeat_token<C>(&self, token: &CachedToken, context: &ServiceContext<P, C>) -> bool {
+    pub(crate) fn would_repeat_token<C, I: IdentityPolicy>(
+        &self,
+        token: &CachedToken,
+        context: &ServiceContext<P, C, I>,
+    ) -> bool {
         match self {
             Self::First(_) | Self::FirstTokenOptional(_) => false,
             Self::Replay(request) => {
@@ -80,19 +99,22 @@ impl<B, P: ReplayPolicy<B> + Clone> Unsent<B, P> {
     }
 
     /// Inserts this token. Saves the request, unless it is a replay: a request is replayed once.
-    pub(crate) fn authorize<S: Clone, C: Clone>(
+    pub(crate) fn authorize<S: Clone, C: Clone, I: IdentityPolicy>(
         self,
         token: &CachedToken,
-        context: &ShardedArc<ServiceContext<P, C>>,
+        context: &ShardedArc<ServiceContext<P, C, I>>,
+        selected: &<I as Select>::Selected,
         inner: &S,
-    ) -> (Request<P::Body>, InFlight<S, B, P, C>) {
-        let ServiceContext { refresher, config, .. } = &**context;
+    ) -> Authorized<S, B, P, C, I> {
+        let ServiceContext { identity, config, .. } = &**context;
+        let refresher = identity.refresher(selected);
         let value = token.header.local().1;
         let (request, saved) = match self {
             Self::First(mut request) | Self::FirstTokenOptional(mut request) => {
                 config.header.insert_clone(request.headers_mut(), value);
                 let request = config.replay.wrap(request);
-                let sender = || RequestSender { inner: inner.clone(), context: context.clone() };
+                let sender =
+                    || RequestSender { inner: inner.clone(), context: context.clone(), selected: selected.clone() };
                 let saved = config.replay.save(&request, sender);
                 (config.replay.finish(request), saved)
             }
@@ -122,8 +144,8 @@ pub(crate) fn report_if_rejected<R>(
     classify.is_rejection(response.status(), response.headers()) && rejected(token, response.headers())
 }
 
-impl<S, B, P: ReplayPolicy<B>, C: ClassifyRejection> InFlight<S, B, P, C> {
-    pub(crate) fn on_response<R>(self, mut response: Response<R>) -> Outcome<S, B, P, C, Response<R>> {
+impl<S, B, P: ReplayPolicy<B>, C: ClassifyRejection, I: IdentityPolicy> InFlight<S, B, P, C, I> {
+    pub(crate) fn on_response<R>(self, mut response: Response<R>) -> Outcome<S, B, P, C, I, Response<R>> {
         if let Some(token_info) = self.token_info {
             response.extensions_mut().insert(token_info);
         }
@@ -135,22 +157,22 @@ impl<S, B, P: ReplayPolicy<B>, C: ClassifyRejection> InFlight<S, B, P, C> {
     }
 }
 
-impl<S, B, P: ReplayPolicy<B>, C, T> Rejected<S, B, P, C, T> {
+impl<S, B, P: ReplayPolicy<B>, C, I: IdentityPolicy, T> Rejected<S, B, P, C, I, T> {
     /// Waits for a newer token than that of a saved request.
-    pub(crate) fn new(original: T, saved: Saved<S, B, P, C>) -> Self {
+    pub(crate) fn new(original: T, saved: Saved<S, B, P, C, I>) -> Self {
         let request = P::saved(&saved);
         let min = TokenValidFor::from_extensions(request.extensions()).map(|TokenValidFor(min)| min);
-        let newer = request.sender.context.refresher.wait_for_token(min);
+        let newer = request.sender.refresher().wait_for_token(min);
         Self { newer, original, saved }
     }
 }
 
 /// Restores a saved request, to be sent with a newer token. `None` if its body is not whole, or if `newer` has the
 /// rejected header value.
-pub(crate) fn restore<S, B, P: ReplayPolicy<B>, C>(
-    saved: Saved<S, B, P, C>,
+pub(crate) fn restore<S, B, P: ReplayPolicy<B>, C, I: IdentityPolicy>(
+    saved: Saved<S, B, P, C, I>,
     newer: &CachedToken,
-) -> Option<Restored<S, B, P, C>> {
+) -> Option<Restored<S, B, P, C, I>> {
     let request = P::saved(&saved);
     let name = request.sender.context.config.header.name();
     // Checked before the body is restored, because that ends the first attempt.

@@ -8,6 +8,7 @@ use super::{
     classify::{ClassifyRejection, UnauthorizedAsRejection},
     config::Config,
     destination::DestinationPolicy,
+    identity::{IdentityPolicy, SingleIdentity},
     origin::{InvalidOrigin, Origin},
     replay::policy::NeverReplay,
     service::AuthRefresh,
@@ -16,7 +17,8 @@ use crate::{AccessToken, AuthRefresher, error::BoxError, login::LoginRequest};
 
 /// Sets the current token of an [`AuthRefresher`] on each request, in the `Authorization` header.
 ///
-/// All services of a layer use one token. So do layers whose refreshers are clones of each other. By default:
+/// All services of a layer use one token. So do layers whose refreshers are clones of each other. A layer for many
+/// identities has one token for each key (`AuthRefreshLayer::keyed`, feature `keyed`). By default:
 ///
 /// - The token [replaces](Self::if_not_present) an existing header of the same name.
 /// - Tokens go to `https`, and in plaintext to the loopback [only](Self::allow_plaintext). The origins are
@@ -89,15 +91,15 @@ use crate::{AccessToken, AuthRefresher, error::BoxError, login::LoginRequest};
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct AuthRefreshLayer<P = NeverReplay, C = UnauthorizedAsRejection> {
-    refresher: AuthRefresher,
+pub struct AuthRefreshLayer<P = NeverReplay, C = UnauthorizedAsRejection, I = SingleIdentity> {
+    identity: I,
     config: Config<P, C>,
 }
 
 impl AuthRefreshLayer {
     /// Creates a layer with the default settings, which uses the token of `refresher`.
     pub fn new(refresher: AuthRefresher) -> Self {
-        Self { refresher, config: Config::default() }
+        Self { identity: SingleIdentity { refresher }, config: Config::default() }
     }
 
     /// Creates a layer with a new refresher that has the default settings.
@@ -111,7 +113,7 @@ impl AuthRefreshLayer {
     }
 }
 
-impl<P, C> AuthRefreshLayer<P, C> {
+impl<P, C, I> AuthRefreshLayer<P, C, I> {
     /// Sets whether and how a request is replayed with a newer token after its token was rejected. Defaults to
     /// [`NeverReplay`]; [`ReplayClone`](crate::ReplayClone) is for bodies that can be cloned.
     ///
@@ -120,8 +122,8 @@ impl<P, C> AuthRefreshLayer<P, C> {
     /// - The result of the replay is the call's result, even if it is an error.
     /// - If two such layers are stacked, each replays once.
     #[must_use]
-    pub fn replay<Q>(self, policy: Q) -> AuthRefreshLayer<Q, C> {
-        AuthRefreshLayer { refresher: self.refresher, config: self.config.with_replay(policy) }
+    pub fn replay<Q>(self, policy: Q) -> AuthRefreshLayer<Q, C, I> {
+        AuthRefreshLayer { identity: self.identity, config: self.config.with_replay(policy) }
     }
 
     /// Sets which responses reject the token. Defaults to [`UnauthorizedAsRejection`], 401. Alternatives are
@@ -133,8 +135,8 @@ impl<P, C> AuthRefreshLayer<P, C> {
     /// rejections count. A rejection after the last handle was dropped has no effect. A call in flight keeps the
     /// refresher alive only if it can be [replayed](Self::replay).
     #[must_use]
-    pub fn reject_on<D: ClassifyRejection>(self, classify: D) -> AuthRefreshLayer<P, D> {
-        AuthRefreshLayer { refresher: self.refresher, config: self.config.with_classify(classify) }
+    pub fn reject_on<D: ClassifyRejection>(self, classify: D) -> AuthRefreshLayer<P, D, I> {
+        AuthRefreshLayer { identity: self.identity, config: self.config.with_classify(classify) }
     }
 
     /// Sets which responses reject the token, as [`reject_on`](Self::reject_on) does. A closure needs no type
@@ -148,7 +150,7 @@ impl<P, C> AuthRefreshLayer<P, C> {
     /// # let _ = layer;
     /// ```
     #[must_use]
-    pub fn reject_when<F>(self, is_rejection: F) -> AuthRefreshLayer<P, F>
+    pub fn reject_when<F>(self, is_rejection: F) -> AuthRefreshLayer<P, F, I>
     where
         F: Fn(StatusCode, &HeaderMap) -> bool,
     {
@@ -258,12 +260,23 @@ impl<P, C> AuthRefreshLayer<P, C> {
     }
 }
 
+#[cfg(feature = "keyed")]
+impl<P, C, I> AuthRefreshLayer<P, C, I> {
+    pub(crate) fn from_parts(identity: I, config: Config<P, C>) -> Self {
+        Self { identity, config }
+    }
+
+    pub(crate) fn map_identity<J>(self, map: impl FnOnce(I) -> J) -> AuthRefreshLayer<P, C, J> {
+        AuthRefreshLayer { identity: map(self.identity), config: self.config }
+    }
+}
+
 /// The bound `S: Clone` is that of the service. Here, the compiler names it where the stack is built.
-impl<S: Clone, P: Clone, C: Clone> Layer<S> for AuthRefreshLayer<P, C> {
-    type Service = AuthRefresh<S, P, C>;
+impl<S: Clone, P: Clone, C: Clone, I: IdentityPolicy> Layer<S> for AuthRefreshLayer<P, C, I> {
+    type Service = AuthRefresh<S, P, C, I>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AuthRefresh::with_config(inner, self.refresher.clone(), self.config.clone())
+        AuthRefresh::with_config(inner, self.identity.clone(), self.config.clone())
     }
 }
 

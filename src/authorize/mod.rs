@@ -7,8 +7,10 @@
 //! - `header_config`, `config`: the settings of one layer; `sharded_arc`, `service_context`: what clones of a service
 //!   share
 //! - `header_cache`: the header value that a service caches between calls
+//! - `identity`, `keyed_identity`: which refresher's token a request gets
 //! - `in_flight`: a request in flight that may be replayed
 //! - `slow_path`, `future`, `service` (the hot path), `layer`
+//! - `keyed_layer`: the layer for many identities
 //! - `grpc`, `tonic_status`: what gRPC clients need
 
 mod classify;
@@ -21,7 +23,12 @@ mod future;
 mod grpc;
 mod header_cache;
 mod header_config;
+mod identity;
 mod in_flight;
+#[cfg(feature = "keyed")]
+mod keyed_identity;
+#[cfg(feature = "keyed")]
+mod keyed_layer;
 mod layer;
 #[cfg(all(test, loom_models))]
 mod loom_models;
@@ -34,6 +41,8 @@ mod slow_path;
 #[cfg(feature = "tonic-0_14")]
 mod tonic_status;
 
+#[cfg(feature = "keyed")]
+pub use self::keyed_identity::{KeyFn, KeyFromExtensions, KeySource, KeyedIdentity};
 #[cfg(feature = "replay-buffered")]
 pub use self::replay::{
     buffered::{BufferedBody, ReplayBuffered},
@@ -45,6 +54,7 @@ pub use self::{
     error::Error,
     extensions::{TokenInfo, TokenValidFor},
     future::ResponseFuture,
+    identity::{IdentityPolicy, SingleIdentity},
     layer::AuthRefreshLayer,
     origin::{InvalidOrigin, Origin},
     replay::{

@@ -11,8 +11,8 @@ use super::{
     error::Error,
     extensions::TokenValidFor,
     future::ResponseFuture,
-    header_cache::HeaderCache,
     header_config::Decision,
+    identity::{IdentityPolicy, Select, SingleIdentity},
     in_flight::{RequestSender, Unsent},
     replay::policy::{NeverReplay, ReplayPolicy},
     service_context::ServiceContext,
@@ -52,21 +52,21 @@ use crate::{AuthRefresher, error::BoxError, refresh::TokenId};
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct AuthRefresh<S, P = NeverReplay, C = UnauthorizedAsRejection> {
+pub struct AuthRefresh<S, P = NeverReplay, C = UnauthorizedAsRejection, I: IdentityPolicy = SingleIdentity> {
     inner: S,
-    context: ShardedArc<ServiceContext<P, C>>,
-    header_cache: HeaderCache,
+    context: ShardedArc<ServiceContext<P, C, I>>,
+    cache: <I as Select>::Cache,
 }
 
-impl<S, P, C> AuthRefresh<S, P, C> {
-    pub(crate) fn with_config(inner: S, refresher: AuthRefresher, config: Config<P, C>) -> Self {
-        let context = ShardedArc::new(ServiceContext::new(refresher, config));
-        Self { inner, context, header_cache: HeaderCache::default() }
+impl<S, P, C, I: IdentityPolicy> AuthRefresh<S, P, C, I> {
+    pub(crate) fn with_config(inner: S, identity: I, config: Config<P, C>) -> Self {
+        let context = ShardedArc::new(ServiceContext::new(identity, config));
+        Self { inner, context, cache: Default::default() }
     }
 
     #[cfg(test)]
-    pub(crate) fn header_caches(&self) -> (&HeaderCache, &super::header_cache::SharedHeader) {
-        (&self.header_cache, &self.context.header)
+    pub(crate) fn header_caches(&self) -> (&I::Cache, &I::Shared) {
+        (&self.cache, &self.context.shared)
     }
 
     /// Returns a reference to the inner service.
@@ -85,16 +85,17 @@ impl<S, P, C> AuthRefresh<S, P, C> {
     }
 }
 
-impl<S, B, R, P, C> Service<Request<B>> for AuthRefresh<S, P, C>
+impl<S, B, R, P, C, I> Service<Request<B>> for AuthRefresh<S, P, C, I>
 where
     S: Service<Request<P::Body>, Response = Response<R>> + Clone,
     S::Error: Into<BoxError>,
     P: ReplayPolicy<B> + Clone,
     C: ClassifyRejection + Clone,
+    I: IdentityPolicy,
 {
     type Response = S::Response;
     type Error = Error;
-    type Future = ResponseFuture<S, B, P, C>;
+    type Future = ResponseFuture<S, B, P, C, I>;
 
     #[inline]
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
@@ -106,36 +107,41 @@ where
         let Some(token) = self.authorize(&mut request) else { return self.call_slow(request) };
         let config = &self.context.config;
         let request = config.replay.wrap(request);
-        let sender = || RequestSender { inner: self.inner.clone(), context: self.context.clone() };
-        let saved = config.replay.save(&request, sender);
+        let saved = I::last_selected(&self.cache).and_then(|selected| {
+            let sender = || RequestSender {
+                inner: self.inner.clone(),
+                context: self.context.clone(),
+                selected: selected.clone(),
+            };
+            config.replay.save(&request, sender)
+        });
         let future = self.inner.call(config.replay.finish(request));
         ResponseFuture::called(future, Some(token), config.classify.clone(), saved)
     }
 }
 
-impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
+impl<S: Clone, P: Clone, C: Clone, I: IdentityPolicy> AuthRefresh<S, P, C, I> {
     /// The fast path: inserts the current token, if there is one and the request is allowed to have it.
     #[inline]
     fn authorize<B>(&mut self, request: &mut Request<B>) -> Option<TokenId> {
-        let ServiceContext { refresher, config, https_suffices, header } = &*self.context;
+        let ServiceContext { identity, config, https_suffices, shared } = &*self.context;
         let can_take_it = (*https_suffices && config.header.destinations.surely_allows(request.uri()))
             || config.allows_fast_path(request);
-        if !can_take_it || TokenValidFor::from_extensions(request.extensions()).is_some() {
+        if !can_take_it || I::demands_token_life(request.extensions()) {
             return None;
         }
-        self.header_cache.insert_current(refresher, header, &config.header, request.headers_mut())
+        identity.insert_current(&mut self.cache, shared, &config.header, request)
     }
 
     /// The slow path: requests that get no token or wait for one, and those whose response receives a
     /// [`TokenInfo`](crate::TokenInfo).
-    fn call_slow<B>(&mut self, request: Request<B>) -> ResponseFuture<S, B, P, C>
+    fn call_slow<B>(&mut self, request: Request<B>) -> ResponseFuture<S, B, P, C, I>
     where
         S: Service<Request<P::Body>>,
         P: ReplayPolicy<B>,
     {
-        let ServiceContext { refresher, config, header, .. } = &*self.context;
-        self.header_cache.evict_stale(refresher);
-        header.evict_stale(refresher);
+        let ServiceContext { identity, config, shared, .. } = &*self.context;
+        identity.evict_stale(&mut self.cache, shared);
         match config.header.decide(request.uri(), request.headers()) {
             Decision::InsertToken => {}
             Decision::SkipToken => {
@@ -143,20 +149,27 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
                 return ResponseFuture::called(self.inner.call(request), None, config.classify.clone(), None);
             }
             Decision::Fail(error) => {
-                refresher.telemetry().request_not_sent(error.label());
+                identity.telemetry().request_not_sent(error.label());
+                self.release_readiness();
+                return ResponseFuture::not_sent(Error::Destination(error));
+            }
+        }
+        let selected = match identity.select(&request) {
+            Ok(selected) => selected,
+            Err(error) => {
                 self.release_readiness();
                 return ResponseFuture::not_sent(error);
             }
-        }
+        };
         if TokenValidFor::from_extensions(request.extensions()).is_none()
-            && let Some(token) = refresher.current().usable()
+            && let Some(token) = identity.refresher(&selected).current().usable()
         {
-            let (request, in_flight) = Unsent::First(request).authorize(token, &self.context, &self.inner);
+            let (request, in_flight) = Unsent::First(request).authorize(token, &self.context, &selected, &self.inner);
             let future = self.inner.call(request);
             return ResponseFuture::slow_path(SlowPath::Called { future, in_flight: Some(in_flight) });
         }
         self.release_readiness();
-        let sender = RequestSender { inner: self.inner.clone(), context: self.context.clone() };
+        let sender = RequestSender { inner: self.inner.clone(), context: self.context.clone(), selected };
         ResponseFuture::slow_path(SlowPath::wait_for_token(Unsent::First(request), sender))
     }
 
@@ -169,6 +182,6 @@ impl<S: Clone, P: Clone, C: Clone> AuthRefresh<S, P, C> {
 impl<S: Clone> AuthRefresh<S> {
     /// Creates a service with the default settings.
     pub fn new(inner: S, refresher: AuthRefresher) -> Self {
-        Self::with_config(inner, refresher, Config::default())
+        Self::with_config(inner, SingleIdentity { refresher }, Config::default())
     }
 }

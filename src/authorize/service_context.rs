@@ -1,20 +1,22 @@
 //! [`ServiceContext`]: what all clones of one service share.
 
-use super::{config::Config, header_cache::SharedHeader};
-use crate::AuthRefresher;
+use super::{
+    config::Config,
+    identity::{IdentityPolicy, Select},
+};
 
 #[derive(Clone, Debug)]
-pub(crate) struct ServiceContext<P, C> {
-    pub(crate) refresher: AuthRefresher,
+pub(crate) struct ServiceContext<P, C, I: IdentityPolicy> {
+    pub(crate) identity: I,
     pub(crate) config: Config<P, C>,
     /// Every `https` request to an allowed origin uses the fast path. `false` if other conditions must be checked too.
     pub(crate) https_suffices: bool,
-    pub(crate) header: SharedHeader,
+    pub(crate) shared: <I as Select>::Shared,
 }
 
-impl<P, C> ServiceContext<P, C> {
-    pub(crate) fn new(refresher: AuthRefresher, config: Config<P, C>) -> Self {
+impl<P, C, I: IdentityPolicy> ServiceContext<P, C, I> {
+    pub(crate) fn new(identity: I, config: Config<P, C>) -> Self {
         let https_suffices = !config.insert_token_info && !config.header.if_not_present;
-        Self { refresher, config, https_suffices, header: SharedHeader::default() }
+        Self { identity, config, https_suffices, shared: Default::default() }
     }
 }

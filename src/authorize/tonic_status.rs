@@ -21,12 +21,19 @@ const MAX_CAUSES: usize = 16;
 /// | error | code |
 /// | --- | --- |
 /// | `Error::Login` | that of its [`LoginError`] |
+/// | `Error::Key` | `RESOURCE_EXHAUSTED` at the limit of new keys, `CANCELLED` after a shutdown, else `UNAUTHENTICATED` |
 /// | `Error::Destination` | `UNAUTHENTICATED`, as gRPC's own libraries do for a connection that is not secure |
 impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let code = match &error {
             Error::Login(error) => code(error),
             Error::Destination(_) => Code::Unauthenticated,
+            #[cfg(feature = "keyed")]
+            Error::Key(error) if error.is_new_key_limit() => Code::ResourceExhausted,
+            #[cfg(feature = "keyed")]
+            Error::Key(error) if error.is_shut_down() => Code::Cancelled,
+            #[cfg(feature = "keyed")]
+            Error::Key(_) => Code::Unauthenticated,
             Error::Inner(_) => return Self::from_error(error.into_source()),
         };
         status(code, error)

@@ -35,6 +35,11 @@ pub mod clients {}
 #[doc = include_str!("login_service.md")]
 pub mod login_service {}
 
+#[cfg(feature = "keyed")]
+#[cfg_attr(docsrs, doc(cfg(feature = "keyed")))]
+#[doc = include_str!("many_identities.md")]
+pub mod many_identities {}
+
 #[doc = include_str!("failures.md")]
 pub mod failures {}
 

@@ -10,6 +10,8 @@ use std::{
 use tokio::runtime::Handle;
 use tower_service::Service;
 
+#[cfg(feature = "keyed")]
+use super::login_permits::LoginPermits;
 use super::{
     core::Core,
     handle::AuthRefresher,
@@ -22,7 +24,7 @@ use super::{
 use crate::{clock::Clock, error::BoxError, login::LoginRequest, telemetry::Telemetry, token::AccessToken};
 
 /// The longest duration that a setting accepts, so that no deadline overflows.
-const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+pub(crate) const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Configures when an [`AuthRefresher`] logs in. Every setting has a default; [`build`](Self::build) checks them all.
 ///
@@ -228,6 +230,15 @@ impl AuthRefresherBuilder {
         Ok(self.build_unchecked())
     }
 
+    /// Sets what all keys of a handle share, and what applies to a key's refresher unless it is set.
+    #[cfg(feature = "keyed")]
+    pub(crate) fn for_key(mut self, idle_after: Duration, permits: &Arc<LoginPermits>, handle: &Telemetry) -> Self {
+        self.policy.idle_after.get_or_insert(idle_after);
+        self.settings.login_permits = Some(permits.clone());
+        self.settings.telemetry = self.settings.telemetry.for_key(handle);
+        self
+    }
+
     pub(crate) fn build_unchecked(self) -> AuthRefresher {
         let Self { core, initial_token, mut policy, settings } = self;
         if let NoTokenPolicy::ServeStale { max_stale } = settings.no_token {
@@ -264,6 +275,11 @@ pub struct InvalidSetting {
 }
 
 impl InvalidSetting {
+    #[cfg(feature = "keyed")]
+    pub(crate) fn new(name: &'static str, reason: &'static str) -> Self {
+        Self { name, reason }
+    }
+
     /// Returns the name of the setting: that of the builder's method.
     pub fn setting(&self) -> &'static str {
         self.name

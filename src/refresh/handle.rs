@@ -233,6 +233,12 @@ impl AuthRefresher {
         TokenId::new(self.shared.id, token.generation)
     }
 
+    /// Returns whether another handle exists, or a login is under way. Locks the state.
+    #[cfg(feature = "keyed")]
+    pub(crate) fn is_in_use(&self) -> bool {
+        Arc::strong_count(&self.shared) > 1 || self.shared.is_logging_in()
+    }
+
     /// Returns a token that is usable now. Locks the state.
     pub(crate) fn usable_token(&self) -> Option<Arc<CachedToken>> {
         self.shared.usable_token()

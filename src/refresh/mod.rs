@@ -3,6 +3,7 @@
 //! In reading order, from pure to effects; each file imports only files before it:
 //!
 //! - `schedule`, `rejection_limit` (pure): when to log in, and how many rejections count
+//! - `login_line` (pure), `login_permits`: how many logins of several refreshers run at the same time
 //! - `sharded_header`, `cached_token`: a token with its timeline and its header value
 //! - `status`, `state` (pure): everything known, and what to do next. Start here.
 //! - `current`, `token_id`, `registry`: the cell, and how a request in flight names its token
@@ -30,6 +31,8 @@ mod clock_task;
 mod core;
 mod current;
 mod handle;
+mod login_line;
+mod login_permits;
 #[cfg(all(test, loom_models))]
 pub(crate) mod loom_models;
 mod registry;
@@ -46,6 +49,12 @@ mod wait;
 mod weak;
 mod worker;
 
+#[cfg(feature = "keyed")]
+pub(crate) use self::{
+    builder::MAX_DURATION,
+    login_permits::LoginPermits,
+    rejection_limit::{RejectionBudget, RejectionLimit},
+};
 pub use self::{
     builder::{AuthRefresherBuilder, InvalidSetting},
     handle::{AuthRefresher, Refreshed},

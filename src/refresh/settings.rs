@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
+use super::login_permits::LoginPermits;
 use crate::{
     clock::{Clock, system_clock},
     telemetry::Telemetry,
@@ -18,6 +19,8 @@ pub(crate) struct Settings {
     /// The runtime of the worker; `None`: that of the caller that starts it.
     pub(crate) runtime: Option<Handle>,
     pub(crate) telemetry: Telemetry,
+    /// The permits that this refresher shares with others; `None`: it logs in without a permit.
+    pub(crate) login_permits: Option<Arc<LoginPermits>>,
 }
 
 impl Default for Settings {
@@ -29,6 +32,7 @@ impl Default for Settings {
             clock: system_clock(),
             runtime: None,
             telemetry: Telemetry::default(),
+            login_permits: None,
         }
     }
 }

@@ -246,6 +246,11 @@ impl Shared {
         self.event(|locked, _, _| locked.state.usable_token().cloned())
     }
 
+    #[cfg(feature = "keyed")]
+    pub(crate) fn is_logging_in(&self) -> bool {
+        self.lock().view.is_logging_in
+    }
+
     pub(crate) fn last_error(&self) -> Option<LoginError> {
         self.lock().state.last_error().cloned()
     }

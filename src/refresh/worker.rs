@@ -22,6 +22,9 @@ use tokio::{
 use super::{
     clock_task::ClockRegistration,
     core::Core,
+    login_line::Pace,
+    login_permits::Place,
+    settings::Settings,
     shared::Shared,
     state::{
         active_worker::WorkerId,
@@ -41,6 +44,8 @@ pub(crate) struct Worker {
     wake: Arc<Notify>,
     /// Borrowed for the login under way.
     core: Option<Box<Core>>,
+    /// The place in line for a permit, and then the permit of the login under way.
+    place: Option<Place>,
 }
 
 /// What a login needs of its refresher, without keeping the refresher alive.
@@ -61,7 +66,7 @@ impl Worker {
     }
 
     pub(super) fn new(shared: &Arc<Shared>, id: WorkerId, wake: Arc<Notify>) -> Self {
-        Self { shared: Arc::downgrade(shared), id, wake, core: None }
+        Self { shared: Arc::downgrade(shared), id, wake, core: None, place: None }
     }
 
     async fn run(mut self) {
@@ -83,23 +88,46 @@ impl Worker {
                 self.wake.notified().await;
                 ControlFlow::Continue(())
             }
-            Step::Wait(Some(limit)) => {
+            Step::Wait(Some(limit)) | Step::AwaitPermit { limit, .. } => {
                 let _ = timeout(limit, self.wake.notified()).await;
                 ControlFlow::Continue(())
             }
             // Boxed, so that a worker that sleeps is small.
-            Step::Login(start) => Box::pin(self.login(start)).await,
+            Step::Login(start) => {
+                let flow = Box::pin(self.login(start)).await;
+                self.place = None;
+                flow
+            }
         }
     }
 
     pub(super) fn next_step(&mut self) -> Step {
         let Some(shared) = self.shared.upgrade() else { return Step::End };
-        let (step, core) = shared.event(|locked, now, _| match locked.state.on_worker_ready(self.id, now) {
-            Step::Login(start) => (Step::Login(start), locked.borrow_core()),
-            step => (step, None),
-        });
-        self.core = core;
-        step
+        loop {
+            let has_permit =
+                shared.settings.login_permits.is_none() || self.place.as_ref().is_some_and(Place::has_permit);
+            let (step, core) =
+                shared.event(|locked, now, _| match locked.state.on_worker_ready(self.id, now, has_permit) {
+                    Step::Login(start) => (Step::Login(start), locked.borrow_core()),
+                    step => (step, None),
+                });
+            self.core = core;
+            match &step {
+                Step::AwaitPermit { last_login, .. } if self.poll_permit(&shared, *last_login) => continue,
+                Step::AwaitPermit { .. } | Step::Login(_) => {}
+                // The login that the place was for is no longer due.
+                Step::Wait(_) | Step::End => self.place = None,
+            }
+            return step;
+        }
+    }
+
+    /// Polls for a permit to log in, from the end of the line if the worker has no place yet.
+    fn poll_permit(&mut self, shared: &Shared, last_login: Option<Duration>) -> bool {
+        let Settings { login_permits: Some(permits), login_timeout, .. } = &shared.settings else { return true };
+        let place = self.place.get_or_insert_with(|| permits.enter());
+        place.poll(Pace::of(last_login, *login_timeout), *login_timeout, &self.wake);
+        place.has_permit()
     }
 
     async fn login(&mut self, start: LoginStart) -> ControlFlow<()> {
@@ -188,7 +216,7 @@ fn tick_login(
     let until_timeout = login.timeout.saturating_sub(now.monotonic.duration_since(login.start.requested_at.monotonic));
     match shared.event_at(now, |locked, now, _| locked.state.on_login_tick(id, until_timeout, login_poll_time, now)) {
         Step::Wait(limit) => Some(limit),
-        Step::End | Step::Login(_) => None,
+        Step::End | Step::Login(_) | Step::AwaitPermit { .. } => None,
     }
 }
 

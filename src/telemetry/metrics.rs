@@ -11,6 +11,8 @@ const LOGIN_DURATION: &str = "auth_refresh_login_duration_seconds";
 const EXPIRY: &str = "auth_refresh_token_expiry_timestamp_seconds";
 const REJECTIONS: &str = "auth_refresh_rejections_total";
 const REPLAYS: &str = "auth_refresh_replays_total";
+#[cfg(feature = "keyed")]
+const KEY_EVENTS: &str = "auth_refresh_key_events_total";
 const WAITING: &str = "auth_refresh_waiting_requests";
 const NOT_SENT: &str = "auth_refresh_requests_not_sent_total";
 
@@ -26,6 +28,15 @@ pub(super) fn describe() {
     describe_counter!(REPLAYS, Unit::Count, "Requests replayed with a newer token.");
     describe_gauge!(WAITING, Unit::Count, "Calls that wait for a token.");
     describe_counter!(NOT_SENT, Unit::Count, "Requests that were not sent, by reason.");
+}
+
+#[cfg(feature = "keyed")]
+pub(super) fn key_event(refresher: Arc<str>, event: &'static str) {
+    describe_counter!(KEY_EVENTS, Unit::Count, "Events of the keys of a handle, by event.");
+    for registered in ["created", "evicted", "forgotten", "refused"] {
+        let counter = counter!(KEY_EVENTS, "refresher" => refresher.clone(), "event" => registered);
+        counter.increment(u64::from(registered == event));
+    }
 }
 
 /// Registers each counter at zero. A series that starts at one has no increase, so an alert on the first would not fire.

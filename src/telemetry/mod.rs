@@ -26,6 +26,8 @@ mod metrics;
 
 mod values;
 
+#[cfg(feature = "keyed")]
+pub(crate) use self::values::KeyEvent;
 pub(crate) use self::{
     login_span::LoginSpan,
     values::{ExpiryGauge, RejectionEffect},
@@ -56,24 +58,52 @@ pub(crate) fn certificate_verification_disabled() {
     event!(WARN, "certificate verification disabled: an attacker on the network can read and change requests");
 }
 
+/// The label of refreshers without a name.
+#[cfg(any(feature = "keyed", feature = "metrics"))]
+const DEFAULT_LABEL: &str = "default";
+
 /// What one refresher records, under its name.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Telemetry {
     name: Option<Arc<str>>,
+    /// The label that the refresher shares with others. `None`: the label is the name.
+    shared_label: Option<Arc<str>>,
 }
 
 impl Telemetry {
     pub(crate) fn named(name: Arc<str>) -> Self {
-        Self { name: Some(name) }
+        Self { name: Some(name), shared_label: None }
     }
 
     pub(crate) fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
 
+    /// Returns the telemetry of a key's refresher. Its metrics have the label of the handle, so that no label is for
+    /// one key.
+    #[cfg(feature = "keyed")]
+    pub(crate) fn for_key(self, handle: &Self) -> Self {
+        let shared_label = handle.name.clone().unwrap_or_else(|| DEFAULT_LABEL.into());
+        Self { name: self.name.or_else(|| handle.name.clone()), shared_label: Some(shared_label) }
+    }
+
+    /// Records an event of a handle of many keys.
+    #[cfg(feature = "keyed")]
+    pub(crate) fn key_event(&self, event: KeyEvent) {
+        metric!(key_event(
+            self.label(),
+            match event {
+                KeyEvent::Created => "created",
+                KeyEvent::Evicted => "evicted",
+                KeyEvent::Forgotten => "forgotten",
+                KeyEvent::Refused => "refused",
+            }
+        ));
+    }
+
     #[cfg(feature = "metrics")]
     fn label(&self) -> Arc<str> {
-        self.name.clone().unwrap_or_else(|| "default".into())
+        self.shared_label.clone().or_else(|| self.name.clone()).unwrap_or_else(|| DEFAULT_LABEL.into())
     }
 
     pub(crate) fn register_metrics(&self) {
@@ -81,8 +111,11 @@ impl Telemetry {
         metric!(register(&self.label()));
     }
 
+    /// Refreshers that share a label have no gauge, because they would overwrite each other's value.
     pub(crate) fn set_expiry_gauge(&self, value: ExpiryGauge) {
-        metric!(set_expiry(self.label(), value));
+        if self.shared_label.is_none() {
+            metric!(set_expiry(self.label(), value));
+        }
     }
 
     pub(crate) fn token_expired(&self, generation: u64) {

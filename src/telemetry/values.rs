@@ -12,6 +12,19 @@ pub(crate) enum ExpiryGauge {
     At(SystemTime),
 }
 
+/// What happens to a key of a handle.
+#[cfg(feature = "keyed")]
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "metrics"), allow(dead_code, reason = "only the metrics read it"))]
+pub(crate) enum KeyEvent {
+    /// The key has a refresher now.
+    Created,
+    Evicted,
+    Forgotten,
+    /// The limit on new keys was reached.
+    Refused,
+}
+
 /// What a rejection of a token causes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RejectionEffect {

@@ -19,6 +19,8 @@ pub(crate) struct LoginState {
     pub(crate) completed: u64,
     /// The number of logins that have failed since the last success.
     pub(crate) failures: u32,
+    /// How long the last login took.
+    pub(crate) last_duration: Option<Duration>,
     /// The error of the last login, if it failed.
     last_error: Option<LoginError>,
     /// No login starts before this.

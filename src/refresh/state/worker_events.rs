@@ -11,7 +11,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     login::{LoginError, LoginReason},
-    refresh::{cached_token::expired_during_login, schedule},
+    refresh::{cached_token::expired_during_login, login_line::LINE_TICK, schedule},
     token::AccessToken,
 };
 
@@ -19,6 +19,11 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Step {
     Login(LoginStart),
+    /// A login is due. Poll for a permit now, after this time, and when woken.
+    AwaitPermit {
+        limit: Duration,
+        last_login: Option<Duration>,
+    },
     /// Wait this long, or until it is woken.
     Wait(Option<Duration>),
     End,
@@ -46,11 +51,11 @@ pub(crate) enum LoginOutcome {
 }
 
 impl RefreshState {
-    /// The worker is ready for its next step.
+    /// The worker is ready for its next step. It has a permit to log in, or must await one.
     ///
     /// ## Waiting => Logging in
     ///
-    /// A login is due or requested, and the pause since the last one is over.
+    /// A login is due or requested, the pause since the last one is over, and the worker has a permit.
     ///
     /// ## Waiting => No worker
     ///
@@ -59,7 +64,7 @@ impl RefreshState {
     /// ## Waiting => Waiting
     ///
     /// In all other cases. A probe may start.
-    pub(crate) fn on_worker_ready(&mut self, id: WorkerId, now: Timestamp) -> Step {
+    pub(crate) fn on_worker_ready(&mut self, id: WorkerId, now: Timestamp, has_permit: bool) -> Step {
         if !self.works(id) {
             return Step::End;
         }
@@ -81,16 +86,20 @@ impl RefreshState {
         }
         let until_scheduled_login =
             if login_requested { Some(self.login.until_allowed(now.monotonic)) } else { until_scheduled_login };
-        if until_scheduled_login == Some(Duration::ZERO) {
+        let login_is_due = until_scheduled_login == Some(Duration::ZERO);
+        if login_is_due && has_permit {
             return Step::Login(self.start_login(now));
         }
         let until_probe =
             self.usage.until_probe(until_scheduled_login, now.monotonic).filter(|_| can_probe && !login_requested);
         let until_idle = until_idle.filter(|_| !has_token || until_scheduled_login.is_none());
         let until_stale_withheld = self.until_stale_withheld(now).filter(|until| !until.is_zero());
-        let waits =
-            [until_scheduled_login, until_probe, until_idle, until_stale_withheld, self.until_token_changes(now)];
-        Step::Wait(self.expect_worker(waits, now))
+        let until_next_poll = if login_is_due { Some(LINE_TICK) } else { until_scheduled_login };
+        let waits = [until_next_poll, until_probe, until_idle, until_stale_withheld, self.until_token_changes(now)];
+        match self.expect_worker(waits, now) {
+            Some(limit) if login_is_due => Step::AwaitPermit { limit, last_login: self.login.last_duration },
+            limit => Step::Wait(limit),
+        }
     }
 
     fn start_login(&mut self, now: Timestamp) -> LoginStart {
@@ -149,6 +158,7 @@ impl RefreshState {
         };
         attempt.on_tick(login_poll_time, now);
         let elapsed = now.monotonic.saturating_duration_since(attempt.requested_at.monotonic);
+        self.login.last_duration = Some(elapsed);
         let outcome = self.finish_login(&attempt, result, random, now, actions);
         // After `finish_login`, because `until_scheduled_login` reads the new state.
         if self.can_probe() {

@@ -1,0 +1,28 @@
+//! [`NewKeyLimit`]: how many keys can be new in a period.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::refresh::{RejectionBudget, RejectionLimit};
+
+/// The limit on new keys.
+#[derive(Debug)]
+pub(super) struct NewKeyLimit {
+    limit: RejectionLimit,
+    budget: Mutex<RejectionBudget>,
+}
+
+impl NewKeyLimit {
+    pub(super) fn new(max: u32, per: Duration) -> Self {
+        Self { limit: RejectionLimit { max, per }, budget: Mutex::default() }
+    }
+
+    pub(super) fn allows_another(&self) -> bool {
+        let now = Instant::now();
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner).try_consume(self.limit, now)
+    }
+}

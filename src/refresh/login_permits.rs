@@ -1,0 +1,81 @@
+//! [`LoginPermits`]: limits how many logins of several refreshers are under way at the same time.
+//!
+//! A worker takes a [`Place`] in line before its login. It polls the place when it is woken, and at least once a
+//! [`LINE_TICK`](super::login_line::LINE_TICK).
+//!
+//! A free permit is not handed over. It wakes the workers that are next, and the first of them to poll takes it. So a
+//! worker whose runtime stands still keeps no permit, and the others skip it. A login whose runtime stands still loses
+//! its permit soon after its time limit.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{sync::Notify, time::Instant};
+
+use super::login_line::{LoginLine, Pace, PlaceNumber};
+use crate::panic;
+
+/// The permits that several refreshers share.
+#[derive(Debug)]
+pub(crate) struct LoginPermits(Mutex<LoginLine>);
+
+/// A place in line that becomes a permit. Its drop leaves the line, or returns the permit.
+#[derive(Debug)]
+pub(crate) struct Place {
+    permits: Arc<LoginPermits>,
+    number: PlaceNumber,
+    has_permit: bool,
+}
+
+impl LoginPermits {
+    #[cfg_attr(not(any(test, feature = "keyed")), allow(dead_code, reason = "only refreshers with keys share permits"))]
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self(Mutex::new(LoginLine::new(max))))
+    }
+
+    /// Takes a place at the end of the line. It does not count before its first poll.
+    pub(crate) fn enter(self: &Arc<Self>) -> Place {
+        let number = self.lock().enter();
+        Place { permits: self.clone(), number, has_permit: false }
+    }
+
+    /// Changes the line, and wakes the workers that are next after that.
+    fn change<R>(&self, change: impl FnOnce(&mut LoginLine, Instant) -> R) -> R {
+        let now = Instant::now();
+        let (result, next) = {
+            let mut line = self.lock();
+            (change(&mut line, now), line.next(now))
+        };
+        for (_, wake) in next {
+            // A waker is user code, and this also runs in a destructor.
+            panic::catch(|| wake.notify_one());
+        }
+        result
+    }
+
+    /// Nothing panics under this lock, so a poisoned one is still valid.
+    fn lock(&self) -> MutexGuard<'_, LoginLine> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    pub(crate) fn has_permit(&self) -> bool {
+        self.has_permit
+    }
+
+    /// Polls for the permit. `wake` is notified when the place is next.
+    pub(crate) fn poll(&mut self, pace: Pace, login_timeout: Duration, wake: &Arc<Notify>) {
+        if !self.has_permit {
+            self.has_permit = self.permits.change(|line, now| line.poll(self.number, pace, login_timeout, wake, now));
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.permits.change(|line, now| line.leave(self.number, now));
+    }
+}
