@@ -146,8 +146,11 @@ impl<S: HttpService> LoginAttempt<S> {
 
         let credential_secret = credential.as_ref().map(|Credential { secret, .. }| &***secret);
         let shown = credential_secret.into_iter().chain(refresh_token.map(RefreshToken::secret));
-        let secrets: Vec<&str> = grant.secrets().chain(secrets.iter().map(|secret| &***secret)).chain(shown).collect();
-        let request = token_request(uri, header, form.encode());
+        // A query can contain a key. It is hidden by parameter, because a server can show them in another order.
+        let query = uri.query().unwrap_or_default().split('&');
+        let secrets = grant.secrets().chain(secrets.iter().map(|secret| &***secret));
+        let secrets: Vec<&str> = secrets.chain(shown).chain(query).collect();
+        let request = token_request(uri.clone(), header, form.encode());
         #[expect(clippy::disallowed_methods, reason = "measures how long the request takes")]
         let sent_at = Instant::now();
         let received = self.transport.clone().send(request, &secrets).await;

@@ -69,3 +69,16 @@ async fn redirect_that_reqwest_follows_without_the_body_is_a_redirect_error() {
     );
     assert_eq!(server.received().len(), 2);
 }
+
+/// reqwest's errors contain the URL, and some token endpoints take an API key in its query.
+#[tokio::test]
+async fn query_of_a_token_endpoint_is_not_in_the_error() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let refresher = AuthRefresher::new(login(&format!("http://127.0.0.1:{port}/token?key=k3y")));
+    let error = refresher.token().await.unwrap_err();
+    let mut next: Option<&dyn Error> = Some(&error);
+    while let Some(error) = next {
+        assert!(!format!("{error} {error:?}").contains("k3y"), "{error:?}");
+        next = error.source();
+    }
+}
