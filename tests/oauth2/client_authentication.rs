@@ -220,19 +220,22 @@ async fn wrong_date_of_response_is_corrected_by_local_clock() {
 }
 
 #[tokio::test]
-async fn rejected_refresh_token_is_not_sent_again_for_a_wrong_clock() {
-    let server = MockServer::default();
-    let http = server.service(|_| {
-        let mut response = response(400, r#"{"error":"invalid_grant"}"#);
-        response.headers_mut().insert("date", "Fri, 15 Jan 2027 08:00:00 GMT".parse().unwrap());
-        response
-    });
-    let client = ClientAuthentication::client_secret_jwt("orders", "secret");
-    let grant = Grant::refresh_token(RefreshToken::new("r0"));
-    let login = OAuth2Login::new(http, authorization_server(), client, grant).clock(SkewedClock(3600));
-    let error = log_in(login).await.unwrap_err();
-    assert!(oauth2_error(&error).is_invalid_grant(), "{error:?}");
-    assert_eq!(server.requests().len(), 1);
+async fn rejected_or_replaced_refresh_token_is_not_sent_again_for_a_wrong_clock() {
+    for (status, body) in
+        [(400, r#"{"error":"invalid_grant"}"#), (200, r#"{"error":"invalid_client","refresh_token":"r1"}"#)]
+    {
+        let server = MockServer::default();
+        let http = server.service(move |_| {
+            let mut response = response(status, body);
+            response.headers_mut().insert("date", "Fri, 15 Jan 2027 08:00:00 GMT".parse().unwrap());
+            response
+        });
+        let client = ClientAuthentication::client_secret_jwt("orders", "secret");
+        let grant = Grant::refresh_token(RefreshToken::new("r0"));
+        let login = OAuth2Login::new(http, authorization_server(), client, grant).clock(SkewedClock(3600));
+        log_in(login).await.unwrap_err();
+        assert_eq!(server.requests().len(), 1, "{body}");
+    }
 }
 
 #[tokio::test]
