@@ -1,6 +1,6 @@
 //! reqwest's client as the HTTP service of a login.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tower::ServiceBuilder;
@@ -81,4 +81,16 @@ async fn query_of_a_token_endpoint_is_not_in_the_error() {
         assert!(!format!("{error} {error:?}").contains("k3y"), "{error:?}");
         next = error.source();
     }
+}
+
+#[tokio::test]
+async fn timeout_of_the_client_is_a_timeout_of_the_login() {
+    let server = Server::start().await;
+    let reqwest = reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(50)).build().unwrap();
+    let endpoint = AuthorizationServer::token_endpoint(&server.url("/never")).unwrap();
+    let client = ClientAuthentication::public("orders");
+    let login = OAuth2Login::new(ReqwestService::new(reqwest), endpoint, client, Grant::client_credentials());
+    let error = AuthRefresher::new(login).token().await.unwrap_err();
+    let cause = error.source().unwrap().downcast_ref::<OAuth2Error>().unwrap();
+    assert!(cause.is_timeout(), "{cause}");
 }
