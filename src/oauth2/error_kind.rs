@@ -71,13 +71,21 @@ impl Kind {
         }
     }
 
-    /// Returns whether the server has rejected the client's credentials or its grant.
-    pub(super) fn rejects_credentials(&self) -> bool {
-        let code = match self {
+    fn standard_code(&self) -> Option<&'static str> {
+        match self {
             Self::ErrorResponse(response) => response.standard_code(),
             _ => None,
-        };
-        matches!(code, Some("invalid_client" | "invalid_grant" | "invalid_request"))
+        }
+    }
+
+    /// Returns whether the server has rejected the client's credentials.
+    pub(super) fn rejects_client(&self) -> bool {
+        matches!(self.standard_code(), Some("invalid_client" | "invalid_request"))
+    }
+
+    /// Returns whether the server has rejected the client's credentials or its grant.
+    pub(super) fn rejects_credentials(&self) -> bool {
+        self.rejects_client() || self.standard_code() == Some("invalid_grant")
     }
 
     pub(super) fn source(&self) -> Option<&(dyn Error + 'static)> {

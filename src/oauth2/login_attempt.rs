@@ -48,8 +48,8 @@ pub(super) struct LoginAttempt<S> {
 struct Exchange {
     endpoint: String,
     response: TokenResponse,
-    /// The response shows that an assertion was signed by a wrong clock.
-    wrong_clock: bool,
+    /// The server has rejected an assertion, which may have been signed by a wrong clock.
+    sign_again: bool,
 }
 
 impl<S: HttpService> LoginAttempt<S> {
@@ -100,16 +100,15 @@ impl<S: HttpService> LoginAttempt<S> {
         Ok(granted)
     }
 
-    /// Requests a token. If the server rejects an assertion that was signed by a wrong clock, signs it again by the
-    /// server's clock.
+    /// Requests a token. If the server rejects an assertion and its clock deviates from the local one, signs another by the
+    /// other clock.
     async fn request_token(
         &mut self,
         state: &mut LoginState,
         refresh_token: Option<&RefreshToken>,
     ) -> Result<Exchange, OAuth2Error> {
         let exchange = self.exchange(state, refresh_token).await?;
-        let is_rejected = exchange.response.token.as_ref().is_err_and(Kind::rejects_credentials);
-        if is_rejected && exchange.wrong_clock { self.exchange(state, refresh_token).await } else { Ok(exchange) }
+        if exchange.sign_again { self.exchange(state, refresh_token).await } else { Ok(exchange) }
     }
 
     async fn exchange(
@@ -147,8 +146,11 @@ impl<S: HttpService> LoginAttempt<S> {
 
         let credential_secret = credential.as_ref().map(|Credential { secret, .. }| &***secret);
         let shown = credential_secret.into_iter().chain(refresh_token.map(RefreshToken::secret));
-        let secrets: Vec<&str> = grant.secrets().chain(secrets.iter().map(|secret| &***secret)).chain(shown).collect();
-        let request = token_request(uri, header, form.encode());
+        // A query can contain a key. It is hidden by parameter, because a server can show them in another order.
+        let query = uri.query().unwrap_or_default().split('&');
+        let secrets = grant.secrets().chain(secrets.iter().map(|secret| &***secret));
+        let secrets: Vec<&str> = secrets.chain(shown).chain(query).collect();
+        let request = token_request(uri.clone(), header, form.encode());
         #[expect(clippy::disallowed_methods, reason = "measures how long the request takes")]
         let sent_at = Instant::now();
         let received = self.transport.clone().send(request, &secrets).await;
@@ -157,16 +159,23 @@ impl<S: HttpService> LoginAttempt<S> {
         }
         let signed_at = credential.as_ref().and_then(|credential| credential.signed_at).or(signed_at);
         let signed_at = signed_at.and_then(|signed_at| signed_at.checked_add(sent_at.elapsed()));
-        let wrong_clock = signed_at.is_some_and(|signed_at| server_clock.contradicts(signed_at, clock));
         let mut response = match received {
             Ok(received) => self.response.read(received, &secrets),
             Err(error) => Kind::Transport(error).into(),
         };
+        let is_rejected = match refresh_token {
+            None => response.token.as_ref().is_err_and(Kind::rejects_credentials),
+            // A refresh token that was rejected or replaced must not be sent again.
+            Some(_) => response.refresh_token.is_none() && response.token.as_ref().is_err_and(Kind::rejects_client),
+        };
+        let signed_at = signed_at.filter(|_| is_rejected);
+        let sign_again =
+            signed_at.is_some_and(|signed_at| server_clock.replace_rejected(signed_at, server_time.is_none(), clock));
         if let Some(lifetime) = response.refresh_token_lifetime.filter(|_| refresh_token.is_some()) {
             response.token = response.token.map(|token| token.with_refresh_deadline(lifetime));
         }
         discovery.stale = response.token.as_ref().is_err_and(Kind::endpoint_moved);
-        Ok(Exchange { endpoint, response, wrong_clock })
+        Ok(Exchange { endpoint, response, sign_again })
     }
 }
 

@@ -62,7 +62,7 @@
 //! # Clocks
 //!
 //! Assertions are signed by the server's clock, once a response has shown it, and by the local clock before that. If a
-//! server rejects an assertion and its `Date` shows that the local clock is wrong, the login signs another one at once.
+//! server rejects an assertion and the two clocks deviate, the login signs another one by the other clock at once.
 
 // In reading order. What users write: `server`, `client_authentication` (with `private_key`, `signing_key`, `signed_jwt`
 // and `credential_source`) and `grant` (with `refresh_token`). What is sent: `form` and `authenticate`. What is received:

@@ -8,7 +8,7 @@ use std::{
 };
 
 use pin_project::pin_project;
-use reqwest::ResponseBuilderExt;
+use reqwest::{ResponseBuilderExt, Url};
 
 /// The future of [`ReqwestService`](super::ReqwestService). Dropping it cancels the request.
 #[pin_project]
@@ -17,15 +17,15 @@ pub struct ReqwestFuture<F, E>(#[pin] State<F, E>);
 
 #[pin_project(project = StateProj)]
 enum State<F, E> {
-    /// reqwest sends the request.
-    Called(#[pin] F),
+    /// reqwest sends the request to this URL.
+    Called(#[pin] F, Url),
     /// The request cannot be converted. `None` after the error was returned.
     Invalid(Option<E>),
 }
 
 impl<F, E> ReqwestFuture<F, E> {
-    pub(super) fn called(future: F) -> Self {
-        Self(State::Called(future))
+    pub(super) fn called(future: F, url: Url) -> Self {
+        Self(State::Called(future, url))
     }
 
     pub(super) fn invalid(error: E) -> Self {
@@ -41,7 +41,9 @@ where
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project().0.project() {
-            StateProj::Called(future) => Poll::Ready(ready!(future.poll(cx)).map(into_http)),
+            StateProj::Called(future, url) => {
+                Poll::Ready(ready!(future.poll(cx)).map(|response| into_http(response, url)))
+            }
             StateProj::Invalid(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
         }
     }
@@ -53,12 +55,22 @@ impl<F, E> fmt::Debug for ReqwestFuture<F, E> {
     }
 }
 
-/// Converts a response. reqwest's own conversion drops the URL. It is stored where the conversion back reads it.
-fn into_http(response: reqwest::Response) -> http::Response<reqwest::Body> {
-    let url = http::Response::builder().url(response.url().clone()).body(());
+/// A response extension: the URL that the response came from, if reqwest has followed a redirect.
+#[cfg_attr(not(feature = "_transport"), allow(dead_code, reason = "only logins read it"))]
+#[derive(Clone)]
+pub(crate) struct RedirectedTo(pub(crate) Url);
+
+/// Converts a response to a request of `sent_to`. reqwest's own conversion drops the URL. It is stored where the
+/// conversion back reads it.
+fn into_http(response: reqwest::Response, sent_to: &Url) -> http::Response<reqwest::Body> {
+    let from = response.url().clone();
+    let url = http::Response::builder().url(from.clone()).body(());
     let mut response = http::Response::from(response);
     if let Ok(url) = url {
         response.extensions_mut().extend(url.into_parts().0.extensions);
+    }
+    if from != *sent_to {
+        response.extensions_mut().insert(RedirectedTo(from));
     }
     response
 }

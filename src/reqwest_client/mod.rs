@@ -53,6 +53,9 @@
 //! # }
 //! ```
 //!
+//! reqwest does not send the body of a login to the target of a redirect. After 301, 302 and 303 it sends a GET instead.
+//! The login then reports a redirect, and not what that GET returned.
+//!
 //! # Redirects
 //!
 //! reqwest follows redirects below the layer, by default up to 10. The layer checks only the first URL, and a rejection
@@ -108,6 +111,8 @@ mod redirect;
 mod send;
 mod service;
 
+#[cfg(feature = "_transport")]
+pub(crate) use self::future::RedirectedTo;
 pub use self::{
     future::ReqwestFuture, redirect::same_origin_redirects, send::RequestBuilderExt, service::ReqwestService,
 };

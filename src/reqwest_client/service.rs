@@ -64,7 +64,10 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         match reqwest::Request::try_from(request.map(into_reqwest)) {
-            Ok(request) => ReqwestFuture::called(self.client.call(request)),
+            Ok(request) => {
+                let url = request.url().clone();
+                ReqwestFuture::called(self.client.call(request), url)
+            }
             Err(error) => ReqwestFuture::invalid(error.into()),
         }
     }

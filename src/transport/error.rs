@@ -53,7 +53,7 @@ impl TransportError {
 
     pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {
-            Self::Redirect(redirect) => Some(redirect.status),
+            Self::Redirect(redirect) => redirect.status,
             _ => None,
         }
     }

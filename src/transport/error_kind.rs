@@ -18,7 +18,7 @@ pub(crate) enum TransportErrorKind {
     StreamReset(String),
     /// The server shut the HTTP/2 connection down, and why (RFC 9113, section 6.8).
     GoAway(String),
-    /// The connection timed out: an operating system's timeout, or no reply to an HTTP/2 ping.
+    /// The connection timed out: a timeout of the operating system or of reqwest, or no reply to an HTTP/2 ping.
     TimedOut,
     /// The server's certificate was rejected.
     Certificate {
@@ -54,6 +54,10 @@ impl TransportErrorKind {
         #[cfg(feature = "http-client")]
         if let Some(kind) = Self::known_to_client(cause, why) {
             return Some(kind);
+        }
+        #[cfg(feature = "reqwest")]
+        if cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout) {
+            return Some(Self::TimedOut);
         }
         match cause.downcast_ref::<io::Error>()?.kind() {
             io::ErrorKind::ConnectionRefused => Some(Self::Refused),

@@ -28,7 +28,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{
-    HeaderValue, Request,
+    HeaderValue, Method, Request,
     header::{ACCEPT_ENCODING, CONTENT_ENCODING},
     response::Parts,
 };
@@ -89,9 +89,9 @@ impl<S: HttpService> Transport<S> {
         secrets: &[&str],
     ) -> Result<RawResponse, TransportError> {
         let Self { http, timeout, body_limit, clock } = self;
-        let mut uri = http::Uri::default();
+        let (mut uri, mut method) = (http::Uri::default(), Method::default());
         let request = request.map_err(Into::into).map(|mut request| {
-            uri = request.uri().clone();
+            (uri, method) = (request.uri().clone(), request.method().clone());
             // Without this header, a server may choose any coding (RFC 9110, section 12.5.3).
             request.headers_mut().insert(ACCEPT_ENCODING, IDENTITY);
             #[cfg(feature = "http-client")]
@@ -102,7 +102,7 @@ impl<S: HttpService> Transport<S> {
         let failed = |error: BoxError| TransportError::new(error, &context);
         let response = http.send(request.map_err(failed)?, body_limit, timeout).await.map_err(failed)?;
         let (head, body) = response.into_parts();
-        if let Some(redirect) = Redirect::of_response(&head, &uri, secrets) {
+        if let Some(redirect) = Redirect::of_response(&head, &method, &uri, secrets) {
             return Err(TransportError::Redirect(redirect));
         }
         let body = body.map_err(failed).and_then(|body| decoded(&head, body, secrets));

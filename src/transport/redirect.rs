@@ -2,30 +2,48 @@
 
 use std::fmt;
 
-use http::{StatusCode, Uri, header::LOCATION, response::Parts};
+use http::{Method, StatusCode, Uri, header::LOCATION, response::Parts};
 use url::Url;
 
 use super::redact::redact;
 use crate::BoxError;
 
 /// A redirect that was not followed: the target has another origin, or the request would lose its method and its body.
+/// Or one that reqwest has followed without the body.
 pub(crate) struct Redirect {
-    pub(crate) status: StatusCode,
+    /// `None`: the HTTP service has followed it.
+    pub(crate) status: Option<StatusCode>,
     /// The target's origin only: its path and query can hold secrets.
     origin: Option<String>,
     too_many: bool,
 }
 
 impl Redirect {
-    /// Reads the redirect of a response to a request of `uri`.
-    pub(super) fn of_response(head: &Parts, uri: &Uri, secrets: &[&str]) -> Option<Self> {
+    /// Reads the redirect of a response to a request.
+    #[cfg_attr(not(feature = "reqwest"), expect(unused_variables, reason = "the method matters to reqwest only"))]
+    pub(super) fn of_response(head: &Parts, method: &Method, uri: &Uri, secrets: &[&str]) -> Option<Self> {
+        #[cfg(feature = "reqwest")]
+        if let Some(redirect) = Self::of_lost_body(head, method, secrets) {
+            return Some(redirect);
+        }
         // 304 is the response to a conditional request.
         if !head.status.is_redirection() || head.status == StatusCode::NOT_MODIFIED {
             return None;
         }
         let location = head.headers.get(LOCATION).and_then(|location| location.to_str().ok());
         let origin = location.and_then(|location| origin(location, uri, secrets));
-        Some(Self { status: head.status, origin, too_many: false })
+        Some(Self { status: Some(head.status), origin, too_many: false })
+    }
+
+    /// Detects that reqwest has followed a redirect of a POST, and received an error. It cannot send the body again, so
+    /// it has sent a GET.
+    #[cfg(feature = "reqwest")]
+    fn of_lost_body(head: &Parts, method: &Method, secrets: &[&str]) -> Option<Self> {
+        let crate::reqwest_client::RedirectedTo(url) = head.extensions.get()?;
+        if method != Method::POST || head.status.is_success() {
+            return None;
+        }
+        Some(Self { status: None, origin: shown_origin(url, secrets), too_many: false })
     }
 
     /// Reads the error of an HTTP client that followed too many redirects.
@@ -34,25 +52,32 @@ impl Redirect {
         #[cfg(feature = "http-client")]
         if let Some(error) = error.downcast_ref::<crate::http_client::TooManyRedirects>() {
             let origin = origin(&error.location().to_string(), uri, secrets);
-            return Some(Self { status: error.status(), origin, too_many: true });
+            return Some(Self { status: Some(error.status()), origin, too_many: true });
         }
         None
     }
 }
 
 fn origin(location: &str, uri: &Uri, secrets: &[&str]) -> Option<String> {
-    let target = Url::parse(&uri.to_string()).ok()?.join(location).ok()?;
-    let origin = target.origin();
+    shown_origin(&Url::parse(&uri.to_string()).ok()?.join(location).ok()?, secrets)
+}
+
+fn shown_origin(url: &Url, secrets: &[&str]) -> Option<String> {
+    let origin = url.origin();
     origin.is_tuple().then(|| redact(origin.ascii_serialization().as_bytes(), secrets))
 }
 
 impl fmt::Display for Redirect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { status, origin, too_many } = self;
+        if let Some(status) = status {
+            write!(f, "{status}: ")?;
+        }
         match origin {
-            Some(origin) if *too_many => write!(f, "{status}: too many redirects, last to {origin}"),
-            Some(origin) => write!(f, "{status}: redirect to {origin} not followed"),
-            None => write!(f, "{status}: redirect without a valid location"),
+            None => f.write_str("redirect without a valid location"),
+            Some(origin) if *too_many => write!(f, "too many redirects, last to {origin}"),
+            Some(origin) if status.is_none() => write!(f, "redirect to {origin} followed without the body"),
+            Some(origin) => write!(f, "redirect to {origin} not followed"),
         }
     }
 }

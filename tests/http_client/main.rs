@@ -11,4 +11,6 @@ mod proxy;
 mod redirect;
 mod relay;
 mod servers;
+#[cfg(feature = "oauth2")]
+mod soak;
 mod tls;

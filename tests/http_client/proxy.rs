@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use tower::{BoxError, ServiceExt};
-use tower_auth_refresh::http_client::{HttpClient, HttpsProxy};
+use tower_auth_refresh::http_client::{HttpClient, HttpsProxy, NewConnection};
 
 use crate::servers::{HOST, Proxy, Server, Tls};
 
@@ -34,6 +34,19 @@ async fn https_request_goes_through_a_tunnel() {
     let [request] = &proxy.requests()[..] else { panic!("one connection serves both requests") };
     assert!(request.starts_with(&format!("CONNECT {HOST}:443 HTTP/1.1\r\n")), "{request}");
     assert!(!request.contains("Proxy-Authorization"), "{request}");
+}
+
+#[tokio::test]
+async fn request_on_a_new_connection_has_its_own_tunnel() {
+    let tls = Tls::new();
+    let server = Server::https(&tls).await;
+    let proxy = Proxy::start(server.addr, None, OK).await;
+    let client = client(&tls, HttpsProxy::new(&format!("http://{}", proxy.addr()), "").unwrap());
+    for tunnels in 1..=3 {
+        let request = Request::get(format!("https://{HOST}/")).extension(NewConnection);
+        client.clone().oneshot(request.body(Full::default()).unwrap()).await.unwrap();
+        assert_eq!(proxy.requests().len(), tunnels);
+    }
 }
 
 #[tokio::test]

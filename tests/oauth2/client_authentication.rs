@@ -6,12 +6,15 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
 use serde_json::json;
 use tokio::time::Instant;
-use tower::{Service, ServiceExt, service_fn};
+use tower::{BoxError, Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, Clock, LoginError, LoginReason, LoginRequest,
-    oauth2::{ClientAuthentication, Grant, HttpService, OAuth2Login, SignedJwt, SigningKey},
+    oauth2::{ClientAuthentication, Grant, HttpService, OAuth2Login, RefreshToken, SignedJwt, SigningKey},
     test_util::MockLogin,
 };
 
@@ -191,6 +194,47 @@ async fn wrong_local_clock_is_corrected_by_date_of_response() {
             log_in_again(&mut login).await.unwrap();
             assert_eq!(server.requests().len(), 3, "the server's clock is known");
         }
+    }
+}
+
+/// As a load balancer whose clock is wrong sets the `Date`.
+#[tokio::test]
+async fn wrong_date_of_response_is_corrected_by_local_clock() {
+    let server = MockServer::default();
+    let strict = strict_server(&server);
+    let http = service_fn(move |request: Request<Full<Bytes>>| {
+        let strict = strict.clone();
+        async move {
+            let mut response = strict.send(request, 1 << 20, Duration::from_secs(10)).await?;
+            response.headers_mut().insert("date", "Fri, 15 Jan 2027 09:00:00 GMT".parse()?);
+            Ok::<_, BoxError>(response.map(|body| Full::<Bytes>::from(body.unwrap())))
+        }
+    });
+    let client = ClientAuthentication::client_secret_jwt("orders", "secret");
+    let login = OAuth2Login::new(http, authorization_server(), client, Grant::client_credentials());
+    let mut login = login.clock(SkewedClock(0));
+    for requests in [1, 3, 4] {
+        log_in_again(&mut login).await.unwrap();
+        assert_eq!(server.requests().len(), requests, "rejected once, and signed again by the local clock");
+    }
+}
+
+#[tokio::test]
+async fn rejected_or_replaced_refresh_token_is_not_sent_again_for_a_wrong_clock() {
+    for (status, body) in
+        [(400, r#"{"error":"invalid_grant"}"#), (200, r#"{"error":"invalid_client","refresh_token":"r1"}"#)]
+    {
+        let server = MockServer::default();
+        let http = server.service(move |_| {
+            let mut response = response(status, body);
+            response.headers_mut().insert("date", "Fri, 15 Jan 2027 08:00:00 GMT".parse().unwrap());
+            response
+        });
+        let client = ClientAuthentication::client_secret_jwt("orders", "secret");
+        let grant = Grant::refresh_token(RefreshToken::new("r0"));
+        let login = OAuth2Login::new(http, authorization_server(), client, grant).clock(SkewedClock(3600));
+        log_in(login).await.unwrap_err();
+        assert_eq!(server.requests().len(), 1, "{body}");
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use tower::service_fn;
 use tower_auth_refresh::{
     AuthRefresher,
-    oauth2::{ClientAuthentication, Grant, OAuth2Login, RefreshToken},
+    oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Login, RefreshToken},
 };
 
 use crate::support::{
@@ -157,6 +157,17 @@ async fn error_shows_no_secret_and_no_token() {
         let shown = format!("{:?}", login_with_response(response(status, body)).await.unwrap_err());
         assert!(!shown.contains("s3cr3t"), "{shown}");
     }
+}
+
+/// Some servers take an API key there.
+#[tokio::test]
+async fn error_shows_no_query_of_the_token_endpoint() {
+    let server = AuthorizationServer::token_endpoint("https://as.example/token?key=s3cr3t").unwrap();
+    let http = MockServer::default().service(|request| response(404, format!("cannot POST {}", request.url)));
+    let login = OAuth2Login::new(http, server, basic(), Grant::client_credentials());
+    let shown = format!("{:?}", log_in(login).await.unwrap_err());
+    assert!(shown.contains("cannot POST https://as.example/token"), "{shown}");
+    assert!(!shown.contains("s3cr3t"), "{shown}");
 }
 
 #[tokio::test]

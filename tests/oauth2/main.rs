@@ -3,6 +3,8 @@
 #![cfg(feature = "oauth2")]
 
 mod client_authentication;
+#[cfg(feature = "token-file")]
+mod credential_file;
 mod discovery;
 #[cfg(feature = "http-client")]
 mod discovery_sockets;

@@ -152,6 +152,10 @@ async fn respond(state: Arc<State>, request: Request<Incoming>) -> Result<Respon
             .status(StatusCode::TEMPORARY_REDIRECT)
             .header(LOCATION, head.uri.query().unwrap())
             .body(full(Bytes::new())),
+        // Changes the method of a POST.
+        "/found" => {
+            response.status(StatusCode::FOUND).header(LOCATION, head.uri.query().unwrap()).body(full(Bytes::new()))
+        }
         "/loop" => response.status(StatusCode::TEMPORARY_REDIRECT).header(LOCATION, "/loop").body(full(Bytes::new())),
         "/never" => std::future::pending().await,
         "/token" => {
