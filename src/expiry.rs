@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 #[cfg(feature = "serde")]
 use serde::{Serialize, Serializer};
 
-/// When a token expires.
+/// States when a token expires.
 ///
 /// ```
 /// use std::time::Duration;
@@ -22,7 +22,8 @@ use serde::{Serialize, Serializer};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expiry {
-    /// The token expires this long after its login was *sent*. Preferred, because it requires no clocks to agree.
+    /// The token expires this long after its login was *sent*. Prefer this form, because the clocks of issuer and
+    /// client need not agree.
     In(Duration),
     /// The token expires at this time of the local wall clock.
     At(SystemTime),

@@ -4,7 +4,7 @@ use http::HeaderValue;
 
 use super::trigger::RefreshTrigger;
 
-/// The request to a login service: why a token is wanted, and the number of the attempt.
+/// Requests a token from a login service, and states the reason and the number of the attempt.
 ///
 /// ```
 /// use std::time::Duration;

@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use crate::expiry::unix_seconds;
 use crate::{expiry::Expiry, login::LoginError};
 
-/// A snapshot of a refresher. It contains no secret.
+/// Describes a refresher at one moment. It contains no secret.
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefresher, LoginRequest, State};
@@ -88,8 +88,8 @@ pub enum State {
     /// There is an expired token that is [still used](crate::NoTokenPolicy::ServeStale), whether or not a login is
     /// under way.
     Stale,
-    /// There is no token because logins fail. The next login starts after a pause. After a permanent failure, it also
-    /// requires a call.
+    /// There is no token because logins fail. This state is not final: the next login starts after a pause. After a
+    /// permanent failure, it starts only if a call needs a token.
     Failed,
     /// The application has [shut down](crate::AuthRefresher::shutdown) the refresher.
     ShutDown,
