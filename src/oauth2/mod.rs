@@ -8,7 +8,7 @@
 //! ```
 //!
 //! - [`AuthorizationServer`] is a token endpoint, or an issuer whose metadata names its token endpoint.
-//! - [`ClientAuthentication`] is the client's id and how it authenticates.
+//! - [`ClientAuthentication`] is the client: its id and its authentication method.
 //! - [`Grant`] is what entitles the client to a token: its own authentication ([`Grant::client_credentials`]), a
 //!   [refresh token](Grant::refresh_token), [another token](Grant::token_exchange) or an
 //!   [assertion](Grant::jwt_bearer).

@@ -48,7 +48,7 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> +
 ///
 /// A login does the following:
 ///
-/// 1. It [locks](Self::lock) the store until its end, and loads the token. So it uses the token of another process.
+/// 1. It [locks](Self::lock) the store until its end, and loads the token, which another process may have saved.
 /// 2. It sends the token, and saves the next one before it uses the access token.
 /// 3. If the server rejects the token (`invalid_grant`), it loads again, because a process without a lock may have
 ///    rotated the token.
@@ -83,8 +83,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> +
 pub trait RefreshTokenStore: Send + Sync + 'static {
     /// Locks the store against other processes until the returned guard is dropped.
     ///
-    /// Does nothing by default. Then no two processes may log in at the same time: a server that receives one token twice
-    /// can revoke all tokens of the session (RFC 9700, section 4.14.2).
+    /// Does nothing by default. In that case, two processes must not log in at the same time. A server that receives
+    /// one token twice can revoke all tokens of the session (RFC 9700, section 4.14.2).
     fn lock(&self) -> StoreFuture<'_, Box<dyn Send>> {
         Box::pin(ready(Ok(Box::new(()) as _)))
     }

@@ -13,6 +13,22 @@ pub trait Sealed {}
 impl Sealed for reqwest::RequestBuilder {}
 
 /// Extends `reqwest::RequestBuilder`.
+///
+/// ```no_run
+/// use tower::{BoxError, ServiceBuilder};
+/// use tower_auth_refresh::{
+///     AuthRefreshLayer, AuthRefresher,
+///     reqwest_client::{RequestBuilderExt, ReqwestService},
+/// };
+///
+/// # async fn order(refresher: AuthRefresher) -> Result<String, BoxError> {
+/// let reqwest = reqwest::Client::new();
+/// let client = ServiceBuilder::new()
+///     .layer(AuthRefreshLayer::new(refresher))
+///     .service(ReqwestService::new(reqwest.clone()));
+/// Ok(reqwest.get("https://api.example.com/orders/7").send_with(&client).await?.text().await?)
+/// # }
+/// ```
 pub trait RequestBuilderExt: Sealed {
     /// Sends the request with `service` instead of the builder's own client. Replaces
     /// [`send`](reqwest::RequestBuilder::send).
