@@ -18,7 +18,7 @@ use serde::{Serialize, Serializer};
 /// ```
 ///
 /// With the feature `serde`, it serializes as `{"in": 60}`, `{"at": 1800000000}`, `"never"` or `"unknown"`. The numbers
-/// are whole seconds, and those of `at` count from 1970.
+/// are whole seconds. `at` counts from 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expiry {

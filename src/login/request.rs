@@ -1,4 +1,4 @@
-//! [`LoginRequest`]: why a token is wanted. `refresh::weak` has `LoginRequest::refresher`.
+//! [`LoginRequest`]: why the refresher needs a token. `refresh::weak` has `LoginRequest::refresher`.
 
 use http::HeaderValue;
 
@@ -25,7 +25,7 @@ use super::trigger::RefreshTrigger;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LoginRequest {
-    /// Why a token is wanted.
+    /// Why the refresher needs a token.
     pub reason: LoginReason,
     /// The number of the attempt: 1, plus the number of logins that have failed since the last success.
     pub attempt: u32,
@@ -47,7 +47,7 @@ impl LoginRequest {
     }
 }
 
-/// Why a token is wanted.
+/// States why the refresher needs a token.
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, LoginReason, login_fn};

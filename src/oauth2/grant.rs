@@ -1,4 +1,4 @@
-//! [`Grant`]: what entitles the client to a token.
+//! [`Grant`]: the basis on which the server issues a token.
 
 use std::{fmt, sync::Arc};
 
@@ -67,7 +67,7 @@ impl Grant {
         Self::new(Kind::ClientCredentials)
     }
 
-    /// Creates a grant by a refresh token that is kept in memory (RFC 6749, section 6).
+    /// Creates a grant by a refresh token, and stores it in memory (RFC 6749, section 6).
     ///
     /// If the server rotates refresh tokens, the latest one is lost with the process. Use
     /// [`refresh_token_store`](Self::refresh_token_store) to keep it.
@@ -75,7 +75,7 @@ impl Grant {
         Self::refresh_token_store(InMemory::new(token))
     }
 
-    /// Creates a grant by a refresh token that is kept in a store.
+    /// Creates a grant by a refresh token from a store, such as a file or a database.
     pub fn refresh_token_store(store: impl RefreshTokenStore) -> Self {
         Self::new(Kind::RefreshToken(Arc::new(store)))
     }

@@ -30,7 +30,7 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A login service that requests tokens from an OAuth 2 authorization server. See the [module](super).
+/// Requests tokens from an OAuth 2 authorization server, as a login service. See the [module](super).
 ///
 /// Clones share the refresh token and the discovered metadata.
 ///

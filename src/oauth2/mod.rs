@@ -9,9 +9,9 @@
 //!
 //! - [`AuthorizationServer`] is a token endpoint, or an issuer whose metadata names its token endpoint.
 //! - [`ClientAuthentication`] is the client: its id and its authentication method.
-//! - [`Grant`] is what entitles the client to a token: its own authentication ([`Grant::client_credentials`]), a
-//!   [refresh token](Grant::refresh_token), [another token](Grant::token_exchange) or an
-//!   [assertion](Grant::jwt_bearer).
+//! - [`Grant`] is the basis on which the server issues the token: its own authentication
+//!   ([`Grant::client_credentials`]), a [refresh token](Grant::refresh_token), [another token](Grant::token_exchange)
+//!   or an [assertion](Grant::jwt_bearer).
 //!
 #![cfg_attr(feature = "http-client", doc = "```no_run")]
 #![cfg_attr(not(feature = "http-client"), doc = "```ignore")]

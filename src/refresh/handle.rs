@@ -158,7 +158,7 @@ impl AuthRefresher {
     /// - the token has been replaced already,
     /// - the token is [too new](crate::AuthRefresherBuilder::min_rejection_age), by default less than a second old,
     /// - too many rejections [have counted](crate::AuthRefresherBuilder::rejection_limit), by default 6 in a minute,
-    /// - another refresher returned the token, or none.
+    /// - the token does not come from this refresher.
     ///
     /// Without a worker, no login starts until the next call.
     ///

@@ -1,4 +1,4 @@
-//! [`Status`]: what is visible of a refresher.
+//! [`Status`]: a snapshot of a refresher.
 
 use std::time::SystemTime;
 
@@ -59,7 +59,7 @@ pub struct Status {
     pub last_error: Option<LoginError>,
 }
 
-/// What a refresher is doing.
+/// States what a refresher is doing.
 ///
 /// With the feature `serde`, it serializes as a string: `"idle"`, `"logging_in"`, `"ready"`, `"refreshing"`, `"stale"`,
 /// `"failed"` or `"shut_down"`.
@@ -75,8 +75,8 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
-    /// No worker refreshes the token. There was no request yet, or none for
-    /// [a while](crate::AuthRefresherBuilder::pause_when_idle), or the worker's runtime has shut down. The next request
+    /// No worker refreshes the token. Either there was no call yet, or [refreshes
+    /// pause](crate::AuthRefresherBuilder::pause_when_idle), or the worker's runtime has shut down. The next call
     /// starts a worker.
     Idle,
     /// There is no token. A login is under way or about to start.

@@ -30,8 +30,8 @@ const EXEC_INFO: &str =
 /// are such commands.
 ///
 /// Each login runs the command: without a shell, with an empty standard input, and with the program's own standard
-/// error. No thread waits for it. The runtime must have its I/O enabled; otherwise tokio panics, and the process that
-/// was started keeps running.
+/// error. No thread waits for it. The runtime must have its I/O enabled. Otherwise tokio panics, and the started
+/// process continues to run.
 ///
 /// ```
 /// use tower_auth_refresh::{AuthRefresher, sources::{CommandFormat, CommandToken}};

@@ -4,10 +4,10 @@
 //! | --- | --- | --- |
 //! | [`StaticToken`] | the program | at the first login |
 //! | [`EnvToken`] | an environment variable | at the first login |
-//! | [`FileToken`] | a file that another program keeps up to date, as Kubernetes does | when it changes |
+//! | [`FileToken`] | a file that another program updates, such as Kubernetes | when it changes |
 //! | [`CommandToken`] | the output of a command, as for `kubectl` or `git` | before the token expires |
 //!
-//! Use each of them as any login service: in an [`AuthRefresher`](crate::AuthRefresher), beneath tower's layers, or as
+//! Use each of them as any login service: in an [`AuthRefresher`](crate::AuthRefresher), below tower's layers, or as
 //! the subject of a [token exchange](crate::oauth2::Grant::token_exchange).
 //!
 //! ```
