@@ -17,7 +17,7 @@
 //! let logins = MockLogin::default();
 //! let refresher = logins.refresher(|nth| async move {
 //!     match nth {
-//!         2 => Err("identity provider unavailable".into()),
+//!         2 => Err("issuer unavailable".into()),
 //!         nth => Ok(AccessToken::bearer(format!("t{nth}"))?.with_expires_in(Duration::from_secs(3600))),
 //!     }
 //! });

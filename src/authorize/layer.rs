@@ -123,6 +123,13 @@ impl<P, C> AuthRefreshLayer<P, C> {
     ///   the body cannot be replayed, the caller gets that response unchanged.
     /// - The result of the replay is the call's result, even if it is an error.
     /// - If two such layers are stacked, each replays once.
+    ///
+    /// ```
+    /// # use tower_auth_refresh::{AccessToken, AuthRefreshLayer, ReplayClone, login_fn};
+    /// # let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?) });
+    /// let layer = AuthRefreshLayer::with_login(login).replay(ReplayClone);
+    /// # let _ = layer;
+    /// ```
     #[must_use]
     pub fn replay<Q>(self, policy: Q) -> AuthRefreshLayer<Q, C> {
         AuthRefreshLayer { refresher: self.refresher, config: self.config.with_replay(policy) }
@@ -249,6 +256,13 @@ impl<P, C> AuthRefreshLayer<P, C> {
     }
 
     /// Sets the header that contains the token. Defaults to `Authorization`.
+    ///
+    /// ```
+    /// # use tower_auth_refresh::{AccessToken, AuthRefreshLayer, login_fn};
+    /// # let login = login_fn(|_| async { Ok(AccessToken::raw("abc")?) });
+    /// let layer = AuthRefreshLayer::with_login(login).header(http::HeaderName::from_static("x-api-key"));
+    /// # let _ = layer;
+    /// ```
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
         self.config.header.set_name(name);

@@ -9,7 +9,7 @@
 //!
 //! - [`AuthorizationServer`] is a token endpoint, or an issuer whose metadata names its token endpoint.
 //! - [`ClientAuthentication`] is the client: its id and its authentication method.
-//! - [`Grant`] is the basis on which the server issues the token: its own authentication
+//! - [`Grant`] is the basis on which the server issues the token: the client's own authentication
 //!   ([`Grant::client_credentials`]), a [refresh token](Grant::refresh_token), [another token](Grant::token_exchange)
 //!   or an [assertion](Grant::jwt_bearer).
 //!

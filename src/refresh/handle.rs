@@ -126,6 +126,20 @@ impl AuthRefresher {
     /// # Errors
     ///
     /// As [`token`](Self::token).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, login_fn};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// # let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?.with_expires_in(Duration::from_secs(3600))) });
+    /// # let refresher = AuthRefresher::new(login);
+    /// // For a stream that lasts up to half an hour.
+    /// let token = refresher.token_valid_for(Duration::from_secs(1800)).await?;
+    /// assert_eq!(token.secret(), "abc");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn token_valid_for(&self, min: Duration) -> Result<AccessToken, LoginError> {
         Ok(self.published(&*self.shared.token_valid_for(min).await?))
     }

@@ -40,8 +40,8 @@ use crate::{expiry::Expiry, login::LoginError};
 /// ```
 ///
 /// `issued_at` is the number of whole seconds since 1970. `issued_at`, `expires` and `last_error` can be `null`.
-/// `message` is the error with all its causes. It has no secret of this crate, but can contain details of the identity
-/// provider. New fields can be added.
+/// `message` is the error with all its causes. It contains no secret that this crate knows, but can contain details of
+/// the issuer. Later versions can add fields.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {

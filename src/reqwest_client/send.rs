@@ -30,11 +30,11 @@ impl Sealed for reqwest::RequestBuilder {}
 /// # }
 /// ```
 pub trait RequestBuilderExt: Sealed {
-    /// Sends the request with `service` instead of the builder's own client. Replaces
+    /// Sends the request with `service` instead of the builder's own client. Use it in place of
     /// [`send`](reqwest::RequestBuilder::send).
     ///
-    /// The service is a stack over a [`ReqwestService`](super::ReqwestService). A layer that changes the type of the
-    /// response's body goes with tower-http's `map_response_body(reqwest::Body::wrap)`.
+    /// The service is a stack over a [`ReqwestService`](super::ReqwestService). If a layer changes the type of the
+    /// response's body, add tower-http's `map_response_body(reqwest::Body::wrap)` above it.
     ///
     /// Dropping the future cancels the request. A login that it waits for continues.
     ///
