@@ -275,7 +275,7 @@ impl Drop for Running {
 
 /// A wall clock that follows tokio's clock, which can be paused, and that a test can also set.
 ///
-/// It starts in 2027, at its first reading. Clones are one clock.
+/// It starts in 2027, at its first reading. Clones share one time.
 ///
 /// ```
 /// use std::time::Duration;

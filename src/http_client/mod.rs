@@ -17,7 +17,7 @@
 //! * **Secrets**: `Authorization`, `Cookie` and `Set-Cookie` are marked
 //!   [sensitive](http::HeaderValue::is_sensitive).
 //! * **Proxies**: an [`HttpsProxy`] if one is [set](HttpClientBuilder::https_proxy). The client reads the environment's
-//!   proxy variables only on request, and never `.netrc`.
+//!   proxy variables only with [`HttpsProxy::from_env`], and never reads `.netrc`.
 //!
 //! The client has no response timeout: its callers set their own.
 //!

@@ -1,4 +1,4 @@
-//! [`ClientAuthentication`]: the client's id, and how it authenticates. `authenticate` does it.
+//! [`ClientAuthentication`]: the client's id, and how it authenticates. `authenticate` applies it to a request.
 
 use std::{fmt, time::Duration};
 

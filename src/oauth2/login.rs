@@ -147,7 +147,8 @@ impl<S> OAuth2Login<S> {
     /// Sets a hook for the fields of each token response that returns a token, such as Salesforce's `instance_url`.
     /// Defaults to none.
     ///
-    /// The fields do not include the tokens. The next refresh token is saved before. A panic fails the login.
+    /// The fields do not include the tokens. The login saves the next refresh token before it calls the hook. If the
+    /// hook panics, the login fails.
     ///
     /// ```
     /// # use bytes::Bytes;

@@ -1,4 +1,4 @@
-//! [`RefreshToken`], and [`RefreshTokenStore`]: where it is kept while it rotates.
+//! [`RefreshToken`], and [`RefreshTokenStore`]: where it is stored while it rotates.
 
 use std::{
     fmt,
@@ -44,7 +44,7 @@ impl fmt::Debug for RefreshToken {
 /// The future of a [`RefreshTokenStore`].
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 'a>>;
 
-/// Keeps a refresh token that rotates, so that it outlives the process, or is shared between processes.
+/// Stores a refresh token that rotates, so that the token outlives the process, or processes share it.
 ///
 /// A login does the following:
 ///

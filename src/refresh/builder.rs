@@ -95,7 +95,7 @@ impl AuthRefresherBuilder {
         self
     }
 
-    /// Sets after which time without a use the refreshes pause. Defaults to no limit: the worker refreshes the token
+    /// Sets the time without use after which refreshes pause. Defaults to no limit: the worker refreshes the token
     /// until the last handle is dropped.
     ///
     /// Refreshes pause after at least this time, and at most one token lifetime later. The first call after a pause
@@ -117,7 +117,7 @@ impl AuthRefresherBuilder {
         self
     }
 
-    /// Sets whether refreshes are advanced by a random time, at most a tenth of the lifetime and 30 seconds. Defaults
+    /// Sets whether refreshes start earlier by a random time, at most a tenth of the lifetime and 30 seconds. Defaults
     /// to `true`.
     ///
     /// Processes that started together then do not log in together.

@@ -103,7 +103,7 @@ impl CommandToken {
         self
     }
 
-    /// Sets what the command prints. Defaults to [`CommandFormat::Token`].
+    /// Sets the format of the command's output. Defaults to [`CommandFormat::Token`].
     #[must_use]
     pub fn format(mut self, format: CommandFormat) -> Self {
         self.format = format;

@@ -31,9 +31,9 @@ use crate::{AccessToken, LoginError, LoginRequest};
 ///
 /// The writer should replace the file as a whole: write a new one and rename it. Part of a token can look like a valid
 /// one. While the file is missing, logins fail and are retried after the usual pauses. If the file can appear late, set
-/// [shorter pauses](crate::AuthRefresherBuilder::backoff). An
-/// [initial token](crate::AuthRefresherBuilder::initial_token) is used until its refresh is due. The file is not read
-/// before.
+/// [shorter pauses](crate::AuthRefresherBuilder::backoff). An [initial
+/// token](crate::AuthRefresherBuilder::initial_token) is used until its refresh is due. The file is not read before
+/// that.
 ///
 /// ```
 /// use tower_auth_refresh::{AuthRefresher, sources::FileToken};
