@@ -12,8 +12,8 @@ impl Expiry {
     ///
     /// - With `server_time` (the `Date` header of the issuer's response), `exp` is compared with the issuer's own
     ///   clock. One second is subtracted, because the header omits fractions. If less than two seconds are left, half
-    ///   of the rest is subtracted.
-    /// - Without it, `exp` is compared with `now`, the local wall clock.
+    ///   of that time is subtracted instead.
+    /// - Without `server_time`, `exp` is compared with `now`, the local wall clock.
     /// - The token never lives longer than `exp - iat`.
     /// - If a token seems expired although `exp` is later than `iat`, a clock is wrong. Its life is `exp - iat`, and a
     ///   warning is recorded.

@@ -59,8 +59,9 @@ impl<S> ArthurApi<S> {
     /// seconds.
     ///
     /// If the status of an error response arrives within the limit, the call fails with that status, even if the body
-    /// does not arrive. Set it below the refresher's [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so
-    /// that the cause of a slow login is reported. [`GetCurrentOrg`](super::GetCurrentOrg) can send two requests.
+    /// does not arrive. Set the limit below the refresher's
+    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so that the cause of a slow login is reported.
+    /// [`GetCurrentOrg`](super::GetCurrentOrg) can send two requests.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.transport.timeout = limit;
