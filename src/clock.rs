@@ -11,8 +11,8 @@ use tokio::time::Instant;
 /// Reads the wall clock.
 ///
 /// An [`AuthRefresher`](crate::AuthRefresher) compares this clock with tokio's monotonic clock, because each can stand
-/// still or jump while the other does not. Pass your own clock to
-/// [`AuthRefresherBuilder::clock`](crate::AuthRefresherBuilder::clock) where a test has to control the time.
+/// still or jump while the other does not. Pass another clock to
+/// [`AuthRefresherBuilder::clock`](crate::AuthRefresherBuilder::clock) if a test has to control the time.
 ///
 /// A request with a token never reads the wall clock.
 ///
@@ -35,7 +35,7 @@ pub trait Clock: Debug + Send + Sync + 'static {
     fn now(&self) -> SystemTime;
 }
 
-/// The operating system's clock. The default.
+/// Reads the operating system's clock. This is the default.
 ///
 /// ```
 /// use tower_auth_refresh::{Clock, SystemClock};

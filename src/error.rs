@@ -3,6 +3,15 @@
 use std::{error::Error, iter::successors};
 
 /// A boxed error, as in tower.
+///
+/// ```
+/// use tower_auth_refresh::BoxError;
+///
+/// fn expires_in(text: &str) -> Result<u64, BoxError> {
+///     Ok(text.parse()?)
+/// }
+/// assert!(expires_in("an hour").is_err());
+/// ```
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Returns an error and its causes, outermost first.

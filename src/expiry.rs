@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 #[cfg(feature = "serde")]
 use serde::{Serialize, Serializer};
 
-/// When a token expires.
+/// States when a token expires.
 ///
 /// ```
 /// use std::time::Duration;
@@ -18,11 +18,12 @@ use serde::{Serialize, Serializer};
 /// ```
 ///
 /// With the feature `serde`, it serializes as `{"in": 60}`, `{"at": 1800000000}`, `"never"` or `"unknown"`. The numbers
-/// are whole seconds, and those of `at` count from 1970.
+/// are whole seconds. `at` counts from 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expiry {
-    /// The token expires this long after its login was *sent*. Preferred, because it requires no clocks to agree.
+    /// The token expires this long after its login was *sent*. Prefer this form, because the clocks of issuer and
+    /// client need not agree.
     In(Duration),
     /// The token expires at this time of the local wall clock.
     At(SystemTime),

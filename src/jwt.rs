@@ -10,10 +10,10 @@ const MAX_SECONDS: f64 = 253_402_300_799.0;
 impl Expiry {
     /// Reads the `exp` claim of a JWT (RFC 7519, section 4.1.4) without checking its signature.
     ///
-    /// - With `server_time`, the issuer's clock (the `Date` header of its response), the remaining life is the
-    ///   difference of two readings of one clock. One second is subtracted, because the header omits fractions. From a
-    ///   life shorter than two seconds, half of it is subtracted.
-    /// - Without it, `exp` is compared with `now`, the local wall clock.
+    /// - With `server_time` (the `Date` header of the issuer's response), `exp` is compared with the issuer's own
+    ///   clock. One second is subtracted, because the header omits fractions. If less than two seconds are left, half
+    ///   of that time is subtracted instead.
+    /// - Without `server_time`, `exp` is compared with `now`, the local wall clock.
     /// - The token never lives longer than `exp - iat`.
     /// - If a token seems expired although `exp` is later than `iat`, a clock is wrong. Its life is `exp - iat`, and a
     ///   warning is recorded.

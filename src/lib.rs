@@ -9,10 +9,10 @@
 //!                                           └─ rejected? report it, maybe replay once
 //! ```
 //!
-//! An [`AuthRefresher`] is one identity: it logs in and refreshes the token. An [`AuthRefreshLayer`] sets that token on
-//! the requests of any number of clients. A login service is any tower service from [`LoginRequest`] to
-//! [`AccessToken`]. Ready-made ones are in [`oauth2`] (the grants), [`sources`] (a file, a command, a variable) and
-//! [`arthur`].
+//! An [`AuthRefresher`] is the handle of one identity's token: it logs in and refreshes. An [`AuthRefreshLayer`] sets
+//! that token on the requests of any number of clients. A login service is any tower service from [`LoginRequest`] to
+//! [`AccessToken`]. Ready-made ones are in [`oauth2`] (OAuth 2 grants), [`sources`] (a file, a command, a variable) and
+//! [`arthur`] (the Arthur API).
 //!
 //! ```
 //! use std::time::Duration;
@@ -23,7 +23,7 @@
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), BoxError> {
-//! // How to log in. A real login service sends a request to the identity provider.
+//! // How to log in. A real login service requests the token from the issuer.
 //! let login = service_fn(|_: LoginRequest| async {
 //!     let token = AccessToken::bearer("s3cr3t")?.with_expires_in(Duration::from_secs(3600));
 //!     Ok::<_, BoxError>(token)
@@ -48,11 +48,10 @@
 //!
 //! This is a summary. [`reliability`](guides::reliability) has all promises, with the defaults and the known limits.
 //!
-//! - With a token, a call costs one atomic load or one `ArcSwap` load, one clone of a header value and one insert:
-//!   little more than a static header. The call waits for no lock. Only the first call of a thread and the first calls
-//!   with a new token allocate. Threads do not contend for one reference count. The call reads a clock only if the
-//!   worker is on a current-thread runtime.
-//! - A background task refreshes a token before it expires. No request waits for that.
+//! - With a token, a call costs one atomic load or one `ArcSwap` load, one clone of a header value and one insert. That
+//!   is little more than a static header costs. The call waits for no lock. Only the first calls of a thread, and the
+//!   first calls with a new token, allocate. The call reads a clock only if the worker is on a current-thread runtime.
+//! - A background task refreshes a token before it expires. No request waits for a refresh.
 //! - One login runs at a time. All callers that wait for it share its success and its failure.
 //! - A failed login never displaces a valid token, and no failure is final. The worker retries the login after a pause.
 //! - A token that a server rejects is replaced at once, at a limited rate. The request can be
@@ -91,11 +90,11 @@
 //! | `serde` | `Serialize` for [`Status`], [`State`] and [`Expiry`] |
 //! | `test-util` | [utilities](test_util) for tests |
 //! | `token-command` | the token that a command prints ([`sources`]) |
-//! | `token-file` | the token in a file that another process updates ([`sources`]) |
+//! | `token-file` | the token in a file that another process updates, such as Kubernetes ([`sources`]) |
 //! | `tonic-0_14` | [`Error`] and [`LoginError`] as a `tonic::Status` |
 //! | `tracing` | events, and a span of each login ([`observability`](guides::observability)) |
 //!
-//! Without features, the layer and the refresher remain. They work with any login service.
+//! Without features, the crate is the layer, the refresher and the contract of a login service.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(test, allow(clippy::disallowed_methods, clippy::indexing_slicing))]
 // Without a feature, links to it do not resolve. With all features, every link is checked.

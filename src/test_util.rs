@@ -1,7 +1,8 @@
-//! Provides scripted logins, a wall clock that tests control, and a layer with one token, for tests without a network.
+//! Provides scripted logins, a wall clock that tests control, and a layer with one token. Tests with them need no
+//! network.
 //!
 //! [Pause](https://docs.rs/tokio/latest/tokio/time/fn.pause.html) the time in such tests. Then an hour passes
-//! immediately, and a refresher does everything when it is due, to the millisecond.
+//! immediately, and a refresher acts at the exact millisecond.
 //!
 //! ```
 //! use std::time::Duration;
@@ -16,7 +17,7 @@
 //! let logins = MockLogin::default();
 //! let refresher = logins.refresher(|nth| async move {
 //!     match nth {
-//!         2 => Err("identity provider unavailable".into()),
+//!         2 => Err("issuer unavailable".into()),
 //!         nth => Ok(AccessToken::bearer(format!("t{nth}"))?.with_expires_in(Duration::from_secs(3600))),
 //!     }
 //! });
@@ -91,7 +92,8 @@ pub fn static_layer(secret: impl AsRef<[u8]>) -> Result<AuthRefreshLayer, Invali
     Ok(AuthRefreshLayer::new(refresher))
 }
 
-/// Creates scripted login services, and records their requests. Clones share the counts.
+/// Creates scripted login services, and records their requests. It is not a login service itself. Clones share the
+/// counts.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -120,6 +122,19 @@ impl MockLogin {
     ///
     /// The function's future returns a token or an error, immediately, later or never. A refresher distinguishes the
     /// errors as [`LoginError`](crate::LoginError) does.
+    ///
+    /// ```
+    /// # use tower::ServiceExt;
+    /// # use tower_auth_refresh::{AccessToken, BoxError, LoginReason, LoginRequest, test_util::MockLogin};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// let logins = MockLogin::default();
+    /// let service = logins.service(|nth| async move { Ok(AccessToken::bearer(format!("t{nth}"))?) });
+    /// let token = service.oneshot(LoginRequest::new(LoginReason::First)).await?;
+    /// assert_eq!((token.secret(), logins.started()), ("t1", 1));
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn service<F, R>(&self, login: F) -> MockLoginService<F>
     where
         F: Fn(usize) -> R,
@@ -128,9 +143,22 @@ impl MockLogin {
         MockLoginService { logins: self.clone(), login }
     }
 
-    /// Creates a builder for a refresher with such a login service.
+    /// Creates a builder for a refresher with a scripted login service.
     ///
     /// Its refreshes have no jitter, and its wall clock is a [`TestClock`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_auth_refresh::{AccessToken, BoxError, test_util::MockLogin};
+    /// # fn main() -> Result<(), BoxError> {
+    /// let refresher = MockLogin::default()
+    ///     .builder(|_| async { Ok(AccessToken::bearer("abc")?) })
+    ///     .wait_timeout(Duration::from_secs(1))
+    ///     .build()?;
+    /// # let _ = refresher;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder<F, R>(&self, login: F) -> AuthRefresherBuilder
     where
         F: Fn(usize) -> R + Send + 'static,
@@ -139,7 +167,17 @@ impl MockLogin {
         AuthRefresher::builder(self.service(login)).jitter(false).rng(|| 0).clock(TestClock::default())
     }
 
-    /// Creates a refresher with such a login service, as [`builder`](Self::builder) configures it.
+    /// Creates a refresher with a scripted login service, as [`builder`](Self::builder) configures it.
+    ///
+    /// ```
+    /// # use tower_auth_refresh::{AccessToken, BoxError, test_util::MockLogin};
+    /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// let refresher = MockLogin::default().refresher(|_| async { Ok(AccessToken::bearer("abc")?) });
+    /// assert_eq!(refresher.token().await?.secret(), "abc");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn refresher<F, R>(&self, login: F) -> AuthRefresher
     where
         F: Fn(usize) -> R + Send + 'static,
@@ -237,7 +275,7 @@ impl Drop for Running {
 
 /// A wall clock that follows tokio's clock, which can be paused, and that a test can also set.
 ///
-/// It starts in 2027, at its first reading. Clones are one clock.
+/// It starts in 2027, at its first reading. Clones share one time.
 ///
 /// ```
 /// use std::time::Duration;

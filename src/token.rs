@@ -15,10 +15,10 @@ use crate::expiry::Expiry;
 
 const BEARER: &str = "Bearer ";
 
-/// An access token as a login service returns it: the value of the `Authorization` header and its [`Expiry`].
+/// Contains an access token, rendered as the value of the `Authorization` header, and its [`Expiry`].
 ///
-/// The header value is rendered once and marked [sensitive](HeaderValue::set_sensitive). Clones share its bytes.
-/// `Debug` shows the expiry only.
+/// A login service returns it. The header value is rendered once, and marked [sensitive](HeaderValue::set_sensitive).
+/// Clones share its bytes. `Debug` shows the expiry only.
 ///
 /// ```
 /// use std::time::Duration;
@@ -59,15 +59,15 @@ impl AccessToken {
     ///
     /// # Errors
     ///
-    /// The secret is empty, or contains a byte other than visible ASCII. Issuers use more characters than RFC 6750
-    /// allows.
+    /// The secret is empty, or contains a byte other than visible ASCII. RFC 6750 allows fewer characters, but issuers
+    /// use others too.
     pub fn bearer(secret: impl AsRef<[u8]>) -> Result<Self, InvalidToken> {
         let secret = secret.as_ref();
         check(secret, |byte| byte.is_ascii_graphic())?;
         Self::render(BEARER, secret)
     }
 
-    /// Creates a token that is the whole header value, without a scheme before it.
+    /// Creates a token from a whole header value, to which no scheme is added.
     ///
     /// ```
     /// # use tower_auth_refresh::AccessToken;
@@ -126,8 +126,9 @@ impl AccessToken {
 
     /// Sets the issuer's refresh hint (`refresh_in`), counted from when the login was sent. Defaults to no hint.
     ///
-    /// The hint replaces the [refresh lead](crate::AuthRefresherBuilder::refresh_before_expiry) if it is earlier than
-    /// the expiry.
+    /// The hint replaces the [refresh lead](crate::AuthRefresherBuilder::refresh_before_expiry) if it is before the
+    /// expiry. A hint before half of the lifetime counts as half of it. For a token of unknown expiry, a hint counts as
+    /// 60 seconds at least.
     #[must_use]
     pub fn with_refresh_in(mut self, after: Duration) -> Self {
         self.refresh_in = Some(after);
@@ -135,11 +136,11 @@ impl AccessToken {
         self
     }
 
-    /// Declares that the token's age is unknown, as for one from a cache, file or variable.
+    /// Declares that the token's age is unknown, because it comes from a cache, a file or a variable.
     ///
-    /// By default, a token's age counts from its login. A rejection of a new token
-    /// [does not count](crate::AuthRefresherBuilder::min_rejection_age). A token of unknown age is replaced as soon as
-    /// a server rejects it.
+    /// By default, a token's age counts from its login, and the refresher
+    /// [ignores](crate::AuthRefresherBuilder::min_rejection_age) the rejection of a new token. A token of unknown age
+    /// is replaced as soon as a server rejects it.
     #[must_use]
     pub fn with_unknown_age(mut self) -> Self {
         self.has_unknown_age = true;
@@ -216,8 +217,8 @@ impl AccessToken {
         self.expiry
     }
 
-    /// Returns the token's generation: a number that grows with each new token of a refresher. `None` if no
-    /// [`AuthRefresher`](crate::AuthRefresher) has returned the token. Clones have the same generation.
+    /// Returns the token's generation: a number that grows with each new token of a refresher. Returns `None` if the
+    /// token does not come from an [`AuthRefresher`](crate::AuthRefresher).
     pub fn generation(&self) -> Option<u64> {
         self.publication.map(|publication| publication.generation)
     }

@@ -58,9 +58,10 @@ impl<S> ArthurApi<S> {
     /// Sets the time limit of one request, from the wait for the HTTP service to the end of the response. Defaults to 30
     /// seconds.
     ///
-    /// If the status of an error arrives in time, that is the error, even if the body does not. Set it below the
-    /// refresher's [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so that the cause of a slow login is
-    /// reported. [`GetCurrentOrg`](super::GetCurrentOrg) can send two requests.
+    /// If the status of an error response arrives within the limit, the call fails with that status, even if the body
+    /// does not arrive. Set the limit below the refresher's
+    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so that the cause of a slow login is reported.
+    /// [`GetCurrentOrg`](super::GetCurrentOrg) can send two requests.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.transport.timeout = limit;

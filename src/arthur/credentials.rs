@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-/// A login (an e-mail address or a user name) and its password.
+/// Contains the login name of a user (an e-mail address or a user name) and the password.
 ///
 /// The password and the JSON that contains it are wiped from memory on drop. This does not apply to copies that HTTP and
 /// TLS make. `Debug` does not show the password.
@@ -30,7 +30,7 @@ impl Credentials {
         Self { login: login.into(), password: Zeroizing::new(password.into()) }
     }
 
-    /// Returns the login.
+    /// Returns the login name.
     pub fn login(&self) -> &str {
         &self.login
     }

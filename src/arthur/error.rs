@@ -12,19 +12,19 @@ use crate::{
 /// How many organizations the text of an error lists.
 const MAX_LISTED: usize = 20;
 
-/// The error of a request to the Arthur API.
+/// Reports why a request to the Arthur API failed.
 ///
-/// Its text names the request and the cause. It contains neither the password nor the token that was sent. It contains at
-/// most 200 printable characters of what a server or the HTTP service reports, and of a JSON error only its `error`,
-/// `error_description` and `message`. `[redacted]` takes the place
+/// Its text names the request and the cause. It contains neither the password nor the token that was sent. It quotes at
+/// most 200 printable characters of a server's response or of an error of the HTTP service. From a JSON error, it
+/// quotes only `error`, `error_description` and `message`. It contains `[redacted]` instead
 ///
 /// - of the secret: as it is, in upper or lower case, and as JSON and forms encode it,
 /// - of the whole text, if it contains another escape sequence, such as those of URLs, HTML and programming languages
 ///   (`%41`, `&#65;`, `\x41`, …): it could be the secret in another encoding.
 ///
-/// Every JWT is redacted too. A part of the secret, or an encoding of it as a whole (base64, a hash), is not recognized. A
-/// secret that is short or a common word is redacted wherever the word occurs. This does not apply to texts of the crate
-/// and its dependencies, such as why a certificate is invalid.
+/// The error also redacts every JWT. It does not recognize a part of the secret, or an encoding of the whole secret,
+/// such as base64 or a hash. If a secret is short or a common word, the error redacts each occurrence of that word.
+/// This does not apply to texts of the crate and its dependencies, such as why a certificate is invalid.
 ///
 /// Its [source](std::error::Error::source) is a chain of such texts, and not the error of the HTTP service, which can
 /// contain what was sent. Use the methods below to distinguish errors.
@@ -142,7 +142,7 @@ impl ArthurError {
         self.transport_error_is(TransportError::is_timeout)
     }
 
-    /// Returns whether there was no connection: the host is unknown, unreachable or refused it. See
+    /// Returns whether the connection failed: the host is unknown or unreachable, or refused it. See
     /// [`is_tls`](Self::is_tls) for TLS.
     pub fn is_connect(&self) -> bool {
         self.transport_error_is(TransportError::is_connect)
@@ -174,8 +174,8 @@ impl ArthurError {
         self.transport_error_is(TransportError::is_redirect)
     }
 
-    /// Returns whether the response exceeded the [limit](super::ArthurApi::body_limit), or its head that of the HTTP
-    /// client.
+    /// Returns whether the body exceeded the [limit](super::ArthurApi::body_limit), or the head exceeded the limit of
+    /// the HTTP client.
     pub fn is_too_large(&self) -> bool {
         self.transport_error_is(TransportError::is_too_large)
     }

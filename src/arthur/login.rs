@@ -10,7 +10,7 @@ use tower_service::Service;
 use super::{ArthurError, Credentials, HttpService, LoggedIn, TransportFuture, UserLogin};
 use crate::{AccessToken, LoginError, LoginRequest};
 
-/// A login service: [`UserLogin`] with fixed credentials.
+/// Logs in to the Arthur API for an [`AuthRefresher`](crate::AuthRefresher): [`UserLogin`] with fixed credentials.
 ///
 /// ```
 /// # use bytes::Bytes;

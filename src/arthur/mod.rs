@@ -12,8 +12,8 @@
 //! [`HttpClient`](crate::http_client::HttpClient), or any other [`HttpService`]. It must not follow redirects to another
 //! origin, because the body of a login contains a password. A redirect that it returns is an error.
 //!
-//! All services are always ready: each call makes a clone of the HTTP service ready. Dropping a future cancels its
-//! request. The futures require a tokio runtime with the time driver enabled.
+//! All services are always ready, because each call makes a clone of the HTTP service ready. Dropping a future cancels
+//! its request. The futures require a tokio runtime with the time driver enabled.
 //!
 //! ```
 //! use bytes::Bytes;

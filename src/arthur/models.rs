@@ -3,6 +3,14 @@
 use serde::Deserialize;
 
 /// The user who logged in, as [`UserLogin`](super::UserLogin) returns it.
+///
+/// ```
+/// use tower_auth_refresh::arthur::User;
+///
+/// fn label(user: &User) -> &str {
+///     user.username.as_deref().unwrap_or(&user.email)
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct User {
@@ -29,6 +37,14 @@ pub struct User {
 }
 
 /// The user that a token belongs to. For a service account, only `organization_id` and `roles` are set.
+///
+/// ```
+/// use tower_auth_refresh::arthur::UserResponse;
+///
+/// fn organization(user: &UserResponse) -> &str {
+///     user.organization_name.as_deref().unwrap_or(&user.organization_id)
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct UserResponse {
@@ -63,6 +79,14 @@ pub struct UserResponse {
 }
 
 /// A context in which a user can act.
+///
+/// ```
+/// use tower_auth_refresh::arthur::UserContext;
+///
+/// fn find<'a>(contexts: &'a [UserContext], name: &str) -> Option<&'a UserContext> {
+///     contexts.iter().find(|context| context.name.as_deref() == Some(name))
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct UserContext {
@@ -73,6 +97,14 @@ pub struct UserContext {
 }
 
 /// What a token contains about its owner, as [`GetAuthInfo`](super::GetAuthInfo) returns it.
+///
+/// ```
+/// use tower_auth_refresh::arthur::AuthenticationInfo;
+///
+/// fn is_service_account(info: &AuthenticationInfo) -> bool {
+///     info.service_account_id.is_some()
+/// }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[non_exhaustive]
 pub struct AuthenticationInfo {

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{AccessToken, Expiry, transport::date};
 
-/// Logs a user in (`POST /login`).
+/// Logs a user in (`POST /login`). For a login service, use [`ArthurLogin`](super::ArthurLogin).
 ///
 /// A response with status 2xx and a cookie `Authorization` is a login, with any body. The token is sent without
 /// `Bearer`. Its [`Expiry`] is read [from its claims](Expiry::from_jwt), and is unknown if the token is not a JWT.

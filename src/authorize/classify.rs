@@ -48,9 +48,9 @@ impl ClassifyRejection for UnauthorizedAsRejection {
     }
 }
 
-/// Classifies the gRPC status `UNAUTHENTICATED` (16) as a rejection, and 401, which proxies send.
+/// Classifies the gRPC status `UNAUTHENTICATED` (16) and the HTTP status 401 as rejections. Proxies send 401.
 ///
-/// It reads `grpc-status` in the headers, where a response without messages has it.
+/// It reads `grpc-status` in the headers: a response without messages has it there, not in the trailers.
 ///
 /// ```
 /// use http::{HeaderMap, HeaderValue, StatusCode};
@@ -70,7 +70,7 @@ impl ClassifyRejection for GrpcUnauthenticatedAsRejection {
     }
 }
 
-/// Classifies no response as a rejection: a token is used until it expires.
+/// Classifies no response as a rejection, so that a token is used until it expires.
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, NeverReject, login_fn};

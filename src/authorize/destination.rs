@@ -68,7 +68,7 @@ impl fmt::Display for UnsafeDestination {
 
 impl std::error::Error for UnsafeDestination {}
 
-/// What happens to a request whose destination is not allowed to receive the token.
+/// Selects what happens to a request whose destination is not allowed to receive the token.
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, DestinationPolicy, InvalidOrigin, login_fn};

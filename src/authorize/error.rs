@@ -49,7 +49,7 @@ impl Error {
         Self::Inner(error.into())
     }
 
-    /// Returns the cause as it was, without this error around it.
+    /// Returns the cause, without this error around it.
     pub fn into_source(self) -> BoxError {
         match self {
             Self::Login(error) => error.into(),

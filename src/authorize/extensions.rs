@@ -6,10 +6,10 @@ use http::Extensions;
 
 use crate::{Expiry, refresh::CachedToken};
 
-/// The token that a request was sent with. The response's extensions contain it if the layer
-/// [inserts](crate::AuthRefreshLayer::insert_token_info) it.
+/// Describes the token that a request was sent with: a response extension. The layer inserts it if
+/// [`insert_token_info`](crate::AuthRefreshLayer::insert_token_info) is set.
 ///
-/// Use it for a stream or connection that outlives its request.
+/// Use it to replace a stream or connection before the token expires.
 ///
 /// ```
 /// use http::{Request, Response};
@@ -44,11 +44,11 @@ impl TokenInfo {
     }
 }
 
-/// The minimum remaining lifetime that a request prefers: an extension of the request.
+/// Requests a token that is valid for at least this long: a request extension.
 ///
-/// A token that expires sooner is refreshed first. The request waits for at most
-/// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout). It is sent with the current token if the refresh fails,
-/// times out, or cannot help.
+/// If the current token expires sooner, the refresher logs in first. The request waits for at most
+/// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout). The layer sends the request with the current token if
+/// the refresh fails, times out, or cannot help.
 ///
 /// ```
 /// use std::time::Duration;

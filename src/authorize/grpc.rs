@@ -10,15 +10,16 @@ use super::{
 };
 
 impl<P, C, I> AuthRefreshLayer<P, C, I> {
-    /// Sets what a gRPC client needs. `body` creates the body that the channel sends: `tonic::body::Body::new`.
+    /// Sets the rejection and the replay for a gRPC client. `body` creates the body that the channel sends:
+    /// `tonic::body::Body::new`.
     ///
     /// - The status `UNAUTHENTICATED` rejects the token ([`GrpcUnauthenticatedAsRejection`]).
     /// - A rejected call is replayed from a buffer of 64 KiB ([`ReplayBuffered`]). For another size, set
     ///   [`replay`](Self::replay) after this.
     ///
     /// The clients that tonic generates send only a path through the stack, so the layer also needs the
-    /// [origin](Self::origin) of the channel. The timeout of a call, `grpc-timeout`, starts after a wait for a token. With
-    /// the feature `tonic-0_14`, [`Error`](crate::Error) converts into a `tonic::Status`:
+    /// [origin](Self::origin) of the channel. If a call waits for a token, its timeout (`grpc-timeout`) starts after
+    /// that wait. With the feature `tonic-0_14`, [`Error`](crate::Error) converts into a `tonic::Status`:
     ///
     /// ```no_run
     /// use tonic::transport::Channel;

@@ -17,14 +17,15 @@ use crate::{AccessToken, AuthRefresher, error::BoxError, login::LoginRequest};
 
 /// Sets the current token of an [`AuthRefresher`] on each request, in the `Authorization` header.
 ///
-/// All services of a layer use one token. So do layers whose refreshers are clones of each other. A layer for many
-/// identities has one token for each key (`AuthRefreshLayer::keyed`, feature `keyed`). By default:
+/// All services of a layer use one token. Layers whose refreshers are clones of each other share one token too. A layer
+/// for many identities has one token for each key (`AuthRefreshLayer::keyed`, feature `keyed`). By default:
 ///
 /// - The token [replaces](Self::if_not_present) an existing header of the same name.
-/// - Tokens go to `https`, and in plaintext to the loopback [only](Self::allow_plaintext). The origins are
-///   [not limited](Self::allow_origin). The layer checks the request's URI, not a proxy that the client uses.
-/// - A response of 401 [rejects the token](Self::reject_on): the next request has a newer one. The rejected request is
-///   [not replayed](Self::replay).
+/// - Tokens go to `https`, and in plaintext to the loopback [only](Self::allow_plaintext). Any `https` origin is
+///   allowed, [unless](Self::allow_origin) the layer has a list. The layer checks the request's URI, not a proxy that
+///   the client uses.
+/// - A response of 401 [rejects the token](Self::reject_on), and a login starts. The next request waits for the newer
+///   token. The caller gets the response, because the request is [not replayed](Self::replay).
 ///
 /// ```
 /// use http::{Request, Response, header::AUTHORIZATION};
@@ -48,16 +49,16 @@ use crate::{AccessToken, AuthRefresher, error::BoxError, login::LoginRequest};
 ///
 /// # Place in the stack
 ///
-/// The layer works above and below tower's layers. The table shows what changes with the order.
+/// The layer works above and below tower's layers. The table shows the effect of the order.
 ///
 /// | layer | above this one (outside) | below this one (inside) |
 /// | --- | --- | --- |
 /// | `Retry` | every attempt uses the current token, and can be replayed once: **the usual place** | every attempt uses the same token; the request is replayed once in total, not once for each attempt |
 /// | `Timeout` | limits the whole call; a login that the call waits for continues | limits each attempt, but not the wait for a token |
 /// | `Buffer`, `ConcurrencyLimit`, `LoadShed` | a call that waits for a token occupies a slot | a call that waits for a token occupies no slot, so the login can use it: **the usual place** |
-/// | `FollowRedirect` | each hop is checked, and gets a token if its destination is allowed: **the usual place** | the client's redirect policy decides whether the header is forwarded; it does not know a header of [another name](Self::header) |
+/// | `FollowRedirect` | the layer checks each hop, and sets the token if the destination is allowed: **the usual place** | the client's redirect policy decides whether the header is forwarded; it does not know a header of [another name](Self::header) |
 /// | `Trace` | does not see the token | sees the token, marked sensitive |
-/// | `Balance`, `ReadyCache` | selects among clients that share a token | selects among connections, below a `Buffer` |
+/// | `Balance`, `ReadyCache` | selects among clients that share a token | selects among connections; needs a `Buffer` between, because it is not `Clone` |
 ///
 /// The service below the layer must be `Clone`. `RateLimit`, `Balance` and `BoxService` are not, so this does not
 /// compile:
@@ -114,26 +115,35 @@ impl AuthRefreshLayer {
 }
 
 impl<P, C, I> AuthRefreshLayer<P, C, I> {
-    /// Sets whether and how a request is replayed with a newer token after its token was rejected. Defaults to
-    /// [`NeverReplay`]; [`ReplayClone`](crate::ReplayClone) is for bodies that can be cloned.
+    /// Sets how the layer replays a request after a rejection, with a newer token. Defaults to [`NeverReplay`].
+    ///
+    /// [`ReplayClone`](crate::ReplayClone) is for bodies that can be cloned, `ReplayBuffered` is for streams, and
+    /// [`ReplayWith`](crate::ReplayWith) is for bodies with a `try_clone`.
     ///
     /// - While the call waits for a newer token, it retains the rejected response. If there is no newer token, or if
     ///   the body cannot be replayed, the caller gets that response unchanged.
     /// - The result of the replay is the call's result, even if it is an error.
     /// - If two such layers are stacked, each replays once.
+    ///
+    /// ```
+    /// # use tower_auth_refresh::{AccessToken, AuthRefreshLayer, ReplayClone, login_fn};
+    /// # let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?) });
+    /// let layer = AuthRefreshLayer::with_login(login).replay(ReplayClone);
+    /// # let _ = layer;
+    /// ```
     #[must_use]
     pub fn replay<Q>(self, policy: Q) -> AuthRefreshLayer<Q, C, I> {
         AuthRefreshLayer { identity: self.identity, config: self.config.with_replay(policy) }
     }
 
-    /// Sets which responses reject the token. Defaults to [`UnauthorizedAsRejection`], 401. Alternatives are
+    /// Sets which responses reject the token. Defaults to [`UnauthorizedAsRejection`] (status 401). Alternatives are
     /// [`GrpcUnauthenticatedAsRejection`](crate::GrpcUnauthenticatedAsRejection), [`NeverReject`](crate::NeverReject),
     /// and any function of status and headers ([`reject_when`](Self::reject_when)).
     ///
     /// After a rejection, the token is no longer used and a login starts.
     /// [`AuthRefresherBuilder::rejection_limit`](crate::AuthRefresherBuilder::rejection_limit) limits how many
-    /// rejections count. A rejection after the last handle was dropped has no effect. A call in flight keeps the
-    /// refresher alive only if it can be [replayed](Self::replay).
+    /// rejections count. If the last handle has been dropped, a rejection has no effect. A call in flight counts as a
+    /// handle only if it can be [replayed](Self::replay).
     #[must_use]
     pub fn reject_on<D: ClassifyRejection>(self, classify: D) -> AuthRefreshLayer<P, D, I> {
         AuthRefreshLayer { identity: self.identity, config: self.config.with_classify(classify) }
@@ -157,11 +167,12 @@ impl<P, C, I> AuthRefreshLayer<P, C, I> {
         self.reject_on(is_rejection)
     }
 
-    /// Sets the origin of requests whose URI has neither a scheme nor an authority. Defaults to none: they fail.
+    /// Sets the origin that the layer assumes for requests whose URI has neither a scheme nor an authority. Defaults to
+    /// none: such requests fail.
     ///
-    /// Some clients know their server, and send only a path through the stack: kube, octocrab, the clients that tonic
-    /// generates, and what is below a connection pool. The layer uses the origin for the destination check only. It
-    /// does not change the request: the inner service decides where it goes.
+    /// Some clients know their server, and send only a path through the stack, such as kube, octocrab and the clients
+    /// that tonic generates. The layer uses the origin for the destination check only. It neither changes the URI nor
+    /// sets the header `Origin`: the inner service decides where the request goes.
     ///
     /// ```
     /// # use tower::{BoxError, ServiceBuilder, ServiceExt};
@@ -191,10 +202,11 @@ impl<P, C, I> AuthRefreshLayer<P, C, I> {
         Ok(self)
     }
 
-    /// Allows an origin. Without a call, tokens go to any origin; after the first call, only to allowed ones.
+    /// Allows an origin to receive the token. Without a call, tokens go to any origin. After the first call, they go
+    /// only to the allowed ones.
     ///
-    /// The spelling of the request's URI makes no difference. A request without scheme and authority has the
-    /// [origin](Self::origin) of the layer.
+    /// The layer compares scheme, host and port, not the spelling of the URI. A request without scheme and authority
+    /// has the [origin](Self::origin) of the layer. This method has no relation to CORS.
     ///
     /// ```
     /// # use tower_auth_refresh::{AccessToken, AuthRefreshLayer, InvalidOrigin, login_fn};
@@ -217,8 +229,8 @@ impl<P, C, I> AuthRefreshLayer<P, C, I> {
         Ok(self)
     }
 
-    /// Sets whether tokens are sent in plaintext to hosts other than the loopback, and to URIs without scheme or host.
-    /// Defaults to `false`.
+    /// Sets whether the layer also sends tokens in plaintext to hosts other than the loopback, and to URIs without
+    /// scheme or host. Defaults to `false`.
     ///
     /// Enable it for networks with their own encryption, such as a service mesh. For requests without scheme and host,
     /// set the [origin](Self::origin) instead.
@@ -245,6 +257,13 @@ impl<P, C, I> AuthRefreshLayer<P, C, I> {
     }
 
     /// Sets the header that contains the token. Defaults to `Authorization`.
+    ///
+    /// ```
+    /// # use tower_auth_refresh::{AccessToken, AuthRefreshLayer, login_fn};
+    /// # let login = login_fn(|_| async { Ok(AccessToken::raw("abc")?) });
+    /// let layer = AuthRefreshLayer::with_login(login).header(http::HeaderName::from_static("x-api-key"));
+    /// # let _ = layer;
+    /// ```
     #[must_use]
     pub fn header(mut self, name: HeaderName) -> Self {
         self.config.header.set_name(name);
@@ -271,7 +290,8 @@ impl<P, C, I> AuthRefreshLayer<P, C, I> {
     }
 }
 
-/// The bound `S: Clone` is that of the service. Here, the compiler names it where the stack is built.
+/// The service has the bound `S: Clone` too. With the bound here, the compiler reports the error where the stack is
+/// built.
 impl<S: Clone, P: Clone, C: Clone, I: IdentityPolicy> Layer<S> for AuthRefreshLayer<P, C, I> {
     type Service = AuthRefresh<S, P, C, I>;
 

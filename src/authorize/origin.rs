@@ -9,8 +9,9 @@ use http::{
 
 /// An origin: a scheme, a host and an optional port, as in `https://api.example.com:8443` (RFC 6454, section 4).
 ///
-/// The scheme is `https` or `http`. Two spellings of one origin are equal. `Display` writes the shortest: without a
-/// default port, in lower case. Texts and URIs convert into an origin, if they contain nothing else.
+/// The scheme is `https` or `http`. Two spellings of one origin are equal. `Display` writes the shortest spelling: in
+/// lower case, without a default port. A text or a URI converts into an origin if it has no user information, path or
+/// query.
 ///
 /// ```
 /// use tower_auth_refresh::Origin;

@@ -21,15 +21,15 @@ use super::{
 };
 use crate::{AuthRefresher, error::BoxError, refresh::TokenId};
 
-/// Sets the current token on each request. [`AuthRefreshLayer`](crate::AuthRefreshLayer) creates it, and has the
-/// settings.
+/// Sets the current token on each request. [`AuthRefreshLayer`](crate::AuthRefreshLayer) creates this service, and has
+/// its settings.
 ///
 /// - With a token, a call costs one atomic load, one clone of the header value and one insert. The second call of a
-///   service caches the header value; later calls use it. If that token is no longer current, the next call drops it.
-///   Clones share a few such caches, one for each group of threads. Each keeps its value until the next call of its
-///   group.
+///   service caches the header value, and later calls use it. The first call after the token was replaced drops the
+///   cached value. Clones share a few such caches: one for each shard, which is a group of threads. A cache retains an
+///   old value until the next call of its shard.
 /// - Without a token, the call waits for a login. While it waits, the call occupies no capacity of the inner service.
-///   That is why the inner service must be `Clone`. For one that is not, put a `BufferLayer` between.
+///   Therefore the inner service must be `Clone`. If it is not, put a `BufferLayer` between the two.
 /// - The service is ready when the inner service is, with or without a token.
 /// - The service is `Send` if its inner service is, and if its replay policy and classifier are `Send` and `Sync`.
 ///

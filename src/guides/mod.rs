@@ -14,6 +14,7 @@
 //!
 //! - [`reliability`]: what the crate promises, with the defaults and the known limits
 //! - [`observability`]: the metrics, events and spans
+//! - [`speed`]: the cost of a call
 //! - [`dependencies`]: what the crate depends on
 //!
 //! To change it:

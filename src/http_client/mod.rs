@@ -1,6 +1,6 @@
 //! A ready-made HTTP client: hyper, rustls with the system's trust roots, and tower-http's layers.
 //!
-//! [`HttpClient`] is a [`Service`] for requests with a [`Full`] body. It has what a login needs from its client:
+//! [`HttpClient`] is a [`Service`] for requests with a [`Full`] body. It meets the needs of a login:
 //!
 //! * **Protocols**: HTTP/1.1, and HTTP/2 where the server offers it (ALPN).
 //! * **Connections**: a pool, with a limit on the time to connect and on the time that a connection is unused. HTTP/2
@@ -9,15 +9,15 @@
 //! * **TLS**: with the system's trust roots and the certificates that were
 //!   [added](HttpClientBuilder::add_root_certificate). On Linux, `SSL_CERT_FILE` and `SSL_CERT_DIR` name the system's
 //!   roots.
-//! * **Redirects**: followed within the origin only (RFC 6454, section 4), so no password and no token goes elsewhere;
-//!   at most 5 times, then the request fails with [`TooManyRedirects`]; and only if the method stays the same. So 301,
-//!   302 and 303 are followed after a GET, but not after a POST, which they would turn into a GET without a body. A
-//!   redirect that is not followed is the response. A layer around the client sees one request: the client sends what
-//!   that layer added, such as a token, to each redirect's target within the origin.
+//! * **Redirects**: the client follows a redirect only within the origin (RFC 6454, section 4), so that no password and
+//!   no token goes elsewhere. It follows at most 5, and then the request fails with [`TooManyRedirects`]. It does not
+//!   follow a redirect that changes the method. So it follows 301, 302 and 303 after a GET, but not after a POST. If it
+//!   does not follow a redirect, the redirect is the response. A layer around the client sees one request. The headers
+//!   that this layer added, such as a token, go to each target within the origin.
 //! * **Secrets**: `Authorization`, `Cookie` and `Set-Cookie` are marked
 //!   [sensitive](http::HeaderValue::is_sensitive).
 //! * **Proxies**: an [`HttpsProxy`] if one is [set](HttpClientBuilder::https_proxy). The client reads the environment's
-//!   proxy variables only on request, and never `.netrc`.
+//!   proxy variables only with [`HttpsProxy::from_env`], and never reads `.netrc`.
 //!
 //! The client has no response timeout: its callers set their own.
 //!
@@ -61,9 +61,33 @@ pub use proxy::{HttpsProxy, InvalidProxy};
 pub use redirect::TooManyRedirects;
 
 /// The body of a response of [`HttpClient`].
+///
+/// ```
+/// use http_body_util::BodyExt;
+/// use tower_auth_refresh::{BoxError, http_client::ResponseBody};
+///
+/// async fn text(body: ResponseBody) -> Result<String, BoxError> {
+///     Ok(String::from_utf8(body.collect().await?.to_bytes().into())?)
+/// }
+/// ```
 pub type ResponseBody = BoxBody<Bytes, BoxError>;
 
-/// An HTTP client; see the [module](self). Clones share their connections.
+/// Sends HTTP requests, as the [module](self) describes. Clones share their connections.
+///
+/// ```no_run
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::Full;
+/// use tower::ServiceExt;
+/// use tower_auth_refresh::{BoxError, http_client::HttpClient};
+///
+/// # async fn run() -> Result<(), BoxError> {
+/// let client = HttpClient::builder().build()?;
+/// let request = Request::get("https://login.example.com/").body(Full::<Bytes>::default())?;
+/// println!("{}", client.oneshot(request).await?.status());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct HttpClient(BoxCloneSyncService<Request<Full<Bytes>>, Response<ResponseBody>, BoxError>);
 
@@ -100,6 +124,19 @@ impl fmt::Debug for HttpClient {
 type BoxFuture = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, BoxError>> + Send>>;
 
 /// The future of [`HttpClient`].
+///
+/// ```
+/// use bytes::Bytes;
+/// use http::Request;
+/// use http_body_util::Full;
+/// use tower::Service;
+/// use tower_auth_refresh::http_client::{HttpClient, ResponseFuture};
+///
+/// // After `poll_ready`.
+/// fn send(client: &mut HttpClient, request: Request<Full<Bytes>>) -> ResponseFuture {
+///     client.call(request)
+/// }
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct ResponseFuture(BoxFuture);
 

@@ -23,9 +23,9 @@ use crate::BoxError;
 
 /// A proxy for `https` requests, and the hosts that are reached without it.
 ///
-/// The client asks the proxy for a tunnel (`CONNECT`, RFC 9110, section 9.3.6). TLS runs through the tunnel, so the proxy
-/// sees the host and the port, but no password and no token. A request in plaintext never uses the proxy, because the
-/// proxy would see all of it.
+/// The client requests a tunnel from the proxy (`CONNECT`, RFC 9110, section 9.3.6). TLS runs through the tunnel, so
+/// the proxy sees the host and the port, but no password and no token. A request in plaintext never uses the proxy,
+/// because the proxy would see all of it.
 ///
 /// A user name and a password in the proxy's URL are sent to the proxy as basic authentication.
 ///
@@ -40,8 +40,9 @@ use crate::BoxError;
 pub struct HttpsProxy(Arc<Matcher>);
 
 impl HttpsProxy {
-    /// Creates a proxy from its URL and the hosts that are reached without it, as in `NO_PROXY`: a list of hosts,
-    /// domains, IP addresses and networks, separated by commas.
+    /// Creates a proxy from its URL and a list of hosts that are reached without it.
+    ///
+    /// The list is as in `NO_PROXY`: hosts, domains, IP addresses and networks, separated by commas.
     ///
     /// ```
     /// use tower_auth_refresh::http_client::HttpsProxy;

@@ -13,8 +13,8 @@ const MAX_REDIRECTS: usize = 5;
 
 /// Follows a redirect within the origin, if it keeps the method. Otherwise the redirect is the response.
 ///
-/// After a POST, 301, 302 and 303 ask for a GET without the body (RFC 9110, section 15.4). A login's response to such a
-/// GET says nothing about the credentials.
+/// After a POST, 301, 302 and 303 request a GET without the body (RFC 9110, section 15.4). The response to such a GET
+/// does not depend on the credentials.
 #[derive(Clone, Default)]
 pub(super) struct RedirectPolicy {
     same_origin: SameOrigin,

@@ -10,11 +10,11 @@ use crate::{
 /// The longest chain of causes that a timeout retains.
 const MAX_CAUSES: usize = 16;
 
-/// The error of a login, or of a wait for a token.
+/// Reports why a login, or a wait for a token, failed.
 ///
-/// A login service returns one to say whether a retry can help, and when. Any other error counts as
-/// [transient](Self::transient). Cloning is cheap: all callers that wait for one login share its error. The cause is
-/// the error's [source](std::error::Error::source).
+/// A login service returns a `LoginError` to state whether a retry can help, and when. Any other error of a login
+/// service counts as [transient](Self::transient). Cloning is cheap, because all callers that wait for one login share
+/// its error. The cause is the error's [source](std::error::Error::source).
 ///
 /// ```
 /// use std::{error::Error, time::Duration};
@@ -56,15 +56,15 @@ pub(crate) enum Kind {
 }
 
 impl LoginError {
-    /// Creates an error that a retry can fix: the network, an overloaded server, anything unknown.
+    /// Creates an error after which a retry can succeed: a network failure, an overloaded server, or an unknown cause.
     pub fn transient(cause: impl Into<BoxError>) -> Self {
         Self::new(Kind::Transient, Some(cause.into()))
     }
 
-    /// Creates an error that lasts until a person acts: a wrong password, a revoked client.
+    /// Creates an error that lasts until a person acts, such as a wrong password or a revoked client.
     ///
-    /// The refresher retries it at most twice while the token is valid. After that, a call that needs a token causes a
-    /// new login, so a corrected password needs no restart.
+    /// The refresher retries the login at most twice while the token is valid. Without a valid token, a call that needs
+    /// one causes a login, at most once in each pause. So a corrected password needs no restart.
     pub fn permanent(cause: impl Into<BoxError>) -> Self {
         Self::new(Kind::Permanent, Some(cause.into()))
     }
@@ -116,7 +116,7 @@ impl LoginError {
         Self(Arc::new(Inner { kind, retry_after, source: Some(error) }))
     }
 
-    /// Returns the first `LoginError` in a chain of causes, `error` included. It works for any error type that has
+    /// Returns the first `LoginError` among an error and its causes. It works for any error type that has
     /// [sources](Error::source), such as `anyhow::Error` or a `tonic::Status`.
     ///
     /// ```
@@ -139,7 +139,7 @@ impl LoginError {
         self.0.kind == Kind::Permanent
     }
 
-    /// Returns whether the login exceeded [`login_timeout`], or the caller [`wait_timeout`].
+    /// Returns whether the login exceeded [`login_timeout`], or the wait exceeded [`wait_timeout`].
     ///
     /// [`login_timeout`]: crate::AuthRefresherBuilder::login_timeout
     /// [`wait_timeout`]: crate::AuthRefresherBuilder::wait_timeout
@@ -147,7 +147,7 @@ impl LoginError {
         matches!(self.0.kind, Kind::LoginTimeout(_) | Kind::WaitTimeout(_) | Kind::Undriven(_))
     }
 
-    /// Returns whether the wait timed out because the runtime that runs the login is not driven.
+    /// Returns whether the wait timed out because the login's runtime is not driven: nothing polls its tasks.
     ///
     /// A current-thread runtime makes progress only inside its `block_on`.
     /// [`AuthRefresherBuilder::runtime`](crate::AuthRefresherBuilder::runtime) names another runtime.

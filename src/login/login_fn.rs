@@ -14,7 +14,7 @@ use crate::{error::BoxError, token::AccessToken};
 /// Creates a login service from a function that returns a future, as tower's `service_fn` does.
 ///
 /// A closure needs no type annotations, because the types of the request and of the error are fixed. `?` converts any
-/// error into a [`BoxError`]. A [`LoginError`](crate::LoginError) says whether a retry can help.
+/// error into a [`BoxError`]. A [`LoginError`](crate::LoginError) states whether a retry can help.
 ///
 /// ```
 /// use std::time::Duration;

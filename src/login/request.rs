@@ -1,10 +1,10 @@
-//! [`LoginRequest`]: why a token is wanted. `refresh::weak` has `LoginRequest::refresher`.
+//! [`LoginRequest`]: why the refresher needs a token. `refresh::weak` has `LoginRequest::refresher`.
 
 use http::HeaderValue;
 
 use super::trigger::RefreshTrigger;
 
-/// The request to a login service: why a token is wanted, and the number of the attempt.
+/// Requests a token from a login service, and states the reason and the number of the attempt.
 ///
 /// ```
 /// use std::time::Duration;
@@ -25,7 +25,7 @@ use super::trigger::RefreshTrigger;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LoginRequest {
-    /// Why a token is wanted.
+    /// Why the refresher needs a token.
     pub reason: LoginReason,
     /// The number of the attempt: 1, plus the number of logins that have failed since the last success.
     pub attempt: u32,
@@ -47,7 +47,7 @@ impl LoginRequest {
     }
 }
 
-/// Why a token is wanted.
+/// States why the refresher needs a token.
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, LoginReason, login_fn};

@@ -1,4 +1,4 @@
-//! [`ClientAuthentication`]: the client's id, and how it authenticates. `authenticate` does it.
+//! [`ClientAuthentication`]: the client's id, and how it authenticates. `authenticate` applies it to a request.
 
 use std::{fmt, time::Duration};
 
@@ -11,10 +11,10 @@ use crate::{AccessToken, BoxError, LoginRequest};
 const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 const ASSERTION_LIFETIME: Duration = Duration::from_secs(60);
 
-/// A client that is registered at the authorization server (RFC 6749, section 2), and how it authenticates.
+/// Identifies and authenticates a client that is registered at the authorization server (RFC 6749, section 2).
 ///
-/// The constructors have the names of the registered methods (`token_endpoint_auth_method`, RFC 8414, section 2). A
-/// secret or assertion that changes comes from a login service, which is called at each login:
+/// The constructors have the names of the registered methods (`token_endpoint_auth_method`, RFC 8414, section 2). If a
+/// secret or an assertion changes, pass a login service that returns it. Each login calls that service:
 ///
 #[cfg_attr(feature = "token-file", doc = "```")]
 #[cfg_attr(not(feature = "token-file"), doc = "```ignore")]
@@ -81,7 +81,7 @@ impl ClientAuthentication {
         }
     }
 
-    /// Creates a client that does not authenticate and sends its id only (`none`).
+    /// Creates a public client, which sends its id and does not authenticate (`none`).
     pub fn public(id: impl Into<String>) -> Self {
         Self::new(id, Method::None)
     }
@@ -132,9 +132,11 @@ impl ClientAuthentication {
         Self::new(id, Method::Assertion(Assertion::Signed(key)))
     }
 
-    /// Creates a client that sends the assertion of a login service (RFC 7521, section 4.2): a file of a workload
-    /// identity, or a [`SignedJwt`](super::SignedJwt) with other claims than [`private_key_jwt`](Self::private_key_jwt). The login service
-    /// is called as for [`client_secret_basic_from`](Self::client_secret_basic_from).
+    /// Creates a client that sends the assertion of a login service (RFC 7521, section 4.2).
+    ///
+    /// Examples are a file of a workload identity, or a [`SignedJwt`](super::SignedJwt) with other claims than
+    /// [`private_key_jwt`](Self::private_key_jwt). The login service is called as for
+    /// [`client_secret_basic_from`](Self::client_secret_basic_from).
     pub fn client_assertion<L>(id: impl Into<String>, source: L) -> Self
     where
         L: Service<LoginRequest, Response = AccessToken> + Send + 'static,

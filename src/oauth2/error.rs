@@ -9,8 +9,8 @@ use crate::{LoginError, transport::TransportError};
 
 /// The error of a login at an authorization server: the source of a [`LoginError`].
 ///
-/// Its text names the request, without a query, and the cause. It contains no secret that was sent: if a response repeats
-/// one, the text contains `[redacted]` instead, and at most 200 characters of a response.
+/// Its text names the request, without a query, and the cause. It contains no secret that was sent: if a response
+/// repeats a secret, the text contains `[redacted]` instead. It quotes at most 200 characters of a response.
 ///
 /// ```
 /// use std::error::Error;
@@ -94,7 +94,7 @@ impl OAuth2Error {
         self.transport_error_is(TransportError::is_timeout)
     }
 
-    /// Returns whether there was no connection: the host is unknown, unreachable or refused it.
+    /// Returns whether the connection failed: the host is unknown or unreachable, or refused it.
     pub fn is_connect(&self) -> bool {
         self.transport_error_is(TransportError::is_connect)
     }
@@ -125,8 +125,8 @@ impl OAuth2Error {
         self.transport_error_is(TransportError::is_redirect)
     }
 
-    /// Returns whether the response exceeded the [limit](super::OAuth2Login::body_limit), or its head that of the HTTP
-    /// client.
+    /// Returns whether the body exceeded the [limit](super::OAuth2Login::body_limit), or the head exceeded the limit of
+    /// the HTTP client.
     pub fn is_too_large(&self) -> bool {
         self.transport_error_is(TransportError::is_too_large)
     }

@@ -1,4 +1,4 @@
-//! [`Grant`]: what entitles the client to a token.
+//! [`Grant`]: the basis on which the server issues a token.
 
 use std::{fmt, sync::Arc};
 
@@ -13,7 +13,7 @@ const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 const PUBLIC_PARAMETERS: [&str; 7] =
     ["scope", "audience", "resource", "username", "subject_token_type", "actor_token_type", "requested_token_type"];
 
-/// What entitles the client to a token, and the parameters of the token.
+/// Selects the grant by which the client gets a token, with its parameters.
 ///
 /// ```
 /// use tower_auth_refresh::oauth2::{Grant, RefreshToken};
@@ -67,7 +67,7 @@ impl Grant {
         Self::new(Kind::ClientCredentials)
     }
 
-    /// Creates a grant by a refresh token that is kept in memory (RFC 6749, section 6).
+    /// Creates a grant by a refresh token, and stores it in memory (RFC 6749, section 6).
     ///
     /// If the server rotates refresh tokens, the latest one is lost with the process. Use
     /// [`refresh_token_store`](Self::refresh_token_store) to keep it.
@@ -75,7 +75,7 @@ impl Grant {
         Self::refresh_token_store(InMemory::new(token))
     }
 
-    /// Creates a grant by a refresh token that is kept in a store.
+    /// Creates a grant by a refresh token from a store, such as a file or a database.
     pub fn refresh_token_store(store: impl RefreshTokenStore) -> Self {
         Self::new(Kind::RefreshToken(Arc::new(store)))
     }
@@ -86,8 +86,10 @@ impl Grant {
         Self::new(Kind::Password).parameter("username", username).parameter("password", password)
     }
 
-    /// Creates a grant by another token (RFC 8693), which a login service returns at each login: a
-    /// [file](crate::sources::FileToken), another ready-made login, or your own service.
+    /// Creates a grant that exchanges another token (RFC 8693).
+    ///
+    /// A login service returns that token at each login: a [file](crate::sources::FileToken), another ready-made login,
+    /// or your own service.
     ///
     /// The login service has to return within [`OAuth2Login::timeout`](super::OAuth2Login::timeout). Its token is sent as
     /// an access token. Set the [parameter](Self::parameter) `subject_token_type` for another type of token.

@@ -30,9 +30,9 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A login service that requests tokens from an OAuth 2 authorization server. See the [module](super).
+/// Requests tokens from an OAuth 2 authorization server, as a login service. See the [module](super).
 ///
-/// Clones are one login: they share the refresh token and what has been discovered.
+/// Clones share the refresh token and the discovered metadata.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -67,9 +67,9 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Cancellation
 ///
-/// Dropping a login cancels it, except a grant by refresh token. Such a grant continues in its own task until it ends or
-/// the runtime shuts down, because the response can contain the only copy of the next refresh token. The next login waits
-/// for it.
+/// Dropping a login cancels it, except a grant by refresh token. Such a grant continues in its own task until it ends
+/// or the runtime shuts down. Its response can contain the only copy of the next refresh token. The next login waits
+/// for that grant.
 #[derive(Clone)]
 #[doc(alias = "TokenSource")]
 #[doc(alias = "TokenProvider")]
@@ -83,7 +83,7 @@ pub struct OAuth2Login<S> {
 }
 
 impl<S> OAuth2Login<S> {
-    /// Creates a login of `client` at `server` by `grant`.
+    /// Creates a login at `server`, by `grant`, for `client`. `http` sends the requests.
     pub fn new(http: S, server: AuthorizationServer, client: ClientAuthentication, grant: Grant) -> Self {
         let state = LoginState {
             grant,
@@ -134,7 +134,8 @@ impl<S> OAuth2Login<S> {
         self
     }
 
-    /// Accepts a token type beside `Bearer`, which is also sent as a bearer token. Upper and lower case are equal.
+    /// Accepts another token type in addition to `Bearer`. The layer also sends such a token as a bearer token. Upper
+    /// and lower case are equal.
     ///
     /// Some servers use another name, such as `BearerToken`, or `N_A` after a token exchange (RFC 8693, section 2.2.1).
     #[must_use]
@@ -146,7 +147,8 @@ impl<S> OAuth2Login<S> {
     /// Sets a hook for the fields of each token response that returns a token, such as Salesforce's `instance_url`.
     /// Defaults to none.
     ///
-    /// The fields do not include the tokens. The next refresh token is saved before. A panic fails the login.
+    /// The fields do not include the tokens. The login saves the next refresh token before it calls the hook. If the
+    /// hook panics, the login fails.
     ///
     /// ```
     /// # use bytes::Bytes;

@@ -8,10 +8,10 @@
 //! ```
 //!
 //! - [`AuthorizationServer`] is a token endpoint, or an issuer whose metadata names its token endpoint.
-//! - [`ClientAuthentication`] is the client's id and how it authenticates.
-//! - [`Grant`] is what entitles the client to a token: its own authentication ([`Grant::client_credentials`]), a
-//!   [refresh token](Grant::refresh_token), [another token](Grant::token_exchange) or an
-//!   [assertion](Grant::jwt_bearer).
+//! - [`ClientAuthentication`] is the client: its id and its authentication method.
+//! - [`Grant`] is the basis on which the server issues the token: the client's own authentication
+//!   ([`Grant::client_credentials`]), a [refresh token](Grant::refresh_token), [another token](Grant::token_exchange)
+//!   or an [assertion](Grant::jwt_bearer).
 //!
 #![cfg_attr(feature = "http-client", doc = "```no_run")]
 #![cfg_attr(not(feature = "http-client"), doc = "```ignore")]

@@ -1,4 +1,4 @@
-//! [`RefreshToken`], and [`RefreshTokenStore`]: where it is kept while it rotates.
+//! [`RefreshToken`], and [`RefreshTokenStore`]: where it is stored while it rotates.
 
 use std::{
     fmt,
@@ -44,11 +44,11 @@ impl fmt::Debug for RefreshToken {
 /// The future of a [`RefreshTokenStore`].
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 'a>>;
 
-/// Keeps a refresh token that rotates, so that it outlives the process, or is shared between processes.
+/// Stores a refresh token that rotates, so that the token outlives the process, or processes share it.
 ///
 /// A login does the following:
 ///
-/// 1. It [locks](Self::lock) the store until its end, and loads the token. So it uses the token of another process.
+/// 1. It [locks](Self::lock) the store until its end, and loads the token, which another process may have saved.
 /// 2. It sends the token, and saves the next one before it uses the access token.
 /// 3. If the server rejects the token (`invalid_grant`), it loads again, because a process without a lock may have
 ///    rotated the token.
@@ -83,8 +83,8 @@ pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> +
 pub trait RefreshTokenStore: Send + Sync + 'static {
     /// Locks the store against other processes until the returned guard is dropped.
     ///
-    /// Does nothing by default. Then no two processes may log in at the same time: a server that receives one token twice
-    /// can revoke all tokens of the session (RFC 9700, section 4.14.2).
+    /// Does nothing by default. In that case, two processes must not log in at the same time. A server that receives
+    /// one token twice can revoke all tokens of the session (RFC 9700, section 4.14.2).
     fn lock(&self) -> StoreFuture<'_, Box<dyn Send>> {
         Box::pin(ready(Ok(Box::new(()) as _)))
     }

@@ -9,7 +9,7 @@ use crate::transport::{self, InvalidUrl};
 
 /// An authorization server: its token endpoint, or the issuer whose metadata names the token endpoint.
 ///
-/// Secrets go there, so plain `http` is accepted for the loopback only.
+/// The login sends secrets to it, so plain `http` is accepted for the loopback only.
 ///
 /// ```
 /// use tower_auth_refresh::oauth2::AuthorizationServer;
@@ -60,9 +60,10 @@ impl AuthorizationServer {
 
     /// Creates a server from its issuer, whose metadata names the token endpoint.
     ///
-    /// The first login reads the metadata from `.well-known/oauth-authorization-server` (RFC 8414, section 3). If that is
-    /// not usable for any cause, it reads `.well-known/openid-configuration` (OpenID Connect Discovery 1.0, section 4).
-    /// The metadata must name this issuer. It is read again if the endpoint cannot be reached or no longer exists.
+    /// The first login reads the metadata from `.well-known/oauth-authorization-server` (RFC 8414, section 3). If this
+    /// metadata is not usable, for any cause, it reads `.well-known/openid-configuration` (OpenID Connect Discovery
+    /// 1.0, section 4). The metadata must name this issuer. It is read again if the endpoint cannot be reached or no
+    /// longer exists.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ const LIFETIME: Duration = Duration::from_secs(300);
 /// How far the server's clock may be behind. Strict servers reject an `iat` in their future.
 pub(super) const BACKDATE: Duration = Duration::from_secs(10);
 
-/// A login service that signs a new JWT at each login.
+/// Signs a new JWT at each login, as a login service.
 ///
 /// Pass it to [`Grant::jwt_bearer`](super::Grant::jwt_bearer) or
 /// [`ClientAuthentication::client_assertion`](super::ClientAuthentication::client_assertion), or use it alone where an

@@ -26,7 +26,8 @@ use crate::{clock::Clock, error::BoxError, login::LoginRequest, telemetry::Telem
 /// The longest duration that a setting accepts, so that no deadline overflows.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Configures when an [`AuthRefresher`] logs in. Every setting has a default; [`build`](Self::build) checks them all.
+/// Configures when an [`AuthRefresher`] logs in. Every setting has a default. [`build`](Self::build) checks all
+/// settings.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,7 +58,7 @@ impl AuthRefresher {
         Self::builder(login).build_unchecked()
     }
 
-    /// Creates a builder, to change the settings.
+    /// Creates a builder for a refresher with other settings.
     pub fn builder<L>(login: L) -> AuthRefresherBuilder
     where
         L: Service<LoginRequest, Response = AccessToken> + Send + 'static,
@@ -83,25 +84,25 @@ impl AuthRefresherBuilder {
 
     /// Sets a token to start with, so that the first request does not wait for a login. Defaults to none.
     ///
-    /// Its lifetime counts from [`build`](Self::build). If a server rejects it, it is replaced at once, because its age
-    /// is not known.
+    /// The token's lifetime counts from [`build`](Self::build). If a server rejects the token, the worker replaces it
+    /// at once, because its age is not known.
     pub fn initial_token(mut self, token: AccessToken) -> Self {
         self.initial_token = Some(token.with_unknown_age());
         self
     }
 
-    /// Sets what a call does if its wait ends without a token. Defaults to [`NoTokenPolicy::Fail`].
+    /// Sets what a call does if it waits and there is still no token. Defaults to [`NoTokenPolicy::Fail`].
     pub fn no_token_policy(mut self, policy: NoTokenPolicy) -> Self {
         self.settings.no_token = policy;
         self
     }
 
-    /// Sets how long the refresher must be unused before refreshes pause. Defaults to no limit: the worker refreshes
-    /// the token as long as there is a handle.
+    /// Sets the time without use after which refreshes pause. Defaults to no limit: the worker refreshes the token
+    /// until the last handle is dropped.
     ///
     /// Refreshes pause after at least this time, and at most one token lifetime later. The first call after a pause
-    /// uses the token if it is still valid. If it is not, the call waits for a login. With zero, only a call causes a
-    /// refresh. While idle, the refresher has no task.
+    /// uses the token if it is still valid. If it is not, the call waits for a login. With zero, the worker refreshes
+    /// only after a call. While refreshes pause, the refresher has no task.
     ///
     /// A refresher is not idle while it has a token whose source reports changes, such as a `FileToken`.
     pub fn pause_when_idle(mut self, after: Duration) -> Self {
@@ -118,7 +119,7 @@ impl AuthRefresherBuilder {
         self
     }
 
-    /// Sets whether refreshes are advanced by a random time, at most a tenth of the lifetime and 30 seconds. Defaults
+    /// Sets whether refreshes start earlier by a random time, at most a tenth of the lifetime and 30 seconds. Defaults
     /// to `true`.
     ///
     /// Processes that started together then do not log in together.
@@ -154,25 +155,25 @@ impl AuthRefresherBuilder {
     /// never shorter than a millisecond.
     ///
     /// The pause doubles with each failure in a row, with jitter. An issuer's `Retry-After` extends it, to at most 5
-    /// minutes. Calls without a token fail immediately during the pause. Two successful logins are at least `min` apart
-    /// too.
+    /// minutes. Calls without a token fail immediately during the pause. The starts of two logins are at least `min`
+    /// apart, also after a success.
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
         self.policy.schedule.backoff = Backoff { min, max };
         self
     }
 
-    /// Sets the age below which a rejection of a token is ignored. Defaults to 1 second. The age is at most an eighth
-    /// of the token's lifetime.
+    /// Sets the age below which the refresher ignores rejections of a token. Defaults to 1 second, and is at most an
+    /// eighth of the token's lifetime.
     ///
-    /// A new token may not be valid on every server yet; another login would not help. A rejection of a token of
-    /// [unknown age](AccessToken::with_unknown_age) is never ignored for its age.
+    /// A new token may not be valid on every server yet, and another login would not help. This age does not apply to a
+    /// token of [unknown age](AccessToken::with_unknown_age).
     pub fn min_rejection_age(mut self, age: Duration) -> Self {
         self.policy.min_rejection_age = age;
         self
     }
 
-    /// Sets how many rejections count in a period. Each causes a login. Defaults to 6 in 60 seconds, as a burst and
-    /// then one every 10 seconds.
+    /// Sets how many rejections count in a period. Each of them causes a login. Defaults to 6 in 60 seconds: a burst of
+    /// 6, then one every 10 seconds.
     ///
     /// An API can respond with 401 although the token is valid. A rejection beyond the limit is returned to the caller,
     /// and the token stays in use. With 0, no rejection counts.
@@ -187,7 +188,8 @@ impl AuthRefresherBuilder {
         self
     }
 
-    /// Sets the random source, which returns uniformly distributed numbers. Defaults to one that the system seeds.
+    /// Sets the random source for jitter, which must return uniformly distributed numbers. Defaults to one that the
+    /// system seeds.
     pub fn rng(mut self, rng: impl FnMut() -> u64 + Send + 'static) -> Self {
         self.core.rng = Box::new(rng);
         self
@@ -195,7 +197,7 @@ impl AuthRefresherBuilder {
 
     /// Sets the runtime that runs the worker and the logins. Defaults to that of the call that starts the worker.
     ///
-    /// Set it if calls come from runtimes that end soon, or that are not driven all the time: a current-thread runtime
+    /// Set it if calls come from runtimes that end soon, or that are not driven all the time. A current-thread runtime
     /// makes progress only inside `block_on`. The runtime needs a time driver.
     pub fn runtime(mut self, runtime: Handle) -> Self {
         self.settings.runtime = Some(runtime);

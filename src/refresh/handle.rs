@@ -21,9 +21,9 @@ use crate::{
 
 /// A handle to the token of one identity. Cloning is cheap; all clones share one token and one worker.
 ///
-/// Nothing happens before the first use. The first use starts a worker, a task on the caller's runtime or on [the one
-/// set](crate::AuthRefresherBuilder::runtime). The worker logs in, publishes the token, sleeps until the refresh is
-/// due, and logs in for the next token.
+/// Nothing happens before the first use. The first use starts the worker: a task on the caller's runtime, or on the
+/// [runtime](crate::AuthRefresherBuilder::runtime) that is set. The worker logs in, publishes the token, sleeps until
+/// the refresh is due, and logs in for the next token.
 ///
 /// - The current token is used until it expires, even if logins fail. A failed login is retried with a growing pause.
 ///   No failure is final.
@@ -31,8 +31,8 @@ use crate::{
 /// - If the worker's runtime shuts down, the next use starts a worker on its own runtime. A token that is still valid
 ///   stays in use.
 /// - On a current-thread runtime each use checks the expiry, because the worker runs only inside `block_on`.
-/// - A call on another runtime replaces a worker that is 100 ms late. It cannot replace a worker during a login:
-///   callers wait, and the [error](LoginError::is_undriven) names the cause.
+/// - A call on another runtime replaces a worker that is 100 ms late. It cannot replace a worker during a login. In
+///   that case callers wait, and the [error](LoginError::is_undriven) names the cause.
 ///
 /// A login service that stores a handle of its refresher keeps the refresher alive until [`shutdown`](Self::shutdown).
 ///
@@ -87,7 +87,7 @@ impl AuthRefresher {
         self.telemetry().name()
     }
 
-    /// Waits until there is a token, so that a program can fail at start-up and not at its first request.
+    /// Waits until there is a token. Use it to fail at start-up and not at the first request.
     ///
     /// Dropping the future does not stop the login.
     ///
@@ -108,14 +108,17 @@ impl AuthRefresher {
     /// - The wait exceeded [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout), 10 seconds by default.
     /// - The refresher has been shut down.
     /// - The call runs outside a tokio runtime and there is no token.
+    /// - The login service itself calls this, and there is no token.
+    /// - The caller's runtime aborted three workers that this call started.
     pub async fn token(&self) -> Result<AccessToken, LoginError> {
         Ok(self.published(&*self.shared.token().await?))
     }
 
-    /// Returns the current token, refreshed first if it expires within `min`.
+    /// Returns a token that is valid for at least `min`, if possible. If the current one expires sooner, refreshes it
+    /// first.
     ///
-    /// Use it for a connection, a stream or a tool that outlives a request. The current token is returned unchanged if
-    /// less than a quarter of its lifetime has passed, or if the refresh fails or exceeds
+    /// Use it for a connection, a stream or a tool that uses the token for longer than one request. Returns the current
+    /// token unchanged if less than a quarter of its lifetime has passed. Does the same if the refresh fails or exceeds
     /// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout).
     ///
     /// Dropping the future does not stop the login.
@@ -123,18 +126,32 @@ impl AuthRefresher {
     /// # Errors
     ///
     /// As [`token`](Self::token).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, login_fn};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), BoxError> {
+    /// # let login = login_fn(|_| async { Ok(AccessToken::bearer("abc")?.with_expires_in(Duration::from_secs(3600))) });
+    /// # let refresher = AuthRefresher::new(login);
+    /// // For a stream that lasts up to half an hour.
+    /// let token = refresher.token_valid_for(Duration::from_secs(1800)).await?;
+    /// assert_eq!(token.secret(), "abc");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn token_valid_for(&self, min: Duration) -> Result<AccessToken, LoginError> {
         Ok(self.published(&*self.shared.token_valid_for(min).await?))
     }
 
     /// Refreshes the token now, or joins the login under way, and waits for its end.
     ///
-    /// Until then, requests use the current token. If the issuer returns that token again and it is still valid, the
-    /// refresh succeeds with it. Dropping the future does not stop the login.
+    /// During the login, requests use the current token. If the issuer returns the same token and it is still valid,
+    /// the refresh succeeds with it. Dropping the future does not stop the login.
     ///
     /// # Errors
     ///
-    /// As [`token`](Self::token), but the limit of the wait is the sum of
+    /// As [`token`](Self::token), but the time limit of the wait is the sum of
     /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout) and
     /// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout). The current token stays in use after an error.
     pub async fn refresh(&self) -> Result<Refreshed, LoginError> {
@@ -143,18 +160,19 @@ impl AuthRefresher {
         Ok(Refreshed { token: self.published(&token), next_refresh })
     }
 
-    /// Reports that a server has rejected a token that this refresher returned, for uses outside of a layer.
+    /// Reports that a server has rejected a token of this refresher. Use it where no layer sees the response.
     ///
     /// Returns whether a retry can help: a newer token exists, or a login for it is due. [`token`](Self::token) then
-    /// returns it, or waits for it. After [`shutdown`](Self::shutdown), no retry can help. `challenge` is the `WWW-Authenticate` header of the rejection (RFC 9110, section
-    /// 11.6.1), if there was one; the login service receives it.
+    /// returns it, or waits for it. After [`shutdown`](Self::shutdown), no retry can help. `challenge` is the
+    /// `WWW-Authenticate` header of the rejection (RFC 9110, section 11.6.1), if there is one. The login service
+    /// receives it.
     ///
-    /// The rules are those of the layer. The rejection has no effect if:
+    /// The same rules apply as in the layer. The rejection has no effect if:
     ///
     /// - the token has been replaced already,
     /// - the token is [too new](crate::AuthRefresherBuilder::min_rejection_age), by default less than a second old,
     /// - too many rejections [have counted](crate::AuthRefresherBuilder::rejection_limit), by default 6 in a minute,
-    /// - another refresher returned the token, or none.
+    /// - the token does not come from this refresher.
     ///
     /// Without a worker, no login starts until the next call.
     ///
@@ -181,12 +199,13 @@ impl AuthRefresher {
         })
     }
 
-    /// Discards the current token, and logs in for another. Does nothing without a token.
+    /// Discards the current token and starts a login for another. Does nothing if there is no token.
     ///
     /// To report a rejection, use [`reject`](Self::reject): it does not discard a newer token than the rejected one.
     ///
     /// The result of a login that is under way is discarded too, because it may be the same token. Without a worker, no
-    /// login starts until the next call. A service that has cached the token releases its bytes at its next call.
+    /// login starts until the next call. An [`AuthRefresh`](crate::AuthRefresh) service that has cached the token drops
+    /// it at its next call.
     pub fn invalidate(&self) {
         self.shared.invalidate();
     }
@@ -203,8 +222,8 @@ impl AuthRefresher {
 
     /// Ends the worker and its login permanently. Later calls that need a token fail.
     ///
-    /// Does not wait: the task ends when its runtime polls it next. A service that has cached the token releases its
-    /// bytes at its next call.
+    /// Does not wait: the task ends when its runtime polls it next. An [`AuthRefresh`](crate::AuthRefresh) service that
+    /// has cached the token drops it at its next call.
     pub fn shutdown(&self) {
         self.shared.shut_down();
     }

@@ -37,7 +37,8 @@ impl Default for Settings {
     }
 }
 
-/// What a call does when there is no token: no login has succeeded yet, or the last token has expired and logins fail.
+/// Selects what a call does when there is no token. Either no login has succeeded yet, or the last token has expired
+/// and logins fail.
 ///
 /// ```
 /// use std::time::Duration;
@@ -57,10 +58,10 @@ pub enum NoTokenPolicy {
     Fail,
     /// The call waits for a token as usual. If there is none, the request is sent without a token.
     SendUnauthenticated,
-    /// An expired token is used for a while, for servers that accept it. After that, and before the first token, the
-    /// call fails.
+    /// The request is sent with an expired token for a limited time, for servers that accept it. After that time, and
+    /// before the first token, the call fails.
     ServeStale {
-        /// How long after its expiry a token is used at most.
+        /// The longest time for which an expired token is used, counted from its expiry.
         max_stale: Duration,
     },
 }

@@ -1,4 +1,4 @@
-//! [`Status`]: what is visible of a refresher.
+//! [`Status`]: a snapshot of a refresher.
 
 use std::time::SystemTime;
 
@@ -9,7 +9,7 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use crate::expiry::unix_seconds;
 use crate::{expiry::Expiry, login::LoginError};
 
-/// A snapshot of a refresher. It contains no secret.
+/// Describes a refresher at one moment. It contains no secret.
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefresher, LoginRequest, State};
@@ -40,8 +40,8 @@ use crate::{expiry::Expiry, login::LoginError};
 /// ```
 ///
 /// `issued_at` is the number of whole seconds since 1970. `issued_at`, `expires` and `last_error` can be `null`.
-/// `message` is the error with all its causes. It has no secret of this crate, but can contain details of the identity
-/// provider. New fields can be added.
+/// `message` is the error with all its causes. It contains no secret that this crate knows, but can contain details of
+/// the issuer. Later versions can add fields.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
@@ -59,7 +59,7 @@ pub struct Status {
     pub last_error: Option<LoginError>,
 }
 
-/// What a refresher is doing.
+/// States what a refresher is doing.
 ///
 /// With the feature `serde`, it serializes as a string: `"idle"`, `"logging_in"`, `"ready"`, `"refreshing"`, `"stale"`,
 /// `"failed"` or `"shut_down"`.
@@ -75,8 +75,8 @@ pub struct Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {
-    /// No worker refreshes the token. There was no request yet, or none for
-    /// [a while](crate::AuthRefresherBuilder::pause_when_idle), or the worker's runtime has shut down. The next request
+    /// No worker refreshes the token. Either there was no call yet, or [refreshes
+    /// pause](crate::AuthRefresherBuilder::pause_when_idle), or the worker's runtime has shut down. The next call
     /// starts a worker.
     Idle,
     /// There is no token. A login is under way or about to start.
@@ -88,8 +88,8 @@ pub enum State {
     /// There is an expired token that is [still used](crate::NoTokenPolicy::ServeStale), whether or not a login is
     /// under way.
     Stale,
-    /// There is no token because logins fail. The next login starts after a pause. After a permanent failure, it also
-    /// requires a call.
+    /// There is no token because logins fail. This state is not final: the next login starts after a pause. After a
+    /// permanent failure, it starts only if a call needs a token.
     Failed,
     /// The application has [shut down](crate::AuthRefresher::shutdown) the refresher.
     ShutDown,

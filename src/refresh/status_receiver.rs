@@ -14,9 +14,9 @@ use super::{
 
 /// Follows the [`Status`] of a refresher. [`AuthRefresher::subscribe`](crate::AuthRefresher::subscribe) returns it.
 ///
-/// It works as a [`tokio::sync::watch::Receiver`], but every method returns a clone of the status. A subscriber cannot
-/// block the refresher. A slow subscriber misses intermediate statuses, never the last one. A receiver does not keep
-/// the refresher alive.
+/// It works like a [`tokio::sync::watch::Receiver`], but every method returns a clone of the status. A receiver cannot
+/// block the refresher. A slow receiver can miss intermediate statuses, but never the last one. A receiver does not
+/// keep the refresher alive.
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefresher, LoginRequest, State};

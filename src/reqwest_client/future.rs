@@ -11,6 +11,19 @@ use pin_project::pin_project;
 use reqwest::{ResponseBuilderExt, Url};
 
 /// The future of [`ReqwestService`](super::ReqwestService). Dropping it cancels the request.
+///
+/// ```
+/// use tower::Service;
+/// use tower_auth_refresh::reqwest_client::{ReqwestFuture, ReqwestService};
+///
+/// // After `poll_ready`. A service that contains a `ReqwestService` can name its future.
+/// fn send(
+///     client: &mut ReqwestService,
+///     request: http::Request<String>,
+/// ) -> ReqwestFuture<<reqwest::Client as Service<reqwest::Request>>::Future, reqwest::Error> {
+///     client.call(request)
+/// }
+/// ```
 #[pin_project]
 #[must_use = "futures do nothing unless polled"]
 pub struct ReqwestFuture<F, E>(#[pin] State<F, E>);

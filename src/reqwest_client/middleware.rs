@@ -19,7 +19,7 @@ use crate::{AuthRefreshLayer, ClassifyRejection, NeverReplay, ReplayPolicy, Repl
 /// Sets the token on each request of a `reqwest_middleware::ClientWithMiddleware`, with the settings of the layer.
 ///
 /// - A [`TokenValidFor`] among the request's extensions applies. The extensions of the response contain the
-///   [`TokenInfo`](crate::TokenInfo).
+///   [`TokenInfo`](crate::TokenInfo), if the layer inserts it.
 /// - Without a token, or if the destination is not allowed, the call fails with `Error::Middleware`. Its cause is this
 ///   crate's [`Error`](crate::Error). An error of reqwest or of another middleware is returned as it is.
 /// - The module [`reqwest_client`](crate::reqwest_client) describes replays, redirects and proxies.
@@ -39,7 +39,7 @@ where
     }
 }
 
-/// As without replay. A replay passes through the rest of the chain again, with the same extensions.
+/// Works as without replay. A replay passes through the rest of the chain again, with the same extensions.
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest-middleware")))]
 #[async_trait]
 impl<F, C> Middleware for AuthRefreshLayer<ReplayWith<F>, C>

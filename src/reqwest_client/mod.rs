@@ -61,8 +61,8 @@
 //! reqwest follows redirects below the layer, by default up to 10. The layer checks only the first URL, and a rejection
 //! by any hop counts against the token:
 //!
-//! - reqwest removes `Authorization` when a redirect leaves the origin (RFC 6454, section 4). The other origin may respond
-//!   with 401 because there is no token, and the layer takes that for a rejection.
+//! - reqwest removes `Authorization` when a redirect leaves the origin (RFC 6454, section 4). The other origin may
+//!   respond with 401 because there is no token, and the layer counts this as a rejection.
 //! - reqwest forwards a token in [another header](crate::AuthRefreshLayer::header) to every origin.
 //! - A replay starts at the first URL.
 //!

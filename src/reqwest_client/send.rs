@@ -13,12 +13,28 @@ pub trait Sealed {}
 impl Sealed for reqwest::RequestBuilder {}
 
 /// Extends `reqwest::RequestBuilder`.
+///
+/// ```no_run
+/// use tower::{BoxError, ServiceBuilder};
+/// use tower_auth_refresh::{
+///     AuthRefreshLayer, AuthRefresher,
+///     reqwest_client::{RequestBuilderExt, ReqwestService},
+/// };
+///
+/// # async fn order(refresher: AuthRefresher) -> Result<String, BoxError> {
+/// let reqwest = reqwest::Client::new();
+/// let client = ServiceBuilder::new()
+///     .layer(AuthRefreshLayer::new(refresher))
+///     .service(ReqwestService::new(reqwest.clone()));
+/// Ok(reqwest.get("https://api.example.com/orders/7").send_with(&client).await?.text().await?)
+/// # }
+/// ```
 pub trait RequestBuilderExt: Sealed {
-    /// Sends the request with `service` instead of the builder's own client. Replaces
+    /// Sends the request with `service` instead of the builder's own client. Use it in place of
     /// [`send`](reqwest::RequestBuilder::send).
     ///
-    /// The service is a stack over a [`ReqwestService`](super::ReqwestService). A layer that changes the type of the
-    /// response's body goes with tower-http's `map_response_body(reqwest::Body::wrap)`.
+    /// The service is a stack over a [`ReqwestService`](super::ReqwestService). If a layer changes the type of the
+    /// response's body, add tower-http's `map_response_body(reqwest::Body::wrap)` above it.
     ///
     /// Dropping the future cancels the request. A login that it waits for continues.
     ///

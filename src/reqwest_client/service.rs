@@ -19,8 +19,9 @@ use crate::error::BoxError;
 /// - A timeout of the client or of the request applies to each call. A replay starts it again.
 /// - The service is always ready if the client is a `reqwest::Client`.
 ///
-/// Instead of a client, it accepts any service of reqwest's own types: `reqwest_middleware::ClientWithMiddleware`, or a
-/// stack of tower's layers over a client. See the [module](super) for redirects, proxies and an example of a stack.
+/// Instead of `reqwest::Client`, it also accepts any service of reqwest's own types:
+/// `reqwest_middleware::ClientWithMiddleware`, or a stack of tower's layers over a client. See the [module](super) for
+/// redirects, proxies and an example of a stack.
 ///
 /// ```no_run
 /// use http::Request;

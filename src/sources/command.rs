@@ -26,12 +26,12 @@ const WAIT_DELAY: Duration = Duration::from_secs(2);
 const EXEC_INFO: &str =
     r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":false}}"#;
 
-/// A login service that runs a command and reads the token that it prints, like the credential helpers of `kubectl` and
-/// `git`.
+/// Runs a command and reads the token that it prints, as a login service. The credential helpers of `kubectl` and `git`
+/// are such commands.
 ///
 /// Each login runs the command: without a shell, with an empty standard input, and with the program's own standard
-/// error. No thread waits for it. The runtime must have its I/O enabled; otherwise tokio panics, and the process that
-/// was started keeps running.
+/// error. No thread waits for it. The runtime must have its I/O enabled. Otherwise tokio panics, and the started
+/// process continues to run.
 ///
 /// ```
 /// use tower_auth_refresh::{AuthRefresher, sources::{CommandFormat, CommandToken}};
@@ -51,8 +51,8 @@ const EXEC_INFO: &str =
 /// - exits with a status other than 0,
 /// - takes longer than the [timeout](Self::timeout),
 /// - prints more than 1 MiB,
-/// - leaves its output open for more than 2 seconds after it has exited, in a process that it started, because the
-///   output may be incomplete, or
+/// - has exited, but a process that it started holds the output open for another 2 seconds, so that the output may be
+///   incomplete, or
 /// - prints no token in the expected [format](Self::format).
 ///
 /// The error names the program. It shows neither the arguments nor the output.
@@ -103,7 +103,7 @@ impl CommandToken {
         self
     }
 
-    /// Sets what the command prints. Defaults to [`CommandFormat::Token`].
+    /// Sets the format of the command's output. Defaults to [`CommandFormat::Token`].
     #[must_use]
     pub fn format(mut self, format: CommandFormat) -> Self {
         self.format = format;

@@ -12,7 +12,8 @@ use crate::{
     json::{describe_position, seconds},
 };
 
-/// What a [`CommandToken`](super::CommandToken) prints. Defaults to [`Token`](Self::Token).
+/// Selects how a [`CommandToken`](super::CommandToken) reads the output of its command. Defaults to
+/// [`Token`](Self::Token).
 ///
 /// ```
 /// use tower_auth_refresh::sources::{CommandFormat, CommandToken};

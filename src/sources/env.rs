@@ -10,7 +10,7 @@ use tower_service::Service;
 
 use crate::{AccessToken, Expiry, LoginError, LoginRequest};
 
-/// A login service that reads a bearer token from an environment variable. The token never expires.
+/// Reads a bearer token from an environment variable, as a login service. The token never expires.
 ///
 /// Each login reads the variable. White space around the token is ignored.
 ///
@@ -31,8 +31,8 @@ use crate::{AccessToken, Expiry, LoginError, LoginRequest};
 ///
 /// # Errors
 ///
-/// A login fails with a permanent [`LoginError`] that names the variable, if the variable is not set, is not Unicode, or
-/// is not a valid [bearer token](AccessToken::bearer).
+/// A login fails with a permanent [`LoginError`] if the variable is not set, is not Unicode, or is not a valid [bearer
+/// token](AccessToken::bearer). The error names the variable.
 #[derive(Clone, Debug)]
 pub struct EnvToken {
     name: String,

@@ -14,16 +14,16 @@ use tower_service::Service;
 use super::{file_reader::File, file_watch::WatcherSet};
 use crate::{AccessToken, LoginError, LoginRequest};
 
-/// A login service that reads a token file which another program keeps up to date, such as the service account token that
-/// Kubernetes projects into a pod.
+/// Reads a bearer token from a file that another program keeps up to date, as a login service. An example is the
+/// service account token that Kubernetes projects into a pod.
 ///
 /// Each login reads the file, without the white space around the token. The expiry is read from the token if it is a
 /// JWT.
 ///
 /// After the first login, the file is also read at an [interval](Self::poll_interval), even without requests. A
 /// refresher logs in when the file contains another token. It has no scheduled refreshes, unless the expiry is unknown
-/// and there is a [default lifetime](crate::AuthRefresherBuilder::default_lifetime). This ends when the last clone of
-/// this service is dropped, so keep the service in the refresher, and do not create one for each login.
+/// and there is a [default lifetime](crate::AuthRefresherBuilder::default_lifetime). The readings end when the last
+/// clone of this service is dropped. So keep the service in the refresher, and do not create one for each login.
 ///
 /// Clones share their readings. Each reading occupies a thread for blocking work, and there is one at a time. Clones also
 /// share one task for each runtime, which follows the file for all refreshers. So thousands of refreshers can use one
@@ -31,9 +31,9 @@ use crate::{AccessToken, LoginError, LoginRequest};
 ///
 /// The writer should replace the file as a whole: write a new one and rename it. Part of a token can look like a valid
 /// one. While the file is missing, logins fail and are retried after the usual pauses. If the file can appear late, set
-/// [shorter pauses](crate::AuthRefresherBuilder::backoff). An
-/// [initial token](crate::AuthRefresherBuilder::initial_token) is used until its refresh is due. The file is not read
-/// before.
+/// [shorter pauses](crate::AuthRefresherBuilder::backoff). An [initial
+/// token](crate::AuthRefresherBuilder::initial_token) is used until its refresh is due. The file is not read before
+/// that.
 ///
 /// ```
 /// use tower_auth_refresh::{AuthRefresher, sources::FileToken};

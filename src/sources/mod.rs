@@ -4,11 +4,20 @@
 //! | --- | --- | --- |
 //! | [`StaticToken`] | the program | at the first login |
 //! | [`EnvToken`] | an environment variable | at the first login |
-//! | [`FileToken`] | a file that another program keeps up to date, as Kubernetes does | when it changes |
+//! | [`FileToken`] | a file that another program updates, such as Kubernetes | when it changes |
 //! | [`CommandToken`] | the output of a command, as for `kubectl` or `git` | before the token expires |
 //!
-//! Each can be used wherever a login service is wanted: in an [`AuthRefresher`](crate::AuthRefresher), beneath tower's
-//! layers, or as the subject of a [token exchange](crate::oauth2::Grant::token_exchange).
+//! Use each of them as any login service: in an [`AuthRefresher`](crate::AuthRefresher), below tower's layers, or as
+//! the subject of a [token exchange](crate::oauth2::Grant::token_exchange).
+//!
+//! ```
+//! use tower_auth_refresh::{AccessToken, AuthRefreshLayer, BoxError, sources::{EnvToken, StaticToken}};
+//!
+//! let from_variable = AuthRefreshLayer::with_login(EnvToken::new("API_TOKEN"));
+//! let fixed = AuthRefreshLayer::with_login(StaticToken::new(AccessToken::bearer("abc")?));
+//! # let _ = (from_variable, fixed);
+//! # Ok::<(), BoxError>(())
+//! ```
 
 #[cfg(feature = "token-command")]
 mod command;

@@ -9,7 +9,7 @@ use tower_service::Service;
 
 use crate::{AccessToken, Expiry, LoginError, LoginRequest};
 
-/// A login service that always returns the same token.
+/// Always returns the same token, as a login service.
 ///
 /// A token of unknown expiry never expires, and is never refreshed. After a rejection, the refresher logs in, gets the
 /// same token, and continues to use it.

@@ -18,8 +18,8 @@ use super::{
 };
 use crate::error::BoxError;
 
-/// Replays a copy of the part already sent, then the rest of the body. A request is not replayed if the part already
-/// sent exceeds the buffer.
+/// Replays streaming bodies: a copy of the part that was sent, and then the rest. If the part that was sent exceeds the
+/// buffer, the request is not replayed.
 ///
 /// The inner service receives a [`BufferedBody`]. The buffer of each request occupies at most 64 KiB of memory by
 /// default.

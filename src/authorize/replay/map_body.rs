@@ -28,8 +28,8 @@ impl ReplayBuffered {
     /// # let _ = (by_path, by_closure);
     /// ```
     ///
-    /// Where the layer is used in the same function, as in a chain of a `ServiceBuilder`, the type of the body is
-    /// inferred: `map_body(Body::new)`.
+    /// If the layer is used in the same function, as in a `ServiceBuilder`, the compiler infers the type of the body:
+    /// `map_body(Body::new)`.
     pub fn map_body<B, T, F>(self, map: F) -> MapBody<Self, F>
     where
         F: Fn(BufferedBody<B>) -> T,
@@ -40,7 +40,7 @@ impl ReplayBuffered {
 
 /// A replay policy with a function that converts the body for the inner service.
 ///
-/// [`ReplayBuffered::map_body`] creates it. Where a type has to be named, use a function pointer:
+/// [`ReplayBuffered::map_body`] creates it. To name the type, use a function pointer:
 ///
 /// ```
 /// use http_body_util::combinators::UnsyncBoxBody;

@@ -65,7 +65,8 @@ pub trait ReplayPolicy<B>: Sealed {
     fn restore_body(body: Self::SavedBody) -> Option<Self::SavedBody>;
 }
 
-/// Never replays: the caller gets the rejection. The next request has the newer token. The default.
+/// Never replays a request: the caller gets the rejected response. The next request has the newer token. This is the
+/// default policy.
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, NeverReplay, login_fn};
@@ -122,8 +123,8 @@ impl<B> ReplayPolicy<B> for NeverReplay {
 ///
 /// Use it only for a body whose clones are independent of each other, such as `Full<Bytes>`, `String` or `Vec<u8>`.
 ///
-/// **A body whose clones share one stream is replayed empty.** octocrab's `OctoBody` is one. The policy cannot detect
-/// that, because it requires `Clone` and nothing else of a body. For such a body, use `ReplayBuffered`.
+/// **A body whose clones share one stream is replayed empty.** octocrab's `OctoBody` is such a body. The policy cannot
+/// detect it, because its only bound is `Clone`. For such a body, use `ReplayBuffered`.
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, ReplayClone, login_fn};

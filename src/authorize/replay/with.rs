@@ -9,12 +9,13 @@ use super::{
     saved_request::SavedRequest,
 };
 
-/// Replays a copy of the body that a function makes before the request is sent. `None`: the request is not replayed.
+/// Replays a copy of the body, which a function makes before the request is sent. If the function returns `None`, the
+/// request is not replayed.
 ///
 /// Use it for bodies with a `try_clone`, such as those of kube, octocrab and aws-smithy. The inner service receives the
 /// body unchanged. The copy must have the body's whole content.
 ///
-/// A path needs no type annotations, and a closure needs that of its argument:
+/// The path of a function needs no type annotations. A closure needs the type of its argument:
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, ReplayWith, login_fn};
