@@ -159,7 +159,9 @@ impl<P, C> AuthRefreshLayer<P, C> {
     ///
     /// Some clients know their server, and send only a path through the stack: kube, octocrab, the clients that tonic
     /// generates, and what is below a connection pool. The layer uses the origin for the destination check only. It
-    /// does not change the request: the inner service decides where it goes.
+    /// does not change the request: the inner service decides where it goes. It must not choose the server by the `Host`
+    /// header. A path that starts with `//` has no origin, because some clients take it for an authority (RFC 3986,
+    /// section 4.2).
     ///
     /// ```
     /// # use tower::{BoxError, ServiceBuilder, ServiceExt};
