@@ -146,8 +146,10 @@ impl AuthRefresher {
     /// Reports that a server has rejected a token that this refresher returned, for uses outside of a layer.
     ///
     /// Returns whether a retry can help: a newer token exists, or a login for it is due. [`token`](Self::token) then
-    /// returns it, or waits for it. After [`shutdown`](Self::shutdown), no retry can help. `challenge` is the `WWW-Authenticate` header of the rejection (RFC 9110, section
-    /// 11.6.1), if there was one; the login service receives it.
+    /// returns it, or waits for it. After [`shutdown`](Self::shutdown), no retry can help.
+    ///
+    /// `challenge` is the `WWW-Authenticate` header of the rejection (RFC 9110, section 11.6.1), if there was one. The
+    /// login service receives it.
     ///
     /// The rules are those of the layer. The rejection has no effect if:
     ///
