@@ -4,18 +4,11 @@
 //! cargo run -p examples --features reqwest --example reqwest_client
 //! ```
 //!
-//! reqwest's client is a tower service for reqwest's requests. [`Reqwest`] makes it a service for `http`'s.
-//! Redirects are disabled, because reqwest would follow them below the layer. tower-http's `FollowRedirect` above the
-//! layer gets a token for each hop. Proxies from the environment are disabled, because the layer checks the URL only: a
-//! proxy for plain `http` could read the token.
+//! [`ReqwestService`] makes reqwest's client a tower service of `http`'s requests. Redirects are disabled, because reqwest
+//! would follow them below the layer. tower-http's `FollowRedirect` above the layer gets a token for each hop. Proxies from
+//! the environment are disabled, because the layer checks the URL only: a proxy for plain `http` could read the token.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    process::ExitCode,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{process::ExitCode, time::Duration};
 
 use bytes::Bytes;
 use examples::{
@@ -23,30 +16,11 @@ use examples::{
     issuer::Issuer,
     load::{self, Report},
 };
-use http::{Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Full};
 use reqwest::redirect::Policy;
-use tower::{BoxError, Service, ServiceBuilder, ServiceExt};
-use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, ReplayClone};
-
-/// A service for `http`'s requests over `reqwest::Client`.
-#[derive(Clone, Debug)]
-struct Reqwest(reqwest::Client);
-
-impl<B: Into<reqwest::Body>> Service<Request<B>> for Reqwest {
-    type Response = Response<reqwest::Body>;
-    type Error = reqwest::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, reqwest::Error>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), reqwest::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        let (client, request) = (self.0.clone(), reqwest::Request::try_from(request));
-        Box::pin(async move { client.execute(request?).await.map(Response::from) })
-    }
-}
+use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, ReplayClone, reqwest_client::ReqwestService};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -60,11 +34,12 @@ pub async fn run(duration: Duration) -> Result<(Report, bool), BoxError> {
 
     let refresher = AuthRefresher::new(issuer.login());
     let reqwest = reqwest::Client::builder().redirect(Policy::none()).no_proxy().build()?;
-    let client =
-        ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher).replay(ReplayClone)).service(Reqwest(reqwest));
+    let client = ServiceBuilder::new()
+        .layer(AuthRefreshLayer::new(refresher).replay(ReplayClone))
+        .service(ReqwestService::new(reqwest));
 
     let send = async |body: Bytes| {
-        let response = client.clone().oneshot(Request::post(&url).body(body)?).await?;
+        let response = client.clone().oneshot(Request::post(&url).body(Full::from(body))?).await?;
         let status = response.status();
         Ok::<_, BoxError>((status, response.into_body().collect().await?.to_bytes()))
     };

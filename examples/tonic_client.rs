@@ -21,7 +21,6 @@ use examples::{
     issuer::Issuer,
     load::{self, Report},
 };
-use http::Request;
 use tokio::net::TcpListener;
 use tonic::{
     Status,
@@ -31,9 +30,7 @@ use tonic::{
 };
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{BoxError, ServiceBuilder};
-use tower_auth_refresh::{
-    AuthRefreshLayer, AuthRefresher, BufferedBody, GrpcUnauthenticatedAsRejection, ReplayBuffered,
-};
+use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -48,15 +45,14 @@ pub async fn run(duration: Duration) -> Result<(Report, u32), BoxError> {
     let issuer = Issuer::new(Duration::from_secs(2));
     let origin = format!("http://{}", serve(issuer.clone()).await?);
 
-    // tonic's bodies are streams. `ReplayBuffered` keeps the frames that were sent, for a replay.
     let refresher = AuthRefresher::new(issuer.login());
     let channel = Channel::from_shared(origin.clone())?.connect().await?;
+    // A generated client sends only the path of a call. The layer checks the origin instead.
     let service = ServiceBuilder::new()
-        .layer(AuthRefreshLayer::new(refresher).reject_on(GrpcUnauthenticatedAsRejection).replay(ReplayBuffered::new()))
-        .map_request(|request: Request<BufferedBody<Body>>| request.map(Body::new))
+        .map_err(Status::from)
+        .layer(AuthRefreshLayer::new(refresher).origin(origin)?.grpc(Body::new))
         .service(channel);
-    // With the origin, so that the layer can check it.
-    let mut client = HealthClient::with_origin(service, origin.parse()?);
+    let mut client = HealthClient::new(service);
 
     let mut stream = client.clone().watch(HealthCheckRequest::default()).await?.into_inner();
     let messages = Arc::new(AtomicU32::new(0));

@@ -1,4 +1,4 @@
-//! [`BoxError`], and the walk through an error's causes.
+//! [`BoxError`], and an error's causes.
 
 use std::{error::Error, iter::successors};
 
@@ -14,7 +14,16 @@ use std::{error::Error, iter::successors};
 /// ```
 pub type BoxError = Box<dyn Error + Send + Sync>;
 
+/// The longest chain of causes. `source` is user code, and its chain can be endless.
+const MAX_CHAIN: usize = 64;
+
 /// Returns an error and its causes, outermost first.
 pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    successors(Some(error), |error| (*error).source())
+    successors(Some(error), |error| (*error).source()).take(MAX_CHAIN)
+}
+
+/// Returns the message of an error and its causes.
+#[cfg(any(feature = "serde", feature = "tonic-0_14"))]
+pub(crate) fn message(error: &(dyn Error + 'static)) -> String {
+    chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -102,8 +102,13 @@ pub(crate) struct AllowedDestinations {
 
 impl AllowedDestinations {
     pub(crate) fn check(&self, uri: &Uri) -> Result<(), UnsafeDestination> {
+        // A client that resolves a path with two leading slashes takes what follows for the authority (RFC 3986, section
+        // 4.2).
+        let is_network_path = uri.path().starts_with("//");
         match (uri.scheme(), uri.authority(), &self.origin) {
-            (None, None, Some(origin)) => self.check_origin(Some(origin.scheme()), Some(origin.authority())),
+            (None, None, Some(origin)) if !is_network_path => {
+                self.check_origin(Some(origin.scheme()), Some(origin.authority()))
+            }
             (scheme, authority, _) => self.check_origin(scheme, authority),
         }
     }
@@ -265,6 +270,7 @@ mod tests {
         let uri = Uri::from_static("http://api.example.com/");
         assert_eq!(plain.check(&uri), Err(UnsafeDestination::Plaintext), "an allowed origin does not allow plaintext");
     }
+
     fn with_origin(mut destinations: AllowedDestinations, origin: &str) -> AllowedDestinations {
         destinations.origin = Some(origin.parse().unwrap());
         destinations
@@ -285,7 +291,7 @@ mod tests {
             (allow(&["http://api.example.com"]), "http://api.example.com", plaintext),
         ] {
             let destinations = with_origin(destinations, origin);
-            for uri in ["/path?query", "/", "*"] {
+            for uri in ["/path?query", "/", "/path//segment", "*"] {
                 assert_eq!(destinations.check(&Uri::from_static(uri)), expected, "{origin} {uri}");
             }
         }
@@ -300,8 +306,20 @@ mod tests {
             ("http://api.example.com/", Err(UnsafeDestination::Plaintext)),
             ("api.example.com:443", Err(UnsafeDestination::NoAuthority)),
             ("api.example.com", Err(UnsafeDestination::NoAuthority)),
+            ("//example.com/", Err(UnsafeDestination::NoAuthority)),
         ] {
             assert_eq!(destinations.check(&Uri::from_static(uri)), expected, "{uri}");
         }
+    }
+
+    #[test]
+    fn loopback_with_trailing_dot_is_another_host() {
+        for origin in ["http://localhost.:3000", "http://127.0.0.1.:3000"] {
+            let destinations = with_origin(AllowedDestinations::default(), origin);
+            assert_eq!(destinations.check(&Uri::from_static("/")), Err(UnsafeDestination::Plaintext), "{origin}");
+        }
+        let listed = AllowedDestinations { allow_plaintext: true, ..allow(&["http://localhost:3000"]) };
+        let uri = Uri::from_static("http://localhost.:3000/");
+        assert_eq!(listed.check(&uri), Err(UnsafeDestination::OriginNotAllowed));
     }
 }

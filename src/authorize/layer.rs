@@ -174,6 +174,10 @@ impl<P, C, I> AuthRefreshLayer<P, C, I> {
     /// that tonic generates. The layer uses the origin for the destination check only. It neither changes the URI nor
     /// sets the header `Origin`: the inner service decides where the request goes.
     ///
+    /// - The inner service must not choose the server by the request's `Host` header.
+    /// - A path that starts with `//` has no origin, because some clients parse it as an authority (RFC 3986, section
+    ///   4.2).
+    ///
     /// ```
     /// # use tower::{BoxError, ServiceBuilder, ServiceExt};
     /// # use tower_auth_refresh::{AccessToken, AuthRefreshLayer, login_fn};

@@ -7,6 +7,8 @@ use http::{
     uri::{Authority, Scheme},
 };
 
+use crate::loopback::is_loopback;
+
 /// An origin: a scheme, a host and an optional port, as in `https://api.example.com:8443` (RFC 6454, section 4).
 ///
 /// The scheme is `https` or `http`. Two spellings of one origin are equal. `Display` writes the shortest spelling: in
@@ -93,9 +95,10 @@ impl Origin {
     }
 }
 
+/// Returns the host without a trailing dot. `localhost.` keeps it, because that name can leave the machine.
 fn host(authority: &Authority) -> &str {
     let host = authority.host();
-    host.strip_suffix('.').unwrap_or(host)
+    host.strip_suffix('.').filter(|name| !is_loopback(name)).unwrap_or(host)
 }
 
 fn is_same_host(one: &str, other: &str) -> bool {
@@ -149,7 +152,9 @@ impl TryFrom<&str> for Origin {
     type Error = InvalidOrigin;
 
     fn try_from(origin: &str) -> Result<Self, InvalidOrigin> {
-        let uri: Uri = origin.parse().map_err(|_| InvalidOrigin(Reason::Syntax))?;
+        // `Uri` drops a fragment.
+        let uri = if origin.contains('#') { None } else { origin.parse::<Uri>().ok() };
+        let uri = uri.ok_or(InvalidOrigin(Reason::Syntax))?;
         Self::try_from(uri)
     }
 }
@@ -226,7 +231,7 @@ mod tests {
                 "https://api.example.com",
                 ["https://api.example.com/", "HTTPS://Api.example.com:443", "https://api.example.com."],
             ),
-            ("http://localhost:3000", ["http://localhost:3000/", "http://LOCALHOST:3000", "http://localhost.:3000"]),
+            ("http://localhost:3000", ["http://localhost:3000/", "http://LOCALHOST:3000", "HTTP://Localhost:3000/"]),
             (
                 "https://[2001:db8::a]:8443",
                 ["https://[2001:DB8::a]:8443", "https://[2001:db8:0::A]:8443", "https://[2001:db8:0:0:0:0:0:a]:8443"],
@@ -260,6 +265,8 @@ mod tests {
             ("https://", "a scheme, a host"),
             ("https://api.example.com/path", "a scheme, a host"),
             ("https://api.example.com?query", "a scheme, a host"),
+            ("https://api.example.com#fragment", "a scheme, a host"),
+            ("https://api.example.com/#fragment", "a scheme, a host"),
             ("https://user@api.example.com", "a scheme, a host"),
             ("https://api.example.com:", "a scheme, a host"),
             ("https://api.example.com:99999", "a scheme, a host"),

@@ -6,12 +6,9 @@ use tonic::{Code, Status};
 
 use super::error::Error;
 use crate::{
-    error::chain,
+    error::message,
     login::{LoginError, error::Kind},
 };
-
-/// The longest chain of causes in a message. `source` is user code, and its chain can be endless.
-const MAX_CAUSES: usize = 16;
 
 /// Converts the error of a call, for `.map_err(tonic::Status::from)` above the layer.
 ///
@@ -70,8 +67,7 @@ fn code(error: &LoginError) -> Code {
 }
 
 fn status(code: Code, error: impl StdError + Send + Sync + 'static) -> Status {
-    let messages: Vec<_> = chain(&error).take(MAX_CAUSES).map(ToString::to_string).collect();
-    let mut status = Status::new(code, messages.join(": "));
+    let mut status = Status::new(code, message(&error));
     status.set_source(Arc::new(error));
     status
 }

@@ -2,8 +2,8 @@
 //!
 //! A login service is any `tower::Service<LoginRequest, Response = AccessToken>` whose error converts into
 //! [`BoxError`](crate::BoxError). In reading order: `request` and `error` (the contract), `trigger` (how a login
-//! service requests a refresh), `login_fn` (a login service from a function), `erased` (a login service without its type), `current` (which login the current task
-//! belongs to).
+//! service requests a refresh), `login_fn` (a login service from a function), `erased` (a login service without its
+//! type), `current` (which login the current task belongs to).
 
 pub(crate) mod current;
 pub(crate) mod erased;

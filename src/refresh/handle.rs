@@ -163,9 +163,10 @@ impl AuthRefresher {
     /// Reports that a server has rejected a token of this refresher. Use it where no layer sees the response.
     ///
     /// Returns whether a retry can help: a newer token exists, or a login for it is due. [`token`](Self::token) then
-    /// returns it, or waits for it. After [`shutdown`](Self::shutdown), no retry can help. `challenge` is the
-    /// `WWW-Authenticate` header of the rejection (RFC 9110, section 11.6.1), if there is one. The login service
-    /// receives it.
+    /// returns it, or waits for it. After [`shutdown`](Self::shutdown), no retry can help.
+    ///
+    /// `challenge` is the `WWW-Authenticate` header of the rejection (RFC 9110, section 11.6.1), if there was one. The
+    /// login service receives it.
     ///
     /// The same rules apply as in the layer. The rejection has no effect if:
     ///

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use serde::{Serialize, Serializer, ser::SerializeStruct};
 
 #[cfg(feature = "serde")]
-use crate::expiry::unix_seconds;
+use crate::{error::message, expiry::unix_seconds};
 use crate::{expiry::Expiry, login::LoginError};
 
 /// Describes a refresher at one moment. It contains no secret.
@@ -116,11 +116,9 @@ struct SerializedError<'a>(&'a LoginError);
 #[cfg(feature = "serde")]
 impl Serialize for SerializedError<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let causes = std::iter::successors(Some(self.0 as &dyn std::error::Error), |error| error.source());
-        let message = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
         let mut error = serializer.serialize_struct("LoginError", 2)?;
         error.serialize_field("permanent", &self.0.is_permanent())?;
-        error.serialize_field("message", &message)?;
+        error.serialize_field("message", &message(self.0))?;
         error.end()
     }
 }

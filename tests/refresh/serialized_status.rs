@@ -1,6 +1,10 @@
 //! The serialized form of a status.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    error::Error,
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use serde_json::{json, to_value};
 use tokio::time::sleep;
@@ -45,6 +49,33 @@ async fn status_serializes_as_documented() {
     });
     assert_eq!(failing, expected);
     assert!(!failing.to_string().contains("t1"));
+}
+
+/// An error that is its own cause.
+#[derive(Debug)]
+struct EndlessError;
+
+impl fmt::Display for EndlessError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("endless")
+    }
+}
+
+impl Error for EndlessError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(self)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn endless_chain_of_causes_is_cut_off() {
+    let refresher = MockLogin::default().refresher(|_| async { Err(EndlessError.into()) });
+    let error = refresher.token().await.unwrap_err();
+    assert!(LoginError::find(&EndlessError).is_none());
+    assert!(LoginError::find(&error).is_some());
+    let status = to_value(refresher.status()).unwrap();
+    let message = status["last_error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("login failed: endless: endless") && message.len() < 1000, "{message}");
 }
 
 #[test]
