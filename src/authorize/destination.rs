@@ -59,8 +59,12 @@ impl UnsafeDestination {
 impl fmt::Display for UnsafeDestination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Plaintext => "token must not be sent in plaintext to a host that is not the loopback",
-            Self::NoAuthority => "token must not be sent to a URI without a scheme and a host",
+            Self::Plaintext => {
+                "token must not be sent in plaintext to a host that is not the loopback (see `allow_plaintext`)"
+            }
+            Self::NoAuthority => {
+                "token must not be sent to a URI without a scheme and a host (see `AuthRefreshLayer::origin`)"
+            }
             Self::OriginNotAllowed => "token must not be sent to an origin that is not allowed",
         })
     }

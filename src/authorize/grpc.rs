@@ -19,7 +19,10 @@ impl<P, C, I> AuthRefreshLayer<P, C, I> {
     ///
     /// The clients that tonic generates send only a path through the stack, so the layer also needs the
     /// [origin](Self::origin) of the channel. If a call waits for a token, its timeout (`grpc-timeout`) starts after
-    /// that wait. With the feature `tonic-0_14`, [`Error`](crate::Error) converts into a `tonic::Status`:
+    /// that wait. With the feature `tonic-0_14`, [`Error`](crate::Error) converts into a `tonic::Status`. Without the
+    /// `map_err` below, tonic reports the layer's errors as `Unknown`.
+    ///
+    /// Requires the feature `replay-buffered`.
     ///
     /// ```no_run
     /// use tonic::transport::Channel;

@@ -122,6 +122,8 @@ impl<P, C, I> AuthRefreshLayer<P, C, I> {
     ///
     /// - While the call waits for a newer token, it retains the rejected response. If there is no newer token, or if
     ///   the body cannot be replayed, the caller gets that response unchanged.
+    /// - A rejection does not count, and causes no replay, if the token is too new
+    ///   ([`min_rejection_age`](crate::AuthRefresherBuilder::min_rejection_age)).
     /// - The result of the replay is the call's result, even if it is an error.
     /// - If two such layers are stacked, each replays once.
     ///

@@ -65,6 +65,9 @@ impl LoginError {
     ///
     /// The refresher retries the login at most twice while the token is valid. Without a valid token, a call that needs
     /// one causes a login, at most once in each pause. So a corrected password needs no restart.
+    ///
+    /// A login that returns `anyhow::Result` or `eyre::Result` hides this error; see
+    /// [`login_fn`](crate::login_fn).
     pub fn permanent(cause: impl Into<BoxError>) -> Self {
         Self::new(Kind::Permanent, Some(cause.into()))
     }
@@ -118,6 +121,9 @@ impl LoginError {
 
     /// Returns the first `LoginError` among an error and its causes. It works for any error type that has
     /// [sources](Error::source), such as `anyhow::Error` or a `tonic::Status`.
+    ///
+    /// A wrapper that delegates its own `source` hides it: `#[error(transparent)]` over a `LoginError` itself, or a
+    /// `BoxError` made of an `anyhow::Error`. Over [`Error`](crate::Error), `transparent` hides nothing.
     ///
     /// ```
     /// use tower_auth_refresh::{BoxError, Error, LoginError};

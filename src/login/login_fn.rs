@@ -16,6 +16,28 @@ use crate::{error::BoxError, token::AccessToken};
 /// A closure needs no type annotations, because the types of the request and of the error are fixed. `?` converts any
 /// error into a [`BoxError`]. A [`LoginError`](crate::LoginError) states whether a retry can help.
 ///
+/// **Return a `BoxError` or a `LoginError`, not `anyhow::Result` or `eyre::Result`.** Their conversion into a
+/// `BoxError` hides a `LoginError`, as `#[error(transparent)]` of thiserror does. A permanent error then counts as
+/// transient, and its `Retry-After` is ignored. Take the `LoginError` out first:
+/// `log_in().await.map_err(|error| error.downcast::<LoginError>().map_or_else(BoxError::from, BoxError::from))`.
+///
+/// A client that the closure captures is cloned for each login:
+///
+/// ```
+/// use tower_auth_refresh::{AccessToken, BoxError, login_fn};
+///
+/// # #[derive(Clone)] struct Http;
+/// # impl Http { async fn fetch_token(&self) -> Result<String, std::io::Error> { Ok("abc".to_owned()) } }
+/// # let http = Http;
+/// let login = login_fn(move |_| {
+///     let http = http.clone();
+///     async move { Ok(AccessToken::bearer(http.fetch_token().await?)?) }
+/// });
+/// # let _ = tower_auth_refresh::AuthRefresher::new(login);
+/// ```
+///
+/// The request has the number of the attempt, and the reason:
+///
 /// ```
 /// use std::time::Duration;
 /// use tower_auth_refresh::{AccessToken, AuthRefresher, BoxError, LoginError, login_fn};

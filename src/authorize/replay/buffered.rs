@@ -24,6 +24,10 @@ use crate::error::BoxError;
 /// The inner service receives a [`BufferedBody`]. The buffer of each request occupies at most 64 KiB of memory by
 /// default.
 ///
+/// If the compiler reports that `oneshot` or `ready` exists but its trait bounds were not satisfied, the inner service
+/// does not accept the policy's body: hyper-util's client has the type
+/// `Client<_, BufferedBody<B>>` then, or [`map_body`](Self::map_body) converts the body.
+///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, LoginRequest, ReplayBuffered};
 ///

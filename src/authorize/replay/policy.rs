@@ -126,6 +126,9 @@ impl<B> ReplayPolicy<B> for NeverReplay {
 /// **A body whose clones share one stream is replayed empty.** octocrab's `OctoBody` is such a body. The policy cannot
 /// detect it, because its only bound is `Clone`. For such a body, use `ReplayBuffered`.
 ///
+/// If the compiler reports that `oneshot` or `ready` exists but its trait bounds were not satisfied, the inner service
+/// does not accept the policy's body: it must be `Clone`.
+///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, ReplayClone, login_fn};
 ///
