@@ -1,5 +1,11 @@
 //! Makes calls of one case, whose instructions `callgrind` counts; see `instructions.sh`.
-#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 #[path = "common/mod.rs"]
 mod common;
@@ -51,7 +57,10 @@ impl Keys {
 
     #[inline]
     fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.state = self
+            .state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.state >> 33) % self.number
     }
 }
@@ -75,7 +84,8 @@ where
 fn run_ours_keyed(keys: u64, calls: u32) {
     use tower_auth_refresh::AuthRefreshers;
 
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let secret: std::sync::Arc<str> = secret().into();
     let refreshers = AuthRefreshers::builder(move |_: &u64| {
         let secret = secret.clone();
@@ -101,7 +111,9 @@ fn run_ours_keyed(keys: u64, calls: u32) {
 
 fn main() {
     let mut arguments = env::args().skip(1);
-    let (Some(case), Some(calls)) = (arguments.next(), arguments.next().and_then(|calls| calls.parse().ok())) else {
+    let (Some(case), Some(calls)) =
+        (arguments.next(), arguments.next().and_then(|calls| calls.parse().ok()))
+    else {
         // `cargo bench` and `cargo test --benches` pass no arguments.
         return println!("instructions: run `benches/instructions.sh`");
     };
@@ -118,7 +130,9 @@ fn main() {
             let (_runtime, refresher) = refresher_on_current_thread();
             run(AuthRefreshLayer::new(refresher).layer(Inner), calls);
         }
-        "add-authorization, clones" => run_clones(AddAuthorizationLayer::bearer(&secret()).layer(Inner), calls),
+        "add-authorization, clones" => {
+            run_clones(AddAuthorizationLayer::bearer(&secret()).layer(Inner), calls)
+        }
         "ours, clones" => run_clones(layer.layer(Inner), calls),
         "ours, three origins" => {
             let layer = layer.allow_origin("https://a.example.com").unwrap();
@@ -133,7 +147,9 @@ fn main() {
         "ours, 1,000 keys" => run_ours_keyed(1_000, calls),
         #[cfg(feature = "keyed")]
         "ours, 100,000 keys" => run_ours_keyed(100_000, calls),
-        "ours, origins" => run(layer.allow_origin("https://api.example.com").unwrap().layer(Inner), calls),
+        "ours, origins" => {
+            run(layer.allow_origin("https://api.example.com").unwrap().layer(Inner), calls)
+        }
         _ => panic!("no such case"),
     }
 }

@@ -2,7 +2,13 @@
 //!
 //! `cargo bench --bench many -- [REFRESHERS] [SECONDS]`, by default 100,000 and 60. Linux only, as it reads `/proc`.
 //! With `--features keyed`, it also measures as many keys of one handle.
-#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::{
     env, fs,
@@ -43,7 +49,8 @@ async fn log_in(refreshers: &[AuthRefresher]) {
 /// Measures the bytes of each refresher: after creation, with a token and a worker, and idle with a token.
 fn bytes(count: usize) {
     let mut kept = Vec::with_capacity(count);
-    let created = measure(|| kept.extend((0..count).map(|_| refresher(Some(Duration::ZERO))))).bytes_current;
+    let created =
+        measure(|| kept.extend((0..count).map(|_| refresher(Some(Duration::ZERO))))).bytes_current;
     let runtime = Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     let with_worker = measure(|| runtime.block_on(log_in(&kept))).bytes_current;
     let ended = measure(|| {
@@ -66,9 +73,12 @@ fn bytes(count: usize) {
 /// Returns how often the threads of this process have woken up.
 fn wake_ups() -> u64 {
     let threads = fs::read_dir("/proc/self/task").unwrap();
-    let status = threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).unwrap());
+    let status =
+        threads.map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).unwrap());
     let switches = |status: String| {
-        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:").map(str::to_owned));
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:").map(str::to_owned));
         line.unwrap().trim().parse::<u64>().unwrap()
     };
     status.map(switches).sum()
@@ -125,7 +135,9 @@ fn idle_keys(count: usize, seconds: u64) {
         }))
     };
     // The shards of the cache do not fill evenly.
-    let handle = AuthRefreshers::builder(factory).pause_when_idle(Duration::ZERO).capacity(count + count / 10);
+    let handle = AuthRefreshers::builder(factory)
+        .pause_when_idle(Duration::ZERO)
+        .capacity(count + count / 10);
     let refreshers = handle.build().unwrap();
     let resident = resident_kibibytes();
     runtime.block_on(async {
@@ -160,7 +172,8 @@ fn main() {
     if env::args().any(|argument| argument == "--test") {
         return;
     }
-    let numbers: Vec<u64> = env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
+    let numbers: Vec<u64> =
+        env::args().skip(1).filter_map(|argument| argument.parse().ok()).collect();
     let count = numbers.first().map_or(100_000, |count| *count as usize);
     let seconds = numbers.get(1).copied().unwrap_or(60);
     // First, because it measures the memory of the process.

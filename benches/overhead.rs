@@ -1,7 +1,13 @@
 //! Compares the layer's overhead with that of a static token, in one table: `cargo bench --bench overhead`.
 //!
 //! All cases are timed in turn. Ratios within one run are reliable; nanoseconds are not.
-#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 #[path = "common/mod.rs"]
 mod common;
@@ -27,7 +33,9 @@ use common::{
 use http::{HeaderValue, Request, Response};
 use tokio::{runtime::Runtime, sync::Notify, task::JoinSet};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_auth_refresh::{AccessToken, AuthRefreshLayer, AuthRefresher, LoginRequest, NeverReject, ReplayClone};
+use tower_auth_refresh::{
+    AccessToken, AuthRefreshLayer, AuthRefresher, LoginRequest, NeverReject, ReplayClone,
+};
 use tower_http::auth::AddAuthorizationLayer;
 
 fn main() {
@@ -101,7 +109,9 @@ fn one_thread(rounds: usize, calls: u32) {
 /// Calls without a token: each starts to wait, and is dropped.
 fn no_token_yet() -> impl FnMut(u32) {
     let runtime = Runtime::new().unwrap();
-    let refresher = AuthRefresher::new(service_fn(|_: LoginRequest| pending::<Result<AccessToken, BoxError>>()));
+    let refresher = AuthRefresher::new(service_fn(|_: LoginRequest| {
+        pending::<Result<AccessToken, BoxError>>()
+    }));
     let mut service = AuthRefreshLayer::new(refresher).layer(Inner);
     let requests = Requests::new();
     move |calls| {
@@ -138,10 +148,14 @@ fn threads(rounds: usize, calls: u32) {
             Case::threaded("AddAuthorizationLayer", threads, || long_lived(fixed.clone())),
             Case::threaded("a header value for each thread", threads, || long_lived(of_its_own())),
             Case::threaded("ours", threads, || long_lived(ours.clone())),
-            Case::threaded("ours, first used by another thread", threads, || long_lived(used_elsewhere())),
+            Case::threaded("ours, first used by another thread", threads, || {
+                long_lived(used_elsewhere())
+            }),
             // Shared by reference: all threads clone one service.
             Case::threaded("AddAuthorizationLayer, a clone a call", threads, || cloned(&fixed)),
-            Case::threaded("a header value each, a clone a call", threads, || cloned(Box::new(of_its_own()))),
+            Case::threaded("a header value each, a clone a call", threads, || {
+                cloned(Box::new(of_its_own()))
+            }),
             Case::threaded("ours, a clone a call", threads, || cloned(&ours)),
         ];
         interleave(&mut cases, rounds, calls);
@@ -150,7 +164,12 @@ fn threads(rounds: usize, calls: u32) {
         for cases in [long_lived, cloned] {
             let fixed = rate(&cases[0]);
             for case in cases {
-                println!("| {threads} | {:<37} | {:.2} | {:.2} |", case.name, rate(case), rate(case) / fixed);
+                println!(
+                    "| {threads} | {:<37} | {:.2} | {:.2} |",
+                    case.name,
+                    rate(case),
+                    rate(case) / fixed
+                );
             }
         }
     }
@@ -177,7 +196,8 @@ fn cold_start(sizes: &[usize]) {
             let mut responses = JoinSet::new();
             for _ in 0..size {
                 let client = client.clone();
-                responses.spawn(async move { client.oneshot(Requests::new().next()).await.unwrap() });
+                responses
+                    .spawn(async move { client.oneshot(Requests::new().next()).await.unwrap() });
             }
             while logins.load(Ordering::Relaxed) == 0 {
                 tokio::task::yield_now().await;
@@ -226,9 +246,13 @@ fn refresh_under_load(batches: usize, calls: u32) {
             runtime.block_on(beside).unwrap();
         }
     }
-    println!("\nThe slowest call of {calls} and more, as many as it takes for the task to end; median of batches\n");
+    println!(
+        "\nThe slowest call of {calls} and more, as many as it takes for the task to end; median of batches\n"
+    );
     println!("| beside the calls | us |\n| --- | --: |");
-    for (what, slowest) in ["nothing", "a task that waits for another", "a refresh"].into_iter().zip(slowest) {
+    for (what, slowest) in
+        ["nothing", "a task that waits for another", "a refresh"].into_iter().zip(slowest)
+    {
         println!("| {what} | {:.1} |", median(slowest));
     }
 }

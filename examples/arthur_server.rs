@@ -27,7 +27,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> io::Result<()> {
-    let server = if arguments.tls { start_tls(arguments)? } else { Server::start(arguments.config)? };
+    let server =
+        if arguments.tls { start_tls(arguments)? } else { Server::start(arguments.config)? };
     println!("LISTENING {}", server.addr().port());
     println!("{}/api/v3", server.base_url());
     tokio::signal::ctrl_c().await

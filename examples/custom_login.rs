@@ -52,8 +52,13 @@ struct RetryTimeout {
 impl Policy<LoginRequest, AccessToken, BoxError> for RetryTimeout {
     type Future = Ready<()>;
 
-    fn retry(&mut self, _: &mut LoginRequest, result: &mut Result<AccessToken, BoxError>) -> Option<Self::Future> {
-        let timed_out = result.as_ref().is_err_and(|error| error.is::<tower::timeout::error::Elapsed>());
+    fn retry(
+        &mut self,
+        _: &mut LoginRequest,
+        result: &mut Result<AccessToken, BoxError>,
+    ) -> Option<Self::Future> {
+        let timed_out =
+            result.as_ref().is_err_and(|error| error.is::<tower::timeout::error::Elapsed>());
         (timed_out && std::mem::take(&mut self.can_retry)).then(|| ready(()))
     }
 
@@ -68,14 +73,17 @@ pub async fn run(lifetime: Duration) -> Result<(), BoxError> {
     let login = ServiceBuilder::new()
         .retry(RetryTimeout { can_retry: true })
         .timeout(Duration::from_millis(200))
-        .service(service_fn(move |_: LoginRequest| request_token(attempts.fetch_add(1, Relaxed) + 1, lifetime)));
+        .service(service_fn(move |_: LoginRequest| {
+            request_token(attempts.fetch_add(1, Relaxed) + 1, lifetime)
+        }));
     let refresher = AuthRefresher::new(login);
 
     // Stands for a client. The response is whether the request has a token.
     let api = service_fn(|request: Request<()>| {
         ready(Ok::<_, BoxError>(Response::new(request.headers().contains_key(AUTHORIZATION))))
     });
-    let mut client = ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher.clone())).service(api);
+    let mut client =
+        ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher.clone())).service(api);
 
     let mut call = async || {
         let request = Request::get("https://api.example.com/").body(())?;

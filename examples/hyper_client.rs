@@ -49,12 +49,19 @@ pub async fn run(duration: Duration) -> Result<Report, BoxError> {
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_only().enable_all_versions().build();
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_only()
+        .enable_all_versions()
+        .build();
     let hyper = Client::builder(TokioExecutor::new()).build::<_, Full<Bytes>>(connector);
-    let mut client = ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher).replay(ReplayClone)).service(hyper);
+    let mut client = ServiceBuilder::new()
+        .layer(AuthRefreshLayer::new(refresher).replay(ReplayClone))
+        .service(hyper);
 
     let request = async || {
-        let request = Request::get(format!("{}/api/v3/users/me", server.base_url())).body(Full::default())?;
+        let request =
+            Request::get(format!("{}/api/v3/users/me", server.base_url())).body(Full::default())?;
         let response = client.ready().await?.call(request).await?;
         let status = response.status();
         response.into_body().collect().await?;

@@ -99,11 +99,14 @@ fn pool(
     });
     let origins = Map::builder()
         .keys(|uri: &Uri| (uri.scheme().cloned(), uri.authority().cloned()))
-        .values(move |_: &Uri| cache::builder().executor(TokioExecutor::new()).build(connect.clone()))
+        .values(move |_: &Uri| {
+            cache::builder().executor(TokioExecutor::new()).build(connect.clone())
+        })
         .build();
     let origins = Arc::new(Mutex::new(origins));
     service_fn(move |mut request: Request<Full<Bytes>>| -> BoxFuture<_, BoxError> {
-        let mut connections = origins.lock().unwrap_or_else(PoisonError::into_inner).service(request.uri()).clone();
+        let mut connections =
+            origins.lock().unwrap_or_else(PoisonError::into_inner).service(request.uri()).clone();
         Box::pin(async move {
             let uri = to_origin_form(&mut request)?;
             for _ in 0..MAX_ATTEMPTS {

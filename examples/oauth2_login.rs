@@ -53,7 +53,10 @@ pub async fn run(duration: Duration) -> Result<(Report, u32), BoxError> {
     let http = HttpClient::builder().build()?;
 
     let mut total = Report::default();
-    for grant in [Grant::client_credentials().scope("invoices:read"), Grant::refresh_token(RefreshToken::new("r0"))] {
+    for grant in [
+        Grant::client_credentials().scope("invoices:read"),
+        Grant::refresh_token(RefreshToken::new("r0")),
+    ] {
         println!("{grant:?}");
         let login = OAuth2Login::new(http.clone(), server.clone(), client.clone(), grant);
         let layer = AuthRefreshLayer::new(AuthRefresher::new(login)).replay(ReplayClone);
@@ -67,7 +70,8 @@ pub async fn run(duration: Duration) -> Result<(Report, u32), BoxError> {
         };
         let Report { requests, failed, logins } =
             load::run(duration / 2, || issuer.count(), || issuer.revoke(), request).await;
-        total = Report { requests: total.requests + requests, failed: total.failed + failed, logins };
+        total =
+            Report { requests: total.requests + requests, failed: total.failed + failed, logins };
     }
     let rotations = *rotation.lock().unwrap_or_else(PoisonError::into_inner);
     Ok((total, rotations))
@@ -93,16 +97,26 @@ async fn serve(issuer: Issuer, rotation: Arc<Mutex<u32>>) -> Result<String, BoxE
     });
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone()));
+            tokio::spawn(
+                http1::Builder::new().serve_connection(TokioIo::new(stream), service.clone()),
+            );
         }
     });
     Ok(url)
 }
 
 /// Handles a token request (RFC 6749, sections 4.4 and 6).
-async fn grant(request: Request<Incoming>, issuer: &Issuer, rotation: &Mutex<u32>) -> (StatusCode, Value) {
+async fn grant(
+    request: Request<Incoming>,
+    issuer: &Issuer,
+    rotation: &Mutex<u32>,
+) -> (StatusCode, Value) {
     // The base64 of `orders:swordfish`.
-    if request.headers().get(AUTHORIZATION).is_none_or(|header| header != "Basic b3JkZXJzOnN3b3JkZmlzaA==") {
+    if request
+        .headers()
+        .get(AUTHORIZATION)
+        .is_none_or(|header| header != "Basic b3JkZXJzOnN3b3JkZmlzaA==")
+    {
         return (StatusCode::UNAUTHORIZED, json!({"error": "invalid_client"}));
     }
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
@@ -110,7 +124,9 @@ async fn grant(request: Request<Incoming>, issuer: &Issuer, rotation: &Mutex<u32
     let mut rotation = rotation.lock().unwrap_or_else(PoisonError::into_inner);
     match form.get("grant_type").map(String::as_str) {
         Some("client_credentials") => {}
-        Some("refresh_token") if form.get("refresh_token") == Some(&format!("r{rotation}")) => *rotation += 1,
+        Some("refresh_token") if form.get("refresh_token") == Some(&format!("r{rotation}")) => {
+            *rotation += 1
+        }
         _ => return (StatusCode::BAD_REQUEST, json!({"error": "invalid_grant"})),
     }
     match issuer.issue() {

@@ -59,7 +59,8 @@ async fn run() -> Result<Arc<Counts>, BoxError> {
     let refresher = AuthRefresher::new(ArthurLogin::new(UserLogin::new(api), credentials));
 
     // Any number of clients: where the token goes.
-    let client = ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher.clone())).service(hyper);
+    let client =
+        ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher.clone())).service(hyper);
 
     println!(
         "The tokens live for 6 seconds. The layer counts 5, because the server's `Date` header has whole seconds."
@@ -111,7 +112,8 @@ where
     S: Service<Request<Full<Bytes>>, Response = Response<Incoming>, Error: Into<BoxError>>,
 {
     let request = Request::get(url).body(Full::default())?;
-    let response = client.ready().await.map_err(Into::into)?.call(request).await.map_err(Into::into)?;
+    let response =
+        client.ready().await.map_err(Into::into)?.call(request).await.map_err(Into::into)?;
     let status = response.status();
     // hyper reuses a connection only after the body was read to its end.
     response.into_body().collect().await?;

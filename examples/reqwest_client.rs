@@ -20,7 +20,9 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use reqwest::redirect::Policy;
 use tower::{BoxError, ServiceBuilder, ServiceExt};
-use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, ReplayClone, reqwest_client::ReqwestService};
+use tower_auth_refresh::{
+    AuthRefreshLayer, AuthRefresher, ReplayClone, reqwest_client::ReqwestService,
+};
 
 #[tokio::main]
 async fn main() -> ExitCode {

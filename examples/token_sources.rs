@@ -44,23 +44,29 @@ pub async fn run(duration: Duration) -> Result<Report, BoxError> {
     });
 
     // The tokens live for 4 seconds. Read the file often, and let a rejection count at any age of the token.
-    let from_file = AuthRefresher::builder(FileToken::new(&file).poll_interval(Duration::from_millis(100)));
+    let from_file =
+        AuthRefresher::builder(FileToken::new(&file).poll_interval(Duration::from_millis(100)));
     let from_file = from_file.min_rejection_age(Duration::ZERO).build()?;
     // The output does not contain the lifetime.
-    let from_command = AuthRefresher::builder(CommandToken::new("cat").arg(&file).format(CommandFormat::Token));
     let from_command =
-        from_command.default_lifetime(Duration::from_secs(2)).min_rejection_age(Duration::ZERO).build()?;
+        AuthRefresher::builder(CommandToken::new("cat").arg(&file).format(CommandFormat::Token));
+    let from_command = from_command
+        .default_lifetime(Duration::from_secs(2))
+        .min_rejection_age(Duration::ZERO)
+        .build()?;
 
     let mut total = Report::default();
-    for (source, refresher) in
-        [("a file that another task replaces", from_file), ("a command that prints the file", from_command)]
-    {
+    for (source, refresher) in [
+        ("a file that another task replaces", from_file),
+        ("a command that prints the file", from_command),
+    ] {
         println!("{source}");
         let hyper = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
         let layer = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone);
         let mut client = ServiceBuilder::new().layer(layer).service(hyper);
         let request = async || {
-            let response = client.ready().await?.call(Request::get(&api).body(Empty::new())?).await?;
+            let response =
+                client.ready().await?.call(Request::get(&api).body(Empty::new())?).await?;
             let status = response.status();
             response.into_body().collect().await?;
             load::success(status)
@@ -68,15 +74,18 @@ pub async fn run(duration: Duration) -> Result<Report, BoxError> {
         // Not during a login: it may have read a token that is revoked before a request uses it, and the layer replays a
         // request only once. The file gets a new token at once.
         let revoke = || {
-            let (issuer, file, mut statuses) = (issuer.clone(), file.clone(), refresher.subscribe());
+            let (issuer, file, mut statuses) =
+                (issuer.clone(), file.clone(), refresher.subscribe());
             tokio::spawn(async move {
                 statuses.wait_for(|status| status.state == State::Ready).await?;
                 issuer.revoke();
                 replace(&file, &issuer)
             });
         };
-        let Report { requests, failed, logins } = load::run(duration / 2, || issuer.count(), revoke, request).await;
-        total = Report { requests: total.requests + requests, failed: total.failed + failed, logins };
+        let Report { requests, failed, logins } =
+            load::run(duration / 2, || issuer.count(), revoke, request).await;
+        total =
+            Report { requests: total.requests + requests, failed: total.failed + failed, logins };
     }
     sidecar.abort();
     fs::remove_dir_all(folder)?;

@@ -74,18 +74,23 @@ pub async fn run(duration: Duration) -> Result<(Report, u32), BoxError> {
 /// Starts a health service that requires a valid token. Its status changes every 100 ms.
 async fn serve(issuer: Issuer) -> Result<SocketAddr, BoxError> {
     let (reporter, health) = tonic_health::server::health_reporter();
-    let guarded = InterceptedService::new(health, move |request: tonic::Request<()>| {
-        match request.metadata().get("authorization") {
-            Some(token) if issuer.accepts(token.as_bytes()) => Ok(request),
-            _ => Err(Status::unauthenticated("no valid token")),
-        }
+    let guarded = InterceptedService::new(health, move |request: tonic::Request<()>| match request
+        .metadata()
+        .get("authorization")
+    {
+        Some(token) if issuer.accepts(token.as_bytes()) => Ok(request),
+        _ => Err(Status::unauthenticated("no valid token")),
     });
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
-    tokio::spawn(Server::builder().add_service(guarded).serve_with_incoming(TcpIncoming::from(listener)));
+    tokio::spawn(
+        Server::builder().add_service(guarded).serve_with_incoming(TcpIncoming::from(listener)),
+    );
     tokio::spawn(async move {
         loop {
-            for status in [tonic_health::ServingStatus::NotServing, tonic_health::ServingStatus::Serving] {
+            for status in
+                [tonic_health::ServingStatus::NotServing, tonic_health::ServingStatus::Serving]
+            {
                 reporter.set_service_status("", status).await;
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }

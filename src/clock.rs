@@ -93,11 +93,19 @@ mod tests {
 
     #[test]
     fn elapsed_is_by_the_clock_that_shows_more() {
-        let start = Timestamp { wall: SystemTime::UNIX_EPOCH + Duration::from_secs(10_000), monotonic: Instant::now() };
-        for (wall, monotonic, elapsed) in [(10, 10, 10), (18_000, 0, 18_000), (0, 7, 7), (-3600, 7, 7), (7, 0, 7)] {
+        let start = Timestamp {
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(10_000),
+            monotonic: Instant::now(),
+        };
+        for (wall, monotonic, elapsed) in
+            [(10, 10, 10), (18_000, 0, 18_000), (0, 7, 7), (-3600, 7, 7), (7, 0, 7)]
+        {
             let distance = Duration::from_secs(i64::unsigned_abs(wall));
             let wall_time = if wall < 0 { start.wall - distance } else { start.wall + distance };
-            let now = Timestamp { wall: wall_time, monotonic: start.monotonic + Duration::from_secs(monotonic) };
+            let now = Timestamp {
+                wall: wall_time,
+                monotonic: start.monotonic + Duration::from_secs(monotonic),
+            };
             assert_eq!(start.elapsed_at(now), Duration::from_secs(elapsed), "{wall} {monotonic}");
         }
         let later = Timestamp { monotonic: start.monotonic + Duration::from_secs(5), ..start };

@@ -18,7 +18,9 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 const MAX_CHAIN: usize = 64;
 
 /// Returns an error and its causes, outermost first.
-pub(crate) fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+pub(crate) fn chain<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     successors(Some(error), |error| (*error).source()).take(MAX_CHAIN)
 }
 

@@ -41,8 +41,12 @@ pub enum Expiry {
 impl Serialize for Expiry {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
-            Self::In(lifetime) => serializer.serialize_newtype_variant("Expiry", 0, "in", &lifetime.as_secs()),
-            Self::At(time) => serializer.serialize_newtype_variant("Expiry", 1, "at", &unix_seconds(*time)),
+            Self::In(lifetime) => {
+                serializer.serialize_newtype_variant("Expiry", 0, "in", &lifetime.as_secs())
+            }
+            Self::At(time) => {
+                serializer.serialize_newtype_variant("Expiry", 1, "at", &unix_seconds(*time))
+            }
             Self::Never => serializer.serialize_unit_variant("Expiry", 2, "never"),
             Self::Unknown => serializer.serialize_unit_variant("Expiry", 3, "unknown"),
         }

@@ -11,7 +11,9 @@ pub(crate) fn seconds(value: &Value) -> Option<Duration> {
         known.then(|| Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
     };
     match value {
-        Value::Number(number) => number.as_u64().map(Duration::from_secs).or_else(|| fraction(number.as_f64()?)),
+        Value::Number(number) => {
+            number.as_u64().map(Duration::from_secs).or_else(|| fraction(number.as_f64()?))
+        }
         Value::String(text) => {
             let text = text.trim();
             text.parse().ok().map(Duration::from_secs).or_else(|| fraction(text.parse().ok()?))

@@ -32,8 +32,14 @@ impl Expiry {
     /// assert_eq!(Expiry::from_jwt(jwt, Some(server_time), now), Expiry::In(Duration::from_secs(3589)));
     /// assert_eq!(Expiry::from_jwt("opaque", None, now), Expiry::Unknown);
     /// ```
-    pub fn from_jwt(jwt: impl AsRef<[u8]>, server_time: Option<SystemTime>, now: SystemTime) -> Self {
-        let Some((expires, lifetime)) = expiry_and_lifetime(jwt.as_ref()) else { return Self::Unknown };
+    pub fn from_jwt(
+        jwt: impl AsRef<[u8]>,
+        server_time: Option<SystemTime>,
+        now: SystemTime,
+    ) -> Self {
+        let Some((expires, lifetime)) = expiry_and_lifetime(jwt.as_ref()) else {
+            return Self::Unknown;
+        };
         let looks_expired = expires <= server_time.unwrap_or(now);
         if let Some(lifetime) = lifetime.filter(|lifetime| looks_expired && !lifetime.is_zero()) {
             telemetry::clock_skew(lifetime);
@@ -54,7 +60,8 @@ impl Expiry {
     /// Reads the `exp` claim of a JWT that may be old: one that seems expired is expired. Returns `exp - iat` too.
     #[cfg(any(feature = "token-command", feature = "token-file"))]
     pub(crate) fn from_stored_jwt(jwt: &[u8]) -> (Self, Option<Duration>) {
-        expiry_and_lifetime(jwt).map_or((Self::Unknown, None), |(expires, lifetime)| (Self::At(expires), lifetime))
+        expiry_and_lifetime(jwt)
+            .map_or((Self::Unknown, None), |(expires, lifetime)| (Self::At(expires), lifetime))
     }
 }
 
@@ -106,19 +113,27 @@ mod tests {
     fn exp_with_server_time_uses_server_clock() {
         let jwt = jwt(&json!({"iat": NOW, "exp": NOW + 3600}));
         let an_hour_behind = at(NOW - 3600);
-        assert_eq!(Expiry::from_jwt(&jwt, Some(at(NOW)), an_hour_behind), Expiry::In(Duration::from_secs(3599)));
+        assert_eq!(
+            Expiry::from_jwt(&jwt, Some(at(NOW)), an_hour_behind),
+            Expiry::In(Duration::from_secs(3599))
+        );
         assert_eq!(
             Expiry::from_jwt(&jwt, Some(at(NOW + 3599)), an_hour_behind),
             Expiry::In(Duration::from_millis(500))
         );
         let no_iat = self::jwt(&json!({"exp": NOW}));
-        assert_eq!(Expiry::from_jwt(&no_iat, Some(at(NOW + 4000)), an_hour_behind), Expiry::In(Duration::ZERO));
+        assert_eq!(
+            Expiry::from_jwt(&no_iat, Some(at(NOW + 4000)), an_hour_behind),
+            Expiry::In(Duration::ZERO)
+        );
     }
 
     #[test]
     fn wrong_server_clock_stays_within_lifetime() {
         let jwt = jwt(&json!({"iat": NOW, "exp": NOW + 3600}));
-        for (server_time, left) in [(NOW + 86_400, 3600), (NOW + 3600, 3600), (NOW - 60, 3599), (0, 3599)] {
+        for (server_time, left) in
+            [(NOW + 86_400, 3600), (NOW + 3600, 3600), (NOW - 60, 3599), (0, 3599)]
+        {
             let expiry = Expiry::from_jwt(&jwt, Some(at(server_time)), at(NOW));
             assert_eq!(expiry, Expiry::In(Duration::from_secs(left)), "{server_time}");
         }
@@ -126,8 +141,14 @@ mod tests {
 
     #[test]
     fn token_expired_by_local_clock_uses_lifetime() {
-        assert_eq!(local(&json!({"iat": NOW - 7200, "exp": NOW - 3600})), Expiry::In(Duration::from_secs(3600)));
-        assert_eq!(local(&json!({"iat": NOW - 3600, "exp": NOW})), Expiry::In(Duration::from_secs(3600)));
+        assert_eq!(
+            local(&json!({"iat": NOW - 7200, "exp": NOW - 3600})),
+            Expiry::In(Duration::from_secs(3600))
+        );
+        assert_eq!(
+            local(&json!({"iat": NOW - 3600, "exp": NOW})),
+            Expiry::In(Duration::from_secs(3600))
+        );
         assert_eq!(local(&json!({"iat": NOW - 60, "exp": NOW - 60})), Expiry::At(at(NOW - 60)));
         assert_eq!(local(&json!({"iat": NOW, "exp": NOW - 60})), Expiry::At(at(NOW - 60)));
         assert_eq!(local(&json!({"exp": NOW - 60})), Expiry::At(at(NOW - 60)));
@@ -137,7 +158,11 @@ mod tests {
     fn slow_local_clock_stays_within_lifetime() {
         for (behind, lifetime) in [(3600, 3), (3600, 1800), (1, 60)] {
             let claims = json!({"iat": NOW + behind, "exp": NOW + behind + lifetime});
-            assert_eq!(local(&claims), Expiry::In(Duration::from_secs(lifetime)), "{behind} s behind");
+            assert_eq!(
+                local(&claims),
+                Expiry::In(Duration::from_secs(lifetime)),
+                "{behind} s behind"
+            );
         }
         let issued_earlier = json!({"iat": NOW - 10, "exp": NOW + 50});
         assert_eq!(local(&issued_earlier), Expiry::At(at(NOW + 50)));
@@ -167,7 +192,8 @@ mod tests {
         }
         assert_eq!(local(&json!({})), Expiry::Unknown);
         assert_eq!(local(&json!([])), Expiry::Unknown);
-        for opaque in ["", "opaque", "a.b.c", "..", "a.eyJleHAiOjF9", "\u{fffd}.\u{fffd}.\u{fffd}"] {
+        for opaque in ["", "opaque", "a.b.c", "..", "a.eyJleHAiOjF9", "\u{fffd}.\u{fffd}.\u{fffd}"]
+        {
             assert_eq!(Expiry::from_jwt(opaque, None, at(NOW)), Expiry::Unknown, "{opaque}");
         }
     }

@@ -133,7 +133,10 @@ mod sync;
 mod telemetry;
 mod token;
 #[cfg(feature = "_transport")]
-#[cfg_attr(not(all(feature = "arthur", feature = "oauth2")), allow(dead_code, reason = "each login uses a part"))]
+#[cfg_attr(
+    not(all(feature = "arthur", feature = "oauth2")),
+    allow(dead_code, reason = "each login uses a part")
+)]
 mod transport;
 
 #[cfg(feature = "arthur")]
@@ -156,9 +159,10 @@ pub mod sources;
 pub mod test_util;
 
 pub use authorize::{
-    AuthRefresh, AuthRefreshLayer, ClassifyRejection, DestinationPolicy, Error, GrpcUnauthenticatedAsRejection,
-    IdentityPolicy, InvalidOrigin, NeverReject, NeverReplay, Origin, ReplayClone, ReplayPolicy, ReplayWith,
-    ResponseFuture, SingleIdentity, TokenInfo, TokenValidFor, UnauthorizedAsRejection, UnsafeDestination,
+    AuthRefresh, AuthRefreshLayer, ClassifyRejection, DestinationPolicy, Error,
+    GrpcUnauthenticatedAsRejection, IdentityPolicy, InvalidOrigin, NeverReject, NeverReplay,
+    Origin, ReplayClone, ReplayPolicy, ReplayWith, ResponseFuture, SingleIdentity, TokenInfo,
+    TokenValidFor, UnauthorizedAsRejection, UnsafeDestination,
 };
 #[cfg(feature = "replay-buffered")]
 #[cfg_attr(docsrs, doc(cfg(feature = "replay-buffered")))]
@@ -174,8 +178,8 @@ pub use expiry::Expiry;
 pub use keyed::{AuthRefreshers, AuthRefreshersBuilder, KeyError};
 pub use login::{LoginError, LoginFn, LoginReason, LoginRequest, login_fn};
 pub use refresh::{
-    AuthRefresher, AuthRefresherBuilder, InvalidSetting, NoTokenPolicy, Refreshed, State, Status, StatusClosed,
-    StatusReceiver, WeakAuthRefresher,
+    AuthRefresher, AuthRefresherBuilder, InvalidSetting, NoTokenPolicy, Refreshed, State, Status,
+    StatusClosed, StatusReceiver, WeakAuthRefresher,
 };
 pub use token::{AccessToken, InvalidToken};
 

@@ -56,8 +56,8 @@ use tokio::time::Instant;
 use tower_service::Service;
 
 use crate::{
-    AccessToken, AuthRefreshLayer, AuthRefresher, AuthRefresherBuilder, BoxError, Clock, Expiry, InvalidToken,
-    LoginRequest, sources::StaticToken,
+    AccessToken, AuthRefreshLayer, AuthRefresher, AuthRefresherBuilder, BoxError, Clock, Expiry,
+    InvalidToken, LoginRequest, sources::StaticToken,
 };
 
 /// Creates a layer that always sends `Bearer <secret>`. It never logs in, not even after a rejection.
@@ -164,7 +164,10 @@ impl MockLogin {
         F: Fn(usize) -> R + Send + 'static,
         R: Future<Output = Result<AccessToken, BoxError>> + Send + 'static,
     {
-        AuthRefresher::builder(self.service(login)).jitter(false).rng(|| 0).clock(TestClock::default())
+        AuthRefresher::builder(self.service(login))
+            .jitter(false)
+            .rng(|| 0)
+            .clock(TestClock::default())
     }
 
     /// Creates a refresher with a scripted login service, as [`builder`](Self::builder) configures it.
@@ -325,7 +328,10 @@ impl Clock for TestClock {
         let now = Instant::now();
         let mut time = lock(&self.0);
         let elapsed = now.saturating_duration_since(*time.started.get_or_insert(now));
-        let since_epoch = START.saturating_add(elapsed).saturating_add(time.advanced).saturating_sub(time.rewound);
+        let since_epoch = START
+            .saturating_add(elapsed)
+            .saturating_add(time.advanced)
+            .saturating_sub(time.rewound);
         // A time that the system cannot represent is the epoch.
         SystemTime::UNIX_EPOCH.checked_add(since_epoch).unwrap_or(SystemTime::UNIX_EPOCH)
     }

@@ -83,7 +83,8 @@ impl AccessToken {
         let value = value.as_ref();
         let last = value.len().saturating_sub(1);
         check(value, |byte| byte.is_ascii_graphic() || byte == b' ')?;
-        match value.iter().enumerate().find(|&(at, byte)| *byte == b' ' && (at == 0 || at == last)) {
+        match value.iter().enumerate().find(|&(at, byte)| *byte == b' ' && (at == 0 || at == last))
+        {
             Some((at, _)) => Err(InvalidToken(Reason::Byte { at })),
             None => Self::render("", value),
         }
@@ -310,7 +311,9 @@ mod tests {
             ("abc\u{e9}".as_bytes(), "position 3"),
             (b"\xff", "position 0"),
         ] {
-            for error in [AccessToken::bearer(secret).unwrap_err(), AccessToken::raw(secret).unwrap_err()] {
+            for error in
+                [AccessToken::bearer(secret).unwrap_err(), AccessToken::raw(secret).unwrap_err()]
+            {
                 let shown = format!("{error} {error:?}");
                 assert!(shown.contains(cause), "{shown}");
                 assert!(!shown.contains("abc"));

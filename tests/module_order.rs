@@ -1,7 +1,13 @@
 //! The files of `src` import each other in one direction: no circles, and no import against the order of the modules.
 //!
 //! Paths inside of macro bodies are not read.
-#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -146,8 +152,13 @@ struct File {
 fn is_test_only(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let is_cfg = attribute.path().is_ident("cfg");
-        let text = attribute.meta.require_list().map(|list| list.tokens.to_string()).unwrap_or_default();
-        is_cfg && (text == "test" || text.starts_with("all (test") || text.starts_with("all(test") || text == "doctest")
+        let text =
+            attribute.meta.require_list().map(|list| list.tokens.to_string()).unwrap_or_default();
+        is_cfg
+            && (text == "test"
+                || text.starts_with("all (test")
+                || text.starts_with("all(test")
+                || text == "doctest")
     })
 }
 
@@ -182,14 +193,26 @@ impl Paths<'_> {
     fn add_use(&mut self, prefix: &[String], tree: &UseTree, exported: bool) {
         let join = |name: String| [prefix, &[name]].concat();
         match tree {
-            UseTree::Path(path) => self.add_use(&join(path.ident.to_string()), &path.tree, exported),
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.add_use(prefix, tree, exported)),
-            UseTree::Name(name) if name.ident == "self" => self.add_path(prefix, prefix.last(), exported),
-            UseTree::Name(name) => {
-                self.add_path(&join(name.ident.to_string()), Some(&name.ident.to_string()), exported)
+            UseTree::Path(path) => {
+                self.add_use(&join(path.ident.to_string()), &path.tree, exported)
             }
+            UseTree::Group(group) => {
+                group.items.iter().for_each(|tree| self.add_use(prefix, tree, exported))
+            }
+            UseTree::Name(name) if name.ident == "self" => {
+                self.add_path(prefix, prefix.last(), exported)
+            }
+            UseTree::Name(name) => self.add_path(
+                &join(name.ident.to_string()),
+                Some(&name.ident.to_string()),
+                exported,
+            ),
             UseTree::Rename(name) => {
-                self.add_path(&join(name.ident.to_string()), Some(&name.rename.to_string()), exported);
+                self.add_path(
+                    &join(name.ident.to_string()),
+                    Some(&name.rename.to_string()),
+                    exported,
+                );
             }
             UseTree::Glob(_) => {
                 if let Some(path) = self.absolute(prefix) {
@@ -205,7 +228,8 @@ impl Paths<'_> {
 
     fn add_path(&mut self, path: &[String], name: Option<&String>, exported: bool) {
         // A path of a re-export can be relative to a module that the file declares.
-        let absolute = self.absolute(path).or_else(|| exported.then(|| [self.module, path].concat()));
+        let absolute =
+            self.absolute(path).or_else(|| exported.then(|| [self.module, path].concat()));
         let Some(absolute) = absolute else { return };
         if let Some(name) = name.filter(|_| exported) {
             self.file.reexports.insert(name.clone(), absolute);
@@ -246,7 +270,8 @@ impl<'ast> Visit<'ast> for Paths<'_> {
     fn visit_vis_restricted(&mut self, _: &'ast syn::VisRestricted) {}
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let segments: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let segments: Vec<_> =
+            path.segments.iter().map(|segment| segment.ident.to_string()).collect();
         if let Some(path) = self.absolute(&segments) {
             self.file.paths.insert(path);
         } else if segments.len() > 1 {
@@ -305,7 +330,8 @@ impl Crate {
         let edges = |module: &ModulePath, file: &File| {
             let is_child = |path: &&ModulePath| self.0.contains_key(&path[..=module.len()]);
             let relative = file.relative_paths.iter().filter(is_child);
-            let targets = file.paths.iter().chain(relative).filter_map(|path| self.resolve(path, 0));
+            let targets =
+                file.paths.iter().chain(relative).filter_map(|path| self.resolve(path, 0));
             targets.filter(|target| *target != module && !target.is_empty()).collect()
         };
         self.0.iter().map(|(module, file)| (module, edges(module, file))).collect()
@@ -314,7 +340,8 @@ impl Crate {
 
 fn module(root: &Path, path: &Path) -> ModulePath {
     let relative: PathBuf = path.strip_prefix(root).unwrap().with_extension("");
-    let mut module: Vec<_> = relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
+    let mut module: Vec<_> =
+        relative.iter().map(|part| part.to_str().unwrap().to_owned()).collect();
     if matches!(module.last().map(String::as_str), Some("mod" | "lib")) {
         module.pop();
     }
@@ -327,7 +354,8 @@ fn files_form_no_circle() {
     let mut edges = files.edges();
     // Files that import nothing any more are removed, until only circles and what leads to them are left.
     loop {
-        let leaves: Vec<_> = edges.iter().filter(|(_, targets)| targets.is_empty()).map(|(file, _)| *file).collect();
+        let leaves: Vec<_> =
+            edges.iter().filter(|(_, targets)| targets.is_empty()).map(|(file, _)| *file).collect();
         if leaves.is_empty() {
             break;
         }
@@ -350,7 +378,9 @@ fn files_form_no_circle() {
     let show = |path: &ModulePath| path.join("::");
     let circles: Vec<_> = edges
         .iter()
-        .flat_map(|(file, targets)| targets.iter().map(move |target| format!("{} -> {}", show(file), show(target))))
+        .flat_map(|(file, targets)| {
+            targets.iter().map(move |target| format!("{} -> {}", show(file), show(target)))
+        })
         .collect();
     assert!(circles.is_empty(), "files import each other in a circle:\n{}", circles.join("\n"));
 }

@@ -111,14 +111,21 @@ pub fn refresher() -> (Runtime, AuthRefresher) {
 
 /// As above, on a current-thread runtime, where each use checks the expiry.
 pub fn refresher_on_current_thread() -> (Runtime, AuthRefresher) {
-    refresher_on(&mut tokio::runtime::Builder::new_current_thread(), Expiry::In(Duration::from_secs(3600)))
+    refresher_on(
+        &mut tokio::runtime::Builder::new_current_thread(),
+        Expiry::In(Duration::from_secs(3600)),
+    )
 }
 
 fn refresher_on(runtime: &mut tokio::runtime::Builder, expiry: Expiry) -> (Runtime, AuthRefresher) {
     let runtime = runtime.enable_all().build().unwrap();
     let secret: Arc<str> = secret().into();
     let refresher = AuthRefresher::new(service_fn(move |_: LoginRequest| {
-        ready(AccessToken::bearer(&*secret).map(|token| token.with_expiry(expiry)).map_err(BoxError::from))
+        ready(
+            AccessToken::bearer(&*secret)
+                .map(|token| token.with_expiry(expiry))
+                .map_err(BoxError::from),
+        )
     }));
     runtime.block_on(refresher.ready()).unwrap();
     (runtime, refresher)

@@ -45,7 +45,8 @@ impl<'a> Case<'a> {
             };
             thread::scope(|scope| {
                 let threads: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-                let spans: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+                let spans: Vec<_> =
+                    threads.into_iter().map(|thread| thread.join().unwrap()).collect();
                 let start = spans.iter().map(|span| span.0).min().unwrap();
                 spans.iter().map(|span| span.1).max().unwrap() - start
             })

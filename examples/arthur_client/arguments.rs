@@ -38,7 +38,8 @@ impl Task {
         let mut url = environment("ARTHUR_API_URL");
         let mut login = environment("ARTHUR_LOGIN");
         let mut password = environment("ARTHUR_PASSWORD");
-        let mut verify_ssl = !environment("ARTHUR_VERIFY_SSL").is_some_and(|value| value.eq_ignore_ascii_case("false"));
+        let mut verify_ssl = !environment("ARTHUR_VERIFY_SSL")
+            .is_some_and(|value| value.eq_ignore_ascii_case("false"));
         let mut path = "/api/v3/users/me".to_owned();
         let mut arguments = arguments.into_iter();
         while let Some(name) = arguments.next() {
@@ -53,12 +54,21 @@ impl Task {
                 _ => return None,
             }
         }
-        Some(Self::Run(Deployment { url: url?, login: login?, password: password?, path, verify_ssl }))
+        Some(Self::Run(Deployment {
+            url: url?,
+            login: login?,
+            password: password?,
+            path,
+            verify_ssl,
+        }))
     }
 }
 
 impl std::fmt::Debug for Deployment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Deployment").field("url", &self.url).field("path", &self.path).finish_non_exhaustive()
+        f.debug_struct("Deployment")
+            .field("url", &self.url)
+            .field("path", &self.path)
+            .finish_non_exhaustive()
     }
 }

@@ -56,7 +56,9 @@ async fn main() -> ExitCode {
 async fn run_against(deployment: Deployment) -> Result<Arc<Counts>, BoxError> {
     let Deployment { url, login, password, path, verify_ssl } = deployment;
     if !verify_ssl {
-        eprintln!("warning: certificates are not verified, an attacker on the network can read the password");
+        eprintln!(
+            "warning: certificates are not verified, an attacker on the network can read the password"
+        );
     }
     let base_url = BaseUrl::parse(&url)?;
     let http = HttpClient::builder().danger_accept_invalid_certs(!verify_ssl).build()?;
@@ -67,7 +69,8 @@ async fn run_against(deployment: Deployment) -> Result<Arc<Counts>, BoxError> {
     let organization = GetCurrentOrg::new(api).oneshot(refresher.token().await?).await?;
     println!("organization: {}", organization.as_deref().unwrap_or("none"));
 
-    let mut client = ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher.clone())).service(http);
+    let mut client =
+        ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher.clone())).service(http);
     let counts = Arc::new(Counts::default());
     let timeline = Timeline::start(counts.clone());
     timeline.log("new token in use", &refresher.status());

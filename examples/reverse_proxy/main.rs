@@ -35,8 +35,7 @@ mod proxy;
 
 use proxy::{Proxy, shutdown_signal};
 
-const USAGE: &str =
-    "usage: ARTHUR_PASSWORD=... reverse_proxy [--listen ADDRESS --upstream URL --arthur URL --login LOGIN]";
+const USAGE: &str = "usage: ARTHUR_PASSWORD=... reverse_proxy [--listen ADDRESS --upstream URL --arthur URL --login LOGIN]";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -74,7 +73,10 @@ async fn run() -> Result<(), BoxError> {
     };
 
     let api = ArthurApi::new(BaseUrl::parse(&arthur)?, HttpClient::builder().build()?);
-    let refresher = AuthRefresher::new(ArthurLogin::new(UserLogin::new(api), Credentials::new(&login, &password)));
+    let refresher = AuthRefresher::new(ArthurLogin::new(
+        UserLogin::new(api),
+        Credentials::new(&login, &password),
+    ));
     let proxy = Proxy::new(upstream.parse()?, refresher, ClientConfig::with_platform_verifier()?)?;
     let listener = TcpListener::bind(listen.as_deref().unwrap_or("127.0.0.1:8080")).await?;
     println!("forwarding http://{} to {upstream}", listener.local_addr()?);
@@ -87,7 +89,11 @@ async fn run() -> Result<(), BoxError> {
 pub async fn run_against_local_server(duration: Duration) -> Result<(Report, bool), BoxError> {
     let issuer = Issuer::new(Duration::from_secs(2));
     let upstream: Uri = format!("http://{}", echo::serve(issuer.clone()).await?).parse()?;
-    let proxy = Proxy::new(upstream, AuthRefresher::new(issuer.login()), ClientConfig::with_platform_verifier()?)?;
+    let proxy = Proxy::new(
+        upstream,
+        AuthRefresher::new(issuer.login()),
+        ClientConfig::with_platform_verifier()?,
+    )?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr: SocketAddr = listener.local_addr()?;
     println!("listening on http://{addr}; the upstream requires a token, which the proxy sets");
@@ -96,7 +102,9 @@ pub async fn run_against_local_server(duration: Duration) -> Result<(Report, boo
 
     let client = Client::builder(TokioExecutor::new()).build_http::<Full<Bytes>>();
     let send = async |body: Bytes| {
-        let response = client.request(Request::post(format!("http://{addr}/")).body(Full::from(body))?).await?;
+        let response = client
+            .request(Request::post(format!("http://{addr}/")).body(Full::from(body))?)
+            .await?;
         Ok::<_, BoxError>(response)
     };
     let request = async || {

@@ -20,7 +20,9 @@ use hyper_util::{
 use rustls::ClientConfig;
 use tokio::{net::TcpListener, time::sleep};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
-use tower_auth_refresh::{AuthRefresh, AuthRefreshLayer, AuthRefresher, BufferedBody, Error, ReplayBuffered};
+use tower_auth_refresh::{
+    AuthRefresh, AuthRefreshLayer, AuthRefresher, BufferedBody, Error, ReplayBuffered,
+};
 
 /// The body of a response: the upstream's, or an error message.
 type Body = Either<Incoming, Full<Bytes>>;
@@ -30,13 +32,18 @@ type Body = Either<Incoming, Full<Bytes>>;
 pub(crate) struct Proxy {
     scheme: Scheme,
     authority: Authority,
-    client: AuthRefresh<Client<HttpsConnector<HttpConnector>, BufferedBody<Incoming>>, ReplayBuffered>,
+    client:
+        AuthRefresh<Client<HttpsConnector<HttpConnector>, BufferedBody<Incoming>>, ReplayBuffered>,
 }
 
 impl Proxy {
     /// Creates a proxy for an upstream: a scheme and an authority. The scheme is `https`, or `http` on the loopback,
     /// because the upstream receives the token.
-    pub(crate) fn new(upstream: Uri, refresher: AuthRefresher, tls: ClientConfig) -> Result<Self, &'static str> {
+    pub(crate) fn new(
+        upstream: Uri,
+        refresher: AuthRefresher,
+        tls: ClientConfig,
+    ) -> Result<Self, &'static str> {
         let parts = upstream.into_parts();
         let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
             return Err("upstream must have a scheme and an authority");
@@ -45,11 +52,16 @@ impl Proxy {
             return Err("upstream must not have a path: each request has its own");
         }
         let host = authority.host().trim_matches(['[', ']']);
-        let is_loopback = host == "localhost" || host.parse().is_ok_and(|host: IpAddr| host.is_loopback());
+        let is_loopback =
+            host == "localhost" || host.parse().is_ok_and(|host: IpAddr| host.is_loopback());
         if scheme != Scheme::HTTPS && !is_loopback {
             return Err("upstream must use https, or http on the loopback");
         }
-        let connector = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().build();
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .build();
         let client = Client::builder(TokioExecutor::new()).build(connector);
         // Replays a rejected upload if at most 64 KiB of it were sent.
         let layer = AuthRefreshLayer::new(refresher).replay(ReplayBuffered::new());
@@ -59,7 +71,8 @@ impl Proxy {
 
     /// Serves until `stop`, and then completes the open responses within 10 seconds.
     pub(crate) async fn serve(self, listener: TcpListener, stop: impl Future) {
-        let (server, graceful) = (auto::Builder::new(TokioExecutor::new()), GracefulShutdown::new());
+        let (server, graceful) =
+            (auto::Builder::new(TokioExecutor::new()), GracefulShutdown::new());
         let mut stop = pin!(stop);
         loop {
             let accepted = tokio::select! {
@@ -92,9 +105,15 @@ impl Proxy {
         if [Method::CONNECT, Method::TRACE].contains(request.method()) {
             return respond(StatusCode::METHOD_NOT_ALLOWED, "method is not supported\n");
         }
-        let path = request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
-        let uri = Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path);
-        let Ok(uri) = uri.build() else { return respond(StatusCode::BAD_REQUEST, "path is invalid\n") };
+        let path =
+            request.uri().path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/"));
+        let uri = Uri::builder()
+            .scheme(self.scheme.clone())
+            .authority(self.authority.clone())
+            .path_and_query(path);
+        let Ok(uri) = uri.build() else {
+            return respond(StatusCode::BAD_REQUEST, "path is invalid\n");
+        };
         *request.uri_mut() = uri;
         let received_version = match request.version() {
             Version::HTTP_2 => "2",
@@ -174,7 +193,8 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
 pub(crate) async fn shutdown_signal() -> io::Result<()> {
     #[cfg(unix)]
     {
-        let mut terminated = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let mut terminated =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         tokio::select! {
             interrupted = tokio::signal::ctrl_c() => interrupted,
             _ = terminated.recv() => Ok(()),

@@ -23,7 +23,9 @@ pub fn start(config: Config) -> io::Result<(Server, CertificateDer<'static>)> {
         async move {
             // Errors concern only the client.
             if let Ok(stream) = handshake.await {
-                let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), api).await;
+                let _ = auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), api)
+                    .await;
             }
         }
     })?;

@@ -20,7 +20,10 @@ pub async fn serve(issuer: Issuer) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
     let echo = move |request: Request<Incoming>| {
-        let valid = request.headers().get(AUTHORIZATION).is_some_and(|header| issuer.accepts(header.as_bytes()));
+        let valid = request
+            .headers()
+            .get(AUTHORIZATION)
+            .is_some_and(|header| issuer.accepts(header.as_bytes()));
         let mut response = Response::new(Either::Right(Empty::<Bytes>::new()));
         match valid {
             true => *response.body_mut() = Either::Left(request.into_body()),
@@ -30,7 +33,10 @@ pub async fn serve(issuer: Issuer) -> io::Result<SocketAddr> {
     };
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(echo.clone())));
+            tokio::spawn(
+                http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service_fn(echo.clone())),
+            );
         }
     });
     Ok(addr)

@@ -56,8 +56,11 @@ impl Issuer {
     pub fn issue(&self) -> Result<AccessToken, BoxError> {
         let mut issued = self.issued.lock().unwrap_or_else(PoisonError::into_inner);
         issued.count += 1;
-        let token = AccessToken::bearer(format!("t{}", issued.count))?.with_expires_in(self.lifetime);
-        issued.valid.insert(token.header_value().to_str()?.to_owned(), Instant::now() + self.lifetime);
+        let token =
+            AccessToken::bearer(format!("t{}", issued.count))?.with_expires_in(self.lifetime);
+        issued
+            .valid
+            .insert(token.header_value().to_str()?.to_owned(), Instant::now() + self.lifetime);
         Ok(token)
     }
 

@@ -34,10 +34,12 @@ pub async fn run(
     mut request: impl AsyncFnMut() -> Result<(), BoxError>,
 ) -> Report {
     let (start, mut issued_at, mut revoked) = (Instant::now(), Instant::now(), false);
-    let log = |message: fmt::Arguments<'_>| println!("{:4.1}s  {message}", start.elapsed().as_secs_f32());
+    let log =
+        |message: fmt::Arguments<'_>| println!("{:4.1}s  {message}", start.elapsed().as_secs_f32());
     let mut report = Report::default();
     let first = logins();
-    let is_complete = |logins: u64| logins >= first + MIN_LOGINS || start.elapsed() > duration + MAX_EXTRA;
+    let is_complete =
+        |logins: u64| logins >= first + MIN_LOGINS || start.elapsed() > duration + MAX_EXTRA;
     while start.elapsed() < duration || !is_complete(report.logins) {
         if logins() > report.logins {
             report.logins = logins();
@@ -45,7 +47,10 @@ pub async fn run(
             log(format_args!("token #{} issued", report.logins));
         }
         // The refresher ignores the rejection of a token that is very new, since a server may not know it yet.
-        if !revoked && start.elapsed() > duration / 3 && issued_at.elapsed() > Duration::from_millis(500) {
+        if !revoked
+            && start.elapsed() > duration / 3
+            && issued_at.elapsed() > Duration::from_millis(500)
+        {
             revoked = true;
             revoke();
             log(format_args!("all tokens revoked"));

@@ -44,7 +44,8 @@ impl Timeline {
     /// Prints one line.
     pub fn log(&self, event: &str, status: &Status) {
         let time = self.start.elapsed().as_secs_f64();
-        let token = if status.generation == 0 { "-".to_owned() } else { format!("#{}", status.generation) };
+        let token =
+            if status.generation == 0 { "-".to_owned() } else { format!("#{}", status.generation) };
         let left = match status.expires {
             Some(Expiry::At(expiry)) => {
                 let left = expiry.duration_since(SystemTime::now()).unwrap_or_default();
@@ -53,7 +54,10 @@ impl Timeline {
             Some(_) => "?".to_owned(),
             None => "-".to_owned(),
         };
-        println!("{time:>6.2}s  {event:<44} {token:>5} {left:>6} {:>9}", self.counts.requests.load(Relaxed));
+        println!(
+            "{time:>6.2}s  {event:<44} {token:>5} {left:>6} {:>9}",
+            self.counts.requests.load(Relaxed)
+        );
     }
 
     /// Prints each change of the status until the refresher is gone.

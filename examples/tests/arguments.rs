@@ -18,7 +18,16 @@ fn task(line: &str) -> Option<Task> {
 
 #[test]
 fn incomplete_arguments_are_rejected() {
-    for line in ["", "--login jo", "--password x", "--path /x", "--no-verify-ssl", "--url", "--url localhost", "x"] {
+    for line in [
+        "",
+        "--login jo",
+        "--password x",
+        "--path /x",
+        "--no-verify-ssl",
+        "--url",
+        "--url localhost",
+        "x",
+    ] {
         assert_eq!(task(line), None, "{line}");
     }
     assert_eq!(Task::new([], |name| (name == "ARTHUR_LOGIN").then(|| "jo".into())), None);

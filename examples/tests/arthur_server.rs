@@ -12,7 +12,9 @@ use http_body_util::{BodyExt, Full};
 use tower::ServiceExt;
 use tower_auth_refresh::{
     Expiry, LoginReason, LoginRequest,
-    arthur::{ArthurApi, ArthurLogin, Credentials, GetAuthInfo, GetCurrentOrg, LoggedIn, UserLogin},
+    arthur::{
+        ArthurApi, ArthurLogin, Credentials, GetAuthInfo, GetCurrentOrg, LoggedIn, UserLogin,
+    },
     http_client::HttpClient,
 };
 
@@ -33,7 +35,12 @@ fn credentials() -> Credentials {
     Credentials::new(config.login, config.password)
 }
 
-async fn send(server: &Server, method: &str, path: &str, token: Option<&HeaderValue>) -> (Response<()>, String) {
+async fn send(
+    server: &Server,
+    method: &str,
+    path: &str,
+    token: Option<&HeaderValue>,
+) -> (Response<()>, String) {
     send_over(client(), server, method, path, token).await
 }
 
@@ -85,7 +92,8 @@ async fn login_returns_token_that_echo_accepts() {
             assert_eq!(user.unwrap().email, Config::default().login);
             assert!(matches!(token.expiry(), Expiry::In(left) if left <= Duration::from_secs(9)));
             let token = Some(token.header_value());
-            let (response, body) = send_over(http.clone(), &server, "GET", "/api/v3/echo", token).await;
+            let (response, body) =
+                send_over(http.clone(), &server, "GET", "/api/v3/echo", token).await;
             assert_eq!(response.status(), 200);
             assert_eq!(body, format!("{{\"token\":{number}}}"));
             let version = if tls { Version::HTTP_2 } else { Version::HTTP_11 };
@@ -147,7 +155,8 @@ async fn login_during_outage_fails_with_retry_after() {
 async fn invalid_outage_is_rejected() {
     let server = Server::start(Config { ttl: Duration::MAX, ..Config::default() }).unwrap();
     for seconds in ["18446744073709551615", "-1", ""] {
-        let (response, _) = send(&server, "POST", &format!("/control/outage?seconds={seconds}"), None).await;
+        let (response, _) =
+            send(&server, "POST", &format!("/control/outage?seconds={seconds}"), None).await;
         assert_eq!(response.status(), 400, "{seconds}");
     }
     login(&server).oneshot(credentials()).await.unwrap();

@@ -1,5 +1,11 @@
 //! Runs the examples.
-#![allow(clippy::duplicate_mod, dead_code, missing_docs, unreachable_pub, reason = "each example is a program")]
+#![allow(
+    clippy::duplicate_mod,
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    reason = "each example is a program"
+)]
 
 use std::time::Duration;
 
@@ -56,7 +62,8 @@ async fn tonic_channel_survives_revocation_and_keeps_stream() {
 
 #[tokio::test]
 async fn reverse_proxy_sets_token_and_completes_response() {
-    let (report, upload_is_equal) = reverse_proxy::run_against_local_server(Duration::from_secs(3)).await.unwrap();
+    let (report, upload_is_equal) =
+        reverse_proxy::run_against_local_server(Duration::from_secs(3)).await.unwrap();
     assert_eq!(report.failed, 0, "{report:?}");
     assert!(report.requests > 0 && report.logins >= 2 && upload_is_equal, "{report:?}");
 }

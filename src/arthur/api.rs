@@ -101,7 +101,11 @@ impl<S: HttpService> ArthurApi<S> {
     }
 
     /// Requests `path` with the token.
-    pub(super) async fn get(self, path: &str, token: &AccessToken) -> Result<ApiResponse, ArthurError> {
+    pub(super) async fn get(
+        self,
+        path: &str,
+        token: &AccessToken,
+    ) -> Result<ApiResponse, ArthurError> {
         let header = (AUTHORIZATION, token.header_value().clone());
         self.send(Method::GET, path, header, Ok(Bytes::new()), token.secret()).await
     }
@@ -122,9 +126,11 @@ impl<S: HttpService> ArthurApi<S> {
             .header(ACCEPT, JSON)
             .header(USER_AGENT, USER_AGENT_VALUE)
             .header(name, value);
-        let request = body.map_err(BoxError::from).and_then(|body| Ok(request.body(Full::new(body))?));
+        let request =
+            body.map_err(BoxError::from).and_then(|body| Ok(request.body(Full::new(body))?));
         let response = async {
-            let received = self.transport.send(request, &[secret]).await.map_err(Kind::Transport)?;
+            let received =
+                self.transport.send(request, &[secret]).await.map_err(Kind::Transport)?;
             if received.head.status.is_success() {
                 let body = received.body.map_err(Kind::Transport)?;
                 Ok((received.head.headers, body, received.now))

@@ -29,7 +29,9 @@ fn has_expired(cookie: &Cookie<'_>, now: SystemTime) -> bool {
         return !age.is_positive();
     }
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    cookie.expires_datetime().is_some_and(|end| i128::from(end.unix_timestamp()) <= i128::from(now.as_secs()))
+    cookie
+        .expires_datetime()
+        .is_some_and(|end| i128::from(end.unix_timestamp()) <= i128::from(now.as_secs()))
 }
 
 /// In `Bearer "…"`, the quotes are part of the value and not of the cookie's syntax.
@@ -40,7 +42,8 @@ fn unquoted(value: &str) -> &str {
 fn strip_bearer(value: &str) -> &str {
     match value.split_at_checked(BEARER.len()) {
         Some((scheme, rest))
-            if scheme.eq_ignore_ascii_case(BEARER) && (rest.is_empty() || rest.starts_with(char::is_whitespace)) =>
+            if scheme.eq_ignore_ascii_case(BEARER)
+                && (rest.is_empty() || rest.starts_with(char::is_whitespace)) =>
         {
             rest
         }
@@ -58,7 +61,8 @@ mod tests {
 
     #[track_caller]
     fn found(cookies: &[&'static str]) -> Option<String> {
-        let headers = cookies.iter().map(|cookie| (SET_COOKIE, HeaderValue::from_static(cookie))).collect();
+        let headers =
+            cookies.iter().map(|cookie| (SET_COOKIE, HeaderValue::from_static(cookie))).collect();
         token(&headers, SystemTime::UNIX_EPOCH + NOW)
     }
 

@@ -5,7 +5,10 @@ use std::task::{Context, Poll};
 use http::StatusCode;
 use tower_service::Service;
 
-use super::{ArthurApi, ArthurError, AuthenticationInfo, HttpService, TransportFuture, UserResponse, error::Kind};
+use super::{
+    ArthurApi, ArthurError, AuthenticationInfo, HttpService, TransportFuture, UserResponse,
+    error::Kind,
+};
 use crate::AccessToken;
 
 /// Returns the organization of a token's owner, or `None` if there is none.
@@ -61,7 +64,10 @@ impl<S: HttpService> Service<AccessToken> for GetCurrentOrg<S> {
     }
 }
 
-async fn current_org<S: HttpService>(api: ArthurApi<S>, token: AccessToken) -> Result<Option<String>, ArthurError> {
+async fn current_org<S: HttpService>(
+    api: ArthurApi<S>,
+    token: AccessToken,
+) -> Result<Option<String>, ArthurError> {
     match api.clone().get("/users/me", &token).await {
         Ok(response) => {
             let user: UserResponse = response.json()?;

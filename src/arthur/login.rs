@@ -73,7 +73,11 @@ impl<S: HttpService> Service<LoginRequest> for ArthurLogin<S> {
 impl From<ArthurError> for LoginError {
     fn from(error: ArthurError) -> Self {
         let retry_after = error.retry_after();
-        let error = if error.is_wrong_credentials() { Self::permanent(error) } else { Self::transient(error) };
+        let error = if error.is_wrong_credentials() {
+            Self::permanent(error)
+        } else {
+            Self::transient(error)
+        };
         match retry_after {
             Some(delay) => error.with_retry_after(delay),
             None => error,
@@ -83,6 +87,9 @@ impl From<ArthurError> for LoginError {
 
 impl<S> fmt::Debug for ArthurLogin<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ArthurLogin").field("login", &self.login).field("credentials", &self.credentials).finish()
+        f.debug_struct("ArthurLogin")
+            .field("login", &self.login)
+            .field("credentials", &self.credentials)
+            .finish()
     }
 }

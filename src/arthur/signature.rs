@@ -41,7 +41,11 @@ impl VerificationKey {
         Self::hmac("HS512", verifies::<Hmac<Sha512>>, secret.as_ref())
     }
 
-    fn hmac(algorithm: &'static str, verifies: fn(&[u8], &[u8], &[u8]) -> bool, secret: &[u8]) -> Self {
+    fn hmac(
+        algorithm: &'static str,
+        verifies: fn(&[u8], &[u8], &[u8]) -> bool,
+        secret: &[u8],
+    ) -> Self {
         Self { algorithm, verifies, secret: Zeroizing::new(secret.to_vec()) }
     }
 
@@ -80,7 +84,9 @@ fn verifies<M: Mac + KeyInit>(secret: &[u8], signed: &[u8], signature: &[u8]) ->
 
 impl fmt::Debug for VerificationKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("VerificationKey").field("algorithm", &self.algorithm).finish_non_exhaustive()
+        f.debug_struct("VerificationKey")
+            .field("algorithm", &self.algorithm)
+            .finish_non_exhaustive()
     }
 }
 

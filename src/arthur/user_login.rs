@@ -8,7 +8,8 @@ use std::{
 use tower_service::Service;
 
 use super::{
-    ArthurApi, ArthurError, Credentials, HttpService, TransportFuture, User, api::ApiResponse, cookie, error::Kind,
+    ArthurApi, ArthurError, Credentials, HttpService, TransportFuture, User, api::ApiResponse,
+    cookie, error::Kind,
 };
 use crate::{AccessToken, Expiry, transport::date};
 
@@ -83,7 +84,8 @@ impl<S> UserLogin<S> {
 
     fn token(&self, response: &ApiResponse) -> Result<AccessToken, Kind> {
         let server_time = date(&response.headers);
-        let secret = cookie::token(&response.headers, server_time.unwrap_or(response.now)).ok_or(Kind::MissingToken)?;
+        let secret = cookie::token(&response.headers, server_time.unwrap_or(response.now))
+            .ok_or(Kind::MissingToken)?;
         let token = AccessToken::raw(&secret).map_err(Kind::InvalidToken)?;
         #[cfg(feature = "arthur-jwt-verify")]
         if let Some(key) = &self.key {

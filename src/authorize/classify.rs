@@ -66,7 +66,8 @@ pub struct GrpcUnauthenticatedAsRejection;
 impl ClassifyRejection for GrpcUnauthenticatedAsRejection {
     #[inline]
     fn is_rejection(&self, status: StatusCode, headers: &HeaderMap) -> bool {
-        status == StatusCode::UNAUTHORIZED || headers.get("grpc-status").is_some_and(|status| status == "16")
+        status == StatusCode::UNAUTHORIZED
+            || headers.get("grpc-status").is_some_and(|status| status == "16")
     }
 }
 
@@ -98,7 +99,12 @@ mod tests {
     #[test]
     fn classifier_detects_its_rejections_only() {
         let none = HeaderMap::new();
-        let grpc = |status| HeaderMap::from_iter([("grpc-status".parse().unwrap(), HeaderValue::from_static(status))]);
+        let grpc = |status| {
+            HeaderMap::from_iter([(
+                "grpc-status".parse().unwrap(),
+                HeaderValue::from_static(status),
+            )])
+        };
         let gateway = |status: StatusCode, _: &HeaderMap| status == StatusCode::TOO_MANY_REQUESTS;
         for (status, headers, by_status, by_grpc, by_function) in [
             (200, &none, false, false, false),
@@ -110,8 +116,16 @@ mod tests {
             (200, &grpc("160"), false, false, false),
         ] {
             let status = StatusCode::from_u16(status).unwrap();
-            assert_eq!(UnauthorizedAsRejection.is_rejection(status, headers), by_status, "{status} {headers:?}");
-            assert_eq!(GrpcUnauthenticatedAsRejection.is_rejection(status, headers), by_grpc, "{status} {headers:?}");
+            assert_eq!(
+                UnauthorizedAsRejection.is_rejection(status, headers),
+                by_status,
+                "{status} {headers:?}"
+            );
+            assert_eq!(
+                GrpcUnauthenticatedAsRejection.is_rejection(status, headers),
+                by_grpc,
+                "{status} {headers:?}"
+            );
             assert_eq!(gateway.is_rejection(status, headers), by_function, "{status} {headers:?}");
             assert!(!NeverReject.is_rejection(status, headers));
         }

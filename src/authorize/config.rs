@@ -2,7 +2,9 @@
 
 use http::Request;
 
-use super::{classify::UnauthorizedAsRejection, header_config::HeaderConfig, replay::policy::NeverReplay};
+use super::{
+    classify::UnauthorizedAsRejection, header_config::HeaderConfig, replay::policy::NeverReplay,
+};
 
 /// Cloning is cheap.
 #[derive(Clone, Debug)]

@@ -117,7 +117,11 @@ impl AllowedDestinations {
         }
     }
 
-    fn check_origin(&self, scheme: Option<&Scheme>, authority: Option<&Authority>) -> Result<(), UnsafeDestination> {
+    fn check_origin(
+        &self,
+        scheme: Option<&Scheme>,
+        authority: Option<&Authority>,
+    ) -> Result<(), UnsafeDestination> {
         match scheme.map(Scheme::as_str) {
             Some("https") => {}
             _ if self.allow_plaintext => {}
@@ -137,7 +141,8 @@ impl AllowedDestinations {
     /// decides about other spellings.
     #[inline]
     pub(crate) fn surely_allows(&self, uri: &Uri) -> bool {
-        uri.scheme_str() == Some("https") && self.origins.as_ref().is_none_or(|origins| is_spelled(origins, uri))
+        uri.scheme_str() == Some("https")
+            && self.origins.as_ref().is_none_or(|origins| is_spelled(origins, uri))
     }
 
     pub(crate) fn allow(&mut self, origin: Origin) {
@@ -149,7 +154,9 @@ impl AllowedDestinations {
 /// Returns whether the URI has the shortest spelling of its origin, as the list has. Most requests do, and this
 /// comparison parses nothing.
 fn is_spelled(origins: &[Origin], uri: &Uri) -> bool {
-    uri.authority().is_some_and(|authority| origins.iter().any(|origin| origin.is_https_spelled(authority.as_str())))
+    uri.authority().is_some_and(|authority| {
+        origins.iter().any(|origin| origin.is_https_spelled(authority.as_str()))
+    })
 }
 
 #[cfg(test)]
@@ -213,7 +220,8 @@ mod tests {
 
     #[test]
     fn allowed_origin_matches_in_any_spelling() {
-        let destinations = allow(&["https://Api.example.com", "http://[::1]:3000/", "https://[2001:db8::A]"]);
+        let destinations =
+            allow(&["https://Api.example.com", "http://[::1]:3000/", "https://[2001:db8::A]"]);
         for uri in [
             "https://api.example.com/",
             "https://api.example.com:443/a",
@@ -244,7 +252,11 @@ mod tests {
             ("/a", false, false),
         ] {
             let uri = Uri::from_static(uri);
-            assert_eq!((any.surely_allows(&uri), listed.surely_allows(&uri)), (by_any, by_list), "{uri}");
+            assert_eq!(
+                (any.surely_allows(&uri), listed.surely_allows(&uri)),
+                (by_any, by_list),
+                "{uri}"
+            );
         }
     }
 
@@ -267,12 +279,23 @@ mod tests {
             "http://localhost:3000/",
             "https://[::1]:3000/",
         ] {
-            assert_eq!(destinations.check(&Uri::from_static(uri)), Err(UnsafeDestination::OriginNotAllowed), "{uri}");
+            assert_eq!(
+                destinations.check(&Uri::from_static(uri)),
+                Err(UnsafeDestination::OriginNotAllowed),
+                "{uri}"
+            );
         }
-        assert_eq!(destinations.check(&Uri::from_static("/a")), Err(UnsafeDestination::NoAuthority));
+        assert_eq!(
+            destinations.check(&Uri::from_static("/a")),
+            Err(UnsafeDestination::NoAuthority)
+        );
         let plain = allow(&["http://api.example.com"]);
         let uri = Uri::from_static("http://api.example.com/");
-        assert_eq!(plain.check(&uri), Err(UnsafeDestination::Plaintext), "an allowed origin does not allow plaintext");
+        assert_eq!(
+            plain.check(&uri),
+            Err(UnsafeDestination::Plaintext),
+            "an allowed origin does not allow plaintext"
+        );
     }
 
     fn with_origin(mut destinations: AllowedDestinations, origin: &str) -> AllowedDestinations {
@@ -283,7 +306,8 @@ mod tests {
     #[test]
     fn origin_applies_to_uris_without_scheme_and_authority() {
         let none = AllowedDestinations::default;
-        let (plaintext, not_allowed) = (Err(UnsafeDestination::Plaintext), Err(UnsafeDestination::OriginNotAllowed));
+        let (plaintext, not_allowed) =
+            (Err(UnsafeDestination::Plaintext), Err(UnsafeDestination::OriginNotAllowed));
         let allow_plaintext = || AllowedDestinations { allow_plaintext: true, ..none() };
         for (destinations, origin, expected) in [
             (none(), "https://api.example.com", Ok(())),
@@ -320,9 +344,14 @@ mod tests {
     fn loopback_with_trailing_dot_is_another_host() {
         for origin in ["http://localhost.:3000", "http://127.0.0.1.:3000"] {
             let destinations = with_origin(AllowedDestinations::default(), origin);
-            assert_eq!(destinations.check(&Uri::from_static("/")), Err(UnsafeDestination::Plaintext), "{origin}");
+            assert_eq!(
+                destinations.check(&Uri::from_static("/")),
+                Err(UnsafeDestination::Plaintext),
+                "{origin}"
+            );
         }
-        let listed = AllowedDestinations { allow_plaintext: true, ..allow(&["http://localhost:3000"]) };
+        let listed =
+            AllowedDestinations { allow_plaintext: true, ..allow(&["http://localhost:3000"]) };
         let uri = Uri::from_static("http://localhost.:3000/");
         assert_eq!(listed.check(&uri), Err(UnsafeDestination::OriginNotAllowed));
     }

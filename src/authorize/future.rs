@@ -143,7 +143,9 @@ where
                         && let Some(saved) = saved.take()
                     {
                         let rejected = Rejected::new(response, saved);
-                        state.set(State::Rare(Rare::SlowPath(Box::pin(SlowPath::rejected(rejected)))));
+                        state.set(State::Rare(Rare::SlowPath(Box::pin(SlowPath::rejected(
+                            rejected,
+                        )))));
                         return state.poll_rare(cx);
                     }
                     Poll::Ready(Ok(response))

@@ -64,7 +64,11 @@ pub(crate) struct SharedHeader(Mutex<Option<CachedHeader>>);
 impl SharedHeader {
     /// Reads the cached header, or that of the token in the cell.
     #[inline]
-    fn read_or_refill<R>(&self, refresher: &AuthRefresher, read: impl FnOnce(&CachedHeader) -> R) -> Option<R> {
+    fn read_or_refill<R>(
+        &self,
+        refresher: &AuthRefresher,
+        read: impl FnOnce(&CachedHeader) -> R,
+    ) -> Option<R> {
         if let Some(cached) = self.try_lock()
             && let Some(header) = cached.as_ref()
             && header.is_usable(refresher)
@@ -84,7 +88,9 @@ impl SharedHeader {
 
     /// Drops the cached value if it is no longer usable.
     pub(crate) fn evict_stale(&self, refresher: &AuthRefresher) {
-        let stale = self.try_lock().and_then(|mut cached| cached.take_if(|header| !header.is_usable(refresher)));
+        let stale = self
+            .try_lock()
+            .and_then(|mut cached| cached.take_if(|header| !header.is_usable(refresher)));
         drop(stale);
     }
 
@@ -158,7 +164,8 @@ impl HeaderCache {
         if self.has_used_one {
             return self.insert_checked_or_refill(refresher, shared, config, headers);
         }
-        let (token, value) = shared.read_or_refill(refresher, |header| (header.token, header.value.clone()))?;
+        let (token, value) =
+            shared.read_or_refill(refresher, |header| (header.token, header.value.clone()))?;
         self.has_used_one = true;
         config.insert(headers, value);
         Some(token)
@@ -249,7 +256,9 @@ mod tests {
         // A request that does not read the caches.
         let mut request = request();
         request.extensions_mut().insert(TokenValidFor(Duration::from_secs(1)));
-        assert!(pin!(service.call(request)).poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(
+            pin!(service.call(request)).poll(&mut Context::from_waker(Waker::noop())).is_pending()
+        );
         assert_eq!(has_secrets(&service), (false, false));
     }
 }

@@ -57,7 +57,8 @@ pub(crate) enum Unsent<B, P: ReplayPolicy<B>> {
 pub(crate) type Restored<S, B, P, C, I> = (Unsent<B, P>, RequestSender<S, P, C, I>);
 
 /// A request with a token, and what is stored of it.
-pub(crate) type Authorized<S, B, P, C, I> = (Request<<P as ReplayPolicy<B>>::Body>, InFlight<S, B, P, C, I>);
+pub(crate) type Authorized<S, B, P, C, I> =
+    (Request<<P as ReplayPolicy<B>>::Body>, InFlight<S, B, P, C, I>);
 
 /// What follows a response.
 pub(crate) enum Outcome<S, B, P: ReplayPolicy<B>, C, I: IdentityPolicy, T> {
@@ -113,8 +114,11 @@ impl<B, P: ReplayPolicy<B> + Clone> Unsent<B, P> {
             Self::First(mut request) | Self::FirstTokenOptional(mut request) => {
                 config.header.insert_clone(request.headers_mut(), value);
                 let request = config.replay.wrap(request);
-                let sender =
-                    || RequestSender { inner: inner.clone(), context: context.clone(), selected: selected.clone() };
+                let sender = || RequestSender {
+                    inner: inner.clone(),
+                    context: context.clone(),
+                    selected: selected.clone(),
+                };
                 let saved = config.replay.save(&request, sender);
                 (config.replay.finish(request), saved)
             }
@@ -125,7 +129,15 @@ impl<B, P: ReplayPolicy<B> + Clone> Unsent<B, P> {
             }
         };
         let token_info = config.insert_token_info.then(|| TokenInfo::from_token(token));
-        (request, InFlight { token: refresher.id_of(token), classify: config.classify.clone(), token_info, saved })
+        (
+            request,
+            InFlight {
+                token: refresher.id_of(token),
+                classify: config.classify.clone(),
+                token_info,
+                saved,
+            },
+        )
     }
 }
 
@@ -141,11 +153,15 @@ pub(crate) fn report_if_rejected<R>(
     fn rejected(token: Option<TokenId>, headers: &HeaderMap) -> bool {
         token.is_some_and(|token| refresh::reject(token, challenge(headers)))
     }
-    classify.is_rejection(response.status(), response.headers()) && rejected(token, response.headers())
+    classify.is_rejection(response.status(), response.headers())
+        && rejected(token, response.headers())
 }
 
 impl<S, B, P: ReplayPolicy<B>, C: ClassifyRejection, I: IdentityPolicy> InFlight<S, B, P, C, I> {
-    pub(crate) fn on_response<R>(self, mut response: Response<R>) -> Outcome<S, B, P, C, I, Response<R>> {
+    pub(crate) fn on_response<R>(
+        self,
+        mut response: Response<R>,
+    ) -> Outcome<S, B, P, C, I, Response<R>> {
         if let Some(token_info) = self.token_info {
             response.extensions_mut().insert(token_info);
         }
@@ -161,7 +177,8 @@ impl<S, B, P: ReplayPolicy<B>, C, I: IdentityPolicy, T> Rejected<S, B, P, C, I, 
     /// Waits for a newer token than that of a saved request.
     pub(crate) fn new(original: T, saved: Saved<S, B, P, C, I>) -> Self {
         let request = P::saved(&saved);
-        let min = TokenValidFor::from_extensions(request.extensions()).map(|TokenValidFor(min)| min);
+        let min =
+            TokenValidFor::from_extensions(request.extensions()).map(|TokenValidFor(min)| min);
         let newer = request.sender.refresher().wait_for_token(min);
         Self { newer, original, saved }
     }
@@ -186,6 +203,7 @@ pub(crate) fn restore<S, B, P: ReplayPolicy<B>, C, I: IdentityPolicy>(
 
 /// Joins all challenges of a response. Several header lines mean the same as one list (RFC 9110, section 5.3).
 fn challenge(headers: &HeaderMap) -> Option<HeaderValue> {
-    let all: Vec<&[u8]> = headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes).collect();
+    let all: Vec<&[u8]> =
+        headers.get_all(WWW_AUTHENTICATE).iter().map(HeaderValue::as_bytes).collect();
     if all.is_empty() { None } else { HeaderValue::from_bytes(&all.join(&b", "[..])).ok() }
 }

@@ -11,7 +11,10 @@ use super::{
     header_config::HeaderConfig,
     identity::{IdentityPolicy, Select},
 };
-use crate::{AuthRefresher, AuthRefreshers, KeyError, keyed::KeyEntry, refresh::TokenId, telemetry::Telemetry};
+use crate::{
+    AuthRefresher, AuthRefreshers, KeyError, keyed::KeyEntry, refresh::TokenId,
+    telemetry::Telemetry,
+};
 
 /// Uses the identity of a request's key. [`AuthRefreshLayer::keyed`](crate::AuthRefreshLayer::keyed) creates it.
 ///
@@ -111,7 +114,9 @@ where
         config: &HeaderConfig,
         request: &mut Request<B>,
     ) -> Option<TokenId> {
-        let is_last = self.source.with_key(request, |key| cache.is_for(key) || cache.look_up(key, &self.refreshers))?;
+        let is_last = self
+            .source
+            .with_key(request, |key| cache.is_for(key) || cache.look_up(key, &self.refreshers))?;
         let last = cache.0.as_mut()?;
         if is_last {
             last.insert_again(config, request.headers_mut())
@@ -229,7 +234,9 @@ impl<K, Q: Clone> Clone for KeyedIdentity<K, Q> {
 
 impl<K, Q> fmt::Debug for KeyedIdentity<K, Q> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyedIdentity").field("refreshers", &self.refreshers).finish_non_exhaustive()
+        f.debug_struct("KeyedIdentity")
+            .field("refreshers", &self.refreshers)
+            .finish_non_exhaustive()
     }
 }
 

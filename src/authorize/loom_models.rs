@@ -39,9 +39,15 @@ impl Reader {
     /// Returns the generation of the token that a request gets. The header must agree with it.
     fn call(&mut self) -> Option<u32> {
         let mut headers = HeaderMap::new();
-        let id = self.own.insert_current(&self.model.0, &self.shared, &HeaderConfig::default(), &mut headers);
-        let secret =
-            headers.get(AUTHORIZATION).map(|value| value.to_str().unwrap()["Bearer ".len()..].parse().unwrap());
+        let id = self.own.insert_current(
+            &self.model.0,
+            &self.shared,
+            &HeaderConfig::default(),
+            &mut headers,
+        );
+        let secret = headers
+            .get(AUTHORIZATION)
+            .map(|value| value.to_str().unwrap()["Bearer ".len()..].parse().unwrap());
         assert_eq!(id.map(|id| id.generation()), secret, "the header is not that of the token");
         secret
     }

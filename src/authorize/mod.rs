@@ -49,7 +49,9 @@ pub use self::replay::{
     map_body::MapBody,
 };
 pub use self::{
-    classify::{ClassifyRejection, GrpcUnauthenticatedAsRejection, NeverReject, UnauthorizedAsRejection},
+    classify::{
+        ClassifyRejection, GrpcUnauthenticatedAsRejection, NeverReject, UnauthorizedAsRejection,
+    },
     destination::{DestinationPolicy, UnsafeDestination},
     error::Error,
     extensions::{TokenInfo, TokenValidFor},

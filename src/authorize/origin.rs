@@ -57,15 +57,20 @@ impl Origin {
         if host.contains('*') {
             return Err(InvalidOrigin(Reason::Wildcard));
         }
-        if host.is_empty() || host.starts_with('[') && ipv6(host).is_none() || has_invalid_port(authority) {
+        if host.is_empty()
+            || host.starts_with('[') && ipv6(host).is_none()
+            || has_invalid_port(authority)
+        {
             return Err(InvalidOrigin(Reason::Syntax));
         }
-        let host = ipv6(host).map_or_else(|| host.to_ascii_lowercase(), |address| format!("[{address}]"));
+        let host =
+            ipv6(host).map_or_else(|| host.to_ascii_lowercase(), |address| format!("[{address}]"));
         let authority = match authority.port_u16().filter(|port| *port != default_port) {
             Some(port) => format!("{host}:{port}"),
             None => host,
         };
-        let authority = Authority::try_from(authority).map_err(|_| InvalidOrigin(Reason::Syntax))?;
+        let authority =
+            Authority::try_from(authority).map_err(|_| InvalidOrigin(Reason::Syntax))?;
         Ok(Self { scheme: scheme.clone(), authority, is_https: *scheme == Scheme::HTTPS })
     }
 
@@ -120,7 +125,8 @@ fn default_port(scheme: &Scheme) -> Option<u16> {
 
 /// Returns whether the authority has a colon without a valid port. Connectors differ in how they parse it.
 fn has_invalid_port(authority: &Authority) -> bool {
-    authority.port_u16().is_none() && authority.as_str().rsplit('@').next() != Some(authority.host())
+    authority.port_u16().is_none()
+        && authority.as_str().rsplit('@').next() != Some(authority.host())
 }
 
 impl fmt::Display for Origin {
@@ -229,12 +235,23 @@ mod tests {
         for (shortest, spellings) in [
             (
                 "https://api.example.com",
-                ["https://api.example.com/", "HTTPS://Api.example.com:443", "https://api.example.com."],
+                [
+                    "https://api.example.com/",
+                    "HTTPS://Api.example.com:443",
+                    "https://api.example.com.",
+                ],
             ),
-            ("http://localhost:3000", ["http://localhost:3000/", "http://LOCALHOST:3000", "HTTP://Localhost:3000/"]),
+            (
+                "http://localhost:3000",
+                ["http://localhost:3000/", "http://LOCALHOST:3000", "HTTP://Localhost:3000/"],
+            ),
             (
                 "https://[2001:db8::a]:8443",
-                ["https://[2001:DB8::a]:8443", "https://[2001:db8:0::A]:8443", "https://[2001:db8:0:0:0:0:0:a]:8443"],
+                [
+                    "https://[2001:DB8::a]:8443",
+                    "https://[2001:db8:0::A]:8443",
+                    "https://[2001:db8:0:0:0:0:0:a]:8443",
+                ],
             ),
         ] {
             for spelling in spellings {
@@ -244,8 +261,15 @@ mod tests {
                 assert_eq!(Ok(origin), Origin::try_from(Uri::from_static(shortest)));
             }
         }
-        let different = ["https://a.com", "http://a.com", "https://a.com:80", "https://b.com", "https://a.com.b"];
-        let origins: std::collections::HashSet<Origin> = different.map(|text| text.parse().unwrap()).into();
+        let different = [
+            "https://a.com",
+            "http://a.com",
+            "https://a.com:80",
+            "https://b.com",
+            "https://a.com.b",
+        ];
+        let origins: std::collections::HashSet<Origin> =
+            different.map(|text| text.parse().unwrap()).into();
         assert_eq!(origins.len(), different.len());
     }
 

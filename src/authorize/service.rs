@@ -52,7 +52,12 @@ use crate::{AuthRefresher, error::BoxError, refresh::TokenId};
 /// # }
 /// ```
 #[derive(Clone, Debug)]
-pub struct AuthRefresh<S, P = NeverReplay, C = UnauthorizedAsRejection, I: IdentityPolicy = SingleIdentity> {
+pub struct AuthRefresh<
+    S,
+    P = NeverReplay,
+    C = UnauthorizedAsRejection,
+    I: IdentityPolicy = SingleIdentity,
+> {
     inner: S,
     context: ShardedArc<ServiceContext<P, C, I>>,
     cache: <I as Select>::Cache,
@@ -125,7 +130,8 @@ impl<S: Clone, P: Clone, C: Clone, I: IdentityPolicy> AuthRefresh<S, P, C, I> {
     #[inline]
     fn authorize<B>(&mut self, request: &mut Request<B>) -> Option<TokenId> {
         let ServiceContext { identity, config, https_suffices, shared } = &*self.context;
-        let can_take_it = (*https_suffices && config.header.destinations.surely_allows(request.uri()))
+        let can_take_it = (*https_suffices
+            && config.header.destinations.surely_allows(request.uri()))
             || config.allows_fast_path(request);
         if !can_take_it || I::demands_token_life(request.extensions()) {
             return None;
@@ -146,7 +152,12 @@ impl<S: Clone, P: Clone, C: Clone, I: IdentityPolicy> AuthRefresh<S, P, C, I> {
             Decision::InsertToken => {}
             Decision::SkipToken => {
                 let request = request.map(|body| config.replay.wrap_unsaved(body));
-                return ResponseFuture::called(self.inner.call(request), None, config.classify.clone(), None);
+                return ResponseFuture::called(
+                    self.inner.call(request),
+                    None,
+                    config.classify.clone(),
+                    None,
+                );
             }
             Decision::Fail(error) => {
                 identity.telemetry().request_not_sent(error.label());
@@ -164,12 +175,17 @@ impl<S: Clone, P: Clone, C: Clone, I: IdentityPolicy> AuthRefresh<S, P, C, I> {
         if TokenValidFor::from_extensions(request.extensions()).is_none()
             && let Some(token) = identity.refresher(&selected).current().usable()
         {
-            let (request, in_flight) = Unsent::First(request).authorize(token, &self.context, &selected, &self.inner);
+            let (request, in_flight) =
+                Unsent::First(request).authorize(token, &self.context, &selected, &self.inner);
             let future = self.inner.call(request);
-            return ResponseFuture::slow_path(SlowPath::Called { future, in_flight: Some(in_flight) });
+            return ResponseFuture::slow_path(SlowPath::Called {
+                future,
+                in_flight: Some(in_flight),
+            });
         }
         self.release_readiness();
-        let sender = RequestSender { inner: self.inner.clone(), context: self.context.clone(), selected };
+        let sender =
+            RequestSender { inner: self.inner.clone(), context: self.context.clone(), selected };
         ResponseFuture::slow_path(SlowPath::wait_for_token(Unsent::First(request), sender))
     }
 

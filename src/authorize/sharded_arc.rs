@@ -61,7 +61,11 @@ impl<T: Clone> ShardedArc<T> {
 
     /// Creates the copy of a shard. The value's clone is user code, so it runs before `get_or_init`.
     #[cold]
-    fn make_copy(original: &Arc<Node<T>>, shard: ShardId, copies: &[OnceLock<Arc<Node<T>>>; SHARDS]) -> Arc<Node<T>> {
+    fn make_copy(
+        original: &Arc<Node<T>>,
+        shard: ShardId,
+        copies: &[OnceLock<Arc<Node<T>>>; SHARDS],
+    ) -> Arc<Node<T>> {
         let role = Role::Copy { original: Arc::downgrade(original) };
         let copy = Arc::new(Node { shard, value: original.value.clone(), role });
         shard.select(copies).get_or_init(|| copy).clone()
@@ -120,8 +124,9 @@ mod tests {
     #[test]
     fn clone_of_a_copy_on_another_shard_asks_the_original() {
         let original = ShardedArc::new(7);
-        let copies: Vec<_> =
-            (0..SHARDS).map(|_| thread::scope(|scope| scope.spawn(|| original.clone()).join().unwrap())).collect();
+        let copies: Vec<_> = (0..SHARDS)
+            .map(|_| thread::scope(|scope| scope.spawn(|| original.clone()).join().unwrap()))
+            .collect();
         let copy = copies.iter().find(|copy| address(copy) != address(&original)).unwrap();
         assert_eq!(address(&copy.clone()), address(&original), "back on the original's thread");
     }

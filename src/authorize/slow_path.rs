@@ -75,18 +75,25 @@ where
     C: ClassifyRejection + Clone,
     I: IdentityPolicy,
 {
-    pub(crate) fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<S::Response, Error>> {
+    pub(crate) fn poll(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<S::Response, Error>> {
         loop {
             let next = match self.as_mut().project() {
                 SlowPathProj::WaitingForToken { token, sender, .. } => {
                     let token = ready!(token.as_mut().poll(cx));
                     let refresher = sender.refresher().clone();
-                    let SlowPathOwned::WaitingForToken { request, sender, .. } = self.as_mut().take() else {
+                    let SlowPathOwned::WaitingForToken { request, sender, .. } =
+                        self.as_mut().take()
+                    else {
                         continue;
                     };
                     let request = match (token, request) {
                         (Ok(_), request) => request,
-                        (Err(error), Unsent::First(request)) if refresher.sends_unauthenticated_after(&error) => {
+                        (Err(error), Unsent::First(request))
+                            if refresher.sends_unauthenticated_after(&error) =>
+                        {
                             Unsent::FirstTokenOptional(request)
                         }
                         (Err(error), request) => {
@@ -100,14 +107,17 @@ where
                 }
                 SlowPathProj::WaitingForReady { sender, .. } => {
                     ready!(sender.inner.poll_ready(cx)).map_err(Error::from_inner)?;
-                    let SlowPathOwned::WaitingForReady { request, sender } = self.as_mut().take() else {
+                    let SlowPathOwned::WaitingForReady { request, sender } = self.as_mut().take()
+                    else {
                         continue;
                     };
                     Self::send(request, sender)?
                 }
                 SlowPathProj::Called { future, in_flight } => {
                     let response = ready!(future.poll(cx)).map_err(Error::from_inner)?;
-                    let Some(in_flight) = in_flight.take() else { return Poll::Ready(Ok(response)) };
+                    let Some(in_flight) = in_flight.take() else {
+                        return Poll::Ready(Ok(response));
+                    };
                     match in_flight.on_response(response) {
                         Outcome::Final(response) => return Poll::Ready(Ok(response)),
                         Outcome::Rejected(rejected) => Self::rejected(rejected),
@@ -115,7 +125,9 @@ where
                 }
                 SlowPathProj::WaitingForNewToken { token, .. } => {
                     let newer = ready!(token.as_mut().poll(cx));
-                    let SlowPathOwned::WaitingForNewToken { original, saved, .. } = self.as_mut().take() else {
+                    let SlowPathOwned::WaitingForNewToken { original, saved, .. } =
+                        self.as_mut().take()
+                    else {
                         continue;
                     };
                     match newer.ok().and_then(|newer| in_flight::restore(saved, &newer)) {

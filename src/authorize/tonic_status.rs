@@ -58,7 +58,9 @@ impl From<LoginError> for Status {
 
 fn code(error: &LoginError) -> Code {
     match error.kind() {
-        Kind::Transient | Kind::LoginTimeout(_) | Kind::ExpiredOnArrival | Kind::SameToken => Code::Unavailable,
+        Kind::Transient | Kind::LoginTimeout(_) | Kind::ExpiredOnArrival | Kind::SameToken => {
+            Code::Unavailable
+        }
         Kind::Permanent => Code::Unauthenticated,
         Kind::WaitTimeout(_) | Kind::Undriven(_) => Code::DeadlineExceeded,
         Kind::WorkerEnded | Kind::ShutDown => Code::Cancelled,

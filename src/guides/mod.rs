@@ -22,7 +22,12 @@
 //! - [`architecture`]: the parts, who owns which state, and the decisions
 
 // Without these features its code does not compile, and its links do not resolve.
-#[cfg(all(feature = "http-client", feature = "oauth2", feature = "token-file", feature = "token-command"))]
+#[cfg(all(
+    feature = "http-client",
+    feature = "oauth2",
+    feature = "token-file",
+    feature = "token-command"
+))]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth2")))]
 #[doc = include_str!("which_login.md")]
 pub mod which_login {}

@@ -13,7 +13,10 @@ use rustls::pki_types::CertificateDer;
 use tower::{ServiceBuilder, util::BoxCloneSyncService};
 use tower_http::{ServiceBuilderExt, follow_redirect::FollowRedirectLayer};
 
-use super::{HttpClient, connections::Connections, connector::connector, proxy::HttpsProxy, redirect::RedirectPolicy};
+use super::{
+    HttpClient, connections::Connections, connector::connector, proxy::HttpsProxy,
+    redirect::RedirectPolicy,
+};
 use crate::BoxError;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -128,8 +131,13 @@ impl HttpClientBuilder {
     ///
     /// Fails if an added root is not a certificate, or if the system's roots cannot be used.
     pub fn build(self) -> Result<HttpClient, BuildError> {
-        let connector = connector(self.accept_invalid_certs, self.roots, self.connect_timeout, self.https_proxy)
-            .map_err(BuildError)?;
+        let connector = connector(
+            self.accept_invalid_certs,
+            self.roots,
+            self.connect_timeout,
+            self.https_proxy,
+        )
+        .map_err(BuildError)?;
         let mut client = Client::builder(TokioExecutor::new());
         client
             .timer(TokioTimer::new())

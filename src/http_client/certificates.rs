@@ -76,8 +76,17 @@ impl AddedCertificateVerifier {
         let algorithms = self.provider.signature_verification_algorithms.all;
         let no_roots = RootCertStore::empty();
         // There are no roots, so this fails. The dates are checked first: any of the errors below means that they hold.
-        match verify_server_cert_signed_by_trust_anchor(&certificate, &no_roots, &[], now, algorithms) {
-            Ok(()) | Err(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_))) => {}
+        match verify_server_cert_signed_by_trust_anchor(
+            &certificate,
+            &no_roots,
+            &[],
+            now,
+            algorithms,
+        ) {
+            Ok(())
+            | Err(Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::Other(_),
+            )) => {}
             Err(error) => return Err(error),
         }
         verify_server_name(&certificate, server_name)?;
@@ -97,9 +106,17 @@ impl ServerCertVerifier for AddedCertificateVerifier {
         if self.added.iter().any(|added| added == end_entity) {
             return self.verify_added(end_entity, server_name, now);
         }
-        match self.verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        match self.verifier.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        ) {
             // The chain is checked before the name. The error must say whether adding the certificate would help.
-            Err(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::Other(_))) => {
+            Err(Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::Other(_),
+            )) => {
                 self.verify_added(end_entity, server_name, now)?;
                 Err(Error::InvalidCertificate(CertificateError::UnknownIssuer))
             }

@@ -35,7 +35,10 @@ pub(super) fn connector(
         .wrap_connector(ProxyConnector::new(tcp, tls, proxy)))
 }
 
-fn tls_config(accept_invalid_certs: bool, roots: Vec<CertificateDer<'static>>) -> Result<ClientConfig, rustls::Error> {
+fn tls_config(
+    accept_invalid_certs: bool,
+    roots: Vec<CertificateDer<'static>>,
+) -> Result<ClientConfig, rustls::Error> {
     // The process-wide provider belongs to the application, which may not have installed one.
     let provider = Arc::new(ring::default_provider());
     let verifier = if accept_invalid_certs {

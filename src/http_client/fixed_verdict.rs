@@ -24,7 +24,9 @@ impl FixedVerdictVerifier {
 
     /// Rejects with [`NoRoots`].
     pub(super) fn reject_all(provider: Arc<CryptoProvider>) -> Self {
-        let verdict = || Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(NoRoots)))));
+        let verdict = || {
+            Err(Error::InvalidCertificate(CertificateError::Other(OtherError(Arc::new(NoRoots)))))
+        };
         Self { provider, verdict }
     }
 }
@@ -47,7 +49,12 @@ impl ServerCertVerifier for FixedVerdictVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn verify_tls13_signature(
@@ -56,7 +63,12 @@ impl ServerCertVerifier for FixedVerdictVerifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
+        verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            &self.provider.signature_verification_algorithms,
+        )
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

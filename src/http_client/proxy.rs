@@ -55,7 +55,10 @@ impl HttpsProxy {
     ///
     /// The URL is invalid, or its scheme is neither `http` nor `https`.
     pub fn new(url: &str, no_proxy: &str) -> Result<Self, InvalidProxy> {
-        let any = Matcher::builder().https(url).build().intercept(&Uri::from_static("https://example.com/"));
+        let any = Matcher::builder()
+            .https(url)
+            .build()
+            .intercept(&Uri::from_static("https://example.com/"));
         if !any.is_some_and(|proxy| is_supported(&proxy)) {
             return Err(InvalidProxy);
         }
@@ -127,7 +130,9 @@ where
     fn call(&mut self, uri: Uri) -> Self::Future {
         let Some(proxy) = self.proxy.as_ref().and_then(|proxy| proxy.intercept(&uri)) else {
             let connecting = self.tcp.call(uri);
-            return Box::pin(async move { connecting.await.map(MaybeHttpsStream::Http).map_err(Into::into) });
+            return Box::pin(async move {
+                connecting.await.map(MaybeHttpsStream::Http).map_err(Into::into)
+            });
         };
         if !is_supported(&proxy) {
             return Box::pin(async { Err(InvalidProxy.into()) });

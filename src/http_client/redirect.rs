@@ -29,7 +29,11 @@ impl Policy<Full<Bytes>, BoxError> for RedirectPolicy {
         let action = Policy::<Full<Bytes>, BoxError>::redirect(&mut self.same_origin, attempt)?;
         if action.is_follow() {
             if self.followed == MAX_REDIRECTS {
-                return Err(TooManyRedirects { status: attempt.status(), location: attempt.location().clone() }.into());
+                return Err(TooManyRedirects {
+                    status: attempt.status(),
+                    location: attempt.location().clone(),
+                }
+                .into());
             }
             self.followed += 1;
         }

@@ -52,7 +52,9 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> AuthRefreshers<K> {
     /// The factory runs when a key is first used, and again after the key was evicted or
     /// [forgotten](AuthRefreshers::forget). It runs on the thread of the caller, so it must not block. It can use the
     /// handle itself, for other keys.
-    pub fn builder(factory: impl Fn(&K) -> AuthRefresherBuilder + Send + Sync + 'static) -> AuthRefreshersBuilder<K> {
+    pub fn builder(
+        factory: impl Fn(&K) -> AuthRefresherBuilder + Send + Sync + 'static,
+    ) -> AuthRefreshersBuilder<K> {
         AuthRefreshersBuilder::new(Box::new(move |key| Ok(factory(key))))
     }
 
@@ -163,9 +165,16 @@ impl<K: Hash + Eq + Clone + Send + Sync + 'static> AuthRefreshersBuilder<K> {
             }
         }
         if new_keys.is_some_and(|(_, per)| per.is_zero() || per > MAX_DURATION) {
-            return Err(InvalidSetting::new("new_keys", "must have a period above zero and at most 24 hours"));
+            return Err(InvalidSetting::new(
+                "new_keys",
+                "must have a period above zero and at most 24 hours",
+            ));
         }
-        let settings = KeySettings { pause_when_idle, login_permits: LoginPermits::new(logins_at_once), telemetry };
+        let settings = KeySettings {
+            pause_when_idle,
+            login_permits: LoginPermits::new(logins_at_once),
+            telemetry,
+        };
         let new_keys = new_keys.map(|(max, per)| NewKeyLimit::new(max, per));
         Ok(AuthRefreshers::from_shared(Shared::new(factory, settings, capacity, new_keys)))
     }

@@ -39,7 +39,8 @@ pub(super) enum Insertion<K> {
 impl<K: Hash + Eq> KeyCache<K> {
     pub(super) fn new(capacity: usize) -> Self {
         let expected = capacity.div_ceil(SHARD_FACTOR);
-        let entries = Cache::with(expected, capacity as u64, UnitWeighter, KnownHash::default(), PinInUse);
+        let entries =
+            Cache::with(expected, capacity as u64, UnitWeighter, KnownHash::default(), PinInUse);
         // Each shard has an equal part of the capacity. Rounded up, these parts would exceed it.
         entries.set_capacity((capacity - capacity % entries.num_shards()) as u64);
         Self { entries, hasher: DefaultHashBuilder::default() }
@@ -65,9 +66,14 @@ impl<K: Hash + Eq> KeyCache<K> {
     /// Inserts an entry, unless its key has one, or it is no longer up to date.
     ///
     /// A key that is removed after `is_up_to_date` is called is not inserted either.
-    pub(super) fn insert(&self, entry: Arc<KeyEntry<K>>, is_up_to_date: impl FnOnce() -> bool) -> Insertion<K> {
-        let existing =
-            self.entries.entry(&CacheKey(entry.clone()), None, |_, existing| EntryAction::Retain(existing.clone()));
+    pub(super) fn insert(
+        &self,
+        entry: Arc<KeyEntry<K>>,
+        is_up_to_date: impl FnOnce() -> bool,
+    ) -> Insertion<K> {
+        let existing = self.entries.entry(&CacheKey(entry.clone()), None, |_, existing| {
+            EntryAction::Retain(existing.clone())
+        });
         match existing {
             EntryResult::Retained(existing) => Insertion::Exists(existing),
             EntryResult::Vacant(place) if is_up_to_date() => {

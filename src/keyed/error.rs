@@ -32,9 +32,9 @@ impl KeyError {
             KeyErrorKind::Missing => "no_key",
             KeyErrorKind::TooManyNewKeys => "new_key_limit",
             KeyErrorKind::ShutDown => "shut_down",
-            KeyErrorKind::Factory(_) | KeyErrorKind::FactoryPanicked | KeyErrorKind::InvalidSetting(_) => {
-                "factory_failed"
-            }
+            KeyErrorKind::Factory(_)
+            | KeyErrorKind::FactoryPanicked
+            | KeyErrorKind::InvalidSetting(_) => "factory_failed",
         }
     }
 
@@ -57,7 +57,9 @@ impl KeyError {
     /// Returns whether the factory failed: it returned an error, it panicked, or a setting of its builder is not valid.
     pub fn is_factory(&self) -> bool {
         match self.0 {
-            KeyErrorKind::Factory(_) | KeyErrorKind::FactoryPanicked | KeyErrorKind::InvalidSetting(_) => true,
+            KeyErrorKind::Factory(_)
+            | KeyErrorKind::FactoryPanicked
+            | KeyErrorKind::InvalidSetting(_) => true,
             KeyErrorKind::Missing | KeyErrorKind::TooManyNewKeys | KeyErrorKind::ShutDown => false,
         }
     }

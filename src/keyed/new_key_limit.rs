@@ -22,7 +22,10 @@ impl NewKeyLimit {
     }
 
     pub(super) fn allows_another(&self) -> bool {
-        #[expect(clippy::disallowed_methods, reason = "the limit belongs to no refresher, whose clock it could use")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the limit belongs to no refresher, whose clock it could use"
+        )]
         let now = Instant::now();
         self.budget.lock().unwrap_or_else(PoisonError::into_inner).try_consume(self.limit, now)
     }

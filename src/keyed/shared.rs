@@ -23,7 +23,8 @@ use crate::{
 };
 
 /// Creates the builder of a key's refresher.
-pub(super) type Factory<K> = Box<dyn Fn(&K) -> Result<AuthRefresherBuilder, BoxError> + Send + Sync>;
+pub(super) type Factory<K> =
+    Box<dyn Fn(&K) -> Result<AuthRefresherBuilder, BoxError> + Send + Sync>;
 
 /// The settings that apply to each key's refresher, unless the factory sets them.
 #[derive(Debug)]

@@ -16,7 +16,8 @@ use super::{
 use crate::{error::BoxError, token::AccessToken};
 
 /// A login under way.
-pub(crate) type LoginFuture<'a> = Pin<Box<dyn Future<Output = Result<AccessToken, LoginError>> + Send + 'a>>;
+pub(crate) type LoginFuture<'a> =
+    Pin<Box<dyn Future<Output = Result<AccessToken, LoginError>> + Send + 'a>>;
 
 /// A login service without its type: made ready, then called.
 pub(crate) trait Login: Send {

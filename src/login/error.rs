@@ -82,7 +82,11 @@ impl LoginError {
             }
             Err(shared) => Self(shared),
         };
-        Self(Arc::new(Inner { kind: source.0.kind, retry_after: Some(delay), source: Some(source.into()) }))
+        Self(Arc::new(Inner {
+            kind: source.0.kind,
+            retry_after: Some(delay),
+            source: Some(source.into()),
+        }))
     }
 
     pub(crate) fn new(kind: Kind, source: Option<BoxError>) -> Self {
@@ -95,10 +99,13 @@ impl LoginError {
     /// dropped. So is one with a `source` that panics. This calls `source` on user errors, so do not call it under a lock.
     pub(crate) fn timed_out(kind: Kind, last: Option<&Self>) -> Self {
         let cause = match last {
-            Some(last) if last.is_timeout() => last.0.source.as_ref().and_then(|source| source.downcast_ref::<Self>()),
+            Some(last) if last.is_timeout() => {
+                last.0.source.as_ref().and_then(|source| source.downcast_ref::<Self>())
+            }
             last => last,
         };
-        let is_short = |cause: &Self| panic::catch(|| chain(cause).nth(MAX_CAUSES).is_none()).unwrap_or(false);
+        let is_short =
+            |cause: &Self| panic::catch(|| chain(cause).nth(MAX_CAUSES).is_none()).unwrap_or(false);
         let cause = cause.filter(|cause| is_short(cause));
         Self::new(kind, cause.map(|cause| cause.clone().into()))
     }
@@ -109,12 +116,18 @@ impl LoginError {
     /// come from another refresher, and count as transient here.
     pub(crate) fn from_service(error: BoxError) -> Self {
         let error = match error.downcast::<Self>() {
-            Ok(login) if matches!(login.0.kind, Kind::Transient | Kind::Permanent) => return *login,
+            Ok(login) if matches!(login.0.kind, Kind::Transient | Kind::Permanent) => {
+                return *login;
+            }
             Ok(other) => other as BoxError,
             Err(other) => other,
         };
         let classified = chain(&*error).find_map(|error| error.downcast_ref::<Self>());
-        let kind = if classified.is_some_and(Self::is_permanent) { Kind::Permanent } else { Kind::Transient };
+        let kind = if classified.is_some_and(Self::is_permanent) {
+            Kind::Permanent
+        } else {
+            Kind::Transient
+        };
         let retry_after = classified.and_then(Self::retry_after);
         Self(Arc::new(Inner { kind, retry_after, source: Some(error) }))
     }
@@ -185,7 +198,10 @@ impl fmt::Display for LoginError {
             Kind::LoginTimeout(limit) => write!(f, "login timed out after {limit:?}"),
             Kind::WaitTimeout(limit) => write!(f, "wait for a token timed out after {limit:?}"),
             Kind::Undriven(limit) => {
-                write!(f, "wait for a token timed out because the login's runtime is not driven, after {limit:?}")
+                write!(
+                    f,
+                    "wait for a token timed out because the login's runtime is not driven, after {limit:?}"
+                )
             }
             Kind::Panicked => f.write_str("login service panicked"),
             Kind::ExpiredOnArrival => f.write_str("login returned an expired token"),

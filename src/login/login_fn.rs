@@ -102,6 +102,8 @@ where
 
 impl<F> fmt::Debug for LoginFn<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LoginFn").field("login", &format_args!("{}", any::type_name::<F>())).finish()
+        f.debug_struct("LoginFn")
+            .field("login", &format_args!("{}", any::type_name::<F>()))
+            .finish()
     }
 }

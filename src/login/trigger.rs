@@ -10,7 +10,10 @@ use std::{
 use crate::panic;
 
 /// The refresher, as a login service sees it.
-#[cfg_attr(not(feature = "token-file"), allow(dead_code, reason = "only that source reports by itself"))]
+#[cfg_attr(
+    not(feature = "token-file"),
+    allow(dead_code, reason = "only that source reports by itself")
+)]
 pub(crate) trait Refreshable: Any + Send + Sync {
     /// Requests a refresh, and does not wait for it.
     fn request_refresh(&self);
@@ -45,7 +48,8 @@ impl RefreshTrigger {
     }
 
     pub(crate) fn has_transient_failure(&self) -> bool {
-        panic::catch(|| self.upgrade().is_some_and(|refresher| refresher.has_transient_failure())).unwrap_or(false)
+        panic::catch(|| self.upgrade().is_some_and(|refresher| refresher.has_transient_failure()))
+            .unwrap_or(false)
     }
 
     pub(crate) fn source_stopped_reporting(&self) {

@@ -42,7 +42,11 @@ pub(super) struct Authentication {
 
 impl ClientAuthentication {
     /// Adds the client's id and credentials to the form, or returns them as a header.
-    pub(super) async fn authenticate(&self, form: &mut Form, context: Context<'_>) -> Result<Authentication, Kind> {
+    pub(super) async fn authenticate(
+        &self,
+        form: &mut Form,
+        context: Context<'_>,
+    ) -> Result<Authentication, Kind> {
         let mut authentication = Authentication::default();
         match &self.method {
             Method::None => {}
@@ -71,7 +75,11 @@ impl ClientAuthentication {
         Ok(authentication)
     }
 
-    async fn assertion(&self, assertion: &Assertion, context: &Context<'_>) -> Result<Credential, Kind> {
+    async fn assertion(
+        &self,
+        assertion: &Assertion,
+        context: &Context<'_>,
+    ) -> Result<Credential, Kind> {
         match assertion {
             Assertion::Source(source) => context.load("client_assertion", source).await,
             Assertion::Signed(key) => {
@@ -108,7 +116,11 @@ impl Context<'_> {
         }
     }
 
-    async fn load(&self, name: &'static str, source: &CredentialSource) -> Result<Credential, Kind> {
+    async fn load(
+        &self,
+        name: &'static str,
+        source: &CredentialSource,
+    ) -> Result<Credential, Kind> {
         let credential = source.load(self.request.clone(), self.server_time, self.limit).await;
         credential.map_err(|error| Kind::Credential(name, error))
     }

@@ -200,6 +200,9 @@ impl fmt::Debug for ClientAuthentication {
             Method::Assertion(Assertion::Signed(_)) => "signed assertion",
             Method::Assertion(Assertion::Source(_)) => "assertion",
         };
-        f.debug_struct("ClientAuthentication").field("id", &self.id).field("method", &method).finish_non_exhaustive()
+        f.debug_struct("ClientAuthentication")
+            .field("id", &self.id)
+            .field("method", &method)
+            .finish_non_exhaustive()
     }
 }

@@ -50,8 +50,13 @@ impl CredentialSource {
             // A source that hangs must not block the logins after this one.
             Self::Login(login) => timeout(limit, async { login.lock().await.login(request).await })
                 .await
-                .unwrap_or_else(|_| Err(LoginError::transient(format!("timed out after {limit:?}"))))
-                .map(|token| Credential { secret: Zeroizing::new(token.secret().to_owned()), signed_at: None }),
+                .unwrap_or_else(|_| {
+                    Err(LoginError::transient(format!("timed out after {limit:?}")))
+                })
+                .map(|token| Credential {
+                    secret: Zeroizing::new(token.secret().to_owned()),
+                    signed_at: None,
+                }),
         }
     }
 }

@@ -70,7 +70,10 @@ async fn discover<S: HttpService>(
     };
     let mut failures = Vec::new();
     for url in metadata_urls(issuer) {
-        match fetch(&url, transport.clone()).await.and_then(|metadata| endpoints(server, issuer, metadata)) {
+        match fetch(&url, transport.clone())
+            .await
+            .and_then(|metadata| endpoints(server, issuer, metadata))
+        {
             Ok(endpoints) => return Ok(endpoints),
             Err(kind) => failures.push(Failure { endpoint: format!("GET {url}"), kind }),
         }
@@ -79,12 +82,16 @@ async fn discover<S: HttpService>(
 }
 
 async fn fetch<S: HttpService>(url: &str, transport: Transport<S>) -> Result<Metadata, Kind> {
-    let request = Request::get(url).header(ACCEPT, JSON).header(USER_AGENT, USER_AGENT_VALUE).body(Full::default());
+    let request = Request::get(url)
+        .header(ACCEPT, JSON)
+        .header(USER_AGENT, USER_AGENT_VALUE)
+        .body(Full::default());
     let response = transport.send(request, &[]).await.map_err(Kind::Transport)?;
     let status = response.head.status;
     if status.is_success() {
         let body = response.body.map_err(Kind::Transport)?;
-        return serde_json::from_slice(&body).map_err(|error| Kind::Metadata(describe_position(&error)));
+        return serde_json::from_slice(&body)
+            .map_err(|error| Kind::Metadata(describe_position(&error)));
     }
     let now = date(&response.head.headers).unwrap_or(response.now);
     Err(Kind::ErrorResponse(ErrorResponse {
@@ -95,10 +102,17 @@ async fn fetch<S: HttpService>(url: &str, transport: Transport<S>) -> Result<Met
     }))
 }
 
-fn endpoints(server: &AuthorizationServer, issuer: &str, metadata: Metadata) -> Result<Endpoints, Kind> {
+fn endpoints(
+    server: &AuthorizationServer,
+    issuer: &str,
+    metadata: Metadata,
+) -> Result<Endpoints, Kind> {
     // RFC 8414, section 3.3. Otherwise, one issuer could send clients and their secrets to another.
     if metadata.issuer != issuer {
-        return Err(Kind::Metadata(format!("issuer does not match: {}", redact(metadata.issuer.as_bytes(), &[]))));
+        return Err(Kind::Metadata(format!(
+            "issuer does not match: {}",
+            redact(metadata.issuer.as_bytes(), &[])
+        )));
     }
     let Some(endpoint) = metadata.token_endpoint else {
         return Err(Kind::Metadata("token_endpoint is missing".to_owned()));
@@ -107,7 +121,9 @@ fn endpoints(server: &AuthorizationServer, issuer: &str, metadata: Metadata) -> 
         .map_err(|reason| Kind::Metadata(format!("token_endpoint {reason}")))?;
     // A remote issuer must not name a service on the client's loopback.
     if url.scheme() == "http" && !issuer.starts_with("http:") && !server.plaintext {
-        return Err(Kind::Metadata("token_endpoint is plain http, but the issuer is not".to_owned()));
+        return Err(Kind::Metadata(
+            "token_endpoint is plain http, but the issuer is not".to_owned(),
+        ));
     }
     Ok(Endpoints { endpoint, audience: metadata.issuer })
 }

@@ -45,7 +45,9 @@ impl OAuth2Error {
     }
 
     fn transport_error_is(&self, is: impl Fn(&TransportError) -> bool) -> bool {
-        self.failures().iter().any(|failure| matches!(&failure.kind, Kind::Transport(error) if is(error)))
+        self.failures()
+            .iter()
+            .any(|failure| matches!(&failure.kind, Kind::Transport(error) if is(error)))
     }
 
     /// Returns the server's error code (RFC 6749, section 5.2), such as `invalid_grant`.
@@ -134,7 +136,13 @@ impl OAuth2Error {
     /// Returns whether the response was not a token response or metadata, or contained a token that cannot be sent.
     pub fn is_invalid_response(&self) -> bool {
         let is_invalid = |kind: &Kind| {
-            matches!(kind, Kind::InvalidResponse(_) | Kind::InvalidToken(_) | Kind::TokenType(_) | Kind::Metadata(_))
+            matches!(
+                kind,
+                Kind::InvalidResponse(_)
+                    | Kind::InvalidToken(_)
+                    | Kind::TokenType(_)
+                    | Kind::Metadata(_)
+            )
         };
         self.failures().iter().any(|failure| is_invalid(&failure.kind))
     }
@@ -149,7 +157,8 @@ impl OAuth2Error {
 impl From<OAuth2Error> for LoginError {
     fn from(error: OAuth2Error) -> Self {
         let retry_after = error.retry_after();
-        let error = if error.is_permanent() { Self::permanent(error) } else { Self::transient(error) };
+        let error =
+            if error.is_permanent() { Self::permanent(error) } else { Self::transient(error) };
         match retry_after {
             Some(delay) => error.with_retry_after(delay),
             None => error,

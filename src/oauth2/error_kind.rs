@@ -64,7 +64,8 @@ impl Kind {
         match self {
             Self::Transport(_) => true,
             Self::ErrorResponse(response) => {
-                let gone = [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::GONE];
+                let gone =
+                    [StatusCode::NOT_FOUND, StatusCode::METHOD_NOT_ALLOWED, StatusCode::GONE];
                 response.code.is_none() && gone.contains(&response.status)
             }
             _ => false,

@@ -5,13 +5,22 @@ use std::{fmt, sync::Arc};
 use tower_service::Service;
 use zeroize::Zeroizing;
 
-use super::{RefreshToken, RefreshTokenStore, credential_source::CredentialSource, refresh_token::InMemory};
+use super::{
+    RefreshToken, RefreshTokenStore, credential_source::CredentialSource, refresh_token::InMemory,
+};
 use crate::{AccessToken, BoxError, LoginRequest};
 
 const ACCESS_TOKEN: &str = "urn:ietf:params:oauth:token-type:access_token";
 /// The parameters whose values are not secret.
-const PUBLIC_PARAMETERS: [&str; 7] =
-    ["scope", "audience", "resource", "username", "subject_token_type", "actor_token_type", "requested_token_type"];
+const PUBLIC_PARAMETERS: [&str; 7] = [
+    "scope",
+    "audience",
+    "resource",
+    "username",
+    "subject_token_type",
+    "actor_token_type",
+    "requested_token_type",
+];
 
 /// Selects the grant by which the client gets a token, with its parameters.
 ///
@@ -81,7 +90,9 @@ impl Grant {
     }
 
     /// Creates a grant by a user's name and password (RFC 6749, section 4.3).
-    #[deprecated(note = "RFC 9700, section 2.4, forbids it; only for servers that support nothing else")]
+    #[deprecated(
+        note = "RFC 9700, section 2.4, forbids it; only for servers that support nothing else"
+    )]
     pub fn password(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self::new(Kind::Password).parameter("username", username).parameter("password", password)
     }
@@ -145,7 +156,8 @@ impl Grant {
 
     /// Returns what no error may show: the values of all parameters that are not known to be public.
     pub(super) fn secrets(&self) -> impl Iterator<Item = &str> {
-        let secret = |(name, _): &&(String, Zeroizing<String>)| !PUBLIC_PARAMETERS.contains(&&**name);
+        let secret =
+            |(name, _): &&(String, Zeroizing<String>)| !PUBLIC_PARAMETERS.contains(&&**name);
         self.parameters.iter().filter(secret).map(|(_, value)| &***value)
     }
 }
@@ -153,6 +165,9 @@ impl Grant {
 impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.parameters.iter().map(|(name, _)| name).collect();
-        f.debug_struct("Grant").field("grant_type", &self.kind.grant_type()).field("parameters", &names).finish()
+        f.debug_struct("Grant")
+            .field("grant_type", &self.kind.grant_type())
+            .field("parameters", &names)
+            .finish()
     }
 }

@@ -22,7 +22,9 @@ pub(super) struct ResponseTime {
 pub(super) fn of_access_token(fields: &ResponseFields, token: &str, time: ResponseTime) -> Expiry {
     let stated = expires_in(fields).or_else(|| expires_at(fields, time));
     match (stated, jwt(token, time)) {
-        (Some(Expiry::In(stated)), Expiry::In(left)) if time.server.is_some() => Expiry::In(stated.min(left)),
+        (Some(Expiry::In(stated)), Expiry::In(left)) if time.server.is_some() => {
+            Expiry::In(stated.min(left))
+        }
         (Some(stated), _) => stated,
         (None, jwt) => jwt,
     }
@@ -59,9 +61,11 @@ fn expires_in(fields: &ResponseFields) -> Option<Expiry> {
 
 /// Reads the absolute expiry that some servers return, in seconds since 1970.
 fn expires_at(fields: &ResponseFields, time: ResponseTime) -> Option<Expiry> {
-    let (name, value) = ["expires_at", "expires_on"].iter().find_map(|name| Some((*name, fields.get(name)?)))?;
+    let (name, value) =
+        ["expires_at", "expires_on"].iter().find_map(|name| Some((*name, fields.get(name)?)))?;
     let since_1970 = seconds(value).filter(|at| !at.is_zero() && at.as_secs() <= MAX_SECONDS);
-    let Some(at) = since_1970.and_then(|since_1970| SystemTime::UNIX_EPOCH.checked_add(since_1970)) else {
+    let Some(at) = since_1970.and_then(|since_1970| SystemTime::UNIX_EPOCH.checked_add(since_1970))
+    else {
         telemetry::invalid_lifetime(name);
         return None;
     };

@@ -84,7 +84,12 @@ pub struct OAuth2Login<S> {
 
 impl<S> OAuth2Login<S> {
     /// Creates a login at `server`, by `grant`, for `client`. `http` sends the requests.
-    pub fn new(http: S, server: AuthorizationServer, client: ClientAuthentication, grant: Grant) -> Self {
+    pub fn new(
+        http: S,
+        server: AuthorizationServer,
+        client: ClientAuthentication,
+        grant: Grant,
+    ) -> Self {
         let state = LoginState {
             grant,
             discovery: Discovery::default(),
@@ -180,7 +185,10 @@ impl<S> OAuth2Login<S> {
     /// ```
     #[must_use]
     #[doc(alias = "extra_fields")]
-    pub fn inspect_response(mut self, hook: impl Fn(&Map<String, Value>) + Send + Sync + 'static) -> Self {
+    pub fn inspect_response(
+        mut self,
+        hook: impl Fn(&Map<String, Value>) + Send + Sync + 'static,
+    ) -> Self {
         self.response.inspect = Some(Arc::new(hook));
         self
     }
@@ -210,12 +218,15 @@ impl<S: HttpService> Service<LoginRequest> for OAuth2Login<S> {
                 grant::Kind::RefreshToken(store) => store.clone(),
                 _ => return Ok(attempt.log_in(&mut state).await?),
             };
-            let refreshing = spawn_in_login(async move { attempt.refresh(&mut state, &*store).await });
+            let refreshing =
+                spawn_in_login(async move { attempt.refresh(&mut state, &*store).await });
             match refreshing.await {
                 Ok(refreshed) => Ok(refreshed?),
                 Err(ended) => match ended.try_into_panic() {
                     Ok(panic) => resume_unwind(panic),
-                    Err(_) => Err(OAuth2Error::new("grant_type refresh_token", Kind::Interrupted).into()),
+                    Err(_) => {
+                        Err(OAuth2Error::new("grant_type refresh_token", Kind::Interrupted).into())
+                    }
                 },
             }
         })

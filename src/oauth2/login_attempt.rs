@@ -53,7 +53,10 @@ struct Exchange {
 }
 
 impl<S: HttpService> LoginAttempt<S> {
-    pub(super) async fn log_in(&mut self, state: &mut LoginState) -> Result<AccessToken, OAuth2Error> {
+    pub(super) async fn log_in(
+        &mut self,
+        state: &mut LoginState,
+    ) -> Result<AccessToken, OAuth2Error> {
         let Exchange { endpoint, response, .. } = self.request_token(state, None).await?;
         let token = response.token.map_err(|kind| OAuth2Error::new(endpoint, kind))?;
         self.response.inspect(&response.fields);
@@ -118,7 +121,8 @@ impl<S: HttpService> LoginAttempt<S> {
     ) -> Result<Exchange, OAuth2Error> {
         let LoginState { grant, discovery, server_clock, .. } = state;
         let Transport { clock, timeout, .. } = &self.transport;
-        let Endpoints { endpoint: uri, audience } = discovery.find(&self.server, self.transport.clone()).await?;
+        let Endpoints { endpoint: uri, audience } =
+            discovery.find(&self.server, self.transport.clone()).await?;
         let endpoint = format!("POST {}{}", server::origin(&uri), uri.path());
         let failed = |kind| OAuth2Error::new(endpoint.clone(), kind);
         let server_time = server_clock.now(clock);
@@ -140,7 +144,13 @@ impl<S: HttpService> LoginAttempt<S> {
         if let Some(token) = refresh_token {
             form.push("refresh_token", token.secret());
         }
-        let context = Context { request: &self.request, audience: &audience, server_time, clock, limit: *timeout };
+        let context = Context {
+            request: &self.request,
+            audience: &audience,
+            server_time,
+            clock,
+            limit: *timeout,
+        };
         let authentication = self.client.authenticate(&mut form, context).await.map_err(failed)?;
         let Authentication { header, secrets, signed_at } = authentication;
 
@@ -154,10 +164,13 @@ impl<S: HttpService> LoginAttempt<S> {
         #[expect(clippy::disallowed_methods, reason = "measures how long the request takes")]
         let sent_at = Instant::now();
         let received = self.transport.clone().send(request, &secrets).await;
-        if let Some(server_time) = received.as_ref().ok().and_then(|received| date(&received.head.headers)) {
+        if let Some(server_time) =
+            received.as_ref().ok().and_then(|received| date(&received.head.headers))
+        {
             server_clock.record(server_time, clock);
         }
-        let signed_at = credential.as_ref().and_then(|credential| credential.signed_at).or(signed_at);
+        let signed_at =
+            credential.as_ref().and_then(|credential| credential.signed_at).or(signed_at);
         let signed_at = signed_at.and_then(|signed_at| signed_at.checked_add(sent_at.elapsed()));
         let mut response = match received {
             Ok(received) => self.response.read(received, &secrets),
@@ -166,12 +179,17 @@ impl<S: HttpService> LoginAttempt<S> {
         let is_rejected = match refresh_token {
             None => response.token.as_ref().is_err_and(Kind::rejects_credentials),
             // A refresh token that was rejected or replaced must not be sent again.
-            Some(_) => response.refresh_token.is_none() && response.token.as_ref().is_err_and(Kind::rejects_client),
+            Some(_) => {
+                response.refresh_token.is_none()
+                    && response.token.as_ref().is_err_and(Kind::rejects_client)
+            }
         };
         let signed_at = signed_at.filter(|_| is_rejected);
-        let sign_again =
-            signed_at.is_some_and(|signed_at| server_clock.replace_rejected(signed_at, server_time.is_none(), clock));
-        if let Some(lifetime) = response.refresh_token_lifetime.filter(|_| refresh_token.is_some()) {
+        let sign_again = signed_at.is_some_and(|signed_at| {
+            server_clock.replace_rejected(signed_at, server_time.is_none(), clock)
+        });
+        if let Some(lifetime) = response.refresh_token_lifetime.filter(|_| refresh_token.is_some())
+        {
             response.token = response.token.map(|token| token.with_refresh_deadline(lifetime));
         }
         discovery.stale = response.token.as_ref().is_err_and(Kind::endpoint_moved);

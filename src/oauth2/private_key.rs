@@ -36,7 +36,8 @@ pub(super) fn ecdsa(
 
 pub(super) fn ed25519(pem: &[u8]) -> Result<Ed25519KeyPair, InvalidKey> {
     // The public key is optional there (RFC 8410, section 7).
-    Ed25519KeyPair::from_pkcs8_maybe_unchecked(decode(pem)?.secret_der()).map_err(InvalidKey::rejected)
+    Ed25519KeyPair::from_pkcs8_maybe_unchecked(decode(pem)?.secret_der())
+        .map_err(InvalidKey::rejected)
 }
 
 /// Encodes an EC key in PKCS #8 with its public key. It is optional (RFC 5915, section 3), but `ring` requires it.
@@ -54,7 +55,9 @@ fn decode(pem: &[u8]) -> Result<PrivateKeyDer<'static>, InvalidKey> {
         let contains = |text: &str| pem.windows(text.len()).any(|window| window == text.as_bytes());
         InvalidKey(match () {
             () if contains("ENCRYPTED") => Reason::Encrypted,
-            () if contains("PRIVATE KEY-----\\n") || contains("PRIVATE KEY-----\\r") => Reason::EscapedLineBreaks,
+            () if contains("PRIVATE KEY-----\\n") || contains("PRIVATE KEY-----\\r") => {
+                Reason::EscapedLineBreaks
+            }
             () if contains("BEGIN CERTIFICATE") || contains("PUBLIC KEY") => Reason::NotPrivate,
             () => Reason::NotPem,
         })
@@ -98,10 +101,16 @@ impl fmt::Display for InvalidKey {
         f.write_str(match &self.0 {
             Reason::NotPem => "PEM contains no private key",
             Reason::NotPrivate => "PEM contains a public key or a certificate, not a private key",
-            Reason::Encrypted => "private key is encrypted: decrypt it first, for example with `openssl pkey`",
-            Reason::EscapedLineBreaks => "PEM contains escaped line breaks: replace each `\\n` by a line break",
+            Reason::Encrypted => {
+                "private key is encrypted: decrypt it first, for example with `openssl pkey`"
+            }
+            Reason::EscapedLineBreaks => {
+                "PEM contains escaped line breaks: replace each `\\n` by a line break"
+            }
             Reason::Algorithm => "private key cannot be used with this algorithm",
-            Reason::Rejected(cause) => return write!(f, "private key cannot be used with this algorithm: {cause}"),
+            Reason::Rejected(cause) => {
+                return write!(f, "private key cannot be used with this algorithm: {cause}");
+            }
             Reason::SigningFailed => "private key failed to sign",
         })
     }

@@ -45,11 +45,13 @@ impl ResponseFields {
             Value::String(code) if !code.is_empty() => Some((Some(code), description)),
             Value::Object(error) => {
                 let first = |names: &[&str]| {
-                    let text = |name: &&str| error.get(*name)?.as_str().filter(|text| !text.is_empty());
+                    let text =
+                        |name: &&str| error.get(*name)?.as_str().filter(|text| !text.is_empty());
                     names.iter().find_map(text)
                 };
                 let code = first(&["code", "error", "type", "status"]);
-                let description = first(&["message", "error_description", "description"]).or(description);
+                let description =
+                    first(&["message", "error_description", "description"]).or(description);
                 (code.is_some() || description.is_some()).then_some((code, description))
             }
             _ => None,
@@ -73,8 +75,11 @@ fn from_json(body: &[u8]) -> serde_json::Result<ResponseFields> {
 
 fn may_be_form(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(CONTENT_TYPE) else { return true };
-    let media_type = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
-    ["application/x-www-form-urlencoded", "text/plain"].iter().any(|form| media_type.eq_ignore_ascii_case(form))
+    let media_type =
+        value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    ["application/x-www-form-urlencoded", "text/plain"]
+        .iter()
+        .any(|form| media_type.eq_ignore_ascii_case(form))
 }
 
 fn from_form(body: &[u8]) -> Option<ResponseFields> {

@@ -99,7 +99,9 @@ impl AuthorizationServer {
 /// Returns the places of an issuer's metadata, in the order to try.
 pub(super) fn metadata_urls(issuer: &str) -> Vec<String> {
     let issuer = issuer.trim_end_matches('/');
-    let path = issuer.find("://").and_then(|scheme| issuer.get(scheme + 3..)?.find('/').map(|path| scheme + 3 + path));
+    let path = issuer
+        .find("://")
+        .and_then(|scheme| issuer.get(scheme + 3..)?.find('/').map(|path| scheme + 3 + path));
     let (origin, path) = issuer.split_at(path.unwrap_or(issuer.len()));
     vec![
         format!("{origin}/.well-known/oauth-authorization-server{path}"),
@@ -124,7 +126,9 @@ impl fmt::Debug for AuthorizationServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.source {
             // A query can contain a key.
-            Source::TokenEndpoint(uri) => write!(f, "AuthorizationServer({}{})", origin(uri), uri.path()),
+            Source::TokenEndpoint(uri) => {
+                write!(f, "AuthorizationServer({}{})", origin(uri), uri.path())
+            }
             Source::Issuer(issuer) => write!(f, "AuthorizationServer({issuer})"),
         }
     }
@@ -132,7 +136,11 @@ impl fmt::Debug for AuthorizationServer {
 
 /// Returns the scheme and authority.
 pub(super) fn origin(uri: &Uri) -> String {
-    format!("{}://{}", uri.scheme_str().unwrap_or_default(), uri.authority().map_or("", |authority| authority.as_str()))
+    format!(
+        "{}://{}",
+        uri.scheme_str().unwrap_or_default(),
+        uri.authority().map_or("", |authority| authority.as_str())
+    )
 }
 
 /// The error for a URL to which no secret may be sent. It names the cause and never the URL.
@@ -180,7 +188,9 @@ mod tests {
         let server = AuthorizationServer::token_endpoint;
         assert!(server("https://as.example/token?api-version=1").is_ok());
         assert!(server("http://127.0.0.1:8080/token").is_ok());
-        assert!(AuthorizationServer::danger_token_endpoint_plaintext("http://as.example/token").is_ok());
+        assert!(
+            AuthorizationServer::danger_token_endpoint_plaintext("http://as.example/token").is_ok()
+        );
         for (url, reason) in [
             ("http://as.example/token", Reason::Url(InvalidUrl::Plaintext)),
             ("https://as.example/token#x", Reason::Fragment),
@@ -192,7 +202,10 @@ mod tests {
         ] {
             assert_eq!(server(url), Err(InvalidServer(reason)), "{url}");
         }
-        assert_eq!(AuthorizationServer::discover("https://as.example/?x"), Err(InvalidServer(Reason::Query)));
+        assert_eq!(
+            AuthorizationServer::discover("https://as.example/?x"),
+            Err(InvalidServer(Reason::Query))
+        );
         for (issuer, reason) in [
             ("https:as.example", InvalidUrl::Scheme),
             ("https:///as.example", InvalidUrl::Host),
@@ -200,7 +213,11 @@ mod tests {
             ("HTTPS://as.example", InvalidUrl::Scheme),
             ("https://h;p", InvalidUrl::Host),
         ] {
-            assert_eq!(AuthorizationServer::discover(issuer), Err(InvalidServer(Reason::Url(reason))), "{issuer}");
+            assert_eq!(
+                AuthorizationServer::discover(issuer),
+                Err(InvalidServer(Reason::Url(reason))),
+                "{issuer}"
+            );
         }
     }
 

@@ -43,7 +43,12 @@ impl ServerClock {
 
     /// The server has rejected an assertion. The clock that it was signed by shows `time` now: this one, or the local one.
     /// If the other clock deviates, uses that from now on and returns `true`.
-    pub(super) fn replace_rejected(&mut self, time: SystemTime, is_local: bool, local: &Arc<dyn Clock>) -> bool {
+    pub(super) fn replace_rejected(
+        &mut self,
+        time: SystemTime,
+        is_local: bool,
+        local: &Arc<dyn Clock>,
+    ) -> bool {
         let other = if is_local { self.shown(local) } else { Some(local.now()) };
         let deviates = other.is_some_and(|other| difference(other, time) > MAX_SKEW);
         if deviates {
@@ -87,7 +92,9 @@ mod tests {
         server.record(at(1_000), &local);
 
         advance(Duration::from_secs(100)).await;
-        for (wall, now) in [(9_100, Some(at(1_100))), (9_102, Some(at(1_100))), (9_103, None), (9_097, None)] {
+        for (wall, now) in
+            [(9_100, Some(at(1_100))), (9_102, Some(at(1_100))), (9_103, None), (9_097, None)]
+        {
             *clock.0.lock().unwrap() = at(wall);
             assert_eq!(server.now(&local), now, "{wall}");
         }

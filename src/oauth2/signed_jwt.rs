@@ -59,7 +59,10 @@ impl SignedJwt {
         audience: impl Into<String>,
     ) -> Self {
         let claims = [("iss", issuer.into()), ("sub", subject.into()), ("aud", audience.into())];
-        let claims = claims.into_iter().map(|(name, value)| (name.to_owned(), Value::String(value))).collect();
+        let claims = claims
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), Value::String(value)))
+            .collect();
         Self { key, claims, lifetime: LIFETIME, backdate: BACKDATE, clock: Arc::new(SystemClock) }
     }
 
@@ -108,7 +111,9 @@ impl SignedJwt {
         let mut id = [0; 16];
         SystemRandom::new().fill(&mut id).map_err(|_| InvalidKey::signing_failed())?;
         let mut claims = self.claims.clone();
-        claims.entry("iat".to_owned()).or_insert_with(|| now.saturating_sub(self.backdate).as_secs().into());
+        claims
+            .entry("iat".to_owned())
+            .or_insert_with(|| now.saturating_sub(self.backdate).as_secs().into());
         claims.insert("exp".to_owned(), expires.as_secs().into());
         claims.entry("jti".to_owned()).or_insert_with(|| URL_SAFE_NO_PAD.encode(id).into());
         let expiry = SystemTime::UNIX_EPOCH.checked_add(expires).map_or(Expiry::Never, Expiry::At);

@@ -7,8 +7,8 @@ use ring::{
     hmac,
     rand::SystemRandom,
     signature::{
-        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-        RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair,
+        Ed25519KeyPair, RSA_PKCS1_SHA256, RSA_PSS_SHA256, RsaEncoding, RsaKeyPair,
     },
 };
 use serde::Serialize;
@@ -44,7 +44,8 @@ enum Key {
 impl SigningKey {
     /// `algorithm` is the name in RFC 7518, section 3.1.
     fn new(key: Key, algorithm: &str) -> Self {
-        let header = [("alg", algorithm), ("typ", "JWT")].map(|(name, value)| (name.to_owned(), value.into()));
+        let header = [("alg", algorithm), ("typ", "JWT")]
+            .map(|(name, value)| (name.to_owned(), value.into()));
         Self { key: Arc::new(key), header: header.into() }
     }
 

@@ -41,7 +41,12 @@ pub(super) struct TokenResponse {
 
 impl From<Kind> for TokenResponse {
     fn from(kind: Kind) -> Self {
-        Self { refresh_token: None, token: Err(kind), refresh_token_lifetime: None, fields: Map::new() }
+        Self {
+            refresh_token: None,
+            token: Err(kind),
+            refresh_token_lifetime: None,
+            fields: Map::new(),
+        }
     }
 }
 
@@ -66,7 +71,9 @@ impl ResponseSettings {
         let redact = |text: &str| redact(text.as_bytes(), secrets);
         let error_response = |(code, description): ErrorFields<'_>| {
             // A code of the standard is not secret, even if it contains a secret.
-            let code = code.map(|code| if standard_code(code).is_some() { code.to_owned() } else { redact(code) });
+            let code = code.map(|code| {
+                if standard_code(code).is_some() { code.to_owned() } else { redact(code) }
+            });
             Kind::ErrorResponse(ErrorResponse {
                 status: head.status,
                 code,
@@ -92,7 +99,12 @@ impl ResponseSettings {
         };
         let refresh_token = fields.text("refresh_token").filter(|_| success).map(RefreshToken::new);
         let refresh_token_lifetime = lifetime::of_refresh_token(&fields);
-        TokenResponse { refresh_token, token, refresh_token_lifetime, fields: fields.without_tokens() }
+        TokenResponse {
+            refresh_token,
+            token,
+            refresh_token_lifetime,
+            fields: fields.without_tokens(),
+        }
     }
 
     fn token(
@@ -124,13 +136,18 @@ impl ResponseSettings {
     }
 
     /// Checks `token_type`. It is required, but some servers omit it or leave it empty.
-    fn check_type(&self, fields: &ResponseFields, redact: &impl Fn(&str) -> String) -> Result<(), Kind> {
+    fn check_type(
+        &self,
+        fields: &ResponseFields,
+        redact: &impl Fn(&str) -> String,
+    ) -> Result<(), Kind> {
         let token_type = match fields.get("token_type") {
             None => return Ok(()),
             Some(Value::String(token_type)) => token_type.trim(),
             Some(_) => return Err(Kind::InvalidResponse("token_type is not a string".to_owned())),
         };
-        let accepted = ["", "Bearer"].into_iter().chain(self.token_types.iter().map(String::as_str));
+        let accepted =
+            ["", "Bearer"].into_iter().chain(self.token_types.iter().map(String::as_str));
         match accepted.into_iter().any(|accepted| token_type.eq_ignore_ascii_case(accepted)) {
             true => Ok(()),
             false => Err(Kind::TokenType(redact(token_type))),

@@ -21,7 +21,9 @@ use super::{
     shared::Shared,
     state::refresh_state::Policy,
 };
-use crate::{clock::Clock, error::BoxError, login::LoginRequest, telemetry::Telemetry, token::AccessToken};
+use crate::{
+    clock::Clock, error::BoxError, login::LoginRequest, telemetry::Telemetry, token::AccessToken,
+};
 
 /// The longest duration that a setting accepts, so that no deadline overflows.
 pub(crate) const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -68,7 +70,12 @@ impl AuthRefresher {
         // The standard library seeds each hasher with a different number from the system.
         let rng = Box::new(|| RandomState::new().hash_one(0));
         let core = Core { login: Box::new(login), rng };
-        AuthRefresherBuilder { core, initial_token: None, policy: Policy::default(), settings: Settings::default() }
+        AuthRefresherBuilder {
+            core,
+            initial_token: None,
+            policy: Policy::default(),
+            settings: Settings::default(),
+        }
     }
 }
 
@@ -215,7 +222,9 @@ impl AuthRefresherBuilder {
         let Backoff { min, max } = self.policy.schedule.backoff;
         let check = |name, value: Duration| match value {
             Duration::ZERO => Err(InvalidSetting { name, reason: "must be more than zero" }),
-            value if value > MAX_DURATION => Err(InvalidSetting { name, reason: "must be at most 24 hours" }),
+            value if value > MAX_DURATION => {
+                Err(InvalidSetting { name, reason: "must be at most 24 hours" })
+            }
             _ => Ok(()),
         };
         check("login_timeout", settings.login_timeout)?;
@@ -224,17 +233,28 @@ impl AuthRefresherBuilder {
         check("backoff", max)?;
         check("rejection_limit", self.policy.rejection_limit.per)?;
         if min > max {
-            return Err(InvalidSetting { name: "backoff", reason: "must have a minimum not above its maximum" });
+            return Err(InvalidSetting {
+                name: "backoff",
+                reason: "must have a minimum not above its maximum",
+            });
         }
         if self.policy.schedule.default_lifetime == Some(Duration::ZERO) {
-            return Err(InvalidSetting { name: "default_lifetime", reason: "must be more than zero" });
+            return Err(InvalidSetting {
+                name: "default_lifetime",
+                reason: "must be more than zero",
+            });
         }
         Ok(self.build_unchecked())
     }
 
     /// Sets what all keys of a handle share, and what applies to a key's refresher unless it is set.
     #[cfg(feature = "keyed")]
-    pub(crate) fn for_key(mut self, idle_after: Duration, permits: &Arc<LoginPermits>, handle: &Telemetry) -> Self {
+    pub(crate) fn for_key(
+        mut self,
+        idle_after: Duration,
+        permits: &Arc<LoginPermits>,
+        handle: &Telemetry,
+    ) -> Self {
         self.policy.idle_after.get_or_insert(idle_after);
         self.settings.login_permits = Some(permits.clone());
         self.settings.telemetry = self.settings.telemetry.for_key(handle);

@@ -73,7 +73,8 @@ impl CachedToken {
         if wall.saturating_sub(monotonic) < JUMP {
             return None;
         }
-        let requested_at = Timestamp { monotonic: now.monotonic.checked_sub(wall)?, ..self.requested_at };
+        let requested_at =
+            Timestamp { monotonic: now.monotonic.checked_sub(wall)?, ..self.requested_at };
         Some(Self {
             token: self.token.clone(),
             header: ShardedHeader::new(self.token.header_value().clone()),
@@ -138,7 +139,9 @@ impl CachedToken {
     /// Returns whether the token expires later than `other`, by more than a rounding error of one second.
     pub(crate) fn expires_after(&self, other: &CachedToken, now: Timestamp) -> bool {
         match (self.until_expired(now), other.until_expired(now)) {
-            (Some(remaining), Some(other)) => remaining > other.saturating_add(Duration::from_secs(1)),
+            (Some(remaining), Some(other)) => {
+                remaining > other.saturating_add(Duration::from_secs(1))
+            }
             (None, Some(_)) => true,
             (_, None) => false,
         }
@@ -216,7 +219,11 @@ mod tests {
         let token = AccessToken::bearer("abc").unwrap().with_expires_in(secs(100));
         let start = start();
         let token = CachedToken::new(token, 1, start, start, &schedule, 0.0);
-        assert_eq!(token.token.expiry(), Expiry::At(start.wall + secs(100)), "the real expiry is not altered");
+        assert_eq!(
+            token.token.expiry(),
+            Expiry::At(start.wall + secs(100)),
+            "the real expiry is not altered"
+        );
         assert!(token.is_expired(later(start, 100, 100)));
         assert!(!token.is_unusable(later(start, 159, 159)));
         assert!(token.is_unusable(later(start, 160, 160)));
@@ -241,7 +248,9 @@ mod tests {
     fn extreme_expiry_does_not_overflow() {
         let start = start();
         let soon = later(start, 1, 1);
-        for expiry in [Expiry::In(Duration::MAX), Expiry::In(secs(u64::MAX)), Expiry::Never, Expiry::Unknown] {
+        for expiry in
+            [Expiry::In(Duration::MAX), Expiry::In(secs(u64::MAX)), Expiry::Never, Expiry::Unknown]
+        {
             let token = cached(expiry, start);
             assert!(!token.is_expired(soon), "{expiry:?}");
         }
@@ -254,7 +263,8 @@ mod tests {
     #[test]
     fn slow_local_clock_does_not_extend_a_stored_token() {
         let start = start();
-        let token = AccessToken::bearer("abc").unwrap().with_expiry(Expiry::At(start.wall + secs(7200)));
+        let token =
+            AccessToken::bearer("abc").unwrap().with_expiry(Expiry::At(start.wall + secs(7200)));
         let token = token.with_max_lifetime(Some(secs(3600)));
         let token = CachedToken::new(token, 1, start, start, &schedule(), 0.0);
         assert_eq!(token.until_expired(start), Some(secs(3600)));
@@ -264,19 +274,28 @@ mod tests {
     fn unknown_expiry_uses_default_lifetime() {
         let schedule = Schedule { default_lifetime: Some(secs(900)), ..schedule() };
         let start = start();
-        let token = CachedToken::new(AccessToken::bearer("abc").unwrap(), 1, start, start, &schedule, 0.0);
+        let token =
+            CachedToken::new(AccessToken::bearer("abc").unwrap(), 1, start, start, &schedule, 0.0);
         assert_eq!(token.until_expired(start), Some(secs(900)));
         assert_eq!(token.token.expiry(), Expiry::Unknown);
         let never = AccessToken::bearer("abc").unwrap().with_expiry(Expiry::Never);
-        assert_eq!(CachedToken::new(never, 1, start, start, &schedule, 0.0).until_expired(start), None);
+        assert_eq!(
+            CachedToken::new(never, 1, start, start, &schedule, 0.0).until_expired(start),
+            None
+        );
     }
 
     #[test]
     fn token_is_too_new_for_an_eighth_of_a_short_life() {
         let start = start();
-        for (expiry, too_new) in [(Expiry::In(secs(3600)), 1000), (Expiry::In(secs(2)), 250), (Expiry::Never, 1000)] {
+        for (expiry, too_new) in
+            [(Expiry::In(secs(3600)), 1000), (Expiry::In(secs(2)), 250), (Expiry::Never, 1000)]
+        {
             let token = cached(expiry, start);
-            let at = |millis| Timestamp { monotonic: start.monotonic + Duration::from_millis(millis), ..start };
+            let at = |millis| Timestamp {
+                monotonic: start.monotonic + Duration::from_millis(millis),
+                ..start
+            };
             assert!(token.is_too_new(secs(1), at(too_new - 1)), "{expiry:?}");
             assert!(!token.is_too_new(secs(1), at(too_new)), "{expiry:?}");
         }
@@ -286,7 +305,9 @@ mod tests {
     fn token_of_unknown_age_is_never_too_new() {
         let start = start();
         let token = AccessToken::bearer("abc").unwrap().with_unknown_age();
-        assert!(!CachedToken::new(token, 1, start, start, &schedule(), 0.0).is_too_new(secs(1), start));
+        assert!(
+            !CachedToken::new(token, 1, start, start, &schedule(), 0.0).is_too_new(secs(1), start)
+        );
     }
 
     #[test]

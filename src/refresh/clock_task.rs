@@ -65,7 +65,8 @@ impl ClockRegistration {
         }
         // The task is spawned outside the lock. If another worker has registered a task since, this one is aborted.
         let task = runtime.spawn(compare_clocks(key, clock.clone())).abort_handle();
-        let mut clock_task = Some(ClockTask { task, _clock: clock.clone(), workers: HashMap::new() });
+        let mut clock_task =
+            Some(ClockTask { task, _clock: clock.clone(), workers: HashMap::new() });
         match clock_tasks().entry(key) {
             Entry::Occupied(mut entry) => {
                 entry.get_mut().workers.insert(worker, wake.clone());
@@ -88,7 +89,8 @@ impl Drop for ClockRegistration {
             let mut clock_tasks = clock_tasks();
             let Some(clock_task) = clock_tasks.get_mut(&self.key) else { return };
             let wake = clock_task.workers.remove(&self.worker);
-            let clock_task = if clock_task.workers.is_empty() { clock_tasks.remove(&self.key) } else { None };
+            let clock_task =
+                if clock_task.workers.is_empty() { clock_tasks.remove(&self.key) } else { None };
             (wake, clock_task)
         };
         // The clock is user code.
@@ -110,8 +112,11 @@ async fn compare_clocks(key: Key, clock: Arc<dyn Clock>) {
         let now = read();
         let before = mem::replace(&mut last, now);
         if before.zip(now).is_none_or(|(before, now)| disagree(before, now)) {
-            let workers: Vec<_> =
-                clock_tasks().get(&key).into_iter().flat_map(|w| w.workers.values().cloned()).collect();
+            let workers: Vec<_> = clock_tasks()
+                .get(&key)
+                .into_iter()
+                .flat_map(|w| w.workers.values().cloned())
+                .collect();
             for worker in workers {
                 worker.notify_one();
             }
@@ -138,12 +143,21 @@ mod tests {
 
     #[test]
     fn clocks_disagree_if_one_has_jumped() {
-        let before = Timestamp { wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1000), monotonic: Instant::now() };
+        let before = Timestamp {
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(1000),
+            monotonic: Instant::now(),
+        };
         let millis = Duration::from_millis;
-        for (wall, monotonic, jumped) in
-            [(15_000, 15_000, false), (15_099, 15_000, false), (15_101, 15_000, true), (15_000, 20_000, true)]
-        {
-            let now = Timestamp { wall: before.wall + millis(wall), monotonic: before.monotonic + millis(monotonic) };
+        for (wall, monotonic, jumped) in [
+            (15_000, 15_000, false),
+            (15_099, 15_000, false),
+            (15_101, 15_000, true),
+            (15_000, 20_000, true),
+        ] {
+            let now = Timestamp {
+                wall: before.wall + millis(wall),
+                monotonic: before.monotonic + millis(monotonic),
+            };
             assert_eq!(disagree(before, now), jumped, "{wall} {monotonic}");
         }
         assert!(disagree(before, Timestamp { wall: before.wall - millis(1), ..before }));
@@ -154,7 +168,8 @@ mod tests {
         let clock: Arc<dyn Clock> = Arc::new(crate::SystemClock);
         let tasks = || Handle::current().metrics().num_alive_tasks();
         let wakes: Vec<_> = (0..100).map(|_| Arc::new(Notify::new())).collect();
-        let mut registrations: Vec<_> = wakes.iter().map(|wake| ClockRegistration::register(&clock, wake)).collect();
+        let mut registrations: Vec<_> =
+            wakes.iter().map(|wake| ClockRegistration::register(&clock, wake)).collect();
         assert_eq!(tasks(), 1);
         registrations.truncate(1);
         tokio::task::yield_now().await;

@@ -59,14 +59,21 @@ impl Loaded {
 
 /// Returns whether a deadline has not passed.
 #[inline]
-#[expect(clippy::disallowed_methods, reason = "a call with a token reads a clock only if it must check the expiry")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a call with a token reads a clock only if it must check the expiry"
+)]
 pub(crate) fn is_unexpired(deadline: Option<Instant>) -> bool {
     deadline.is_none_or(|deadline| Instant::now() < deadline)
 }
 
 impl CurrentToken {
     pub(crate) fn new() -> Self {
-        Self { cell: ArcSwapOption::empty(), epoch: AtomicU32::new(0), last_epoch: AtomicU32::new(0) }
+        Self {
+            cell: ArcSwapOption::empty(),
+            epoch: AtomicU32::new(0),
+            last_epoch: AtomicU32::new(0),
+        }
     }
 
     #[inline]
@@ -91,7 +98,9 @@ impl CurrentToken {
     pub(crate) fn set(&self, token: Option<(&Arc<CachedToken>, bool)>) {
         let epoch = Epoch(self.epoch.load(Ordering::Relaxed));
         let unchanged = match (&*self.cell.load(), token) {
-            (Some(current), Some((token, check))) => Arc::ptr_eq(current, token) && epoch.checks_expiry() == check,
+            (Some(current), Some((token, check))) => {
+                Arc::ptr_eq(current, token) && epoch.checks_expiry() == check
+            }
             (None, None) => true,
             _ => false,
         };

@@ -79,7 +79,10 @@ impl AuthRefresher {
 
     /// Returns a token for a caller.
     fn published(&self, token: &CachedToken) -> AccessToken {
-        token.token.published_as(Publication { refresher: self.shared.id.number(), generation: token.generation })
+        token.token.published_as(Publication {
+            refresher: self.shared.id.number(),
+            generation: token.generation,
+        })
     }
 
     /// Returns the [name](crate::AuthRefresherBuilder::name), if one is set.
@@ -196,7 +199,9 @@ impl AuthRefresher {
     pub fn reject(&self, token: &AccessToken, challenge: Option<HeaderValue>) -> bool {
         token.publication().is_some_and(|publication| {
             publication.refresher == self.shared.id.number()
-                && self.shared.reject(TokenId::new(self.shared.id, publication.generation), challenge)
+                && self
+                    .shared
+                    .reject(TokenId::new(self.shared.id, publication.generation), challenge)
         })
     }
 

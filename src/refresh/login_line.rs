@@ -161,17 +161,23 @@ impl LoginLine {
         }
         for waiting in &mut self.waiting {
             // Else each poll would pass over them. A place that is polled again returns to its position.
-            while let Some(first) = waiting.first_entry().filter(|first| !first.get().is_live(now)) {
+            while let Some(first) = waiting.first_entry().filter(|first| !first.get().is_live(now))
+            {
                 first.remove();
             }
         }
         let [quick, unknown, slow] = &self.waiting;
-        let mut lines = [(Pace::Quick, quick), (Pace::Unknown, unknown), (Pace::Slow, slow)]
-            .map(|(pace, waiting)| (pace, waiting.iter().filter(|(_, place)| place.is_live(now)).peekable()));
+        let mut lines = [(Pace::Quick, quick), (Pace::Unknown, unknown), (Pace::Slow, slow)].map(
+            |(pace, waiting)| {
+                (pace, waiting.iter().filter(|(_, place)| place.is_live(now)).peekable())
+            },
+        );
         loop {
             let allowed = lines.iter_mut().filter(|(pace, _)| self.allows(&usage, *pace));
             let first = allowed.filter_map(|(pace, line)| Some((*line.peek()?.0, *pace, line)));
-            let Some((number, pace, line)) = first.min_by_key(|(number, ..)| *number) else { return next };
+            let Some((number, pace, line)) = first.min_by_key(|(number, ..)| *number) else {
+                return next;
+            };
             if let Some((_, place)) = line.next() {
                 next.push((number, place.wake.clone()));
             }
@@ -182,7 +188,8 @@ impl LoginLine {
     /// Precedes every event.
     fn on_tick(&mut self, now: Instant) {
         let is_slow = |login: &&Running| login.pace == Pace::Slow || login.slow_from < now;
-        let slow_until = self.running.values().filter(is_slow).map(|login| now + login.login_timeout).max();
+        let slow_until =
+            self.running.values().filter(is_slow).map(|login| now + login.login_timeout).max();
         self.reserved_until = self.reserved_until.max(slow_until).filter(|until| now < *until);
         self.running.retain(|_, login| now < login.counts_until);
     }
@@ -257,7 +264,10 @@ mod tests {
     fn permits_are_limited_and_served_in_order() {
         let mut model = Model::new(2);
         let places: Vec<_> = (0..5).map(|_| model.enter(Pace::Unknown)).collect();
-        assert_eq!(places.iter().map(|place| place.1).collect::<Vec<_>>(), [true, true, false, false, false]);
+        assert_eq!(
+            places.iter().map(|place| place.1).collect::<Vec<_>>(),
+            [true, true, false, false, false]
+        );
         assert!(model.next().is_empty());
         model.leave(places[1].0);
         assert_eq!(model.next(), [places[2].0]);
@@ -292,7 +302,10 @@ mod tests {
         let (driven, _) = model.enter(Pace::Unknown);
         model.leave(running);
         assert_eq!(model.next(), [driven]);
-        assert!(model.poll(stalled, Pace::Unknown), "it is the oldest, and the permit is still free");
+        assert!(
+            model.poll(stalled, Pace::Unknown),
+            "it is the oldest, and the permit is still free"
+        );
         assert!(!model.poll(driven, Pace::Unknown));
     }
 
@@ -302,7 +315,10 @@ mod tests {
         model.enter(Pace::Unknown);
         let (waiting, _) = model.enter(Pace::Unknown);
         model.pass(30);
-        assert!(!model.poll(waiting, Pace::Unknown), "the login may still end by its own time limit");
+        assert!(
+            !model.poll(waiting, Pace::Unknown),
+            "the login may still end by its own time limit"
+        );
         model.pass(1);
         assert!(model.poll(waiting, Pace::Unknown));
     }
@@ -330,7 +346,9 @@ mod tests {
         assert_eq!(model.enter_all(200, Pace::Unknown), 0);
         for _ in 0..10 {
             for tick in 0..30 {
-                for number in model.line.waiting_of(Pace::Unknown).keys().copied().collect::<Vec<_>>() {
+                for number in
+                    model.line.waiting_of(Pace::Unknown).keys().copied().collect::<Vec<_>>()
+                {
                     assert!(!model.poll(number, Pace::Unknown), "after {tick} s");
                 }
                 model.pass(1);

@@ -30,7 +30,10 @@ pub(crate) struct Place {
 }
 
 impl LoginPermits {
-    #[cfg_attr(not(any(test, feature = "keyed")), allow(dead_code, reason = "only refreshers with keys share permits"))]
+    #[cfg_attr(
+        not(any(test, feature = "keyed")),
+        allow(dead_code, reason = "only refreshers with keys share permits")
+    )]
     pub(crate) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self(Mutex::new(LoginLine::new(max))))
     }
@@ -43,7 +46,10 @@ impl LoginPermits {
 
     /// Changes the line, and wakes the workers that are next after that.
     fn change<R>(&self, change: impl FnOnce(&mut LoginLine, Instant) -> R) -> R {
-        #[expect(clippy::disallowed_methods, reason = "the permits belong to no refresher, whose clock they could use")]
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the permits belong to no refresher, whose clock they could use"
+        )]
         let now = Instant::now();
         let (result, next) = {
             let mut line = self.lock();
@@ -70,7 +76,9 @@ impl Place {
     /// Polls for the permit. `wake` is notified when the place is next.
     pub(crate) fn poll(&mut self, pace: Pace, login_timeout: Duration, wake: &Arc<Notify>) {
         if !self.has_permit {
-            self.has_permit = self.permits.change(|line, now| line.poll(self.number, pace, login_timeout, wake, now));
+            self.has_permit = self
+                .permits
+                .change(|line, now| line.poll(self.number, pace, login_timeout, wake, now));
         }
     }
 }

@@ -48,7 +48,8 @@ enum CallerOn {
 
 impl CallerOn {
     fn caller(self) -> CallerRuntimes {
-        static IDS: LazyLock<[runtime::Id; 2]> = LazyLock::new(|| [(), ()].map(|()| paused_runtime().handle().id()));
+        static IDS: LazyLock<[runtime::Id; 2]> =
+            LazyLock::new(|| [(), ()].map(|()| paused_runtime().handle().id()));
         let id = IDS[self as usize];
         CallerRuntimes { runtime: Some(id), target: Some(Runtime { id, can_stand_still: false }) }
     }
@@ -75,10 +76,12 @@ pub(crate) struct ModelRefresher(pub(crate) AuthRefresher);
 impl ModelRefresher {
     /// Starts with a worker that has not polled the state yet.
     fn with_worker() -> (Self, Worker) {
-        let login = tower::service_fn(|_: LoginRequest| async { Err::<AccessToken, _>("not called") });
+        let login =
+            tower::service_fn(|_: LoginRequest| async { Err::<AccessToken, _>("not called") });
         let builder = AuthRefresher::builder(login).min_rejection_age(Duration::ZERO).rng(|| 0);
         let model = Self(builder.clock(PausedClock(Instant::now())).build().unwrap());
-        let (progress, worker) = model.poll(&mut Ticket::new(WaitFor::AnyToken), CallerOn::FirstRuntime);
+        let (progress, worker) =
+            model.poll(&mut Ticket::new(WaitFor::AnyToken), CallerOn::FirstRuntime);
         assert!(matches!(progress, Progress::Pending { .. }));
         (model, worker.unwrap())
     }
@@ -118,11 +121,16 @@ impl ModelRefresher {
     }
 
     pub(crate) fn finish_login(&self, worker: &mut Worker, secret: u64) {
-        worker.finish_login(self.0.shared(), Ok(token(secret)), Duration::ZERO).expect("the worker is the current one");
+        worker
+            .finish_login(self.0.shared(), Ok(token(secret)), Duration::ZERO)
+            .expect("the worker is the current one");
     }
 
     fn reject_first_token(&self) -> RejectionEffect {
-        self.0.shared().event(|locked, now, actions| locked.state.on_rejection(1, None, now, actions)).1
+        self.0
+            .shared()
+            .event(|locked, now, actions| locked.state.on_rejection(1, None, now, actions))
+            .1
     }
 
     /// Waits for a token as a call does, and performs the login if it has to start the worker. Returns that worker.
@@ -139,7 +147,9 @@ impl ModelRefresher {
                     self.finish_login(&mut worker, 1);
                     assert!(started.replace(worker).is_none(), "the caller started two workers");
                 }
-                (Progress::Pending { .. }, None) => block_on(changes.changed()).expect("the refresher lives"),
+                (Progress::Pending { .. }, None) => {
+                    block_on(changes.changed()).expect("the refresher lives")
+                }
             }
         }
     }
@@ -166,7 +176,10 @@ fn rejected_token_leaves_the_cell_and_its_successor_stays() {
             move || {
                 let effect = model.reject_first_token();
                 assert_ne!(model.generation(), Some(1));
-                assert!(matches!(effect, RejectionEffect::TriggeredLogin | RejectionEffect::AlreadyReplaced));
+                assert!(matches!(
+                    effect,
+                    RejectionEffect::TriggeredLogin | RejectionEffect::AlreadyReplaced
+                ));
             }
         });
         model.finish_login(&mut worker, 2);
@@ -215,7 +228,9 @@ fn one_of_two_callers_replaces_a_worker_that_ended() {
     explore(|| {
         let (model, ended) = ModelRefresher::with_token();
         drop(ended);
-        let poll = |model: &ModelRefresher| model.poll(&mut Ticket::new(WaitFor::NextLogin), CallerOn::OtherRuntime).1;
+        let poll = |model: &ModelRefresher| {
+            model.poll(&mut Ticket::new(WaitFor::NextLogin), CallerOn::OtherRuntime).1
+        };
         let other = thread::spawn({
             let model = model.clone();
             move || poll(&model)
@@ -233,7 +248,8 @@ fn late_worker_and_its_replacement_never_both_log_in() {
         let (model, mut late) = ModelRefresher::with_worker();
         model.pass_pauses();
         let returning = thread::spawn(move || (matches!(late.next_step(), Step::Login(_)), late));
-        let (progress, mut replacement) = model.poll(&mut Ticket::new(WaitFor::AnyToken), CallerOn::OtherRuntime);
+        let (progress, mut replacement) =
+            model.poll(&mut Ticket::new(WaitFor::AnyToken), CallerOn::OtherRuntime);
         assert!(matches!(progress, Progress::Pending { .. }));
         if let Some(replacement) = &mut replacement {
             model.start_login(replacement);

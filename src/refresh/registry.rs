@@ -65,7 +65,8 @@ mod tests {
     fn value_is_found_until_it_is_dropped_or_unregistered() {
         let registry = Registry::new();
         let (one, other) = (Arc::new(1), Arc::new(2));
-        let (first, second) = (registry.register(Arc::downgrade(&one)), registry.register(Arc::downgrade(&other)));
+        let (first, second) =
+            (registry.register(Arc::downgrade(&one)), registry.register(Arc::downgrade(&other)));
         assert_ne!(first.number(), second.number());
         assert_eq!(registry.lookup(first.number()).as_deref(), Some(&1));
         drop(one);

@@ -22,8 +22,9 @@ impl RejectionBudget {
     pub(crate) fn try_consume(&mut self, limit: RejectionLimit, now: Instant) -> bool {
         let emission_interval = limit.per / limit.max.max(1);
         let arrival = self.theoretical_arrival.map_or(now, |arrival| arrival.max(now));
-        let allowed =
-            limit.max > 0 && arrival.saturating_duration_since(now).saturating_add(emission_interval) <= limit.per;
+        let allowed = limit.max > 0
+            && arrival.saturating_duration_since(now).saturating_add(emission_interval)
+                <= limit.per;
         if allowed {
             self.theoretical_arrival = arrival.checked_add(emission_interval);
         }
@@ -44,7 +45,8 @@ mod tests {
     #[test]
     fn budget_allows_a_burst_and_then_one_per_interval() {
         let (mut rejections, start) = (RejectionBudget::default(), Instant::now());
-        let allowed = |rejections: &mut RejectionBudget, at| rejections.try_consume(LIMIT, start + secs(at));
+        let allowed =
+            |rejections: &mut RejectionBudget, at| rejections.try_consume(LIMIT, start + secs(at));
         for _ in 0..6 {
             assert!(allowed(&mut rejections, 0));
         }

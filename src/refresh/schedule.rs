@@ -62,7 +62,12 @@ pub(crate) fn refresh_age(
 ///
 /// The pause is random between half the step and the step. The step doubles with each failure, up to `max`. The first
 /// pause is between `min` and twice `min`.
-pub(crate) fn backoff(schedule: &Schedule, failures: u32, retry_after: Option<Duration>, random: f64) -> Duration {
+pub(crate) fn backoff(
+    schedule: &Schedule,
+    failures: u32,
+    retry_after: Option<Duration>,
+    random: f64,
+) -> Duration {
     let Backoff { min, max } = schedule.backoff;
     let doubled = 1_u32.checked_shl(failures).unwrap_or(u32::MAX);
     let step = min.saturating_mul(doubled).min(max).max(min);
@@ -99,7 +104,11 @@ pub(crate) mod tests {
     #[test]
     fn lead_is_at_most_a_quarter_of_the_lifetime() {
         for (lifetime, refresh) in [(1200, 900), (600, 450), (60, 45), (4, 3), (0, 0)] {
-            assert_eq!(refresh_age(&schedule(), Some(secs(lifetime)), None, 0.0), Some(secs(refresh)), "{lifetime} s");
+            assert_eq!(
+                refresh_age(&schedule(), Some(secs(lifetime)), None, 0.0),
+                Some(secs(refresh)),
+                "{lifetime} s"
+            );
         }
     }
 
@@ -110,7 +119,11 @@ pub(crate) mod tests {
         assert_eq!(refresh(Some(secs(3600)), secs(3599)), Some(secs(3599)));
         assert_eq!(refresh(Some(secs(3600)), secs(3600)), Some(secs(3300)));
         assert_eq!(refresh(None, secs(1800)), Some(secs(1800)));
-        assert_eq!(refresh(Some(secs(3600)), secs(0)), Some(secs(1800)), "a hint cannot cause a login storm");
+        assert_eq!(
+            refresh(Some(secs(3600)), secs(0)),
+            Some(secs(1800)),
+            "a hint cannot cause a login storm"
+        );
         assert_eq!(refresh(Some(secs(3600)), secs(1799)), Some(secs(1800)));
         assert_eq!(refresh(None, secs(0)), Some(secs(60)));
     }
@@ -137,7 +150,9 @@ pub(crate) mod tests {
     #[test]
     fn jitter_spreads_a_thousand_processes() {
         let mut refreshes: Vec<_> = (0..1000)
-            .map(|n| refresh_age(&schedule(), Some(secs(3600)), None, f64::from(n) / 1000.0).unwrap())
+            .map(|n| {
+                refresh_age(&schedule(), Some(secs(3600)), None, f64::from(n) / 1000.0).unwrap()
+            })
             .collect();
         refreshes.sort();
         refreshes.dedup_by_key(|refresh| refresh.as_millis() / 300);
@@ -149,7 +164,8 @@ pub(crate) mod tests {
         let pause = |failures, draw| backoff(&schedule(), failures, None, draw).as_secs_f64();
         let shortest: Vec<f64> = (1..=9).map(|failures| pause(failures, 0.0)).collect();
         assert_eq!(shortest, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0]);
-        let almost_longest: Vec<f64> = (1..=8).map(|failures| pause(failures, 1.0 - 1e-9).round()).collect();
+        let almost_longest: Vec<f64> =
+            (1..=8).map(|failures| pause(failures, 1.0 - 1e-9).round()).collect();
         assert_eq!(almost_longest, [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]);
     }
 
@@ -166,7 +182,8 @@ pub(crate) mod tests {
     #[test]
     fn backoff_is_at_least_a_millisecond() {
         let nanosecond = Duration::from_nanos(1);
-        let schedule = Schedule { backoff: Backoff { min: nanosecond, max: nanosecond }, ..schedule() };
+        let schedule =
+            Schedule { backoff: Backoff { min: nanosecond, max: nanosecond }, ..schedule() };
         assert_eq!(schedule.min_interval(), MIN_PAUSE);
         assert_eq!(backoff(&schedule, 9, None, 0.0), MIN_PAUSE);
     }

@@ -98,6 +98,9 @@ mod tests {
         let header = ShardedHeader::new(HeaderValue::from_static("abc"));
         assert!(header.copies.get().is_none());
         header.local();
-        assert_eq!(header.copies.get().unwrap().iter().filter(|copy| copy.get().is_some()).count(), 1);
+        assert_eq!(
+            header.copies.get().unwrap().iter().filter(|copy| copy.get().is_some()).count(),
+            1
+        );
     }
 }

@@ -99,7 +99,8 @@ impl Locked {
     pub(crate) fn return_core(&mut self, core: Box<Core>) -> Option<Box<Core>> {
         match self.slot {
             Slot::ShutDown => Some(core),
-            Slot::LoggingIn | Slot::Idle(_) => match mem::replace(&mut self.slot, Slot::Idle(core)) {
+            Slot::LoggingIn | Slot::Idle(_) => match mem::replace(&mut self.slot, Slot::Idle(core))
+            {
                 Slot::Idle(core) => Some(core),
                 Slot::LoggingIn | Slot::ShutDown => None,
             },
@@ -148,7 +149,10 @@ impl Shared {
     }
 
     /// Reports an event that happens now.
-    pub(crate) fn event<R>(&self, event: impl FnOnce(&mut Locked, Timestamp, &mut Actions) -> R) -> R {
+    pub(crate) fn event<R>(
+        &self,
+        event: impl FnOnce(&mut Locked, Timestamp, &mut Actions) -> R,
+    ) -> R {
         let now = self.now();
         self.event_at(now, event)
     }
@@ -187,7 +191,10 @@ impl Shared {
         Effects {
             wake: locked.wake.clone().filter(|_| actions.wake_worker),
             gauge: Some(locked.view.gauge).filter(|gauge| *gauge != before.gauge),
-            snapshot: has_changed.then(|| NumberedStatus { revision: locked.revision, status: locked.state.status() }),
+            snapshot: has_changed.then(|| NumberedStatus {
+                revision: locked.revision,
+                status: locked.state.status(),
+            }),
             actions,
         }
     }
@@ -207,8 +214,12 @@ impl Shared {
         }
         for notice in &actions.notices {
             match *notice {
-                Notice::TokenExpired { generation } => self.settings.telemetry.token_expired(generation),
-                Notice::TokenRejected { generation } => self.settings.telemetry.token_rejected(generation),
+                Notice::TokenExpired { generation } => {
+                    self.settings.telemetry.token_expired(generation)
+                }
+                Notice::TokenRejected { generation } => {
+                    self.settings.telemetry.token_rejected(generation)
+                }
             }
         }
         panic::catch(|| drop(actions));
@@ -282,18 +293,22 @@ impl Shared {
     /// Reports that a server has rejected this token. Returns whether a newer token exists or a login for it is due.
     pub(crate) fn reject(&self, rejected: TokenId, challenge: Option<HeaderValue>) -> bool {
         let (generation, effect, is_shut_down) = self.event(|locked, now, actions| {
-            let (generation, effect) = locked.state.on_rejection(rejected.generation(), challenge, now, actions);
+            let (generation, effect) =
+                locked.state.on_rejection(rejected.generation(), challenge, now, actions);
             (generation, effect, locked.state.is_shut_down())
         });
         self.settings.telemetry.rejection(generation, effect);
-        !is_shut_down && matches!(effect, RejectionEffect::TriggeredLogin | RejectionEffect::AlreadyReplaced)
+        !is_shut_down
+            && matches!(effect, RejectionEffect::TriggeredLogin | RejectionEffect::AlreadyReplaced)
     }
 }
 
 /// Reports that a server has rejected this token. Returns whether a newer token exists or a login for it is due;
 /// `false` if the last handle of the refresher has been dropped.
 pub(crate) fn reject(rejected: TokenId, challenge: Option<HeaderValue>) -> bool {
-    REFRESHERS.lookup(rejected.refresher_number()).is_some_and(|shared| shared.reject(rejected, challenge))
+    REFRESHERS
+        .lookup(rejected.refresher_number())
+        .is_some_and(|shared| shared.reject(rejected, challenge))
 }
 
 impl Refreshable for Shared {

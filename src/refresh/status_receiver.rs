@@ -76,7 +76,10 @@ impl StatusReceiver {
     /// # Errors
     ///
     /// The last handle has been dropped before any status met the condition.
-    pub async fn wait_for(&mut self, mut condition: impl FnMut(&Status) -> bool) -> Result<Status, StatusClosed> {
+    pub async fn wait_for(
+        &mut self,
+        mut condition: impl FnMut(&Status) -> bool,
+    ) -> Result<Status, StatusClosed> {
         loop {
             let status = self.borrow_and_update();
             if condition(&status) {

@@ -48,7 +48,8 @@ mod tests {
 
     #[test]
     fn ids_tell_refreshers_and_generations_apart() {
-        let (one, other) = (RefresherId::from_number(1).unwrap(), RefresherId::from_number(u32::MAX).unwrap());
+        let (one, other) =
+            (RefresherId::from_number(1).unwrap(), RefresherId::from_number(u32::MAX).unwrap());
         assert!(RefresherId::from_number(0).is_none());
         assert_ne!(TokenId::new(one, 1), TokenId::new(one, 2));
         assert_ne!(TokenId::new(one, 1), TokenId::new(other, 1));

@@ -26,7 +26,8 @@ use crate::{
 };
 
 /// A wait for a token.
-pub(crate) type TokenFuture = Pin<Box<dyn Future<Output = Result<Arc<CachedToken>, LoginError>> + Send>>;
+pub(crate) type TokenFuture =
+    Pin<Box<dyn Future<Output = Result<Arc<CachedToken>, LoginError>> + Send>>;
 
 /// The worker that a caller must start.
 pub(super) struct NewWorker {
@@ -49,15 +50,25 @@ impl Shared {
     }
 
     /// Returns a token that lives for at least `min`, or the current one, after at most `wait_timeout`.
-    pub(crate) async fn token_valid_for(self: &Arc<Self>, min: Duration) -> Result<Arc<CachedToken>, LoginError> {
+    pub(crate) async fn token_valid_for(
+        self: &Arc<Self>,
+        min: Duration,
+    ) -> Result<Arc<CachedToken>, LoginError> {
         let started_at = self.now();
         let token = self.token().await?;
         let now = self.now();
-        if token.until_expired(now).is_none_or(|remaining| remaining >= min) || token.is_in_first_quarter(now) {
+        if token.until_expired(now).is_none_or(|remaining| remaining >= min)
+            || token.is_in_first_quarter(now)
+        {
             return Ok(token);
         }
         let waited = now.monotonic.saturating_duration_since(started_at.monotonic);
-        match self.wait(WaitFor::NextLoginUnlessPermanentError, self.settings.wait_timeout.saturating_sub(waited)).await
+        match self
+            .wait(
+                WaitFor::NextLoginUnlessPermanentError,
+                self.settings.wait_timeout.saturating_sub(waited),
+            )
+            .await
         {
             Ok(newer) => Ok(newer),
             Err(error) => self.usable_token().ok_or(error),
@@ -69,8 +80,15 @@ impl Shared {
         self.settings.no_token == NoTokenPolicy::SendUnauthenticated && !error.is_shut_down()
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the deadline is for tokio's timer, not for the state")]
-    async fn wait(self: &Arc<Self>, wait_for: WaitFor, limit: Duration) -> Result<Arc<CachedToken>, LoginError> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the deadline is for tokio's timer, not for the state"
+    )]
+    async fn wait(
+        self: &Arc<Self>,
+        wait_for: WaitFor,
+        limit: Duration,
+    ) -> Result<Arc<CachedToken>, LoginError> {
         if current::is_login_of(self.id.number()) {
             let usable = self.usable_token().filter(|_| wait_for == WaitFor::AnyToken);
             return usable.ok_or_else(|| LoginError::new(Kind::Reentrant, None));
@@ -89,7 +107,9 @@ impl Shared {
             match timeout_at(next, changes.changed()).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_closed)) => return Err(LoginError::new(Kind::ShutDown, None)),
-                Err(_elapsed) if Instant::now() >= deadline => return Err(self.wait_timed_out(limit)),
+                Err(_elapsed) if Instant::now() >= deadline => {
+                    return Err(self.wait_timed_out(limit));
+                }
                 Err(_elapsed) => {}
             }
             next_poll_at = match self.poll(&mut ticket)? {
@@ -108,7 +128,9 @@ impl Shared {
             target: worker_runtime.map(Runtime::from_handle),
         };
         let (progress, new_worker) = self.poll_state(ticket, caller, self.now());
-        if let (Some(NewWorker { id, wake, replaced_wake }), Some(runtime)) = (new_worker, worker_runtime) {
+        if let (Some(NewWorker { id, wake, replaced_wake }), Some(runtime)) =
+            (new_worker, worker_runtime)
+        {
             // A replaced worker ends as soon as its runtime is driven.
             if let Some(replaced) = replaced_wake {
                 replaced.notify_one();
@@ -117,7 +139,9 @@ impl Shared {
         }
         match progress? {
             // The wait needs a timer.
-            Progress::Pending { .. } if caller_runtime.is_none() => Err(LoginError::new(Kind::NoRuntime, None)),
+            Progress::Pending { .. } if caller_runtime.is_none() => {
+                Err(LoginError::new(Kind::NoRuntime, None))
+            }
             progress => Ok(progress),
         }
     }
@@ -141,8 +165,9 @@ impl Shared {
 
     fn wait_timed_out(&self, limit: Duration) -> LoginError {
         let caller = Handle::try_current().ok().map(|runtime| runtime.id());
-        let (is_undriven, last_error) =
-            self.event(|locked, now, _| (locked.state.is_undriven(caller, now), locked.state.last_error().cloned()));
+        let (is_undriven, last_error) = self.event(|locked, now, _| {
+            (locked.state.is_undriven(caller, now), locked.state.last_error().cloned())
+        });
         let kind = if is_undriven { Kind::Undriven(limit) } else { Kind::WaitTimeout(limit) };
         LoginError::timed_out(kind, last_error.as_ref())
     }

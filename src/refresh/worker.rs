@@ -32,7 +32,10 @@ use super::{
     },
 };
 use crate::{
-    login::{LoginError, LoginRequest, current, erased::catch_panic, error::Kind, trigger::RefreshTrigger},
+    login::{
+        LoginError, LoginRequest, current, erased::catch_panic, error::Kind,
+        trigger::RefreshTrigger,
+    },
     panic::{self, CatchDrop},
     telemetry::LoginSpan,
     token::AccessToken,
@@ -104,16 +107,19 @@ impl Worker {
     pub(super) fn next_step(&mut self) -> Step {
         let Some(shared) = self.shared.upgrade() else { return Step::End };
         loop {
-            let has_permit =
-                shared.settings.login_permits.is_none() || self.place.as_ref().is_some_and(Place::has_permit);
-            let (step, core) =
-                shared.event(|locked, now, _| match locked.state.on_worker_ready(self.id, now, has_permit) {
+            let has_permit = shared.settings.login_permits.is_none()
+                || self.place.as_ref().is_some_and(Place::has_permit);
+            let (step, core) = shared.event(|locked, now, _| {
+                match locked.state.on_worker_ready(self.id, now, has_permit) {
                     Step::Login(start) => (Step::Login(start), locked.borrow_core()),
                     step => (step, None),
-                });
+                }
+            });
             self.core = core;
             match &step {
-                Step::AwaitPermit { last_login, .. } if self.poll_permit(&shared, *last_login) => continue,
+                Step::AwaitPermit { last_login, .. } if self.poll_permit(&shared, *last_login) => {
+                    continue;
+                }
                 Step::AwaitPermit { .. } | Step::Login(_) => {}
                 // The login that the place was for is no longer due.
                 Step::Wait(_) | Step::End => self.place = None,
@@ -124,7 +130,9 @@ impl Worker {
 
     /// Polls for a permit to log in, from the end of the line if the worker has no place yet.
     fn poll_permit(&mut self, shared: &Shared, last_login: Option<Duration>) -> bool {
-        let Settings { login_permits: Some(permits), login_timeout, .. } = &shared.settings else { return true };
+        let Settings { login_permits: Some(permits), login_timeout, .. } = &shared.settings else {
+            return true;
+        };
         let place = self.place.get_or_insert_with(|| permits.enter());
         place.poll(Pace::of(last_login, *login_timeout), *login_timeout, &self.wake);
         place.has_permit()
@@ -140,11 +148,16 @@ impl Worker {
         let mut login_poll_time = Duration::ZERO;
         let result = loop {
             // During the login, the current token may expire, or a server may reject it.
-            let Some(limit) = tick_login(&self.shared, self.id, &login, mem::take(&mut login_poll_time)) else {
+            let Some(limit) =
+                tick_login(&self.shared, self.id, &login, mem::take(&mut login_poll_time))
+            else {
                 return ControlFlow::Break(());
             };
             let attempt = poll_fn(|cx| {
-                #[expect(clippy::disallowed_methods, reason = "measures how long user code blocks the worker")]
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "measures how long user code blocks the worker"
+                )]
                 let start = Instant::now();
                 let result = attempt.as_mut().poll(cx);
                 login_poll_time += start.elapsed();
@@ -161,7 +174,10 @@ impl Worker {
         drop(attempt);
         let Some(shared) = self.shared.upgrade() else { return ControlFlow::Break(()) };
         let result = result.unwrap_or_else(|_elapsed| {
-            Err(LoginError::timed_out(Kind::LoginTimeout(login.timeout), shared.last_error().as_ref()))
+            Err(LoginError::timed_out(
+                Kind::LoginTimeout(login.timeout),
+                shared.last_error().as_ref(),
+            ))
         });
         match self.finish_login(&shared, result, login_poll_time) {
             Some(summary) => {
@@ -187,7 +203,14 @@ impl Worker {
         let now = shared.now();
         let (core, result) = (self.core.take(), result.take()?);
         let (summary, core) = shared.event_at(now, |locked, now, actions| {
-            let summary = locked.state.on_login_finished(self.id, result, login_poll_time, random, now, actions);
+            let summary = locked.state.on_login_finished(
+                self.id,
+                result,
+                login_poll_time,
+                random,
+                now,
+                actions,
+            );
             (summary, core.and_then(|core| locked.return_core(core)))
         });
         drop(core);
@@ -213,8 +236,12 @@ fn tick_login(
 ) -> Option<Option<Duration>> {
     let shared = shared.upgrade()?;
     let now = shared.now();
-    let until_timeout = login.timeout.saturating_sub(now.monotonic.duration_since(login.start.requested_at.monotonic));
-    match shared.event_at(now, |locked, now, _| locked.state.on_login_tick(id, until_timeout, login_poll_time, now)) {
+    let until_timeout = login
+        .timeout
+        .saturating_sub(now.monotonic.duration_since(login.start.requested_at.monotonic));
+    match shared.event_at(now, |locked, now, _| {
+        locked.state.on_login_tick(id, until_timeout, login_poll_time, now)
+    }) {
         Step::Wait(limit) => Some(limit),
         Step::End | Step::Login(_) | Step::AwaitPermit { .. } => None,
     }
@@ -230,7 +257,9 @@ async fn sleep_or_pend(limit: Option<Duration>) {
 fn record(span: &mut LoginSpan, LoginSummary { elapsed, outcome }: LoginSummary) {
     match outcome {
         LoginOutcome::Succeeded { generation } => span.succeeded(generation, elapsed),
-        LoginOutcome::Failed { error, failures, retry_in } => span.failed(&error, failures, elapsed, retry_in),
+        LoginOutcome::Failed { error, failures, retry_in } => {
+            span.failed(&error, failures, elapsed, retry_in)
+        }
         LoginOutcome::Discarded { error } => span.discarded(error.as_ref(), elapsed),
     }
 }

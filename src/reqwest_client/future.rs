@@ -57,7 +57,9 @@ where
             StateProj::Called(future, url) => {
                 Poll::Ready(ready!(future.poll(cx)).map(|response| into_http(response, url)))
             }
-            StateProj::Invalid(error) => error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error))),
+            StateProj::Invalid(error) => {
+                error.take().map_or(Poll::Pending, |error| Poll::Ready(Err(error)))
+            }
         }
     }
 }

@@ -14,7 +14,9 @@ use tokio::sync::Mutex;
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{AuthRefreshLayer, ClassifyRejection, NeverReplay, ReplayPolicy, ReplayWith, TokenValidFor};
+use crate::{
+    AuthRefreshLayer, ClassifyRejection, NeverReplay, ReplayPolicy, ReplayWith, TokenValidFor,
+};
 
 /// Sets the token on each request of a `reqwest_middleware::ClientWithMiddleware`, with the settings of the layer.
 ///

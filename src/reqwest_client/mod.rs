@@ -114,5 +114,6 @@ mod service;
 #[cfg(feature = "_transport")]
 pub(crate) use self::future::RedirectedTo;
 pub use self::{
-    future::ReqwestFuture, redirect::same_origin_redirects, send::RequestBuilderExt, service::ReqwestService,
+    future::ReqwestFuture, redirect::same_origin_redirects, send::RequestBuilderExt,
+    service::ReqwestService,
 };

@@ -18,7 +18,12 @@ pub fn same_origin_redirects() -> Policy {
     Policy::custom(|attempt| {
         // The first of the previous URLs is that of the request.
         let previous = attempt.previous();
-        let is_same_origin = previous.last().is_some_and(|url| url.origin() == attempt.url().origin());
-        if is_same_origin && previous.len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
+        let is_same_origin =
+            previous.last().is_some_and(|url| url.origin() == attempt.url().origin());
+        if is_same_origin && previous.len() <= MAX_REDIRECTS {
+            attempt.follow()
+        } else {
+            attempt.stop()
+        }
     })
 }

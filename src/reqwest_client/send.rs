@@ -53,7 +53,10 @@ pub trait RequestBuilderExt: Sealed {
     ///     Ok(response.error_for_status()?.text().await?)
     /// }
     /// ```
-    fn send_with<S, B>(self, service: &S) -> impl Future<Output = Result<reqwest::Response, S::Error>>
+    fn send_with<S, B>(
+        self,
+        service: &S,
+    ) -> impl Future<Output = Result<reqwest::Response, S::Error>>
     where
         S: Service<http::Request<reqwest::Body>, Response = http::Response<B>> + Clone,
         S::Error: From<reqwest::Error>,

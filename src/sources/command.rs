@@ -23,8 +23,7 @@ const TIMEOUT: Duration = Duration::from_secs(25);
 const MAX_OUTPUT: usize = 1 << 20;
 /// How long the output may stay open after the command has exited.
 const WAIT_DELAY: Duration = Duration::from_secs(2);
-const EXEC_INFO: &str =
-    r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":false}}"#;
+const EXEC_INFO: &str = r#"{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","spec":{"interactive":false}}"#;
 
 /// Runs a command and reads the token that it prints, as a login service. The credential helpers of `kubectl` and `git`
 /// are such commands.
@@ -134,7 +133,11 @@ impl CommandToken {
             command.env("KUBERNETES_EXEC_INFO", EXEC_INFO);
         }
         command.args(&self.args).envs(self.envs.iter().cloned());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).kill_on_drop(true);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true);
         let mut process = command.spawn().map_err(|error| format!("failed to start: {error}"))?;
         let stdout = process.stdout.take().ok_or("standard output is missing")?;
         let (mut stdout, mut output) = (stdout.take(MAX_OUTPUT as u64 + 1), Vec::new());

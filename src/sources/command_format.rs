@@ -80,17 +80,21 @@ impl CommandFormat {
             Self::Json => {
                 let output: Map<String, Value> = json(output)?;
                 let fields = output.get("credential").and_then(Value::as_object).unwrap_or(&output);
-                let secret =
-                    ["access_token", "accessToken", "token"].iter().find_map(|name| fields.get(*name)?.as_str());
+                let secret = ["access_token", "accessToken", "token"]
+                    .iter()
+                    .find_map(|name| fields.get(*name)?.as_str());
                 with_stated_expiry(bearer(secret)?, fields)
             }
             Self::ExecCredential => {
-                let status = json::<ExecCredential>(output)?.status.ok_or("output contains no status")?;
+                let status =
+                    json::<ExecCredential>(output)?.status.ok_or("output contains no status")?;
                 let token = bearer(status.token.as_deref())?;
                 match status.expires_at.map(|time| point_in_time(&time)) {
                     None | Some(Ok(None)) => Ok(token),
                     Some(Ok(Some(expires))) => Ok(token.with_expiry(Expiry::At(expires))),
-                    Some(Err(Invalid)) => Err("output contains an invalid expirationTimestamp".to_owned()),
+                    Some(Err(Invalid)) => {
+                        Err("output contains an invalid expirationTimestamp".to_owned())
+                    }
                 }
             }
         }
@@ -98,7 +102,8 @@ impl CommandFormat {
 }
 
 fn json<T: DeserializeOwned>(output: &[u8]) -> Result<T, String> {
-    serde_json::from_slice(output).map_err(|error| format!("output is {}", describe_position(&error)))
+    serde_json::from_slice(output)
+        .map_err(|error| format!("output is {}", describe_position(&error)))
 }
 
 fn bearer(secret: Option<&str>) -> Result<AccessToken, String> {
@@ -107,7 +112,10 @@ fn bearer(secret: Option<&str>) -> Result<AccessToken, String> {
 }
 
 /// Sets the earliest of the expiries that the fields state.
-fn with_stated_expiry(token: AccessToken, fields: &Map<String, Value>) -> Result<AccessToken, String> {
+fn with_stated_expiry(
+    token: AccessToken,
+    fields: &Map<String, Value>,
+) -> Result<AccessToken, String> {
     let mut invalid = None;
     let lifetime = stated(fields, "expires_in").and_then(|value| {
         let lifetime = seconds(value);
@@ -118,13 +126,17 @@ fn with_stated_expiry(token: AccessToken, fields: &Map<String, Value>) -> Result
     for name in TIMES {
         match stated(fields, name).map(point_in_time) {
             None | Some(Ok(None)) => {}
-            Some(Ok(Some(time))) => expires = Some(expires.map_or(time, |earliest| earliest.min(time))),
+            Some(Ok(Some(time))) => {
+                expires = Some(expires.map_or(time, |earliest| earliest.min(time)))
+            }
             Some(Err(Invalid)) if name == LOCAL_TIME => {}
             Some(Err(Invalid)) => invalid = Some(name),
         }
     }
     match (expires, lifetime, invalid) {
-        (Some(expires), lifetime, _) => Ok(token.with_expiry(Expiry::At(expires)).with_max_lifetime(lifetime)),
+        (Some(expires), lifetime, _) => {
+            Ok(token.with_expiry(Expiry::At(expires)).with_max_lifetime(lifetime))
+        }
         (None, Some(lifetime), _) => Ok(token.with_expires_in(lifetime)),
         (None, None, Some(name)) if token.expiry() == Expiry::Unknown => {
             Err(format!("output contains an invalid {name}"))
@@ -142,11 +154,15 @@ struct Invalid;
 
 /// Reads a time of RFC 3339, or a number of seconds since 1970. Returns `None` for the zero time of Go.
 fn point_in_time(value: &Value) -> Result<Option<SystemTime>, Invalid> {
-    let since_epoch = match value.as_str().map(|text| OffsetDateTime::parse(text.trim(), &Rfc3339)) {
+    let since_epoch = match value.as_str().map(|text| OffsetDateTime::parse(text.trim(), &Rfc3339))
+    {
         Some(Ok(time)) if time.year() == 1 => return Ok(None),
         // A time before 1970 has expired too.
         Some(Ok(time)) => Duration::from_secs(time.unix_timestamp().try_into().unwrap_or_default()),
         _ => seconds(value).filter(|seconds| seconds.as_secs() <= MAX_SECONDS).ok_or(Invalid)?,
     };
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(since_epoch.as_secs())).map(Some).ok_or(Invalid)
+    SystemTime::UNIX_EPOCH
+        .checked_add(Duration::from_secs(since_epoch.as_secs()))
+        .map(Some)
+        .ok_or(Invalid)
 }

@@ -33,7 +33,8 @@ impl File {
 
     /// Reads the file as it is after this call. Concurrent callers share a reading.
     pub(super) async fn read(&self) -> Result<AccessToken, String> {
-        let token = self.reading.run().await.unwrap_or_else(|error| Err(format!("reading {error}")));
+        let token =
+            self.reading.run().await.unwrap_or_else(|error| Err(format!("reading {error}")));
         token.map_err(|cause| format!("token file {}: {cause}", self.path.display()))
     }
 }

@@ -77,7 +77,9 @@ impl WatcherSet {
             runtime: id,
         });
         watched.runtime = id;
-        if let Some(watcher) = state.watchers.get(&id).filter(|watcher| watcher.liveness.load(Ordering::Acquire)) {
+        if let Some(watcher) =
+            state.watchers.get(&id).filter(|watcher| watcher.liveness.load(Ordering::Acquire))
+        {
             return Some(notifier(watcher.liveness.clone()));
         }
         let liveness = Liveness::new(AtomicBool::new(true));
@@ -85,7 +87,8 @@ impl WatcherSet {
         state.watchers.insert(id, WatcherHandle { liveness: liveness.clone(), _cancel: cancel });
         drop(state);
         // Without the lock: a runtime that is shutting down drops the watcher immediately, and that takes the lock.
-        let watcher = FileWatcher { watch: Arc::downgrade(&self.0), runtime: id, liveness: liveness.clone() };
+        let watcher =
+            FileWatcher { watch: Arc::downgrade(&self.0), runtime: id, liveness: liveness.clone() };
         runtime.spawn(watcher.run(self.0.interval, cancelled));
         Some(notifier(liveness))
     }
@@ -175,16 +178,24 @@ impl FileWatcher {
         let refreshers: Vec<_> = {
             let state = watch.lock();
             let own = state.refreshers.values().filter(|watched| watched.runtime == self.runtime);
-            own.map(|watched| (watched.refresher.clone(), watched.last_token.as_ref().is_some_and(is_same))).collect()
+            own.map(|watched| {
+                (watched.refresher.clone(), watched.last_token.as_ref().is_some_and(is_same))
+            })
+            .collect()
         };
         // Reported at every reading until the login succeeds: it can fail after it has read the file, or it read the
         // file before the change. Without the lock, because the refresher runs user code.
-        let outdated = |(refresher, is_same): &(RefreshTrigger, bool)| !is_same || refresher.has_transient_failure();
+        let outdated = |(refresher, is_same): &(RefreshTrigger, bool)| {
+            !is_same || refresher.has_transient_failure()
+        };
         refreshers.into_iter().filter(outdated).map(|(refresher, _)| refresher).collect()
     }
 
     fn is_registered(&self, state: &WatchState) -> bool {
-        state.watchers.get(&self.runtime).is_some_and(|watcher| Arc::ptr_eq(&watcher.liveness, &self.liveness))
+        state
+            .watchers
+            .get(&self.runtime)
+            .is_some_and(|watcher| Arc::ptr_eq(&watcher.liveness, &self.liveness))
     }
 }
 

@@ -96,7 +96,8 @@ impl<T> Shared<T> {
 impl<T: Clone> Run<T> {
     /// Returns the result, or `None` if the run was cancelled.
     async fn finish(mut self) -> Result<Option<T>, RunError> {
-        let finished = timeout_at(self.started_at + TIMEOUT, self.result.wait_for(Option::is_some)).await;
+        let finished =
+            timeout_at(self.started_at + TIMEOUT, self.result.wait_for(Option::is_some)).await;
         let finished = finished.map_err(|_: Elapsed| RunError::TimedOut)?;
         Ok(finished.ok().and_then(|result| result.clone()))
     }

@@ -78,12 +78,24 @@ impl LoginSpan {
 
     pub(crate) fn succeeded(&mut self, generation: u64, elapsed: Duration) {
         self.in_scope(|| {
-            event!(INFO, generation, ?elapsed, refresher = self.telemetry.name(), "login succeeded");
+            event!(
+                INFO,
+                generation,
+                ?elapsed,
+                refresher = self.telemetry.name(),
+                "login succeeded"
+            );
         });
         self.end("success", elapsed);
     }
 
-    pub(crate) fn failed(&mut self, error: &LoginError, failures: u32, elapsed: Duration, retry_in: Duration) {
+    pub(crate) fn failed(
+        &mut self,
+        error: &LoginError,
+        failures: u32,
+        elapsed: Duration,
+        retry_in: Duration,
+    ) {
         self.in_scope(|| {
             event!(
                 WARN,
@@ -95,7 +107,10 @@ impl LoginSpan {
                 "login failed"
             );
         });
-        self.end(if error.is_permanent() { "failure_permanent" } else { "failure_transient" }, elapsed);
+        self.end(
+            if error.is_permanent() { "failure_permanent" } else { "failure_transient" },
+            elapsed,
+        );
     }
 
     /// Records a login whose result is discarded.

@@ -2,7 +2,9 @@
 
 use std::{sync::Arc, time::SystemTime};
 
-use metrics::{Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{
+    Gauge, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
+};
 
 use super::values::ExpiryGauge;
 
@@ -47,7 +49,9 @@ pub(super) fn register(refresher: &Arc<str>) {
     for effect in ["login", "newer_token", "ignored"] {
         counter!(REJECTIONS, "refresher" => refresher.clone(), "effect" => effect).increment(0);
     }
-    for reason in ["plaintext", "no_authority", "origin_not_allowed", "login_failed", "timeout", "shut_down"] {
+    for reason in
+        ["plaintext", "no_authority", "origin_not_allowed", "login_failed", "timeout", "shut_down"]
+    {
         counter!(NOT_SENT, "refresher" => refresher.clone(), "reason" => reason).increment(0);
     }
     counter!(REPLAYS, "refresher" => refresher.clone()).increment(0);
@@ -64,7 +68,9 @@ pub(super) fn set_expiry(refresher: Arc<str>, value: ExpiryGauge) {
         ExpiryGauge::Unset => f64::NAN,
         ExpiryGauge::NoToken => 0.0,
         ExpiryGauge::NoExpiry => f64::INFINITY,
-        ExpiryGauge::At(time) => time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+        ExpiryGauge::At(time) => {
+            time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+        }
     });
 }
 

@@ -55,7 +55,10 @@ pub(crate) fn no_trust_roots() {
 
 #[cfg(feature = "http-client")]
 pub(crate) fn certificate_verification_disabled() {
-    event!(WARN, "certificate verification disabled: an attacker on the network can read and change requests");
+    event!(
+        WARN,
+        "certificate verification disabled: an attacker on the network can read and change requests"
+    );
 }
 
 /// The label of refreshers without a name.
@@ -103,7 +106,10 @@ impl Telemetry {
 
     #[cfg(feature = "metrics")]
     fn label(&self) -> Arc<str> {
-        self.shared_label.clone().or_else(|| self.name.clone()).unwrap_or_else(|| DEFAULT_LABEL.into())
+        self.shared_label
+            .clone()
+            .or_else(|| self.name.clone())
+            .unwrap_or_else(|| DEFAULT_LABEL.into())
     }
 
     pub(crate) fn register_metrics(&self) {

@@ -5,7 +5,10 @@ use std::{error::Error, fmt, time::Duration};
 use http::{StatusCode, Uri};
 use http_body_util::LengthLimitError;
 
-use super::{error_kind::TransportErrorKind, http_service::Elapsed, redacted_error::RedactedError, redirect::Redirect};
+use super::{
+    error_kind::TransportErrorKind, http_service::Elapsed, redacted_error::RedactedError,
+    redirect::Redirect,
+};
 use crate::BoxError;
 
 /// The error of a request without a response that can be read.
@@ -63,7 +66,8 @@ impl TransportError {
     }
 
     pub(crate) fn is_timeout(&self) -> bool {
-        matches!(self, Self::TimedOut(_)) || self.kind_is(|kind| *kind == TransportErrorKind::TimedOut)
+        matches!(self, Self::TimedOut(_))
+            || self.kind_is(|kind| *kind == TransportErrorKind::TimedOut)
     }
 
     pub(crate) fn is_connect(&self) -> bool {
@@ -87,7 +91,8 @@ impl TransportError {
     }
 
     pub(crate) fn is_too_large(&self) -> bool {
-        matches!(self, Self::TooLarge(_)) || self.kind_is(|kind| *kind == TransportErrorKind::HeadTooLarge)
+        matches!(self, Self::TooLarge(_))
+            || self.kind_is(|kind| *kind == TransportErrorKind::HeadTooLarge)
     }
 
     pub(crate) fn source(&self) -> Option<&(dyn Error + 'static)> {
@@ -102,10 +107,14 @@ impl fmt::Display for TransportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed { kind, .. } => kind.fmt(f),
-            Self::TimedOut(timeout) => write!(f, "timed out after {timeout:?} waiting for the response"),
+            Self::TimedOut(timeout) => {
+                write!(f, "timed out after {timeout:?} waiting for the response")
+            }
             Self::TooLarge(limit) => write!(f, "response body larger than {limit} bytes"),
             Self::Redirect(redirect) => redirect.fmt(f),
-            Self::ContentCoding(coding) => write!(f, "response body has the content coding {coding}"),
+            Self::ContentCoding(coding) => {
+                write!(f, "response body has the content coding {coding}")
+            }
         }
     }
 }

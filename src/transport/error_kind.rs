@@ -5,7 +5,10 @@ use std::{error::Error, fmt, io};
 use super::redacted_error::{causes, redacted};
 
 /// Why no complete response was received.
-#[cfg_attr(not(feature = "http-client"), expect(dead_code, reason = "only the HTTP client detects some of them"))]
+#[cfg_attr(
+    not(feature = "http-client"),
+    expect(dead_code, reason = "only the HTTP client detects some of them")
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TransportErrorKind {
     /// The host name was not resolved.
@@ -47,7 +50,10 @@ impl TransportErrorKind {
     pub(crate) fn of(error: &(dyn Error + 'static), secrets: &[&str]) -> Self {
         let innermost = causes(error).last().unwrap_or(error);
         let why = redacted(innermost, secrets);
-        causes(error).filter_map(|cause| Self::known(cause, &why)).last().unwrap_or(Self::Other(why))
+        causes(error)
+            .filter_map(|cause| Self::known(cause, &why))
+            .last()
+            .unwrap_or(Self::Other(why))
     }
 
     fn known(cause: &(dyn Error + 'static), why: &str) -> Option<Self> {
@@ -61,12 +67,14 @@ impl TransportErrorKind {
         }
         match cause.downcast_ref::<io::Error>()?.kind() {
             io::ErrorKind::ConnectionRefused => Some(Self::Refused),
-            io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::BrokenPipe => {
-                Some(Self::Reset)
-            }
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => Some(Self::Reset),
             io::ErrorKind::UnexpectedEof => Some(Self::Closed),
             io::ErrorKind::TimedOut => Some(Self::TimedOut),
-            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Some(Self::Connect(why.to_owned())),
+            io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+                Some(Self::Connect(why.to_owned()))
+            }
             _ => None,
         }
     }
@@ -77,9 +85,10 @@ impl TransportErrorKind {
 
         if let Some(error) = cause.downcast_ref::<rustls::Error>() {
             return Some(match error {
-                rustls::Error::InvalidCertificate(error) => {
-                    Self::Certificate { why: why.to_owned(), untrusted: http_client::is_untrusted(error) }
-                }
+                rustls::Error::InvalidCertificate(error) => Self::Certificate {
+                    why: why.to_owned(),
+                    untrusted: http_client::is_untrusted(error),
+                },
                 rustls::Error::InvalidMessage(_) => Self::NotTls,
                 _ => Self::Tls(why.to_owned()),
             });
@@ -90,7 +99,9 @@ impl TransportErrorKind {
                 _ if error.is_parse_too_large() => Some(Self::HeadTooLarge),
                 _ if error.is_parse() => Some(Self::NotHttp),
                 _ if error.is_timeout() => Some(Self::TimedOut),
-                _ if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => Some(Self::Closed),
+                _ if error.is_incomplete_message() || error.is_canceled() || error.is_closed() => {
+                    Some(Self::Closed)
+                }
                 _ => None,
             };
         }
@@ -136,9 +147,13 @@ impl fmt::Display for TransportErrorKind {
             Self::Reset => f.write_str("connection reset"),
             Self::Closed => f.write_str("connection closed before the response was complete"),
             Self::StreamReset(why) => write!(f, "HTTP/2 stream reset by the server: {why}"),
-            Self::GoAway(why) => write!(f, "HTTP/2 connection shut down by the server (GOAWAY): {why}"),
+            Self::GoAway(why) => {
+                write!(f, "HTTP/2 connection shut down by the server (GOAWAY): {why}")
+            }
             Self::TimedOut => f.write_str("connection timed out"),
-            Self::Certificate { why, untrusted: false } => write!(f, "server certificate rejected: {why}"),
+            Self::Certificate { why, untrusted: false } => {
+                write!(f, "server certificate rejected: {why}")
+            }
             Self::Certificate { why, untrusted: true } => write!(
                 f,
                 "server certificate rejected: {why} (to trust the server, add its root certificate with \

@@ -100,7 +100,8 @@ impl<S: HttpService> Transport<S> {
         });
         let context = Context { uri: &uri, secrets, timeout, body_limit };
         let failed = |error: BoxError| TransportError::new(error, &context);
-        let response = http.send(request.map_err(failed)?, body_limit, timeout).await.map_err(failed)?;
+        let response =
+            http.send(request.map_err(failed)?, body_limit, timeout).await.map_err(failed)?;
         let (head, body) = response.into_parts();
         if let Some(redirect) = Redirect::of_response(&head, &method, &uri, secrets) {
             return Err(TransportError::Redirect(redirect));
@@ -113,7 +114,9 @@ impl<S: HttpService> Transport<S> {
 /// Removes a byte order mark, which JSON must not have but some servers send (RFC 8259, section 8.1).
 fn decoded(head: &Parts, body: Bytes, secrets: &[&str]) -> Result<Bytes, TransportError> {
     let coding = head.headers.get(CONTENT_ENCODING).filter(|_| !body.is_empty());
-    if let Some(coding) = coding.filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+    if let Some(coding) =
+        coding.filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
         return Err(TransportError::ContentCoding(redact(coding.as_bytes(), secrets)));
     }
     let mark = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };

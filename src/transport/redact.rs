@@ -42,7 +42,10 @@ fn replace(text: &str, secrets: &[&str]) -> String {
     let mut rest = text;
     while let Some(next) = rest.chars().next() {
         // The longest, because one secret can be the start of another.
-        let found = encodings.iter().filter_map(|encoding| strip_prefix(rest, encoding)).min_by_key(|rest| rest.len());
+        let found = encodings
+            .iter()
+            .filter_map(|encoding| strip_prefix(rest, encoding))
+            .min_by_key(|rest| rest.len());
         if let Some(after) = found.or_else(|| strip_jwt(rest)) {
             replaced.push_str(REDACTED);
             rest = after;
@@ -56,7 +59,8 @@ fn replace(text: &str, secrets: &[&str]) -> String {
 
 fn encodings(secret: &str) -> [String; 3] {
     let json = Value::from(secret).to_string();
-    let json = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(secret).to_owned();
+    let json =
+        json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or(secret).to_owned();
     let form = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
     [secret.to_owned(), json, form]
 }
@@ -164,7 +168,8 @@ mod tests {
     fn secret_in_json_or_form_is_cut_out() {
         let json = serde_json::to_string(SECRET).unwrap();
         let form: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
-        for body in [format!("a {json} b"), format!("a \"{form}\" b"), format!("a \"{SECRET}\" b")] {
+        for body in [format!("a {json} b"), format!("a \"{form}\" b"), format!("a \"{SECRET}\" b")]
+        {
             assert_eq!(redact(body.as_bytes(), &[SECRET]), "a \"[redacted]\" b", "{body}");
         }
     }
@@ -173,8 +178,16 @@ mod tests {
     fn secret_with_space_or_letter_beyond_ascii_is_hidden() {
         assert_eq!(redact(b"a+b!", &["a b!"]), REDACTED);
         assert_eq!(redact(b"p\xe4ssword", &["p\u{e4}ssword"]), REDACTED, "ISO 8859-1");
-        assert_eq!(redact("p\u{c3}\u{a4}ssword".as_bytes(), &["p\u{e4}ssword"]), REDACTED, "decoded as ISO 8859-1");
-        assert_eq!(redact("pa\u{308}ssword".as_bytes(), &["p\u{e4}ssword"]), REDACTED, "decomposed");
+        assert_eq!(
+            redact("p\u{c3}\u{a4}ssword".as_bytes(), &["p\u{e4}ssword"]),
+            REDACTED,
+            "decoded as ISO 8859-1"
+        );
+        assert_eq!(
+            redact("pa\u{308}ssword".as_bytes(), &["p\u{e4}ssword"]),
+            REDACTED,
+            "decomposed"
+        );
     }
 
     #[test]
@@ -205,7 +218,11 @@ mod tests {
     #[test]
     fn each_of_several_secrets_is_hidden() {
         assert_eq!(redact(b"one, two, three", &["three", "one"]), "[redacted], two, [redacted]");
-        assert_eq!(redact(b"one-two", &["one", "one-two"]), "[redacted]", "one is the start of the other");
+        assert_eq!(
+            redact(b"one-two", &["one", "one-two"]),
+            "[redacted]",
+            "one is the start of the other"
+        );
     }
 
     #[test]

@@ -50,8 +50,12 @@ impl Error for RedactedError {
 }
 
 /// Returns an error and its causes, and also the errors that `source` skips.
-pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    successors(Some(error), |&error: &&'a (dyn Error + 'static)| wrapped(error).or_else(|| error.source()))
+pub(crate) fn causes<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    successors(Some(error), |&error: &&'a (dyn Error + 'static)| {
+        wrapped(error).or_else(|| error.source())
+    })
 }
 
 /// Returns the error that this one wraps. Both have the same text and the same `source`.
@@ -83,7 +87,8 @@ fn is_local(error: &(dyn Error + 'static)) -> bool {
     if is_local_to_client(error) {
         return true;
     }
-    let is_of_system = |error: &io::Error| error.get_ref().is_none() && error.kind() != ErrorKind::Other;
+    let is_of_system =
+        |error: &io::Error| error.get_ref().is_none() && error.kind() != ErrorKind::Other;
     error.downcast_ref::<io::Error>().is_some_and(is_of_system)
 }
 

@@ -20,8 +20,16 @@ pub(crate) struct Redirect {
 
 impl Redirect {
     /// Reads the redirect of a response to a request.
-    #[cfg_attr(not(feature = "reqwest"), expect(unused_variables, reason = "the method matters to reqwest only"))]
-    pub(super) fn of_response(head: &Parts, method: &Method, uri: &Uri, secrets: &[&str]) -> Option<Self> {
+    #[cfg_attr(
+        not(feature = "reqwest"),
+        expect(unused_variables, reason = "the method matters to reqwest only")
+    )]
+    pub(super) fn of_response(
+        head: &Parts,
+        method: &Method,
+        uri: &Uri,
+        secrets: &[&str],
+    ) -> Option<Self> {
         #[cfg(feature = "reqwest")]
         if let Some(redirect) = Self::of_lost_body(head, method, secrets) {
             return Some(redirect);
@@ -47,7 +55,10 @@ impl Redirect {
     }
 
     /// Reads the error of an HTTP client that followed too many redirects.
-    #[cfg_attr(not(feature = "http-client"), expect(unused_variables, reason = "the error is the HTTP client's"))]
+    #[cfg_attr(
+        not(feature = "http-client"),
+        expect(unused_variables, reason = "the error is the HTTP client's")
+    )]
     pub(super) fn of_error(error: &BoxError, uri: &Uri, secrets: &[&str]) -> Option<Self> {
         #[cfg(feature = "http-client")]
         if let Some(error) = error.downcast_ref::<crate::http_client::TooManyRedirects>() {
@@ -76,7 +87,9 @@ impl fmt::Display for Redirect {
         match origin {
             None => f.write_str("redirect without a valid location"),
             Some(origin) if *too_many => write!(f, "too many redirects, last to {origin}"),
-            Some(origin) if status.is_none() => write!(f, "redirect to {origin} followed without the body"),
+            Some(origin) if status.is_none() => {
+                write!(f, "redirect to {origin} followed without the body")
+            }
             Some(origin) => write!(f, "redirect to {origin} not followed"),
         }
     }

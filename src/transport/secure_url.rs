@@ -49,7 +49,9 @@ pub(crate) fn validate(text: &str, allow_plaintext: bool) -> Result<Url, Invalid
         return Err(InvalidUrl::UserInfo);
     }
     // An escaped character, and a character that may be invisible.
-    if authority.is_empty() || authority.contains(|c: char| c == '%' || !c.is_ascii() && !c.is_alphanumeric()) {
+    if authority.is_empty()
+        || authority.contains(|c: char| c == '%' || !c.is_ascii() && !c.is_alphanumeric())
+    {
         return Err(InvalidUrl::Host);
     }
     let url = Url::parse(text).map_err(|error| match error {
@@ -77,7 +79,8 @@ fn has_valid_host(url: &Url, authority: &str) -> bool {
         Some(Host::Domain(name)) => {
             let mut labels = name.strip_suffix('.').unwrap_or(name).split('.');
             let is_valid = |label: &str| {
-                !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
+                !label.is_empty()
+                    && label.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
             };
             // A name beyond ASCII has another form in the URL (RFC 5890, section 2.3.2.1).
             labels.all(is_valid) && (!written.is_ascii() || name.eq_ignore_ascii_case(written))
@@ -96,11 +99,19 @@ mod tests {
     fn host_with_other_characters_is_invalid() {
         for c in ";!$&'()*+,=~\"`{}|^".chars() {
             for host in [format!("h{c}p"), format!("{c}"), format!("h{c}:80")] {
-                assert_eq!(validate(&format!("https://{host}"), true), Err(InvalidUrl::Host), "{host}");
+                assert_eq!(
+                    validate(&format!("https://{host}"), true),
+                    Err(InvalidUrl::Host),
+                    "{host}"
+                );
             }
         }
         for host in [".", "..", "a..b", ".a", "a.."] {
-            assert_eq!(validate(&format!("https://{host}/x"), true), Err(InvalidUrl::Host), "{host}");
+            assert_eq!(
+                validate(&format!("https://{host}/x"), true),
+                Err(InvalidUrl::Host),
+                "{host}"
+            );
         }
     }
 

@@ -43,7 +43,11 @@ mod tests {
         assert_eq!(check("120"), Some(Duration::from_secs(120)));
         assert_eq!(check("Sun, 06 Nov 1994 12:00:30 GMT"), Some(Duration::from_secs(30)));
         assert_eq!(check(NOON), Some(Duration::ZERO));
-        assert_eq!(check("Sun, 06 Nov 1994 11:00:00 GMT"), Some(Duration::ZERO), "a date in the past");
+        assert_eq!(
+            check("Sun, 06 Nov 1994 11:00:00 GMT"),
+            Some(Duration::ZERO),
+            "a date in the past"
+        );
     }
 
     #[test]

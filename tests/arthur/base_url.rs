@@ -47,7 +47,9 @@ fn path_is_rejected() {
     rejected("https://arthur.example/api/v3", "path");
     rejected("https://arthur.example//", "path");
     rejected("arthur.example/login", "path");
-    for url in ["arthur.example/..", "arthur.example/.", "https://arthur.example/%2e", "arthur.example/./"] {
+    for url in
+        ["arthur.example/..", "arthur.example/.", "https://arthur.example/%2e", "arthur.example/./"]
+    {
         rejected(url, "path");
     }
 }
@@ -88,7 +90,14 @@ fn user_information_is_rejected_and_not_shown() {
 
 #[test]
 fn space_or_control_character_is_rejected() {
-    for url in [" arthur.example", "arthur.example ", "arthur .example", "arthur\t.example", "arthur.example\n", "\0"] {
+    for url in [
+        " arthur.example",
+        "arthur.example ",
+        "arthur .example",
+        "arthur\t.example",
+        "arthur.example\n",
+        "\0",
+    ] {
         rejected(url, "space");
     }
     rejected("https://arthur.example\\x", "backslash");
@@ -96,7 +105,9 @@ fn space_or_control_character_is_rejected() {
 
 #[test]
 fn invalid_port_is_rejected() {
-    for url in ["https://arthur.example:99999", "arthur.example:-1", "localhost:0", "localhost:http"] {
+    for url in
+        ["https://arthur.example:99999", "arthur.example:-1", "localhost:0", "localhost:http"]
+    {
         rejected(url, "port");
     }
     rejected("mailto:jo", "scheme");
@@ -139,7 +150,9 @@ fn host_that_parser_would_correct_is_rejected() {
 
 #[test]
 fn plain_http_is_for_loopback_unless_allowed() {
-    for url in ["http://arthur.example", "HTTP://10.0.0.1:80", "http://localhost.example", "http://[::2]"] {
+    for url in
+        ["http://arthur.example", "HTTP://10.0.0.1:80", "http://localhost.example", "http://[::2]"]
+    {
         let error = BaseUrl::parse(url).unwrap_err();
         assert!(error.to_string().contains("plain http"), "{url}: {error}");
         assert!(BaseUrl::danger_parse_plaintext(url).is_ok(), "{url}");

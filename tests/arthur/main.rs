@@ -1,5 +1,11 @@
 //! Tests of the Arthur logins and helper services, against real servers.
-#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 #![cfg(all(feature = "arthur", feature = "http-client"))]
 
 #[path = "../../examples/src/arthur_server/mod.rs"]

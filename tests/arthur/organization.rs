@@ -8,7 +8,9 @@ use serde_json::json;
 use tower::ServiceExt;
 use tower_auth_refresh::{
     AccessToken,
-    arthur::{ArthurError, AuthenticationInfo, GetArthurInternalUserOrg, GetAuthInfo, GetCurrentOrg},
+    arthur::{
+        ArthurError, AuthenticationInfo, GetArthurInternalUserOrg, GetAuthInfo, GetCurrentOrg,
+    },
 };
 
 const TOKEN: &str = "h3ad.cla1ms.s1gnature";
@@ -37,7 +39,10 @@ async fn internal_org(status: u16, body: &'static str) -> Result<String, ArthurE
     GetArthurInternalUserOrg::new(api(&server.url())).oneshot(token()).await
 }
 
-async fn current_org(me: (u16, &'static str), info: (u16, &'static str)) -> Result<Option<String>, ArthurError> {
+async fn current_org(
+    me: (u16, &'static str),
+    info: (u16, &'static str),
+) -> Result<Option<String>, ArthurError> {
     let server = server(me, info).await;
     GetCurrentOrg::new(api(&server.url())).oneshot(token()).await
 }
@@ -93,7 +98,8 @@ async fn auth_info_accepts_null_absent_and_unknown_fields() {
 
 #[tokio::test]
 async fn service_token_has_organization_and_roles_only() {
-    let body = r#"{"organization_id":"o","roles":["Service"],"contexts":[{"name":"n"},{"id":null}]}"#;
+    let body =
+        r#"{"organization_id":"o","roles":["Service"],"contexts":[{"name":"n"},{"id":null}]}"#;
     assert_eq!(internal_org(200, body).await.unwrap(), "o");
     let body = r#"{"id":null,"organization_id":"o","contexts":null}"#;
     assert_eq!(internal_org(200, body).await.unwrap(), "o");

@@ -30,7 +30,10 @@ type Hyper = Client<hyper_util::client::legacy::connect::HttpConnector, Full<Byt
 
 fn login(url: &str, credentials: Credentials) -> ArthurLogin<HttpClient> {
     let http = HttpClient::builder().build().unwrap();
-    ArthurLogin::new(UserLogin::new(ArthurApi::new(BaseUrl::parse(url).unwrap(), http)), credentials)
+    ArthurLogin::new(
+        UserLogin::new(ArthurApi::new(BaseUrl::parse(url).unwrap(), http)),
+        credentials,
+    )
 }
 
 fn start(config: Config) -> (Server, AuthRefresher, AuthRefresh<Hyper>) {
@@ -43,7 +46,8 @@ fn start(config: Config) -> (Server, AuthRefresher, AuthRefresh<Hyper>) {
 }
 
 async fn echo(client: &mut AuthRefresh<Hyper>, server: &Server) -> (StatusCode, String) {
-    let request = Request::get(format!("{}/api/v3/echo", server.base_url())).body(Full::default()).unwrap();
+    let request =
+        Request::get(format!("{}/api/v3/echo", server.base_url())).body(Full::default()).unwrap();
     let response = client.ready().await.unwrap().call(request).await.unwrap();
     let status = response.status();
     let body = response.into_body().collect().await.unwrap().to_bytes();
@@ -96,7 +100,8 @@ async fn failed_refresh_keeps_live_token() {
 async fn wrong_credentials_are_permanent() {
     let config = Config::default();
     let server = Server::start(config.clone()).unwrap();
-    let refresher = AuthRefresher::new(login(&server.base_url(), Credentials::new(config.login, "wrong")));
+    let refresher =
+        AuthRefresher::new(login(&server.base_url(), Credentials::new(config.login, "wrong")));
     for _ in 0..10 {
         assert!(refresher.token().await.unwrap_err().is_permanent());
     }
@@ -114,7 +119,8 @@ async fn login_cut_off_in_its_body_is_retried() {
             let (mut stream, _) = listener.accept().await?;
             let mut request = Vec::new();
             while !request.contains(&b'}') && stream.read_buf(&mut request).await? > 0 {}
-            let whole: &[u8] = b"HTTP/1.1 200 OK\r\nset-cookie: Authorization=abc\r\ncontent-length: 2\r\n\r\n{}";
+            let whole: &[u8] =
+                b"HTTP/1.1 200 OK\r\nset-cookie: Authorization=abc\r\ncontent-length: 2\r\n\r\n{}";
             let cut = if counted.fetch_add(1, SeqCst) == 0 { whole.len() - 1 } else { whole.len() };
             stream.write_all(&whole[..cut]).await?;
         }

@@ -94,7 +94,8 @@ async fn secrets_never_appear_in_any_output() {
 
         // The first request waits for a token, the second has one.
         for _ in 0..2 {
-            let request = Request::get(format!("{}/api/v3/echo", server.base_url())).body(Full::<Bytes>::default());
+            let request = Request::get(format!("{}/api/v3/echo", server.base_url()))
+                .body(Full::<Bytes>::default());
             let future = client.ready().await.unwrap().call(request.unwrap());
             output.debug(&future);
             let response = future.await.unwrap();
@@ -111,10 +112,14 @@ async fn secrets_never_appear_in_any_output() {
         tokens.push(refreshed.token.secret().to_owned());
 
         // The other endpoints, with an accepted token and with a rejected one.
-        output.debug(&GetCurrentOrg::new(api.clone()).oneshot(refreshed.token.clone()).await.unwrap());
+        output.debug(
+            &GetCurrentOrg::new(api.clone()).oneshot(refreshed.token.clone()).await.unwrap(),
+        );
         output.debug(&UserLogin::new(api.clone()).oneshot(credentials).await.unwrap());
         server.revoke();
-        output.error(&GetAuthInfo::new(api.clone()).oneshot(refreshed.token.clone()).await.unwrap_err());
+        output.error(
+            &GetAuthInfo::new(api.clone()).oneshot(refreshed.token.clone()).await.unwrap_err(),
+        );
 
         // Failed logins.
         output.error(&UserLogin::new(api.clone()).oneshot(wrong.clone()).await.unwrap_err());
@@ -140,11 +145,16 @@ async fn secrets_never_appear_in_any_output() {
     output.error(&LoginError::transient(AccessToken::bearer(&bad).unwrap_err()));
     output.debug(&LoginRequest::new(LoginReason::First));
     let mut request = Request::get("/").body(()).unwrap();
-    request.headers_mut().insert(AUTHORIZATION, AccessToken::raw(&tokens[0]).unwrap().header_value().clone());
+    request
+        .headers_mut()
+        .insert(AUTHORIZATION, AccessToken::raw(&tokens[0]).unwrap().header_value().clone());
     output.debug(&request);
 
     let output = String::from_utf8_lossy(&output.0.lock().unwrap()).into_owned();
-    assert!(output.contains("login succeeded") && output.contains("login failed"), "the traces are missing");
+    assert!(
+        output.contains("login succeeded") && output.contains("login failed"),
+        "the traces are missing"
+    );
     assert!(output.contains("hyper"), "the traces of the libraries are missing");
     assert_eq!(tokens.len(), 4);
     for secret in tokens.iter().map(String::as_str).chain(["sentinel-p", "8f3a"]) {
@@ -156,7 +166,8 @@ async fn secrets_never_appear_in_any_output() {
 
 /// Collects the events of this crate only. The libraries trace a server's response as it is.
 fn collect_crate_events(output: &Output) -> tracing::subscriber::DefaultGuard {
-    let own = tracing_subscriber::filter::Targets::new().with_target("tower_auth_refresh", LevelFilter::TRACE);
+    let own = tracing_subscriber::filter::Targets::new()
+        .with_target("tower_auth_refresh", LevelFilter::TRACE);
     let layer = tracing_subscriber::fmt::layer().with_writer(output.clone());
     tracing::subscriber::set_default(tracing_subscriber::registry().with(own).with(layer))
 }
@@ -188,7 +199,8 @@ async fn secrets_echoed_by_server_are_redacted() {
             let api = ArthurApi::new(BaseUrl::parse(&url).unwrap(), http);
             if is_login {
                 let credentials = Credentials::new("jo@example.com", PASSWORD);
-                let refresher = AuthRefresher::new(ArthurLogin::new(UserLogin::new(api), credentials));
+                let refresher =
+                    AuthRefresher::new(ArthurLogin::new(UserLogin::new(api), credentials));
                 output.error(&refresher.token().await.unwrap_err());
                 output.debug(&refresher.status());
             } else {

@@ -53,13 +53,15 @@ async fn error_status_counts_although_body_hangs() {
     for (code, wrong) in [(401, true), (403, true), (429, false), (500, false)] {
         let (addr, _task) = listen(move |mut stream| async move {
             read_request(&mut stream).await;
-            let head = format!("HTTP/1.1 {code} No\r\nRetry-After: 7\r\nContent-Length: 100\r\n\r\nfirst");
+            let head =
+                format!("HTTP/1.1 {code} No\r\nRetry-After: 7\r\nContent-Length: 100\r\n\r\nfirst");
             stream.write_all(head.as_bytes()).await.unwrap();
             pending::<()>().await;
         })
         .await;
         let start = std::time::Instant::now();
-        let error = failed_login(api(&format!("http://{addr}")).timeout(Duration::from_millis(100))).await;
+        let error =
+            failed_login(api(&format!("http://{addr}")).timeout(Duration::from_millis(100))).await;
         assert!(start.elapsed() < Duration::from_secs(5));
         assert_eq!(error.status().map(|status| status.as_u16()), Some(code), "{error}");
         assert_eq!(error.is_wrong_credentials(), wrong);
@@ -124,7 +126,10 @@ async fn timeout_is_30_seconds_from_readiness_to_body() {
         type Response = Response<Full<Bytes>>;
         type Error = BoxError;
         type Future = std::future::Pending<Result<Self::Response, BoxError>>;
-        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+        fn poll_ready(
+            &mut self,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), BoxError>> {
             std::task::Poll::Pending
         }
         fn call(&mut self, _: Request<Full<Bytes>>) -> Self::Future {
@@ -133,7 +138,10 @@ async fn timeout_is_30_seconds_from_readiness_to_body() {
     }
     let base_url = BaseUrl::parse("arthur.example").unwrap();
     let start = tokio::time::Instant::now();
-    let error = UserLogin::new(ArthurApi::new(base_url.clone(), NeverReady)).oneshot(credentials()).await.unwrap_err();
+    let error = UserLogin::new(ArthurApi::new(base_url.clone(), NeverReady))
+        .oneshot(credentials())
+        .await
+        .unwrap_err();
     assert!(error.is_timeout());
     assert_eq!(start.elapsed().as_secs(), 30);
 
@@ -148,14 +156,16 @@ async fn timeout_is_30_seconds_from_readiness_to_body() {
         Ok::<_, Infallible>(Response::new(StreamBody::new(Box::pin(body))))
     });
     let start = tokio::time::Instant::now();
-    let error = UserLogin::new(ArthurApi::new(base_url, slow)).oneshot(credentials()).await.unwrap_err();
+    let error =
+        UserLogin::new(ArthurApi::new(base_url, slow)).oneshot(credentials()).await.unwrap_err();
     assert!(error.is_timeout());
     assert_eq!(start.elapsed().as_secs(), 30);
 }
 
 #[tokio::test]
 async fn large_body_is_error_at_limit() {
-    let server = Script::start(|seen| accept_login(seen).map(|_| full(vec![b' '; 5_000_000]))).await;
+    let server =
+        Script::start(|seen| accept_login(seen).map(|_| full(vec![b' '; 5_000_000]))).await;
     let error = failed_login(api(&server.url())).await;
     assert!(error.is_too_large(), "{error}");
     assert!(error.to_string().contains("1048576 bytes"), "{error}");
@@ -192,7 +202,10 @@ async fn clone_is_ready_before_call() {
         type Response = Response<Full<Bytes>>;
         type Error = BoxError;
         type Future = std::future::Ready<Result<Self::Response, BoxError>>;
-        fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), BoxError>> {
+        fn poll_ready(
+            &mut self,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Result<(), BoxError>> {
             self.0.store(true, Ordering::SeqCst);
             std::task::Poll::Ready(Ok(()))
         }

@@ -48,7 +48,10 @@ async fn login_posts_credentials_as_json() {
     assert_eq!(seen[0].path, "/api/v3/login");
     assert_eq!(seen[0].headers["content-type"], "application/json");
     assert_eq!(seen[0].headers.get("authorization"), None);
-    assert_eq!(serde_json::from_slice::<Value>(&seen[0].body).unwrap(), json!({"login": LOGIN, "password": PASSWORD}));
+    assert_eq!(
+        serde_json::from_slice::<Value>(&seen[0].body).unwrap(),
+        json!({"login": LOGIN, "password": PASSWORD})
+    );
 }
 
 #[tokio::test]
@@ -60,7 +63,9 @@ async fn login_with_401_or_403_has_wrong_credentials() {
 
         let error = login_service(response).await.unwrap_err();
         assert!(error.is_permanent());
-        assert!(error.source().unwrap().downcast_ref::<ArthurError>().unwrap().is_wrong_credentials());
+        assert!(
+            error.source().unwrap().downcast_ref::<ArthurError>().unwrap().is_wrong_credentials()
+        );
     }
 }
 
@@ -339,7 +344,10 @@ mod signature {
     use jsonwebtoken::{Algorithm, EncodingKey, Header};
     use tower_auth_refresh::arthur::VerificationKey;
 
-    async fn login(token: String, key: VerificationKey) -> Result<tower_auth_refresh::arthur::LoggedIn, ArthurError> {
+    async fn login(
+        token: String,
+        key: VerificationKey,
+    ) -> Result<tower_auth_refresh::arthur::LoggedIn, ArthurError> {
         let server = Script::start(move |_| cookies(&[&format!("Authorization={token}")])).await;
         UserLogin::new(api(&server.url())).verify_with(key).oneshot(credentials()).await
     }
@@ -390,7 +398,8 @@ mod signature {
         let of_512 = signed(Algorithm::HS512, "key");
         let (message, _) = of_512.rsplit_once('.').unwrap();
         let key = EncodingKey::from_secret(b"key");
-        let signature = jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
+        let signature =
+            jsonwebtoken::crypto::sign(message.as_bytes(), &key, Algorithm::HS256).unwrap();
         let token = format!("{message}.{signature}");
         let error = login(token, VerificationKey::hs256("key")).await.unwrap_err();
         assert!(error.to_string().contains("another algorithm"), "{error}");

@@ -17,8 +17,8 @@ use http::{HeaderName, HeaderValue, Request, Response, header::AUTHORIZATION};
 use tokio::{runtime::Runtime, sync::Semaphore};
 use tower::{BoxError, Layer, Service, service_fn};
 use tower_auth_refresh::{
-    AccessToken, AuthRefreshLayer, AuthRefresher, ClassifyRejection, DestinationPolicy, LoginRequest, NeverReject,
-    NeverReplay,
+    AccessToken, AuthRefreshLayer, AuthRefresher, ClassifyRejection, DestinationPolicy,
+    LoginRequest, NeverReject, NeverReplay,
 };
 
 /// Returns a request whose header map has spare capacity, so that the count does not include its growth.
@@ -39,7 +39,8 @@ fn inner(request: Request<()>) -> Ready<Result<Response<bool>, Infallible>> {
 /// Returns a refresher that has a token, and the runtime of its worker.
 fn refresher() -> (Runtime, AuthRefresher) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let refresher = AuthRefresher::new(service_fn(|_: LoginRequest| ready(AccessToken::bearer("abc"))));
+    let refresher =
+        AuthRefresher::new(service_fn(|_: LoginRequest| ready(AccessToken::bearer("abc"))));
     runtime.block_on(refresher.ready()).unwrap();
     (runtime, refresher)
 }
@@ -64,7 +65,8 @@ where
     let requests: Vec<_> = (0..100).map(|_| request()).collect();
     let counted = measure(|| {
         for request in requests {
-            let future = pin!(if clone { client.clone().call(request) } else { client.call(request) });
+            let future =
+                pin!(if clone { client.clone().call(request) } else { client.call(request) });
             let Poll::Ready(Ok(response)) = future.poll(&mut context) else {
                 panic!("the inner service is pending or failed")
             };
@@ -92,14 +94,32 @@ fn call_with_token_allocates_nothing_with_any_config() {
             ("loopback", &layer, token, "http://127.0.0.1:8080/"),
             ("plaintext", &plaintext, token, "http://api.example.com/"),
             ("origins", &origins, token, "https://API.example.com:443/"),
-            ("custom header", &custom_header, (&custom, Some("Bearer abc")), "https://api.example.com/"),
+            (
+                "custom header",
+                &custom_header,
+                (&custom, Some("Bearer abc")),
+                "https://api.example.com/",
+            ),
             ("no header present", &if_not_present, token, "https://api.example.com/"),
-            ("sent unauthenticated", &unauthenticated, (&AUTHORIZATION, None), "http://elsewhere.example/"),
+            (
+                "sent unauthenticated",
+                &unauthenticated,
+                (&AUTHORIZATION, None),
+                "http://elsewhere.example/",
+            ),
         ] {
-            assert_eq!(count_allocations(layer, header, || request_to(uri), clone), 0, "{config}, clones: {clone}");
+            assert_eq!(
+                count_allocations(layer, header, || request_to(uri), clone),
+                0,
+                "{config}, clones: {clone}"
+            );
         }
         let never_reject = layer.clone().reject_on(NeverReject);
-        assert_eq!(count_allocations(&never_reject, token, request, clone), 0, "never reject, clones: {clone}");
+        assert_eq!(
+            count_allocations(&never_reject, token, request, clone),
+            0,
+            "never reject, clones: {clone}"
+        );
         let with_credentials = || {
             let mut request = request();
             request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_static("Basic abc"));
@@ -116,7 +136,10 @@ fn call_with_token_allocates_nothing_with_any_config() {
     refresher.shutdown();
     let (mut client, request) = (layer.layer(service_fn(inner)), request());
     let waiting = measure(|| drop(client.call(request)));
-    assert!(waiting.count_total > 0, "a call that waits for a token allocates, so the counter works");
+    assert!(
+        waiting.count_total > 0,
+        "a call that waits for a token allocates, so the counter works"
+    );
 }
 
 #[test]
@@ -132,7 +155,11 @@ fn waiting_request_allocates_at_most_one_kibibyte() {
             Ok::<_, BoxError>(AccessToken::bearer("abc")?)
         }
     });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .unwrap();
     let mut client = AuthRefreshLayer::with_login(login).layer(service_fn(inner));
     let requests: Vec<_> = (0..WAITING).map(|_| request()).collect();
     runtime.block_on(async {
@@ -145,7 +172,8 @@ fn waiting_request_allocates_at_most_one_kibibyte() {
                 waiting.push(future);
             }
         });
-        let each = counted.bytes_total as usize / WAITING + size_of_val(&waiting[0]) - size_of::<Request<()>>();
+        let each = counted.bytes_total as usize / WAITING + size_of_val(&waiting[0])
+            - size_of::<Request<()>>();
         assert!(each <= 1024, "{each} bytes for each waiting request");
 
         permits.add_permits(1);

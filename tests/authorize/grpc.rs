@@ -16,7 +16,8 @@ use tonic::{
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_auth_refresh::{
-    AccessToken, AuthRefreshLayer, AuthRefresher, Error, LoginError, UnsafeDestination, login_fn, test_util::MockLogin,
+    AccessToken, AuthRefreshLayer, AuthRefresher, Error, LoginError, UnsafeDestination, login_fn,
+    test_util::MockLogin,
 };
 
 use crate::support::{HOUR, token};
@@ -35,13 +36,21 @@ impl HealthServer {
         let tokens: Arc<Mutex<Vec<String>>> = Arc::default();
         let seen = tokens.clone();
         let guarded = InterceptedService::new(health, move |request: tonic::Request<()>| {
-            let token = request.metadata().get("authorization").map_or("none", |token| token.to_str().unwrap());
+            let token = request
+                .metadata()
+                .get("authorization")
+                .map_or("none", |token| token.to_str().unwrap());
             seen.lock().unwrap().push(token.to_owned());
-            if token == accepted { Ok(request) } else { Err(Status::unauthenticated("not accepted")) }
+            if token == accepted {
+                Ok(request)
+            } else {
+                Err(Status::unauthenticated("not accepted"))
+            }
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let server = Server::builder().add_service(guarded).serve_with_incoming(TcpIncoming::from(listener));
+        let server =
+            Server::builder().add_service(guarded).serve_with_incoming(TcpIncoming::from(listener));
         Self { addr, tokens, task: tokio::spawn(server).abort_handle() }
     }
 
@@ -49,7 +58,9 @@ impl HealthServer {
     async fn check(&self, layer: AuthRefreshLayer) -> Result<(), Status> {
         let service = ServiceBuilder::new()
             .map_err(Status::from)
-            .layer(layer.origin(format!("http://{}", self.addr)).unwrap().grpc(tonic::body::Body::new))
+            .layer(
+                layer.origin(format!("http://{}", self.addr)).unwrap().grpc(tonic::body::Body::new),
+            )
             .service(channel(self.addr));
         HealthClient::new(service).check(HealthCheckRequest::default()).await.map(drop)
     }
@@ -89,7 +100,10 @@ async fn rejected_call_of_generated_client_is_replayed() {
 async fn failed_login_becomes_a_status_with_its_cause() {
     let status = check_with_failing_login(|| LoginError::permanent("invalid_client")).await;
     assert_eq!(status.code(), Code::Unauthenticated);
-    assert_eq!(status.message(), "no access token available: login failed permanently: invalid_client");
+    assert_eq!(
+        status.message(),
+        "no access token available: login failed permanently: invalid_client"
+    );
     assert!(LoginError::find(&status).is_some_and(LoginError::is_permanent));
 
     let status = check_with_failing_login(|| LoginError::transient("connection refused")).await;
@@ -101,10 +115,14 @@ async fn failed_login_becomes_a_status_with_its_cause() {
 async fn error_of_the_channel_becomes_the_status_that_tonic_makes() {
     // A port that nothing listens on.
     let addr = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let with_layer =
-        ServiceBuilder::new().map_err(Status::from).layer(layer().allow_plaintext(true)).service(channel(addr));
-    let status = HealthClient::new(with_layer).check(HealthCheckRequest::default()).await.unwrap_err();
-    let bare = HealthClient::new(channel(addr)).check(HealthCheckRequest::default()).await.unwrap_err();
+    let with_layer = ServiceBuilder::new()
+        .map_err(Status::from)
+        .layer(layer().allow_plaintext(true))
+        .service(channel(addr));
+    let status =
+        HealthClient::new(with_layer).check(HealthCheckRequest::default()).await.unwrap_err();
+    let bare =
+        HealthClient::new(channel(addr)).check(HealthCheckRequest::default()).await.unwrap_err();
     assert_eq!((status.code(), status.message()), (bare.code(), bare.message()));
     assert_eq!(status.code(), Code::Unavailable);
 }
@@ -121,7 +139,8 @@ async fn each_error_has_its_code() {
     let hanging = AuthRefresher::builder(login_fn(|_| std::future::pending()));
     let hanging = hanging.login_timeout(Duration::from_secs(1)).build().unwrap();
     assert_eq!(code(&hanging).await, Code::Unavailable);
-    let expired = login_fn(|_| async { Ok(AccessToken::bearer("abc")?.with_expires_in(Duration::ZERO)) });
+    let expired =
+        login_fn(|_| async { Ok(AccessToken::bearer("abc")?.with_expires_in(Duration::ZERO)) });
     assert_eq!(code(&AuthRefresher::new(expired)).await, Code::Unavailable);
     let panicking = AuthRefresher::new(login_fn(|_| async { panic!("login panicked") }));
     assert_eq!(code(&panicking).await, Code::Internal);

@@ -37,7 +37,8 @@ where
 #[tokio::test(start_paused = true)]
 async fn service_uses_current_token_after_each_change() {
     let logins = MockLogin::default();
-    let refresher = logins.refresher(|n| ready(if n < 5 { token(n, HOUR) } else { Err("no login".into()) }));
+    let refresher =
+        logins.refresher(|n| ready(if n < 5 { token(n, HOUR) } else { Err("no login".into()) }));
     let mut client = client(&refresher);
     assert_eq!(send_three(&mut client).await.unwrap(), "Bearer t1");
 
@@ -93,7 +94,8 @@ async fn services_of_two_refreshers_do_not_mix_tokens() {
 /// Returns a service that responds with 401 to the first request, once there is a permit, and with 200 to all others.
 fn reject_first(
     permits: Arc<Semaphore>,
-) -> impl Service<Request<()>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + Send {
+) -> impl Service<Request<()>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + Send
+{
     let requests = Arc::new(AtomicUsize::new(0));
     service_fn(move |_: Request<()>| {
         let first = requests.fetch_add(1, SeqCst) == 0;
@@ -116,7 +118,8 @@ async fn call_in_flight_does_not_keep_refresher_alive() {
     let refresher = logins.refresher(|n| ready(token(n, HOUR)));
     refresher.ready().await.unwrap();
     let mut status = refresher.subscribe();
-    let call = AuthRefreshLayer::new(refresher).layer(reject_first(permits.clone())).call(request());
+    let call =
+        AuthRefreshLayer::new(refresher).layer(reject_first(permits.clone())).call(request());
     status.mark_unchanged();
     while status.changed().await.is_ok() {}
     permits.add_permits(1);
@@ -131,8 +134,10 @@ async fn replayable_call_in_flight_keeps_refresher_alive() {
     let refresher = logins.refresher(|n| ready(token(n, HOUR)));
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
-    let call =
-        AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(reject_first(permits.clone())).call(request());
+    let call = AuthRefreshLayer::new(refresher)
+        .replay(ReplayClone)
+        .layer(reject_first(permits.clone()))
+        .call(request());
     permits.add_permits(1);
     assert_eq!(call.await.unwrap().status(), StatusCode::OK);
     assert_eq!(logins.started(), 2);

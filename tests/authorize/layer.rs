@@ -21,8 +21,8 @@ use tokio::{
 };
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, buffer::Buffer, service_fn};
 use tower_auth_refresh::{
-    AccessToken, AuthRefreshLayer, AuthRefresher, AuthRefresherBuilder, Error, LoginRequest, NoTokenPolicy,
-    ReplayClone, ResponseFuture, UnsafeDestination,
+    AccessToken, AuthRefreshLayer, AuthRefresher, AuthRefresherBuilder, Error, LoginRequest,
+    NoTokenPolicy, ReplayClone, ResponseFuture, UnsafeDestination,
 };
 
 fn refresher_with(token: &'static str) -> AuthRefresher {
@@ -47,9 +47,10 @@ async fn header_is_sensitive_and_replaces_existing_values() {
 #[tokio::test]
 async fn unsafe_destination_fails_unless_plaintext_is_allowed() {
     let layer = AuthRefreshLayer::new(refresher_with("abc"));
-    for (uri, expected) in
-        [("http://example.com/", UnsafeDestination::Plaintext), ("/origin-form", UnsafeDestination::NoAuthority)]
-    {
+    for (uri, expected) in [
+        ("http://example.com/", UnsafeDestination::Plaintext),
+        ("/origin-form", UnsafeDestination::NoAuthority),
+    ] {
         let request = || Request::get(uri).body(()).unwrap();
         let never_called = service_fn(|_: Request<()>| async {
             panic!("the layer sent the request") as Result<Response<()>, Infallible>
@@ -74,7 +75,11 @@ async fn readiness_does_not_wait_for_token() {
 #[tokio::test]
 async fn inner_error_is_returned_unchanged() {
     let failing = service_fn(|_: Request<()>| ready(Err::<Response<()>, _>(std::fmt::Error)));
-    let error = AuthRefreshLayer::new(refresher_with("abc")).layer(failing).oneshot(request()).await.unwrap_err();
+    let error = AuthRefreshLayer::new(refresher_with("abc"))
+        .layer(failing)
+        .oneshot(request())
+        .await
+        .unwrap_err();
     assert!(matches!(&error, Error::Inner(inner) if inner.is::<std::fmt::Error>()));
     assert!(error.into_source().is::<std::fmt::Error>());
 }
@@ -144,8 +149,10 @@ async fn login_sharing_concurrency_limit_does_not_deadlock() {
 
 #[tokio::test(start_paused = true)]
 async fn call_that_is_not_sent_releases_readiness() {
-    let mut client =
-        ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher_with("abc"))).concurrency_limit(1).service_fn(echo);
+    let mut client = ServiceBuilder::new()
+        .layer(AuthRefreshLayer::new(refresher_with("abc")))
+        .concurrency_limit(1)
+        .service_fn(echo);
     let mut other = client.clone();
     let unsafe_request = Request::get("http://api.example.com/").body(()).unwrap();
     client.ready().await.unwrap().call(unsafe_request).await.unwrap_err();
@@ -190,7 +197,8 @@ fn slow_api(
 #[tokio::test(start_paused = true)]
 async fn call_that_waits_for_readiness_sends_the_token_of_that_moment() {
     for rejects in [false, true] {
-        let (logins, sent, issued_at) = (MockLogin::default(), Sent::default(), Arc::new(Mutex::new(vec![0])));
+        let (logins, sent, issued_at) =
+            (MockLogin::default(), Sent::default(), Arc::new(Mutex::new(vec![0])));
         let (start, issued) = (Instant::now(), issued_at.clone());
         let refresher = logins.refresher(move |n| {
             let issued = issued.clone();
@@ -201,7 +209,10 @@ async fn call_that_waits_for_readiness_sends_the_token_of_that_moment() {
             }
         });
         let layer = AuthRefreshLayer::new(refresher).replay(ReplayClone);
-        let client = ServiceBuilder::new().layer(layer).concurrency_limit(1).service(slow_api(rejects, sent.clone()));
+        let client = ServiceBuilder::new()
+            .layer(layer)
+            .concurrency_limit(1)
+            .service(slow_api(rejects, sent.clone()));
         // All calls begin before there is a token.
         let calls = (0..4).map(|_| client.clone().oneshot(request()));
         for response in futures::future::join_all(calls).await {
@@ -210,18 +221,22 @@ async fn call_that_waits_for_readiness_sends_the_token_of_that_moment() {
         for (token, second) in &*sent.lock().unwrap() {
             let number: usize = token.strip_prefix("Bearer t").unwrap().parse().unwrap();
             let issued_at = issued_at.lock().unwrap()[number];
-            assert!((issued_at..issued_at + 10).contains(second), "{token} of {issued_at} s was sent at {second} s");
+            assert!(
+                (issued_at..issued_at + 10).contains(second),
+                "{token} of {issued_at} s was sent at {second} s"
+            );
         }
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn call_whose_token_expires_before_readiness_is_not_sent_with_it() {
-    let refresher =
-        MockLogin::default().refresher(|n| async move { if n == 1 { token(n, secs(10)) } else { Err("down".into()) } });
+    let refresher = MockLogin::default()
+        .refresher(|n| async move { if n == 1 { token(n, secs(10)) } else { Err("down".into()) } });
     let slot = Arc::new(Semaphore::new(1));
     let limit = tower::limit::GlobalConcurrencyLimitLayer::with_semaphore(slot.clone());
-    let mut client = ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher)).layer(limit).service_fn(echo);
+    let mut client =
+        ServiceBuilder::new().layer(AuthRefreshLayer::new(refresher)).layer(limit).service_fn(echo);
     // The call releases its readiness to wait for the token. Another takes it until the token has expired.
     let call = tokio::spawn(client.ready().await.unwrap().call(request()));
     let taken = slot.acquire().await.unwrap();
@@ -244,7 +259,10 @@ async fn replay_held_up(
     let api = service_fn({
         let sent = sent.clone();
         move |request: Request<()>| {
-            let token = request.headers().get(AUTHORIZATION).map_or("none", |value| value.to_str().unwrap());
+            let token = request
+                .headers()
+                .get(AUTHORIZATION)
+                .map_or("none", |value| value.to_str().unwrap());
             let mut sent = sent.lock().unwrap();
             sent.push(token.to_owned());
             let status = if sent.len() == 1 { 401 } else { 200 };
@@ -296,7 +314,8 @@ async fn replay_that_waits_for_readiness_is_never_sent_without_a_token() {
                 _ => Err("down".into()),
             }
         });
-        let (sent, result) = replay_held_up(builder.no_token_policy(policy), async |_| sleep(secs(15)).await).await;
+        let (sent, result) =
+            replay_held_up(builder.no_token_policy(policy), async |_| sleep(secs(15)).await).await;
         assert_eq!(sent, ["Bearer t1"], "{policy:?}");
         assert!(matches!(result, Err(Error::Login(_))), "{policy:?}: {result:?}");
     }
@@ -386,9 +405,16 @@ async fn fixed_layer_keeps_its_token_after_rejections() {
         let response = Response::builder().status(http::StatusCode::UNAUTHORIZED).body(());
         ready(Ok::<_, BoxError>(response.unwrap()))
     });
-    let mut client = tower_auth_refresh::test_util::static_layer("abc").unwrap().layer(unauthorized);
+    let mut client =
+        tower_auth_refresh::test_util::static_layer("abc").unwrap().layer(unauthorized);
     for _ in 0..20 {
-        client.ready().await.unwrap().call(Request::get("https://a.example").body(()).unwrap()).await.unwrap();
+        client
+            .ready()
+            .await
+            .unwrap()
+            .call(Request::get("https://a.example").body(()).unwrap())
+            .await
+            .unwrap();
         tokio::time::sleep(HOUR).await;
     }
 }

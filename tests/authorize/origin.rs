@@ -9,13 +9,16 @@ use tower_auth_refresh::{
 };
 
 fn layer() -> AuthRefreshLayer {
-    AuthRefreshLayer::with_login(login_fn(|_| async { Ok(tower_auth_refresh::AccessToken::bearer("abc")?) }))
+    AuthRefreshLayer::with_login(login_fn(|_| async {
+        Ok(tower_auth_refresh::AccessToken::bearer("abc")?)
+    }))
 }
 
 /// Sends a request. Returns its URI and whether it had the token, as the inner service received it.
 async fn send(layer: AuthRefreshLayer, uri: &str) -> Result<(Uri, bool), Error> {
     let inner = service_fn(|request: Request<()>| async move {
-        let has_token = request.headers().get(AUTHORIZATION).is_some_and(|value| value == "Bearer abc");
+        let has_token =
+            request.headers().get(AUTHORIZATION).is_some_and(|value| value == "Bearer abc");
         Ok::<_, Infallible>(Response::new((request.uri().clone(), has_token)))
     });
     let request = Request::get(uri).body(()).unwrap();
@@ -30,7 +33,10 @@ fn is_refused(result: Result<(Uri, bool), Error>, expected: UnsafeDestination) -
 async fn origin_lets_path_requests_have_the_token_unchanged() {
     assert!(is_refused(send(layer(), "/pods").await, UnsafeDestination::NoAuthority));
     let with_origin = layer().origin("https://cluster.example.com").unwrap();
-    assert_eq!(send(with_origin, "/pods?watch").await.unwrap(), (Uri::from_static("/pods?watch"), true));
+    assert_eq!(
+        send(with_origin, "/pods?watch").await.unwrap(),
+        (Uri::from_static("/pods?watch"), true)
+    );
 }
 
 #[tokio::test]
@@ -42,7 +48,10 @@ async fn origin_is_checked_like_the_uri_of_a_request() {
 
     let listed = layer().allow_origin("https://api.example.com").unwrap();
     let elsewhere = listed.clone().origin("https://cluster.example.com").unwrap();
-    assert!(is_refused(send(elsewhere.clone(), "/pods").await, UnsafeDestination::OriginNotAllowed));
+    assert!(is_refused(
+        send(elsewhere.clone(), "/pods").await,
+        UnsafeDestination::OriginNotAllowed
+    ));
     assert!(send(listed.origin("https://api.example.com:443").unwrap(), "/pods").await.unwrap().1);
     let without_token = elsewhere.destination_policy(DestinationPolicy::SendUnauthenticated);
     assert!(!send(without_token, "/pods").await.unwrap().1);
@@ -51,8 +60,14 @@ async fn origin_is_checked_like_the_uri_of_a_request() {
 #[tokio::test]
 async fn origin_does_not_apply_to_a_request_with_an_authority() {
     let layer = layer().origin("https://cluster.example.com").unwrap();
-    assert!(is_refused(send(layer.clone(), "http://example.com/").await, UnsafeDestination::Plaintext));
-    assert!(is_refused(send(layer.clone(), "cluster.example.com:443").await, UnsafeDestination::NoAuthority));
+    assert!(is_refused(
+        send(layer.clone(), "http://example.com/").await,
+        UnsafeDestination::Plaintext
+    ));
+    assert!(is_refused(
+        send(layer.clone(), "cluster.example.com:443").await,
+        UnsafeDestination::NoAuthority
+    ));
     assert!(send(layer, "https://example.com/").await.unwrap().1);
 }
 
@@ -83,12 +98,22 @@ async fn cached_token_is_not_sent_to_another_origin() {
     for _ in 0..3 {
         for uri in ["https://api.example.com/", "https://API.example.com:443/"] {
             let request = Request::get(uri).body(()).unwrap();
-            assert!(client.ready().await.unwrap().call(request).await.unwrap().into_body(), "{uri}");
+            assert!(
+                client.ready().await.unwrap().call(request).await.unwrap().into_body(),
+                "{uri}"
+            );
         }
-        for uri in ["https://evil.example.com/", "https://api.example.com.evil.com/", "https://api.example.com:8443/"] {
+        for uri in [
+            "https://evil.example.com/",
+            "https://api.example.com.evil.com/",
+            "https://api.example.com:8443/",
+        ] {
             let request = Request::get(uri).body(()).unwrap();
             let result = client.ready().await.unwrap().call(request).await;
-            assert!(matches!(result, Err(Error::Destination(UnsafeDestination::OriginNotAllowed))), "{uri}");
+            assert!(
+                matches!(result, Err(Error::Destination(UnsafeDestination::OriginNotAllowed))),
+                "{uri}"
+            );
         }
     }
 }

@@ -15,8 +15,8 @@ use http::{
 use tokio::time::{Instant, advance, sleep};
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt, retry::Policy, service_fn};
 use tower_auth_refresh::{
-    AuthRefreshLayer, AuthRefresher, Error, Expiry, GrpcUnauthenticatedAsRejection, LoginReason, NeverReject,
-    ReplayClone, TokenInfo, TokenValidFor,
+    AuthRefreshLayer, AuthRefresher, Error, Expiry, GrpcUnauthenticatedAsRejection, LoginReason,
+    NeverReject, ReplayClone, TokenInfo, TokenValidFor,
 };
 
 /// A service whose response depends on the number of the request, from 1, and on its token. It records the tokens.
@@ -45,12 +45,19 @@ impl<B, F: Fn(usize, &str) -> Response<&'static str>> Service<Request<B>> for Mo
     type Error = Infallible;
     type Future = Ready<Result<Self::Response, Infallible>>;
 
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Infallible>> {
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Infallible>> {
         std::task::Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let token = request.headers().get(AUTHORIZATION).map_or("none", |value| value.to_str().unwrap()).to_owned();
+        let token = request
+            .headers()
+            .get(AUTHORIZATION)
+            .map_or("none", |value| value.to_str().unwrap())
+            .to_owned();
         let mut tokens = self.tokens.lock().unwrap();
         tokens.push(token.clone());
         ready(Ok((self.respond)(tokens.len(), &token)))
@@ -85,8 +92,11 @@ async fn rejected_token_is_replaced_and_request_replayed() {
 #[tokio::test(start_paused = true)]
 async fn rejected_first_token_is_replaced() {
     let logins = MockLogin::default();
-    let refresher =
-        logins.builder(|n| async move { token(n, HOUR) }).min_rejection_age(Duration::ZERO).build().unwrap();
+    let refresher = logins
+        .builder(|n| async move { token(n, HOUR) })
+        .min_rejection_age(Duration::ZERO)
+        .build()
+        .unwrap();
     let api = api(accept_only("Bearer t2"));
     let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api.clone());
     assert_eq!(client.oneshot(request()).await.unwrap().status(), 200);
@@ -113,7 +123,9 @@ async fn rejection_counts_after_eighth_of_short_lifetime() {
         let refresher = logins.refresher(|n| ready(token(n, secs(2))));
         refresher.ready().await.unwrap();
         sleep(Duration::from_millis(age)).await;
-        let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api(accept_only("Bearer t2")));
+        let client = AuthRefreshLayer::new(refresher)
+            .replay(ReplayClone)
+            .layer(api(accept_only("Bearer t2")));
         let status = client.oneshot(request()).await.unwrap().status();
         assert_eq!(status == 200, replaced, "rejected after {age} ms");
     }
@@ -150,7 +162,8 @@ async fn late_rejection_is_replayed_with_newer_token() {
 #[tokio::test(start_paused = true)]
 async fn late_rejections_do_not_count_for_rejection_limit() {
     let logins = MockLogin::default();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).rejection_limit(1, HOUR).build().unwrap();
+    let refresher =
+        logins.builder(|n| async move { token(n, HOUR) }).rejection_limit(1, HOUR).build().unwrap();
     refresher.ready().await.unwrap();
     let accepted = Arc::new(Mutex::new("Bearer t2"));
     let now_accepted = accepted.clone();
@@ -181,9 +194,14 @@ async fn always_rejecting_endpoint_stays_in_rejection_limit() {
     let logins = MockLogin::default();
     let refresher = refresher(&logins);
     let api = api(|_, _| status(401));
-    let mut client = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(api.clone());
+    let mut client =
+        AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(api.clone());
     client.call(request()).await.unwrap();
-    assert_eq!(api.request_count(), 1, "the layer replayed the request although the token was too new");
+    assert_eq!(
+        api.request_count(),
+        1,
+        "the layer replayed the request although the token was too new"
+    );
     sleep(secs(2)).await;
     client.call(request()).await.unwrap();
     assert_eq!(api.tokens()[1..], ["Bearer t1", "Bearer t2"]);
@@ -197,14 +215,26 @@ async fn always_rejecting_endpoint_stays_in_rejection_limit() {
     }
     let minutes = start.elapsed().as_secs_f64() / 60.0;
     let allowed = 6.0 + 6.0 * minutes + 2.0;
-    assert!((logins.started() as f64) <= allowed, "{} logins in {minutes} minutes", logins.started());
-    assert!(logins.started() > 50, "{} logins: the rejections must still cause some", logins.started());
+    assert!(
+        (logins.started() as f64) <= allowed,
+        "{} logins in {minutes} minutes",
+        logins.started()
+    );
+    assert!(
+        logins.started() > 50,
+        "{} logins: the rejections must still cause some",
+        logins.started()
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn zero_rejection_limit_or_never_reject_prevents_login() {
     let logins = MockLogin::default();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).rejection_limit(0, secs(60)).build().unwrap();
+    let refresher = logins
+        .builder(|n| async move { token(n, HOUR) })
+        .rejection_limit(0, secs(60))
+        .build()
+        .unwrap();
     let api = api(|_, _| status(401));
     let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api.clone());
     for _ in 0..10 {
@@ -215,7 +245,10 @@ async fn zero_rejection_limit_or_never_reject_prevents_login() {
 
     let logins = MockLogin::default();
     let refresher = logins.refresher(|n| async move { token(n, HOUR) });
-    let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).reject_on(NeverReject).layer(api.clone());
+    let mut client = AuthRefreshLayer::new(refresher)
+        .replay(ReplayClone)
+        .reject_on(NeverReject)
+        .layer(api.clone());
     for _ in 0..10 {
         client.call(request()).await.unwrap();
         sleep(secs(10)).await;
@@ -233,7 +266,9 @@ async fn token_not_yet_valid_causes_no_login_storm() {
     });
     refresher.ready().await.unwrap();
     let start = Instant::now();
-    let api = api(move |_, _| status(if start.elapsed() < Duration::from_millis(900) { 401 } else { 200 }));
+    let api = api(move |_, _| {
+        status(if start.elapsed() < Duration::from_millis(900) { 401 } else { 200 })
+    });
     let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api);
     let mut statuses = Vec::new();
     for _ in 0..20 {
@@ -247,13 +282,19 @@ async fn token_not_yet_valid_causes_no_login_storm() {
 #[tokio::test(start_paused = true)]
 async fn failed_login_returns_first_response_unchanged() {
     let logins = MockLogin::default();
-    let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
+    let refresher = logins
+        .refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
-    let api = api(|_, _| Response::builder().status(401).header("x-why", "revoked").body("first response").unwrap());
+    let api = api(|_, _| {
+        Response::builder().status(401).header("x-why", "revoked").body("first response").unwrap()
+    });
     let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(api.clone());
     let response = client.call(request()).await.unwrap();
-    assert_eq!((response.status().as_u16(), response.headers()["x-why"].as_bytes()), (401, &b"revoked"[..]));
+    assert_eq!(
+        (response.status().as_u16(), response.headers()["x-why"].as_bytes()),
+        (401, &b"revoked"[..])
+    );
     assert_eq!(response.into_body(), "first response");
     assert_eq!(api.tokens(), ["Bearer t1"]);
     assert!(matches!(client.call(request()).await, Err(Error::Login(_))));
@@ -264,7 +305,8 @@ async fn reissued_rejected_token_is_not_replayed() {
     // The refresher discards the first one, and uses the second one again, because the issuer has no other.
     for expiry in [Expiry::In(HOUR), Expiry::Never] {
         let logins = MockLogin::default();
-        let refresher = logins.refresher(move |_| async move { Ok(token(1, HOUR)?.with_expiry(expiry)) });
+        let refresher =
+            logins.refresher(move |_| async move { Ok(token(1, HOUR)?.with_expiry(expiry)) });
         refresher.ready().await.unwrap();
         sleep(secs(2)).await;
         let api = api(|_, _| status(401));
@@ -284,7 +326,10 @@ async fn reissued_rejected_token_causes_no_outage() {
     let api = api(|n, _| status(if n == 1 { 401 } else { 200 }));
     let mut client = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(api);
     client.call(request()).await.unwrap();
-    assert!(client.call(request()).await.is_err(), "the layer used the rejected token before the pause was over");
+    assert!(
+        client.call(request()).await.is_err(),
+        "the layer used the rejected token before the pause was over"
+    );
     sleep(secs(1)).await;
     for _ in 0..100 {
         assert_eq!(client.call(request()).await.unwrap().status(), 200);
@@ -312,7 +357,9 @@ async fn challenge_of_rejection_reaches_login_service() {
     });
     let mut client = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(api);
     assert_eq!(client.call(request()).await.unwrap().status(), 200);
-    let LoginReason::Rejected { challenge, .. } = &logins.requests()[1].reason else { panic!("not rejected") };
+    let LoginReason::Rejected { challenge, .. } = &logins.requests()[1].reason else {
+        panic!("not rejected")
+    };
     assert_eq!(challenge.as_ref().unwrap(), &format!("Basic realm=\"x\", {CHALLENGE}"));
 
     // The challenge belongs to that rejection only.
@@ -346,7 +393,8 @@ async fn classifier_decides_which_response_is_rejection() {
     sleep(secs(2)).await;
     let vendor_api = api(|n, _| status(if n == 1 { 429 } else { 200 }));
     let vendor = |status: StatusCode, _: &HeaderMap| status == StatusCode::TOO_MANY_REQUESTS;
-    let response = layer.reject_on(vendor).layer(vendor_api.clone()).oneshot(request()).await.unwrap();
+    let response =
+        layer.reject_on(vendor).layer(vendor_api.clone()).oneshot(request()).await.unwrap();
     assert_eq!(response.status(), 200);
     assert_eq!(vendor_api.tokens(), ["Bearer t2", "Bearer t3"]);
 }
@@ -360,7 +408,10 @@ async fn if_not_present_preserves_existing_credentials() {
     let api = api(|_, _| status(401));
     let mut with_credentials = request();
     with_credentials.headers_mut().insert(AUTHORIZATION, HeaderValue::from_static("Basic Zm9v"));
-    let client = AuthRefreshLayer::new(refresher).replay(ReplayClone).if_not_present(true).layer(api.clone());
+    let client = AuthRefreshLayer::new(refresher)
+        .replay(ReplayClone)
+        .if_not_present(true)
+        .layer(api.clone());
     assert_eq!(client.clone().oneshot(with_credentials).await.unwrap().status(), 401);
     assert_eq!(api.tokens(), ["Basic Zm9v"]);
     assert_eq!(logins.started(), 1, "the rejection does not concern the refresher's token");
@@ -395,8 +446,12 @@ async fn token_info_is_inserted_into_response_if_enabled() {
     let layer = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone);
     let without_info = layer.layer(api(|_, _| status(200))).oneshot(request()).await.unwrap();
     assert!(without_info.extensions().is_empty());
-    let with_info =
-        layer.insert_token_info(true).layer(api(accept_only("Bearer t2"))).oneshot(request()).await.unwrap();
+    let with_info = layer
+        .insert_token_info(true)
+        .layer(api(accept_only("Bearer t2")))
+        .oneshot(request())
+        .await
+        .unwrap();
     let info = with_info.extensions().get::<TokenInfo>().unwrap();
     assert_eq!(info.generation, 2);
     assert_eq!(Some(info.expires), refresher.status().expires);
@@ -433,8 +488,13 @@ struct RetryUnsuccessful(u8);
 
 impl<B: Clone, R, E> Policy<Request<B>, Response<R>, E> for RetryUnsuccessful {
     type Future = Ready<()>;
-    fn retry(&mut self, _: &mut Request<B>, result: &mut Result<Response<R>, E>) -> Option<Ready<()>> {
-        let retry = self.0 > 0 && result.as_ref().is_ok_and(|response| !response.status().is_success());
+    fn retry(
+        &mut self,
+        _: &mut Request<B>,
+        result: &mut Result<Response<R>, E>,
+    ) -> Option<Ready<()>> {
+        let retry =
+            self.0 > 0 && result.as_ref().is_ok_and(|response| !response.status().is_success());
         self.0 = self.0.saturating_sub(1);
         retry.then(|| ready(()))
     }
@@ -445,7 +505,9 @@ impl<B: Clone, R, E> Policy<Request<B>, Response<R>, E> for RetryUnsuccessful {
 
 /// Sends one request through a stack over a service that responds with 503, 401, 200. Returns the status of the
 /// response, the token of each request that the service received, and the number of logins.
-async fn send_through<S>(build: impl FnOnce(AuthRefresher, MockApiFn) -> S) -> (u16, Vec<String>, usize)
+async fn send_through<S>(
+    build: impl FnOnce(AuthRefresher, MockApiFn) -> S,
+) -> (u16, Vec<String>, usize)
 where
     S: Service<Request<()>, Response = Response<&'static str>, Error: std::fmt::Debug>,
 {
@@ -463,7 +525,10 @@ type MockApiFn = MockApi<fn(usize, &str) -> Response<&'static str>>;
 #[tokio::test(start_paused = true)]
 async fn retry_outside_layer_sends_current_token_each_time() {
     let (status, tokens, logins) = send_through(|refresher, api| {
-        ServiceBuilder::new().retry(RetryUnsuccessful(3)).layer(AuthRefreshLayer::new(refresher)).service(api)
+        ServiceBuilder::new()
+            .retry(RetryUnsuccessful(3))
+            .layer(AuthRefreshLayer::new(refresher))
+            .service(api)
     })
     .await;
     assert_eq!((status, logins), (200, 2));
@@ -490,12 +555,15 @@ async fn future_is_send_with_any_policy() {
     let api = || api(|_, _| status(200));
     assert_send(layer.clone().layer(api()).call(request())).await.unwrap();
     assert_send(layer.clone().replay(ReplayClone).layer(api()).call(request())).await.unwrap();
-    assert_send(layer.reject_on(GrpcUnauthenticatedAsRejection).layer(api()).call(request())).await.unwrap();
+    assert_send(layer.reject_on(GrpcUnauthenticatedAsRejection).layer(api()).call(request()))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(start_paused = true)]
 async fn replay_gets_a_token_that_lives_as_long_as_requested() {
-    let refresher = MockLogin::default().refresher(|n| async move { token(n, [secs(1000), secs(400), HOUR][n - 1]) });
+    let refresher = MockLogin::default()
+        .refresher(|n| async move { token(n, [secs(1000), secs(400), HOUR][n - 1]) });
     let tokens = Arc::new(Mutex::new(Vec::new()));
     let api = service_fn({
         let tokens = tokens.clone();
@@ -506,7 +574,9 @@ async fn replay_gets_a_token_that_lives_as_long_as_requested() {
             async move {
                 // The second token is published after 750 seconds.
                 sleep(secs(if is_first { 900 } else { 0 })).await;
-                Ok::<_, BoxError>(Response::builder().status(if is_first { 401 } else { 200 }).body(()).unwrap())
+                Ok::<_, BoxError>(
+                    Response::builder().status(if is_first { 401 } else { 200 }).body(()).unwrap(),
+                )
             }
         }
     });
@@ -525,7 +595,9 @@ async fn reject_when_accepts_closure_without_annotations() {
     refresher.ready().await.unwrap();
     sleep(secs(2)).await;
     let api = api(|_, token| match token {
-        "Bearer t1" => Response::builder().status(403).header("x-token-expired", "1").body("").unwrap(),
+        "Bearer t1" => {
+            Response::builder().status(403).header("x-token-expired", "1").body("").unwrap()
+        }
         _ => status(403),
     });
     let layer = AuthRefreshLayer::new(refresher)

@@ -16,7 +16,9 @@ use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Body, Frame, SizeHint};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_auth_refresh::{AuthRefreshLayer, BufferedBody, ReplayBuffered, ReplayPolicy, ReplayWith, login_fn};
+use tower_auth_refresh::{
+    AuthRefreshLayer, BufferedBody, ReplayBuffered, ReplayPolicy, ReplayWith, login_fn,
+};
 
 use crate::support::{HOUR, MockLogin, token};
 
@@ -49,7 +51,10 @@ impl Body for SharedBody {
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         Pin::new(&mut *self.stream.lock().unwrap()).poll_frame(cx)
     }
 
@@ -64,7 +69,9 @@ type Requests = Arc<Mutex<Vec<(String, String)>>>;
 /// A service that reads the body, then accepts the second token only.
 fn server<B>(
     requests: &Requests,
-) -> impl Service<Request<B>, Response = Response<()>, Error = Infallible, Future: Future + Send> + Clone + use<B>
+) -> impl Service<Request<B>, Response = Response<()>, Error = Infallible, Future: Future + Send>
++ Clone
++ use<B>
 where
     B: Body<Data: Send, Error: Send> + Send + 'static,
     B::Error: std::fmt::Debug,
@@ -93,7 +100,8 @@ fn layer() -> AuthRefreshLayer {
 /// Sends a body through a layer. Returns the status, and the tokens and bodies that the server received.
 async fn send<P, B>(layer: AuthRefreshLayer<P>, body: B) -> (u16, Vec<(String, String)>)
 where
-    P: ReplayPolicy<B, Body: Body<Data: Send, Error: Send + std::fmt::Debug> + Send + 'static> + Clone,
+    P: ReplayPolicy<B, Body: Body<Data: Send, Error: Send + std::fmt::Debug> + Send + 'static>
+        + Clone,
 {
     let requests = Requests::default();
     let client = layer.layer(server::<P::Body>(&requests));
@@ -138,12 +146,15 @@ async fn mapped_body_is_replayed_in_its_own_type() {
     let body = || SharedBody::streaming("abc").boxed_unsync();
     let requests = Requests::default();
     // The body's type is inferred from the inner service and the request.
-    let client = layer().replay(ReplayBuffered::new().map_body(Boxed::new)).layer(server::<Boxed>(&requests));
+    let client = layer()
+        .replay(ReplayBuffered::new().map_body(Boxed::new))
+        .layer(server::<Boxed>(&requests));
     let request = Request::post("https://api.example.com/").body(body()).unwrap();
     assert_eq!(client.oneshot(request).await.unwrap().status(), 200);
     assert_eq!(*requests.lock().unwrap(), twice.1);
 
-    let by_closure = ReplayBuffered::new().limit(3 << 10).map_body(|body| Boxed::new(Limited::new(body, 1024)));
+    let by_closure =
+        ReplayBuffered::new().limit(3 << 10).map_body(|body| Boxed::new(Limited::new(body, 1024)));
     assert_eq!(send(layer().replay(by_closure), body()).await, twice);
     let by_method = ReplayBuffered::new().map_body(|body: BufferedBody<Boxed>| body.boxed_unsync());
     assert_eq!(send(layer().replay(by_method), body()).await, twice);
@@ -158,17 +169,22 @@ async fn mapped_body_above_the_limit_is_not_replayed() {
 
 #[tokio::test]
 async fn request_without_a_token_has_the_mapped_body() {
-    let refresher = tower_auth_refresh::AuthRefresher::builder(login_fn(|_| async { Err("down".into()) }))
-        .no_token_policy(tower_auth_refresh::NoTokenPolicy::SendUnauthenticated)
-        .build()
-        .unwrap();
+    let refresher =
+        tower_auth_refresh::AuthRefresher::builder(login_fn(|_| async { Err("down".into()) }))
+            .no_token_policy(tower_auth_refresh::NoTokenPolicy::SendUnauthenticated)
+            .build()
+            .unwrap();
     let inner = service_fn(|request: Request<Boxed>| async move {
         let has_token = request.headers().contains_key(AUTHORIZATION);
         let body = request.into_body().collect().await?.to_bytes();
         Ok::<_, BoxError>(Response::new((has_token, body)))
     });
-    let client = AuthRefreshLayer::new(refresher).replay(ReplayBuffered::new().map_body(Boxed::new)).layer(inner);
-    let request = Request::post("https://api.example.com/").body(SharedBody::from_bytes("abc").boxed_unsync()).unwrap();
+    let client = AuthRefreshLayer::new(refresher)
+        .replay(ReplayBuffered::new().map_body(Boxed::new))
+        .layer(inner);
+    let request = Request::post("https://api.example.com/")
+        .body(SharedBody::from_bytes("abc").boxed_unsync())
+        .unwrap();
     assert_eq!(client.oneshot(request).await.unwrap().into_body(), (false, Bytes::from("abc")));
 }
 

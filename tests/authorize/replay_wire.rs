@@ -35,7 +35,9 @@ use tokio::{
     task::{AbortHandle, JoinSet},
 };
 use tower::{BoxError, Layer, Service, ServiceBuilder, ServiceExt};
-use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, DestinationPolicy, ReplayBuffered, ReplayClone};
+use tower_auth_refresh::{
+    AuthRefreshLayer, AuthRefresher, DestinationPolicy, ReplayBuffered, ReplayClone,
+};
 use tower_http::follow_redirect::FollowRedirectLayer;
 
 /// A server that rejects the given tokens and accepts all others. It echoes the body.
@@ -80,8 +82,9 @@ impl Server {
                 let shared = shared.clone();
                 connections.spawn(async move {
                     let service = service_fn(move |request| respond(shared.clone(), request));
-                    let _ =
-                        auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+                    let _ = auto::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         });
@@ -105,10 +108,15 @@ impl Server {
     }
 }
 
-async fn respond(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn respond(
+    state: Arc<State>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let header = request.headers().get(AUTHORIZATION);
-    let token = header.map(|value| value.to_str().unwrap().trim_start_matches("Bearer ").to_owned());
-    let rejected = token.as_ref().is_none_or(|token| state.rejected.lock().unwrap().contains(token));
+    let token =
+        header.map(|value| value.to_str().unwrap().trim_start_matches("Bearer ").to_owned());
+    let rejected =
+        token.as_ref().is_none_or(|token| state.rejected.lock().unwrap().contains(token));
     let body = if state.reject_early && rejected {
         Bytes::new()
     } else {
@@ -125,18 +133,24 @@ async fn respond(state: Arc<State>, request: Request<Incoming>) -> Result<Respon
         barrier.wait().await;
     }
     if let Some(target) = &*state.redirect.lock().unwrap() {
-        let redirect = Response::builder().status(StatusCode::TEMPORARY_REDIRECT).header(LOCATION, target);
+        let redirect =
+            Response::builder().status(StatusCode::TEMPORARY_REDIRECT).header(LOCATION, target);
         return Ok(redirect.body(Full::default()).unwrap());
     }
     if rejected {
-        let rejection = Response::builder().status(StatusCode::UNAUTHORIZED).header(WWW_AUTHENTICATE, "Bearer");
+        let rejection =
+            Response::builder().status(StatusCode::UNAUTHORIZED).header(WWW_AUTHENTICATE, "Bearer");
         return Ok(rejection.body("not accepted".into()).unwrap());
     }
     Ok(Response::new(body.into()))
 }
 
 fn refresher(logins: &MockLogin) -> AuthRefresher {
-    logins.builder(|n| async move { token(n, HOUR) }).min_rejection_age(Duration::ZERO).build().unwrap()
+    logins
+        .builder(|n| async move { token(n, HOUR) })
+        .min_rejection_age(Duration::ZERO)
+        .build()
+        .unwrap()
 }
 
 fn hyper<B>() -> Client<HttpConnector, B>
@@ -160,7 +174,8 @@ async fn rejected_request_is_replayed_byte_for_byte() {
     let server = Server::start(State::default()).await;
     server.reject("t1");
     let body = pattern(100_000);
-    let client = AuthRefreshLayer::new(refresher(&MockLogin::default())).replay(ReplayClone).layer(hyper());
+    let client =
+        AuthRefreshLayer::new(refresher(&MockLogin::default())).replay(ReplayClone).layer(hyper());
     let response = client.oneshot(server.post(Full::new(body.clone()))).await.unwrap();
     assert_eq!(read(response).await, (StatusCode::OK, body.clone()));
     let requests = server.state.requests.lock().unwrap().clone();
@@ -170,7 +185,8 @@ async fn rejected_request_is_replayed_byte_for_byte() {
 type Streaming = UnsyncBoxBody<Bytes, BoxError>;
 
 fn streaming(bytes: &Bytes) -> Streaming {
-    let chunks: Vec<_> = bytes.chunks(1000).map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk)))).collect();
+    let chunks: Vec<_> =
+        bytes.chunks(1000).map(|chunk| Ok(Frame::data(Bytes::copy_from_slice(chunk)))).collect();
     UnsyncBoxBody::new(StreamBody::new(stream::iter(chunks)))
 }
 
@@ -180,8 +196,9 @@ async fn streaming_body_is_replayed_from_buffer() {
         let server = Server::start(State { reject_early, ..State::default() }).await;
         server.reject("t1");
         let body = pattern(60_000);
-        let client =
-            AuthRefreshLayer::new(refresher(&MockLogin::default())).replay(ReplayBuffered::new()).layer(hyper());
+        let client = AuthRefreshLayer::new(refresher(&MockLogin::default()))
+            .replay(ReplayBuffered::new())
+            .layer(hyper());
         let response = client.oneshot(server.post(streaming(&body))).await.unwrap();
         assert_eq!(read(response).await, (StatusCode::OK, body), "rejected early: {reject_early}");
         assert_eq!(server.tokens(), [Some("t1".into()), Some("t2".into())]);
@@ -194,7 +211,8 @@ async fn streaming_body_above_buffer_limit_is_not_replayed() {
     server.reject("t1");
     let body = pattern(60_000);
     let policy = ReplayBuffered::new().limit(10_000);
-    let mut client = AuthRefreshLayer::new(refresher(&MockLogin::default())).replay(policy).layer(hyper());
+    let mut client =
+        AuthRefreshLayer::new(refresher(&MockLogin::default())).replay(policy).layer(hyper());
     let response = client.ready().await.unwrap().call(server.post(streaming(&body))).await.unwrap();
     assert_eq!(read(response).await, (StatusCode::UNAUTHORIZED, "not accepted".into()));
     let response = client.ready().await.unwrap().call(server.post(streaming(&body))).await.unwrap();
@@ -206,10 +224,13 @@ async fn streaming_body_above_buffer_limit_is_not_replayed() {
 async fn body_without_clone_works_without_replay() {
     let server = Server::start(State::default()).await;
     server.reject("t1");
-    let mut client = AuthRefreshLayer::new(refresher(&MockLogin::default())).layer(hyper::<Streaming>());
-    let response = client.ready().await.unwrap().call(server.post(streaming(&pattern(10)))).await.unwrap();
+    let mut client =
+        AuthRefreshLayer::new(refresher(&MockLogin::default())).layer(hyper::<Streaming>());
+    let response =
+        client.ready().await.unwrap().call(server.post(streaming(&pattern(10)))).await.unwrap();
     assert_eq!(read(response).await.0, StatusCode::UNAUTHORIZED);
-    let response = client.ready().await.unwrap().call(server.post(streaming(&pattern(10)))).await.unwrap();
+    let response =
+        client.ready().await.unwrap().call(server.post(streaming(&pattern(10)))).await.unwrap();
     assert_eq!(read(response).await.0, StatusCode::OK);
 }
 
@@ -245,7 +266,8 @@ async fn connection_is_reused_after_rejection() {
     let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(hyper());
     for n in 1..=4 {
         server.reject(&format!("t{n}"));
-        let response = client.ready().await.unwrap().call(server.post(Full::new(pattern(10)))).await.unwrap();
+        let response =
+            client.ready().await.unwrap().call(server.post(Full::new(pattern(10)))).await.unwrap();
         assert_eq!(read(response).await.0, StatusCode::OK);
     }
     assert_eq!(logins.started(), 5);
@@ -270,7 +292,8 @@ async fn failed_login_returns_first_response_intact() {
 #[tokio::test]
 async fn redirect_sends_no_token_to_foreign_origin() {
     for (follow_above, name) in [(true, "above"), (false, "below")] {
-        let (own, foreign) = (Server::start(State::default()).await, Server::start(State::default()).await);
+        let (own, foreign) =
+            (Server::start(State::default()).await, Server::start(State::default()).await);
         // Only the port differs, the host is the same.
         *own.state.redirect.lock().unwrap() = Some(foreign.url("/"));
         let layer = AuthRefreshLayer::new(refresher(&MockLogin::default()))
@@ -279,9 +302,19 @@ async fn redirect_sends_no_token_to_foreign_origin() {
             .destination_policy(DestinationPolicy::SendUnauthenticated);
         let request = Request::get(own.url("/")).body(Full::<Bytes>::default()).unwrap();
         let response = if follow_above {
-            ServiceBuilder::new().layer(FollowRedirectLayer::new()).layer(layer).service(hyper()).oneshot(request).await
+            ServiceBuilder::new()
+                .layer(FollowRedirectLayer::new())
+                .layer(layer)
+                .service(hyper())
+                .oneshot(request)
+                .await
         } else {
-            ServiceBuilder::new().layer(layer).layer(FollowRedirectLayer::new()).service(hyper()).oneshot(request).await
+            ServiceBuilder::new()
+                .layer(layer)
+                .layer(FollowRedirectLayer::new())
+                .service(hyper())
+                .oneshot(request)
+                .await
         };
         assert_eq!(response.unwrap().status(), StatusCode::UNAUTHORIZED, "{name}");
         assert_eq!(own.tokens(), [Some("t1".into())], "{name}");
@@ -291,13 +324,19 @@ async fn redirect_sends_no_token_to_foreign_origin() {
 
 #[tokio::test]
 async fn redirect_to_foreign_origin_fails_by_default() {
-    let (own, foreign) = (Server::start(State::default()).await, Server::start(State::default()).await);
+    let (own, foreign) =
+        (Server::start(State::default()).await, Server::start(State::default()).await);
     *own.state.redirect.lock().unwrap() = Some(foreign.url("/"));
-    let layer = AuthRefreshLayer::new(refresher(&MockLogin::default())).allow_origin(own.url("")).unwrap();
+    let layer =
+        AuthRefreshLayer::new(refresher(&MockLogin::default())).allow_origin(own.url("")).unwrap();
     let request = Request::get(own.url("/")).body(Full::<Bytes>::default()).unwrap();
-    let client = ServiceBuilder::new().layer(FollowRedirectLayer::new()).layer(layer).service(hyper());
+    let client =
+        ServiceBuilder::new().layer(FollowRedirectLayer::new()).layer(layer).service(hyper());
     let error = client.oneshot(request).await.unwrap_err();
-    assert_eq!(error.into_source().to_string(), "token must not be sent to an origin that is not allowed");
+    assert_eq!(
+        error.into_source().to_string(),
+        "token must not be sent to an origin that is not allowed"
+    );
     assert!(foreign.tokens().is_empty());
 }
 
@@ -306,8 +345,11 @@ async fn large_body_streams_through_buffer() {
     let server = Server::start(State::default()).await;
     let body = pattern(5_000_000);
     let chunks = stream::iter(body.chunks(10_000).map(Bytes::copy_from_slice).collect::<Vec<_>>());
-    let streaming: Streaming = UnsyncBoxBody::new(StreamBody::new(chunks.map(|chunk| Ok(Frame::data(chunk)))));
-    let client = AuthRefreshLayer::new(refresher(&MockLogin::default())).replay(ReplayBuffered::new()).layer(hyper());
+    let streaming: Streaming =
+        UnsyncBoxBody::new(StreamBody::new(chunks.map(|chunk| Ok(Frame::data(chunk)))));
+    let client = AuthRefreshLayer::new(refresher(&MockLogin::default()))
+        .replay(ReplayBuffered::new())
+        .layer(hyper());
     let response = client.oneshot(server.post(streaming)).await.unwrap();
     assert_eq!(read(response).await, (StatusCode::OK, body));
 }

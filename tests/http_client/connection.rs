@@ -47,14 +47,18 @@ async fn closing_server(response: &'static str) -> (String, Arc<AtomicUsize>) {
     (format!("http://{addr}"), connections)
 }
 
-async fn get(client: &HttpClient, request: http::request::Builder) -> Result<Bytes, tower::BoxError> {
+async fn get(
+    client: &HttpClient,
+    request: http::request::Builder,
+) -> Result<Bytes, tower::BoxError> {
     let response = client.clone().oneshot(request.body(Full::default())?).await?;
     Ok(response.into_body().collect().await?.to_bytes())
 }
 
 #[tokio::test]
 async fn login_does_not_reuse_connection_that_server_closes() {
-    let response = "HTTP/1.1 200 OK\r\nSet-Cookie: Authorization=a.b.c\r\nContent-Length: 2\r\n\r\n{}";
+    let response =
+        "HTTP/1.1 200 OK\r\nSet-Cookie: Authorization=a.b.c\r\nContent-Length: 2\r\n\r\n{}";
     let (url, connections) = closing_server(response).await;
     let api = api(&url);
     for _ in 0..3 {
@@ -97,7 +101,8 @@ async fn other_requests_reuse_connections() {
         async move {
             loop {
                 read_any_request(&mut stream).await;
-                if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.is_err() {
+                if stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.is_err()
+                {
                     return;
                 }
             }

@@ -77,7 +77,8 @@ async fn refresher_heals_after_one_timeout() {
     .await;
     let api = api_with(client, &relay.url()).timeout(Duration::from_millis(500));
     let login = ArthurLogin::new(UserLogin::new(api), credentials());
-    let builder = AuthRefresher::builder(login).backoff(Duration::from_millis(1), Duration::from_millis(1));
+    let builder =
+        AuthRefresher::builder(login).backoff(Duration::from_millis(1), Duration::from_millis(1));
     let refresher = builder.build().unwrap();
     // The machine can be so slow that a login on a good connection times out too.
     let log_in = async || {
@@ -103,11 +104,15 @@ async fn dead_connection_is_timeout_error_by_pings() {
     .await;
     let url = started.url();
     assert!(relay.set(started).is_ok());
-    let client =
-        client.http2_keep_alive_interval(Duration::from_millis(50)).http2_keep_alive_timeout(Duration::from_millis(50));
+    let client = client
+        .http2_keep_alive_interval(Duration::from_millis(50))
+        .http2_keep_alive_timeout(Duration::from_millis(50));
     let error = failed_login(api_with(client, &url).timeout(GUARD)).await;
     assert!(error.is_timeout() && !error.is_closed() && !error.is_protocol(), "{error}");
-    assert!(error.to_string().contains("connection timed out"), "not the login's own timeout: {error}");
+    assert!(
+        error.to_string().contains("connection timed out"),
+        "not the login's own timeout: {error}"
+    );
 }
 
 #[tokio::test]
@@ -120,7 +125,8 @@ async fn request_after_failed_ping_succeeds_on_new_connection() {
         .unwrap();
     let get = || async {
         let request = Request::get(relay.url()).body(Full::<Bytes>::default()).unwrap();
-        let response = tokio::time::timeout(GUARD, client.clone().oneshot(request)).await.unwrap()?;
+        let response =
+            tokio::time::timeout(GUARD, client.clone().oneshot(request)).await.unwrap()?;
         Ok::<StatusCode, BoxError>(response.status())
     };
     // On a slow machine, a ping on a good connection can time out too.
@@ -167,7 +173,8 @@ async fn failed_login_with_frames(frames: &'static [u8]) -> ArthurError {
         }
     })
     .await;
-    failed_login(api_with(trusting(certificate), &format!("https://localhost:{}", addr.port()))).await
+    failed_login(api_with(trusting(certificate), &format!("https://localhost:{}", addr.port())))
+        .await
 }
 
 #[tokio::test]
@@ -181,7 +188,8 @@ async fn reset_stream_is_closed_error() {
 #[tokio::test]
 async fn go_away_is_closed_error() {
     // GOAWAY that processed no stream, with NO_ERROR.
-    let error = failed_login_with_frames(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await;
+    let error =
+        failed_login_with_frames(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await;
     assert!(error.is_closed() && !error.is_timeout() && !error.is_protocol(), "{error}");
     assert!(error.to_string().contains("GOAWAY"), "{error}");
 }
@@ -206,7 +214,10 @@ fn texts<'a>(error: &'a (dyn Error + 'static)) -> String {
 async fn go_away_is_closed_error_without_server_data() {
     const TOKEN: &str = "t0ken-of-the-test";
     let (certificate, acceptor) = self_signed("localhost");
-    let data = format!("data of the server: {PASSWORD} {} {TOKEN}", serde_json::to_string(PASSWORD).unwrap());
+    let data = format!(
+        "data of the server: {PASSWORD} {} {TOKEN}",
+        serde_json::to_string(PASSWORD).unwrap()
+    );
     let server = GoAway::start(acceptor, &data).await;
     let api = api_with(trusting(certificate), &server.url());
     let error = failed_login(api.clone()).await;

@@ -1,6 +1,12 @@
 //! Tests of the ready-made HTTP client, against real servers. Most of its requests are those of a login.
 #![cfg(all(feature = "arthur", feature = "http-client"))]
-#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 #[path = "../support/arthur.rs"]
 mod support;

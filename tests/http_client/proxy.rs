@@ -19,7 +19,11 @@ async fn get(client: HttpClient, url: &str) -> Result<String, BoxError> {
 }
 
 fn client(tls: &Tls, proxy: HttpsProxy) -> HttpClient {
-    HttpClient::builder().add_root_certificate(tls.certificate.clone()).https_proxy(proxy).build().unwrap()
+    HttpClient::builder()
+        .add_root_certificate(tls.certificate.clone())
+        .https_proxy(proxy)
+        .build()
+        .unwrap()
 }
 
 #[tokio::test]
@@ -27,7 +31,8 @@ async fn https_request_goes_through_a_tunnel() {
     let tls = Tls::new();
     let server = Server::https(&tls).await;
     let proxy = Proxy::start(server.addr, None, OK).await;
-    let client = client(&tls, HttpsProxy::new(&format!("http://{}", proxy.addr()), "localhost").unwrap());
+    let client =
+        client(&tls, HttpsProxy::new(&format!("http://{}", proxy.addr()), "localhost").unwrap());
     for _ in 0..2 {
         assert_eq!(get(client.clone(), &format!("https://{HOST}/")).await.unwrap(), "HTTP/2.0");
     }
@@ -80,7 +85,8 @@ async fn host_in_no_proxy_is_reached_directly() {
     let proxy = Proxy::start(server.addr, None, OK).await;
     let url = format!("https://localhost:{}/", server.addr.port());
     for (no_proxy, tunnels) in [("localhost,.internal", 0), ("example.com", 1)] {
-        let client = client(&tls, HttpsProxy::new(&format!("http://{}", proxy.addr()), no_proxy).unwrap());
+        let client =
+            client(&tls, HttpsProxy::new(&format!("http://{}", proxy.addr()), no_proxy).unwrap());
         get(client, &url).await.unwrap();
         assert_eq!(proxy.requests().len(), tunnels, "{no_proxy}");
     }
@@ -92,7 +98,9 @@ async fn refused_tunnel_is_an_error_without_the_password() {
     let server = Server::https(&tls).await;
     let proxy = Proxy::start(server.addr, None, "407 Proxy Authentication Required").await;
     let url = format!("http://user:s3cr3t@{}", proxy.addr());
-    let error = get(client(&tls, HttpsProxy::new(&url, "").unwrap()), &format!("https://{HOST}/")).await.unwrap_err();
+    let error = get(client(&tls, HttpsProxy::new(&url, "").unwrap()), &format!("https://{HOST}/"))
+        .await
+        .unwrap_err();
     let text = format!("{error:?}");
     assert!(text.contains("ProxyAuthRequired"), "{text}");
     assert!(!text.contains("s3cr3t"), "{text}");
@@ -142,18 +150,28 @@ async fn environment_is_read_if_asked_to() {
     // A direct connection would succeed.
     let direct = format!("https://localhost:{}/", server.addr.port());
     let socks = "socks5://localhost:1080".to_owned();
-    run_child(vec![("ALL_PROXY", socks), ("TEST_URL", direct), ("TEST_ERROR", "InvalidProxy".to_owned())]).await;
+    run_child(vec![
+        ("ALL_PROXY", socks),
+        ("TEST_URL", direct),
+        ("TEST_ERROR", "InvalidProxy".to_owned()),
+    ])
+    .await;
 }
 
 /// Does nothing by itself; see [`run_child`].
 #[tokio::test]
 async fn child_reads_the_environment() {
     let Ok(url) = env::var("TEST_URL") else { return };
-    let client =
-        HttpClient::builder().danger_accept_invalid_certs(true).https_proxy(HttpsProxy::from_env()).build().unwrap();
+    let client = HttpClient::builder()
+        .danger_accept_invalid_certs(true)
+        .https_proxy(HttpsProxy::from_env())
+        .build()
+        .unwrap();
     match (get(client, &url).await, env::var("TEST_ERROR")) {
         (Ok(_), Err(_)) => {}
-        (Err(error), Ok(expected)) => assert!(format!("{error:?}").contains(&expected), "{error:?}"),
+        (Err(error), Ok(expected)) => {
+            assert!(format!("{error:?}").contains(&expected), "{error:?}")
+        }
         (result, _) => panic!("{result:?}"),
     }
 }

@@ -40,7 +40,8 @@ async fn login_is_not_redirected_to_other_origin() {
 #[tokio::test]
 async fn token_is_not_redirected_to_other_origin() {
     for status in REDIRECTS {
-        let other = Script::start(|_| crate::support::status(200, r#"{"organization_id":"o"}"#)).await;
+        let other =
+            Script::start(|_| crate::support::status(200, r#"{"organization_id":"o"}"#)).await;
         let target = other.url();
         let server = Script::start(move |_| redirect(status, &target)).await;
 
@@ -95,7 +96,10 @@ async fn post_redirect_that_changes_method_is_transient_error() {
         let error = failed_login(api(&server.url())).await;
         assert!(error.is_redirect() && !error.is_wrong_credentials(), "{error}");
         assert_eq!(error.status().unwrap(), code);
-        assert!(error.to_string().ends_with(&format!("redirect to {} not followed", server.url())), "{error}");
+        assert!(
+            error.to_string().ends_with(&format!("redirect to {} not followed", server.url())),
+            "{error}"
+        );
         assert!(!LoginError::from(error).is_permanent());
         assert_eq!(server.seen().len(), 1);
     }
@@ -110,14 +114,22 @@ async fn token_request_redirect_is_transient_error_with_origin() {
     };
 
     for code in REDIRECTS {
-        let server = Script::start(move |_| redirect(code, "https://moved.example/token?key=s3cr3t")).await;
-        let endpoint = AuthorizationServer::token_endpoint(&format!("{}/token", server.url())).unwrap();
+        let server =
+            Script::start(move |_| redirect(code, "https://moved.example/token?key=s3cr3t")).await;
+        let endpoint =
+            AuthorizationServer::token_endpoint(&format!("{}/token", server.url())).unwrap();
         let client_authentication = ClientAuthentication::client_secret_post("client", "s3cr3t");
-        let login = OAuth2Login::new(client(), endpoint, client_authentication, Grant::client_credentials());
+        let login = OAuth2Login::new(
+            client(),
+            endpoint,
+            client_authentication,
+            Grant::client_credentials(),
+        );
         let error = login.oneshot(LoginRequest::new(LoginReason::First)).await.unwrap_err();
         assert!(!error.is_permanent());
         assert_hidden(&error, "s3cr3t");
-        let cause = std::error::Error::source(&error).unwrap().downcast_ref::<OAuth2Error>().unwrap();
+        let cause =
+            std::error::Error::source(&error).unwrap().downcast_ref::<OAuth2Error>().unwrap();
         assert!(cause.is_redirect());
         assert_eq!(cause.status().unwrap(), code);
         assert!(cause.to_string().contains("https://moved.example not followed"), "{cause}");

@@ -42,7 +42,10 @@ impl Relay {
                 let (from_client, to_client) = client.into_split();
                 let (from_server, to_server) = server.into_split();
                 let is_dead = || number < counts.dead.load(Ordering::SeqCst);
-                tokio::join!(forward(from_client, to_server, is_dead), forward(from_server, to_client, is_dead));
+                tokio::join!(
+                    forward(from_client, to_server, is_dead),
+                    forward(from_server, to_client, is_dead)
+                );
             }
         })
         .await;
@@ -64,7 +67,11 @@ impl Relay {
 }
 
 /// Forwards data and the end of it. Of a dead connection, neither is forwarded.
-async fn forward(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, is_dead: impl Fn() -> bool) {
+async fn forward(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    is_dead: impl Fn() -> bool,
+) {
     let mut buffer = vec![0; 16 << 10];
     loop {
         let read = from.read(&mut buffer).await;

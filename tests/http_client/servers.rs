@@ -66,7 +66,9 @@ impl Drop for Server {
 }
 
 impl Server {
-    async fn start<F: Future<Output = ()> + Send + 'static>(serve: impl Fn(TcpStream) -> F + Send + 'static) -> Self {
+    async fn start<F: Future<Output = ()> + Send + 'static>(
+        serve: impl Fn(TcpStream) -> F + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let task = tokio::spawn(async move {
@@ -99,9 +101,14 @@ impl Server {
 
 async fn respond(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
     let service = service_fn(|request: Request<Incoming>| async move {
-        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(format!("{:?}", request.version())))))
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(format!(
+            "{:?}",
+            request.version()
+        )))))
     });
-    let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+    let _ = auto::Builder::new(TokioExecutor::new())
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
 }
 
 /// A proxy that connects each tunnel to the same server.
@@ -119,7 +126,10 @@ impl Proxy {
             let (recorded, acceptor) = (recorded.clone(), acceptor.clone());
             async move {
                 match acceptor {
-                    Some(acceptor) => tunnel(acceptor.accept(stream).await.unwrap(), target, status, &recorded).await,
+                    Some(acceptor) => {
+                        tunnel(acceptor.accept(stream).await.unwrap(), target, status, &recorded)
+                            .await
+                    }
                     None => tunnel(stream, target, status, &recorded).await,
                 }
             }

@@ -47,12 +47,20 @@ impl Issuer {
         if request.path == "/token" {
             let mut issued = self.issued.lock().unwrap();
             issued.push(Instant::now());
-            let token = format!(r#"{{"access_token":"{}","expires_in":{}}}"#, issued.len(), LIFETIME.as_secs());
+            let token = format!(
+                r#"{{"access_token":"{}","expires_in":{}}}"#,
+                issued.len(),
+                LIFETIME.as_secs()
+            );
             return Response::new(full(token));
         }
-        let token = request.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let token = request
+            .headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         let number: Option<usize> = token.and_then(|token| token.parse().ok());
-        let issued_at = number.and_then(|number| self.issued.lock().unwrap().get(number - 1).copied());
+        let issued_at =
+            number.and_then(|number| self.issued.lock().unwrap().get(number - 1).copied());
         if issued_at.is_some_and(|issued_at| issued_at.elapsed() < LIFETIME) {
             return status(200, "");
         }
@@ -73,7 +81,8 @@ async fn dying_login_connections_fail_no_request() {
     let http = HttpClient::builder().add_root_certificate(certificate).build().unwrap();
     let endpoint = AuthorizationServer::token_endpoint(&format!("{}/token", relay.url())).unwrap();
     let client = ClientAuthentication::client_secret_basic("soak", "s3cr3t");
-    let login = OAuth2Login::new(http.clone(), endpoint, client, Grant::client_credentials()).timeout(LOGIN_TIMEOUT);
+    let login = OAuth2Login::new(http.clone(), endpoint, client, Grant::client_credentials())
+        .timeout(LOGIN_TIMEOUT);
     let refresher = AuthRefresher::builder(login).backoff(BACKOFF, BACKOFF).build().unwrap();
     let layer = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone);
     let client = ServiceBuilder::new().layer(layer).service(http);
@@ -122,7 +131,12 @@ async fn dying_login_connections_fail_no_request() {
         failures.len(),
         issuer.rejected.load(SeqCst),
     );
-    assert!(failures.is_empty(), "{} failures, such as {:#?}", failures.len(), &failures[..failures.len().min(5)]);
+    assert!(
+        failures.is_empty(),
+        "{} failures, such as {:#?}",
+        failures.len(),
+        &failures[..failures.len().min(5)]
+    );
     assert!(server.seen().iter().all(|request| request.version == Version::HTTP_2));
     // Each of them costs a login its connection, and no login shares one.
     assert!(connections >= logins + black_holes, "{logins} logins, {connections} connections");

@@ -26,7 +26,9 @@ fn parameters(name: &str) -> CertificateParams {
 }
 
 /// A self-signed certificate of an authority, as `openssl req -x509` creates it.
-fn self_signed_authority(mut parameters: CertificateParams) -> (CertificateDer<'static>, TlsAcceptor) {
+fn self_signed_authority(
+    mut parameters: CertificateParams,
+) -> (CertificateDer<'static>, TlsAcceptor) {
     parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let key = KeyPair::generate().unwrap();
     let certificate = parameters.self_signed(&key).unwrap();
@@ -126,12 +128,16 @@ async fn added_certificate_must_be_valid_for_host_and_date() {
     let mut future = parameters("localhost");
     future.not_before = date_time_ymd(4000, 1, 1);
     future.not_after = date_time_ymd(4001, 1, 1);
-    for (parameters, why) in
-        [(expired, "expired"), (future, "not valid yet"), (parameters("arthur.example"), "localhost")]
-    {
+    for (parameters, why) in [
+        (expired, "expired"),
+        (future, "not valid yet"),
+        (parameters("arthur.example"), "localhost"),
+    ] {
         let (certificate, acceptor) = self_signed_authority(parameters);
         let server = Script::start_tls(acceptor, accept_login).await;
-        for client in [HttpClient::builder(), HttpClient::builder().add_root_certificate(certificate)] {
+        for client in
+            [HttpClient::builder(), HttpClient::builder().add_root_certificate(certificate)]
+        {
             let error = failed_login(api_with(client, &server.url())).await;
             assert!(error.is_tls(), "{error}");
             assert!(error.to_string().contains(why), "{why}: {error}");
@@ -165,7 +171,10 @@ async fn invalid_certificates_are_accepted_on_demand() {
 fn environment_does_not_restore_verification() {
     let bundle = concat!(env!("CARGO_TARGET_TMPDIR"), "/no-bundle.pem");
     let variables = ["SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"];
-    passes_with(&variables.map(|name| (name, bundle)), "tls::invalid_certificates_are_accepted_on_demand");
+    passes_with(
+        &variables.map(|name| (name, bundle)),
+        "tls::invalid_certificates_are_accepted_on_demand",
+    );
 }
 
 #[test]
@@ -184,7 +193,8 @@ async fn client_without_trust_roots_serves_http() {
     let tls = Script::start_tls(acceptor, accept_login).await;
     let error = failed_login(api(&tls.url())).await;
     assert!(error.is_tls(), "{error}");
-    let why = if std::env::var_os("NO_ROOTS").is_some() { "has no trust roots" } else { "UnknownIssuer" };
+    let why =
+        if std::env::var_os("NO_ROOTS").is_some() { "has no trust roots" } else { "UnknownIssuer" };
     assert!(error.to_string().contains(why), "{error}");
 }
 
@@ -250,7 +260,10 @@ async fn short_password_does_not_garble_local_texts() {
     // The names in a certificate come from the server.
     let (certificate, acceptor) = self_signed("password.example");
     let server = Script::start_tls(acceptor, accept_login).await;
-    let login = UserLogin::new(api_with(HttpClient::builder().add_root_certificate(certificate), &server.url()));
+    let login = UserLogin::new(api_with(
+        HttpClient::builder().add_root_certificate(certificate),
+        &server.url(),
+    ));
     let error = login.oneshot(Credentials::new(LOGIN, "password")).await.unwrap_err();
     assert!(error.to_string().contains("[redacted].example"), "{error}");
     assert_hidden(&error, "password");

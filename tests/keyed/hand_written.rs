@@ -21,7 +21,12 @@ fn hand_written() -> Tokens {
 }
 
 /// The hand-written version: it calls the same logins as the handle.
-async fn token<F>(tokens: &Tokens, key: u32, logins: &KeyedLogins<u32>, login: F) -> Result<String, Arc<BoxError>>
+async fn token<F>(
+    tokens: &Tokens,
+    key: u32,
+    logins: &KeyedLogins<u32>,
+    login: F,
+) -> Result<String, Arc<BoxError>>
 where
     F: Future<Output = Result<Duration, BoxError>>,
 {
@@ -111,7 +116,11 @@ async fn cold_keys_do_not_all_log_in_at_once() {
     let refreshers = refreshers(&ours, || lives_for(HOUR));
     join_all((0..500).map(|key| token(&tokens, key, &theirs, lives_for(HOUR)))).await;
     join_all((0..500).map(|key| secret(&refreshers, key))).await;
-    assert_eq!(theirs.most_running(), 500, "the hand-written version sends all logins at the same time");
+    assert_eq!(
+        theirs.most_running(),
+        500,
+        "the hand-written version sends all logins at the same time"
+    );
     assert_eq!(ours.most_running(), 16);
 }
 

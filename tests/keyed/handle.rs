@@ -12,8 +12,8 @@ use std::{
 
 use tokio::time::sleep;
 use tower_auth_refresh::{
-    AccessToken, AuthRefresher, AuthRefresherBuilder, AuthRefreshers, AuthRefreshersBuilder, BoxError, LoginRequest,
-    State,
+    AccessToken, AuthRefresher, AuthRefresherBuilder, AuthRefreshers, AuthRefreshersBuilder,
+    BoxError, LoginRequest, State,
 };
 
 use crate::{
@@ -27,7 +27,9 @@ fn builder(logins: &KeyedLogins<u32>) -> AuthRefreshersBuilder<u32> {
 }
 
 fn any_login() -> AuthRefresherBuilder {
-    AuthRefresher::builder(tower::service_fn(|_: LoginRequest| async { AccessToken::bearer("abc") }))
+    AuthRefresher::builder(tower::service_fn(|_: LoginRequest| async {
+        AccessToken::bearer("abc")
+    }))
 }
 
 async fn secret(refreshers: &AuthRefreshers<u32>, key: u32) -> String {
@@ -103,7 +105,8 @@ async fn pause_of_the_factory_has_priority() {
             if *key == 1 { builder.pause_when_idle(48 * HOUR) } else { builder }
         }
     };
-    let refreshers = AuthRefreshers::builder(factory).pause_when_idle(Duration::ZERO).build().unwrap();
+    let refreshers =
+        AuthRefreshers::builder(factory).pause_when_idle(Duration::ZERO).build().unwrap();
     secret(&refreshers, 1).await;
     secret(&refreshers, 2).await;
     sleep(24 * HOUR).await;
@@ -130,7 +133,8 @@ async fn forgotten_key_gets_a_new_refresher_and_calls_keep_the_old_one() {
 /// A key's credentials change while its refresher is created with the old ones.
 #[test]
 fn key_that_is_forgotten_while_the_factory_runs_is_created_again() {
-    let (calls, handle) = (Arc::new(AtomicUsize::new(0)), Arc::new(OnceLock::<AuthRefreshers<u32>>::new()));
+    let (calls, handle) =
+        (Arc::new(AtomicUsize::new(0)), Arc::new(OnceLock::<AuthRefreshers<u32>>::new()));
     let refreshers = AuthRefreshers::builder({
         let (calls, handle) = (calls.clone(), handle.clone());
         move |key| {
@@ -295,10 +299,12 @@ impl Eq for PanickingEq {}
 
 #[test]
 fn key_whose_comparison_panics_does_not_break_the_handle() {
-    let refreshers = AuthRefreshers::builder(|_: &PanickingEq| any_login()).capacity(10).build().unwrap();
+    let refreshers =
+        AuthRefreshers::builder(|_: &PanickingEq| any_login()).capacity(10).build().unwrap();
     let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| {}));
-    let get = || panic::catch_unwind(panic::AssertUnwindSafe(|| refreshers.get(&PanickingEq).is_ok()));
+    let get =
+        || panic::catch_unwind(panic::AssertUnwindSafe(|| refreshers.get(&PanickingEq).is_ok()));
     let results: Vec<_> = (0..30).map(|_| get()).collect();
     // Under a lock that is written, it counts as a difference.
     assert!(!refreshers.forget(&PanickingEq));
@@ -313,7 +319,8 @@ fn calls_on_many_threads_share_one_refresher_for_a_new_key() {
     for _ in 0..200 {
         let refreshers = builder(&KeyedLogins::new()).build().unwrap();
         let all: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| refreshers.get(&1).unwrap())).collect();
+            let threads: Vec<_> =
+                (0..4).map(|_| scope.spawn(|| refreshers.get(&1).unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
         });
         refreshers.shutdown();

@@ -6,7 +6,8 @@ use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use tokio::{runtime::Builder, task::JoinSet};
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_auth_refresh::{
-    AccessToken, AuthRefreshLayer, AuthRefresher, AuthRefreshers, Error, LoginError, LoginRequest, ReplayClone,
+    AccessToken, AuthRefreshLayer, AuthRefresher, AuthRefreshers, Error, LoginError, LoginRequest,
+    ReplayClone,
 };
 
 const KEYS: u32 = 500;
@@ -16,7 +17,8 @@ const TASKS: u32 = 16;
 async fn api(request: Request<()>) -> Result<Response<()>, BoxError> {
     let key: u32 = *request.extensions().get().ok_or("no key")?;
     let header = request.headers()[AUTHORIZATION].to_str()?;
-    let status = match header.strip_prefix("Bearer key-").and_then(|secret| secret.split_once('.')) {
+    let status = match header.strip_prefix("Bearer key-").and_then(|secret| secret.split_once('.'))
+    {
         Some((owner, _)) if owner.parse() == Ok(key) => match fastrand::u8(..) {
             0..8 => StatusCode::UNAUTHORIZED,
             _ => StatusCode::OK,
@@ -41,7 +43,9 @@ fn refreshers() -> AuthRefreshers<u32> {
                 if fastrand::u8(..) < 8 {
                     return Err(LoginError::transient("issuer unavailable"));
                 }
-                Ok(AccessToken::bearer(secret).map_err(LoginError::transient)?.with_expires_in(Duration::from_secs(60)))
+                Ok(AccessToken::bearer(secret)
+                    .map_err(LoginError::transient)?
+                    .with_expires_in(Duration::from_secs(60)))
             }
         });
         AuthRefresher::builder(login)
@@ -60,7 +64,8 @@ fn refreshers() -> AuthRefreshers<u32> {
 fn every_token_belongs_to_the_key_of_its_request() {
     let calls: u32 = std::env::var("KEYED_CALLS").map_or(40_000, |calls| calls.parse().unwrap());
     let refreshers = refreshers();
-    let service = AuthRefreshLayer::keyed(refreshers.clone()).replay(ReplayClone).layer(service_fn(api));
+    let service =
+        AuthRefreshLayer::keyed(refreshers.clone()).replay(ReplayClone).layer(service_fn(api));
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let [accepted, rejected, failed] = runtime.block_on(async {
         let mut tasks = JoinSet::new();
@@ -79,10 +84,13 @@ fn every_token_belongs_to_the_key_of_its_request() {
                         4..8 => refreshers.peek(&key).iter().for_each(AuthRefresher::invalidate),
                         _ => {}
                     }
-                    let request = Request::get("https://api.example.com/").extension(key).body(()).unwrap();
+                    let request =
+                        Request::get("https://api.example.com/").extension(key).body(()).unwrap();
                     match (&mut service).oneshot(request).await {
                         Ok(response) if response.status() == StatusCode::OK => counts[0] += 1,
-                        Ok(response) if response.status() == StatusCode::UNAUTHORIZED => counts[1] += 1,
+                        Ok(response) if response.status() == StatusCode::UNAUTHORIZED => {
+                            counts[1] += 1
+                        }
                         Ok(_) => panic!("a request had the token of another key"),
                         Err(Error::Login(_)) => counts[2] += 1,
                         Err(error) => panic!("{error:?}"),
@@ -98,6 +106,9 @@ fn every_token_belongs_to_the_key_of_its_request() {
         })
     });
     assert_eq!(accepted + rejected + failed, calls / TASKS * TASKS);
-    assert!(accepted > calls / 10 * 8, "{accepted} of {calls} calls succeeded, {rejected} were rejected");
+    assert!(
+        accepted > calls / 10 * 8,
+        "{accepted} of {calls} calls succeeded, {rejected} were rejected"
+    );
     assert!(refreshers.len() <= KEYS as usize / 2 + TASKS as usize, "{}", refreshers.len());
 }

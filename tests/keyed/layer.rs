@@ -15,8 +15,8 @@ use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use tokio::time::{sleep, timeout};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
-    AuthRefreshLayer, AuthRefresher, AuthRefreshers, AuthRefreshersBuilder, Error, KeyError, NoTokenPolicy,
-    ReplayClone, TokenInfo, TokenValidFor,
+    AuthRefreshLayer, AuthRefresher, AuthRefreshers, AuthRefreshersBuilder, Error, KeyError,
+    NoTokenPolicy, ReplayClone, TokenInfo, TokenValidFor,
 };
 
 use crate::{
@@ -68,9 +68,10 @@ async fn each_request_gets_the_token_of_its_key() {
 #[tokio::test(start_paused = true)]
 async fn request_without_a_key_is_not_sent() {
     let sent = Arc::new(AtomicUsize::new(0));
-    let refreshers = AuthRefreshers::builder(|_: &u32| -> tower_auth_refresh::AuthRefresherBuilder {
-        panic!("the factory is not called")
-    });
+    let refreshers =
+        AuthRefreshers::builder(|_: &u32| -> tower_auth_refresh::AuthRefresherBuilder {
+            panic!("the factory is not called")
+        });
     let layer = AuthRefreshLayer::keyed(refreshers.build().unwrap());
     let service = layer.layer(service_fn(|_: Request<()>| {
         sent.fetch_add(1, SeqCst);
@@ -102,13 +103,18 @@ async fn policy_for_calls_without_a_token_does_not_apply_without_a_key() {
 #[tokio::test(start_paused = true)]
 async fn key_can_come_from_any_part_of_the_request() {
     let layer = AuthRefreshLayer::keyed(builder(&KeyedLogins::new()).build().unwrap());
-    let by_port = layer.clone().key_by(|uri, _, _| uri.port_u16().map(u32::from)).layer(service_fn(echo));
-    let by_header = layer.key_by(|_, headers, _| headers.get("x-tenant")?.to_str().ok()?.parse().ok());
+    let by_port =
+        layer.clone().key_by(|uri, _, _| uri.port_u16().map(u32::from)).layer(service_fn(echo));
+    let by_header =
+        layer.key_by(|_, headers, _| headers.get("x-tenant")?.to_str().ok()?.parse().ok());
     let by_header = by_header.layer(service_fn(echo));
     let request = |uri: &str| Request::get(uri).header("x-tenant", "7").body(()).unwrap();
     let response = by_port.clone().oneshot(request("https://api.example.com:8443/")).await.unwrap();
     assert_eq!(response.into_body(), "Bearer 8443.1");
-    assert_eq!(by_header.oneshot(request("https://api.example.com/")).await.unwrap().into_body(), "Bearer 7.1");
+    assert_eq!(
+        by_header.oneshot(request("https://api.example.com/")).await.unwrap().into_body(),
+        "Bearer 7.1"
+    );
     let error = by_port.oneshot(request("https://api.example.com/")).await.unwrap_err();
     assert!(key_error(error).is_missing());
 }
@@ -123,7 +129,8 @@ async fn replay_uses_a_newer_token_of_the_same_key() {
         let seen = seen.clone();
         move |request: Request<()>| {
             let header = request.headers()[AUTHORIZATION].to_str().unwrap().to_owned();
-            let status = if header.ends_with(".1") { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
+            let status =
+                if header.ends_with(".1") { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
             seen.lock().unwrap().push(header);
             async move { Ok::<_, BoxError>(Response::builder().status(status).body(()).unwrap()) }
         }
@@ -136,7 +143,10 @@ async fn replay_uses_a_newer_token_of_the_same_key() {
         let response = service.ready().await.unwrap().call(request(key)).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
     }
-    assert_eq!(*seen.lock().unwrap(), ["Bearer 1.1", "Bearer 1.2", "Bearer 2.1", "Bearer 2.2", "Bearer 2.2"]);
+    assert_eq!(
+        *seen.lock().unwrap(),
+        ["Bearer 1.1", "Bearer 1.2", "Bearer 2.1", "Bearer 2.2", "Bearer 2.2"]
+    );
     assert_eq!((logins.started(&1), logins.started(&2)), (2, 2));
 }
 
@@ -186,7 +196,10 @@ async fn call_that_waits_finishes_with_the_refresher_from_before_the_forget() {
     timeout(secs(1) / 2, call.as_mut()).await.unwrap_err();
     refreshers.forget(&1);
     let newer = service.oneshot(request(1)).await.unwrap().into_body();
-    assert_eq!((call.await.unwrap().into_body(), newer), ("Bearer 1.1".into(), "Bearer 1.2".into()));
+    assert_eq!(
+        (call.await.unwrap().into_body(), newer),
+        ("Bearer 1.1".into(), "Bearer 1.2".into())
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,7 +229,10 @@ async fn slow_path_reports_the_errors_of_the_handle() {
     let refreshers = AuthRefreshers::try_builder(factory).new_keys(1, secs(60)).build().unwrap();
     let service = AuthRefreshLayer::keyed(refreshers).layer(service_fn(echo));
     let error = service.clone().oneshot(request(1)).await.unwrap_err();
-    assert_eq!(chain(&error), ["no identity for the request", "factory failed", "tenant not known"]);
+    assert_eq!(
+        chain(&error),
+        ["no identity for the request", "factory failed", "tenant not known"]
+    );
     assert!(key_error(service.oneshot(request(2)).await.unwrap_err()).is_new_key_limit());
 }
 
@@ -246,9 +262,15 @@ async fn settings_of_the_layer_apply_to_every_key() {
 fn debug_output_shows_no_key() {
     let refreshers = AuthRefreshers::builder(|_: &String| known()).build().unwrap();
     let layer = AuthRefreshLayer::keyed(refreshers.clone());
-    let mut service = layer.layer(service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(())))));
+    let mut service =
+        layer.layer(service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(())))));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let request = || Request::get("https://api.example.com/").extension("secret-tenant".to_owned()).body(()).unwrap();
+    let request = || {
+        Request::get("https://api.example.com/")
+            .extension("secret-tenant".to_owned())
+            .body(())
+            .unwrap()
+    };
     for _ in 0..3 {
         runtime.block_on(service.ready()).unwrap();
         runtime.block_on(service.call(request())).unwrap();
@@ -260,7 +282,8 @@ fn debug_output_shows_no_key() {
 
 #[test]
 fn call_with_token_allocates_nothing() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let refreshers = AuthRefreshers::builder(|_: &Arc<str>| known()).build().unwrap();
     let keys: Vec<Arc<str>> = (0..100).map(|n| Arc::from(format!("tenant {n}"))).collect();
     for key in &keys {
@@ -269,12 +292,15 @@ fn call_with_token_allocates_nothing() {
     let mut service = AuthRefreshLayer::keyed(refreshers)
         .layer(service_fn(|_: Request<()>| ready(Ok::<_, Infallible>(Response::new(())))));
     let request = |n: usize| {
-        let mut request = Request::get("https://api.example.com/").extension(keys[n].clone()).body(()).unwrap();
+        let mut request =
+            Request::get("https://api.example.com/").extension(keys[n].clone()).body(()).unwrap();
         request.headers_mut().reserve(8);
         request
     };
     let mut context = Context::from_waker(Waker::noop());
-    let mut call = |request| assert!(matches!(pin!(service.call(request)).poll(&mut context), Poll::Ready(Ok(_))));
+    let mut call = |request| {
+        assert!(matches!(pin!(service.call(request)).poll(&mut context), Poll::Ready(Ok(_))))
+    };
     // The first call of a thread with a token copies its header value. The count does not include that.
     (0..100).rev().for_each(|n| call(request(n)));
     let same: Vec<_> = (0..100).map(|_| request(0)).collect();

@@ -1,6 +1,12 @@
 //! Tests of many identities behind one handle.
 #![cfg(feature = "keyed")]
-#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 #[path = "../support/lifecycle.rs"]
 mod support;

@@ -17,7 +17,11 @@ use crate::{
 
 const LOGIN: Duration = Duration::from_millis(20);
 
-fn refreshers(logins: &KeyedLogins<usize>, at_once: usize, capacity: usize) -> AuthRefreshers<usize> {
+fn refreshers(
+    logins: &KeyedLogins<usize>,
+    at_once: usize,
+    capacity: usize,
+) -> AuthRefreshers<usize> {
     let logins = logins.clone();
     AuthRefreshers::builder(move |key| {
         let login = |_: &usize| async {
@@ -38,7 +42,8 @@ fn refreshers(logins: &KeyedLogins<usize>, at_once: usize, capacity: usize) -> A
 #[tokio::test(start_paused = true)]
 async fn cold_keys_log_in_once_each_in_order_of_arrival() {
     const AT_ONCE: usize = 16;
-    let number = |name, default| std::env::var(name).map_or(default, |number| number.parse().unwrap());
+    let number =
+        |name, default| std::env::var(name).map_or(default, |number| number.parse().unwrap());
     let (keys, callers) = (number("KEYED_KEYS", 1_600), number("KEYED_CALLERS", 10));
     let logins = KeyedLogins::new();
     let refreshers = refreshers(&logins, AT_ONCE, 2 * keys);

@@ -17,8 +17,8 @@ use tokio::{
 };
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_auth_refresh::{
-    AccessToken, AuthRefreshLayer, AuthRefresher, AuthRefreshers, Error, LoginError, LoginRequest, ReplayClone,
-    test_util::TestClock,
+    AccessToken, AuthRefreshLayer, AuthRefresher, AuthRefreshers, Error, LoginError, LoginRequest,
+    ReplayClone, test_util::TestClock,
 };
 
 use crate::support::{alive_tasks, secs};
@@ -105,7 +105,11 @@ async fn login(world: SharedWorld, instance: usize, key: u32) -> Result<AccessTo
             assert!(now - last + GRAIN >= MIN_PAUSE, "logins started {:?} apart", now - last);
         }
         if let Some(failed) = state.last_failure {
-            assert!(now - failed + GRAIN >= MIN_PAUSE, "login started {:?} after a failure", now - failed);
+            assert!(
+                now - failed + GRAIN >= MIN_PAUSE,
+                "login started {:?} after a failure",
+                now - failed
+            );
         }
         match world.is_calm {
             true => (0, 0),
@@ -121,7 +125,9 @@ async fn login(world: SharedWorld, instance: usize, key: u32) -> Result<AccessTo
             let lifetime = secs(if world.is_calm { 3600 } else { world.random.u64(1..600) });
             let secret = format!("t{}", world.issued.len());
             world.issued.insert(secret.clone(), Issued { key, expires: now + lifetime });
-            Ok(AccessToken::bearer(secret).map_err(LoginError::transient)?.with_expires_in(lifetime))
+            Ok(AccessToken::bearer(secret)
+                .map_err(LoginError::transient)?
+                .with_expires_in(lifetime))
         }
         8 => Err(LoginError::transient("issuer unavailable")),
         9 => Err(LoginError::permanent("wrong password")),
@@ -134,18 +140,27 @@ async fn api(world: SharedWorld, request: Request<()>) -> Result<Response<()>, B
     let key: u32 = *request.extensions().get().ok_or("no key")?;
     let (delay, status) = {
         let mut world = lock(&world);
-        let secret = request.headers()[AUTHORIZATION].to_str()?.strip_prefix("Bearer ").ok_or("no token")?;
+        let secret =
+            request.headers()[AUTHORIZATION].to_str()?.strip_prefix("Bearer ").ok_or("no token")?;
         let issued = world.issued[secret];
         assert_eq!(issued.key, key, "a request had the token of another key");
         assert!(Instant::now() <= issued.expires + GRAIN, "a request had an expired token");
         let (delay, rejects) = (world.random.u64(..100), world.random.u8(..6) == 0);
-        if world.is_calm || !rejects { (delay, StatusCode::OK) } else { (delay, StatusCode::UNAUTHORIZED) }
+        if world.is_calm || !rejects {
+            (delay, StatusCode::OK)
+        } else {
+            (delay, StatusCode::UNAUTHORIZED)
+        }
     };
     sleep(Duration::from_millis(delay)).await;
     Ok(Response::builder().status(status).body(())?)
 }
 
-fn refreshers(world: &SharedWorld, random: &mut fastrand::Rng, capacity: usize) -> AuthRefreshers<u32> {
+fn refreshers(
+    world: &SharedWorld,
+    random: &mut fastrand::Rng,
+    capacity: usize,
+) -> AuthRefreshers<u32> {
     lock(world).logins_at_once = random.usize(1..5);
     let (world, clock) = (world.clone(), TestClock::default());
     let pause = secs(random.u64(..300));
@@ -157,11 +172,13 @@ fn refreshers(world: &SharedWorld, random: &mut fastrand::Rng, capacity: usize) 
             world.instances.push(Instance::default());
             world.instances.len() - 1
         };
-        AuthRefresher::builder(service_fn(move |_: LoginRequest| login(world.clone(), instance, key)))
-            .clock(clock.clone())
-            .wait_timeout(WAIT)
-            .login_timeout(LOGIN)
-            .backoff(MIN_PAUSE, MAX_PAUSE)
+        AuthRefresher::builder(service_fn(move |_: LoginRequest| {
+            login(world.clone(), instance, key)
+        }))
+        .clock(clock.clone())
+        .wait_timeout(WAIT)
+        .login_timeout(LOGIN)
+        .backoff(MIN_PAUSE, MAX_PAUSE)
     })
     .pause_when_idle(pause)
     .logins_at_once(logins_at_once)
@@ -186,21 +203,25 @@ fn run(seed: u64) {
 }
 
 async fn simulate(mut random: fastrand::Rng) {
-    let world: SharedWorld = Arc::new(Mutex::new(World { random: random.fork(), ..World::default() }));
+    let world: SharedWorld =
+        Arc::new(Mutex::new(World { random: random.fork(), ..World::default() }));
     let (keys, capacity) = (random.u32(1..12), random.usize(1..6));
     let refreshers = refreshers(&world, &mut random, capacity);
-    let service = AuthRefreshLayer::keyed(refreshers.clone()).replay(ReplayClone).layer(service_fn({
-        let world = world.clone();
-        move |request| api(world.clone(), request)
-    }));
-    let request = |key: u32| Request::get("https://api.example.com/").extension(key).body(()).unwrap();
+    let service =
+        AuthRefreshLayer::keyed(refreshers.clone()).replay(ReplayClone).layer(service_fn({
+            let world = world.clone();
+            move |request| api(world.clone(), request)
+        }));
+    let request =
+        |key: u32| Request::get("https://api.example.com/").extension(key).body(()).unwrap();
     let mut calls = JoinSet::new();
     for step in 0..random.u32(20..150) {
         let key = random.u32(..keys);
         match random.u8(..16) {
             0..9 => {
                 let call = service.clone().oneshot(request(key));
-                let limit = if random.u8(..4) == 0 { secs(random.u64(..5)) } else { 3 * (WAIT + GRAIN) };
+                let limit =
+                    if random.u8(..4) == 0 { secs(random.u64(..5)) } else { 3 * (WAIT + GRAIN) };
                 calls.spawn(async move {
                     match timeout(limit, call).await {
                         Ok(Ok(_) | Err(Error::Login(_))) => {}
@@ -221,7 +242,11 @@ async fn simulate(mut random: fastrand::Rng) {
         // A new key evicts those that are no longer in use.
         refreshers.get(&(keys + step)).unwrap();
         let in_use = calls.len() + lock(&world).running;
-        assert!(refreshers.len() <= capacity + in_use, "{} keys, {in_use} in use", refreshers.len());
+        assert!(
+            refreshers.len() <= capacity + in_use,
+            "{} keys, {in_use} in use",
+            refreshers.len()
+        );
     }
     while let Some(call) = calls.join_next().await {
         assert!(call.map_or_else(|error| error.is_cancelled(), |()| true), "a call panicked");

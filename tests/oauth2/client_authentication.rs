@@ -14,12 +14,15 @@ use tokio::time::Instant;
 use tower::{BoxError, Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, Clock, LoginError, LoginReason, LoginRequest,
-    oauth2::{ClientAuthentication, Grant, HttpService, OAuth2Login, RefreshToken, SignedJwt, SigningKey},
+    oauth2::{
+        ClientAuthentication, Grant, HttpService, OAuth2Login, RefreshToken, SignedJwt, SigningKey,
+    },
     test_util::MockLogin,
 };
 
 use crate::support::{
-    ENDPOINT, GRANTED, MockServer, authorization_server, claims, log_in, log_in_again, oauth2_error, response,
+    ENDPOINT, GRANTED, MockServer, authorization_server, claims, log_in, log_in_again,
+    oauth2_error, response,
 };
 
 #[tokio::test]
@@ -43,7 +46,10 @@ fn credentials(basic: &str) -> Vec<u8> {
     STANDARD.decode(basic.strip_prefix("Basic ").unwrap()).unwrap()
 }
 
-fn login(server: &MockServer, client: ClientAuthentication) -> OAuth2Login<impl HttpService + use<>> {
+fn login(
+    server: &MockServer,
+    client: ClientAuthentication,
+) -> OAuth2Login<impl HttpService + use<>> {
     let http = server.service(|_| response(200, GRANTED));
     OAuth2Login::new(http, authorization_server(), client, Grant::client_credentials())
 }
@@ -51,7 +57,8 @@ fn login(server: &MockServer, client: ClientAuthentication) -> OAuth2Login<impl 
 #[tokio::test]
 async fn basic_secret_is_not_encoded_if_disabled() {
     let server = MockServer::default();
-    let client = ClientAuthentication::client_secret_basic("my:id", "s3cr3t/+ %:ü").form_encode_basic(false);
+    let client =
+        ClientAuthentication::client_secret_basic("my:id", "s3cr3t/+ %:ü").form_encode_basic(false);
     log_in(login(&server, client)).await.unwrap();
     let value = server.last_request().headers["authorization"].to_str().unwrap().to_owned();
     assert_eq!(credentials(&value), "my:id:s3cr3t/+ %:ü".as_bytes());
@@ -59,7 +66,10 @@ async fn basic_secret_is_not_encoded_if_disabled() {
 
 #[tokio::test]
 async fn secret_and_assertion_are_read_at_each_login() {
-    let source = || MockLogin::default().service(|n| async move { Ok(AccessToken::raw(format!("s3cr3t {n}"))?) });
+    let source = || {
+        MockLogin::default()
+            .service(|n| async move { Ok(AccessToken::raw(format!("s3cr3t {n}"))?) })
+    };
     for (client, parameter) in [
         (ClientAuthentication::client_secret_basic_from("orders", source()), None),
         (ClientAuthentication::client_secret_post_from("orders", source()), Some("client_secret")),
@@ -72,9 +82,16 @@ async fn secret_and_assertion_are_read_at_each_login() {
             let request = server.last_request();
             let sent = match parameter {
                 Some(name) => request.parameter(name).to_owned(),
-                None => String::from_utf8(credentials(request.headers["authorization"].to_str().unwrap())).unwrap(),
+                None => String::from_utf8(credentials(
+                    request.headers["authorization"].to_str().unwrap(),
+                ))
+                .unwrap(),
             };
-            let expected = if parameter.is_some() { format!("s3cr3t {n}") } else { format!("orders:s3cr3t+{n}") };
+            let expected = if parameter.is_some() {
+                format!("s3cr3t {n}")
+            } else {
+                format!("orders:s3cr3t+{n}")
+            };
             assert_eq!(sent, expected);
         }
     }
@@ -84,10 +101,14 @@ async fn secret_and_assertion_are_read_at_each_login() {
 async fn assertion_type_of_a_source_can_be_set() {
     let server = MockServer::default();
     let source = MockLogin::default().service(|_| async { Ok(AccessToken::bearer("svid")?) });
-    let client = ClientAuthentication::client_assertion("orders", source).assertion_type("urn:custom");
+    let client =
+        ClientAuthentication::client_assertion("orders", source).assertion_type("urn:custom");
     log_in(login(&server, client)).await.unwrap();
     let request = server.last_request();
-    assert_eq!((request.parameter("client_assertion_type"), request.parameter("client_id")), ("urn:custom", "orders"));
+    assert_eq!(
+        (request.parameter("client_assertion_type"), request.parameter("client_id")),
+        ("urn:custom", "orders")
+    );
 }
 
 #[tokio::test]
@@ -98,10 +119,11 @@ async fn error_shows_no_secret_of_a_source() {
         ClientAuthentication::client_secret_post_from("orders", source.clone()),
         ClientAuthentication::client_assertion("orders", source),
     ] {
-        let http =
-            MockServer::default().service(|request| response(400, format!("{:?} {:?}", request.headers, request.form)));
+        let http = MockServer::default()
+            .service(|request| response(400, format!("{:?} {:?}", request.headers, request.form)));
         assert!(!format!("{client:?}").contains("sword"));
-        let login = OAuth2Login::new(http, authorization_server(), client, Grant::client_credentials());
+        let login =
+            OAuth2Login::new(http, authorization_server(), client, Grant::client_credentials());
         let shown = format!("{:?}", log_in(login).await.unwrap_err());
         assert!(!shown.contains("sword") && !shown.contains("fish"), "{shown}");
     }
@@ -112,15 +134,26 @@ async fn failed_or_hanging_source_fails_the_login() {
     let server = MockServer::default();
     for permanent in [true, false] {
         let failing = service_fn(move |_: LoginRequest| async move {
-            let error = if permanent { LoginError::permanent("no file") } else { LoginError::transient("no file") };
+            let error = if permanent {
+                LoginError::permanent("no file")
+            } else {
+                LoginError::transient("no file")
+            };
             Err::<AccessToken, _>(error.with_retry_after(Duration::from_secs(9)))
         });
         let client = ClientAuthentication::client_secret_post_from("orders", failing);
         let error = log_in(login(&server, client)).await.unwrap_err();
-        assert_eq!((error.is_permanent(), error.retry_after()), (permanent, Some(Duration::from_secs(9))));
-        assert!(format!("{error:?}").contains("login service for client_secret failed"), "{error:?}");
+        assert_eq!(
+            (error.is_permanent(), error.retry_after()),
+            (permanent, Some(Duration::from_secs(9)))
+        );
+        assert!(
+            format!("{error:?}").contains("login service for client_secret failed"),
+            "{error:?}"
+        );
     }
-    let hanging = service_fn(|_: LoginRequest| std::future::pending::<Result<AccessToken, LoginError>>());
+    let hanging =
+        service_fn(|_: LoginRequest| std::future::pending::<Result<AccessToken, LoginError>>());
     let client = ClientAuthentication::client_assertion("orders", hanging);
     let mut login = login(&server, client).timeout(Duration::from_secs(7));
     for _ in 0..2 {
@@ -139,16 +172,19 @@ struct SkewedClock(i64);
 
 impl Clock for SkewedClock {
     fn now(&self) -> SystemTime {
-        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000_u64.saturating_add_signed(self.0))
+        SystemTime::UNIX_EPOCH
+            + Duration::from_secs(1_800_000_000_u64.saturating_add_signed(self.0))
     }
 }
 
 /// A server whose clock is at 1,800,000,000 and that rejects an assertion that is not valid at that time.
 fn strict_server(server: &MockServer) -> impl HttpService + use<> {
     server.service(|request| {
-        let assertion = request.form.get("client_assertion").or(request.form.get("assertion")).unwrap();
+        let assertion =
+            request.form.get("client_assertion").or(request.form.get("assertion")).unwrap();
         let claims = claims(&assertion[0]).1;
-        let is_valid = claims["iat"].as_u64() <= Some(1_800_000_000) && claims["exp"].as_u64() > Some(1_800_000_000);
+        let is_valid = claims["iat"].as_u64() <= Some(1_800_000_000)
+            && claims["exp"].as_u64() > Some(1_800_000_000);
         let mut response = match is_valid {
             true => response(200, GRANTED),
             false => response(401, r#"{"error":"invalid_client"}"#),
@@ -168,7 +204,8 @@ async fn backdated_assertion_satisfies_server_a_few_seconds_behind() {
             client = client.assertion_backdate(backdate);
         }
         let http = strict_server(&server);
-        let login = OAuth2Login::new(http, authorization_server(), client, Grant::client_credentials());
+        let login =
+            OAuth2Login::new(http, authorization_server(), client, Grant::client_credentials());
         log_in(login.clock(clock)).await.unwrap();
         assert_eq!(server.requests().len(), requests, "{backdate:?}");
     }
@@ -177,20 +214,28 @@ async fn backdated_assertion_satisfies_server_a_few_seconds_behind() {
 #[tokio::test]
 async fn wrong_local_clock_is_corrected_by_date_of_response() {
     let jwt = || SignedJwt::new(SigningKey::hs256("s"), "me", "me", "it");
-    let client =
-        ClientAuthentication::client_secret_jwt("orders", "secret").assertion_lifetime(Duration::from_secs(30));
+    let client = ClientAuthentication::client_secret_jwt("orders", "secret")
+        .assertion_lifetime(Duration::from_secs(30));
     for skew in [3600, -3600] {
         let clock = SkewedClock(skew);
         for (client, grant) in [
             (client.clone(), Grant::client_credentials()),
-            (ClientAuthentication::client_assertion("orders", jwt().clock(clock)), Grant::client_credentials()),
+            (
+                ClientAuthentication::client_assertion("orders", jwt().clock(clock)),
+                Grant::client_credentials(),
+            ),
             (ClientAuthentication::public("orders"), Grant::jwt_bearer(jwt().clock(clock))),
         ] {
             let server = MockServer::default();
             let http = strict_server(&server);
-            let mut login = OAuth2Login::new(http, authorization_server(), client, grant).clock(clock);
+            let mut login =
+                OAuth2Login::new(http, authorization_server(), client, grant).clock(clock);
             log_in_again(&mut login).await.unwrap();
-            assert_eq!(server.requests().len(), 2, "rejected, and signed again by the server's clock");
+            assert_eq!(
+                server.requests().len(),
+                2,
+                "rejected, and signed again by the server's clock"
+            );
             log_in_again(&mut login).await.unwrap();
             assert_eq!(server.requests().len(), 3, "the server's clock is known");
         }
@@ -215,15 +260,20 @@ async fn wrong_date_of_response_is_corrected_by_local_clock() {
     let mut login = login.clock(SkewedClock(0));
     for requests in [1, 3, 4] {
         log_in_again(&mut login).await.unwrap();
-        assert_eq!(server.requests().len(), requests, "rejected once, and signed again by the local clock");
+        assert_eq!(
+            server.requests().len(),
+            requests,
+            "rejected once, and signed again by the local clock"
+        );
     }
 }
 
 #[tokio::test]
 async fn rejected_or_replaced_refresh_token_is_not_sent_again_for_a_wrong_clock() {
-    for (status, body) in
-        [(400, r#"{"error":"invalid_grant"}"#), (200, r#"{"error":"invalid_client","refresh_token":"r1"}"#)]
-    {
+    for (status, body) in [
+        (400, r#"{"error":"invalid_grant"}"#),
+        (200, r#"{"error":"invalid_client","refresh_token":"r1"}"#),
+    ] {
         let server = MockServer::default();
         let http = server.service(move |_| {
             let mut response = response(status, body);
@@ -232,7 +282,8 @@ async fn rejected_or_replaced_refresh_token_is_not_sent_again_for_a_wrong_clock(
         });
         let client = ClientAuthentication::client_secret_jwt("orders", "secret");
         let grant = Grant::refresh_token(RefreshToken::new("r0"));
-        let login = OAuth2Login::new(http, authorization_server(), client, grant).clock(SkewedClock(3600));
+        let login =
+            OAuth2Login::new(http, authorization_server(), client, grant).clock(SkewedClock(3600));
         log_in(login).await.unwrap_err();
         assert_eq!(server.requests().len(), 1, "{body}");
     }
@@ -260,7 +311,9 @@ async fn post_and_public_clients_send_id_in_body() {
     ] {
         let server = MockServer::default();
         let http = server.service(|_| response(200, GRANTED));
-        log_in(OAuth2Login::new(http, authorization_server(), client, Grant::client_credentials())).await.unwrap();
+        log_in(OAuth2Login::new(http, authorization_server(), client, Grant::client_credentials()))
+            .await
+            .unwrap();
         let request = server.last_request();
         assert!(!request.headers.contains_key("authorization"));
         assert_eq!(request.parameter("client_id"), "orders");
@@ -271,7 +324,8 @@ async fn post_and_public_clients_send_id_in_body() {
 #[tokio::test]
 async fn client_assertion_is_signed_for_each_login() {
     let server = MockServer::default();
-    let client = ClientAuthentication::client_secret_jwt("orders", "a secret of thirty-two bytes, yes");
+    let client =
+        ClientAuthentication::client_secret_jwt("orders", "a secret of thirty-two bytes, yes");
     let login = OAuth2Login::new(
         server.service(|_| response(200, GRANTED)),
         authorization_server(),
@@ -289,14 +343,20 @@ async fn client_assertion_is_signed_for_each_login() {
             "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
         );
         assert_eq!(request.parameter("client_id"), "orders");
-        assert!(!request.form.contains_key("client_secret") && !request.headers.contains_key("authorization"));
+        assert!(
+            !request.form.contains_key("client_secret")
+                && !request.headers.contains_key("authorization")
+        );
         let (header, claims) = claims(request.parameter("client_assertion"));
         assert_eq!(header, json!({"alg": "HS256", "typ": "JWT"}));
         assert_eq!(
             (&claims["iss"], &claims["sub"], &claims["aud"]),
             (&json!("orders"), &json!("orders"), &json!(ENDPOINT))
         );
-        assert_eq!((&claims["iat"], &claims["exp"]), (&json!(1_799_999_990), &json!(1_800_000_060)));
+        assert_eq!(
+            (&claims["iat"], &claims["exp"]),
+            (&json!(1_799_999_990), &json!(1_800_000_060))
+        );
         ids.push(claims["jti"].as_str().unwrap().to_owned());
     }
     assert_ne!(ids[0], ids[1]);

@@ -10,17 +10,29 @@ use tower_auth_refresh::{
     test_util::TestClock,
 };
 
-use crate::support::{GRANTED, MockResponse, MockServer, RecordedRequest, authorization_server, response};
+use crate::support::{
+    GRANTED, MockResponse, MockServer, RecordedRequest, authorization_server, response,
+};
 
 fn file(name: &str) -> PathBuf {
-    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("credential-{name}-{}", std::process::id()));
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("credential-{name}-{}", std::process::id()));
     fs::write(&path, "first").unwrap();
     path
 }
 
-fn refresher(server: &MockServer, file: &PathBuf, respond: fn(&RecordedRequest) -> MockResponse) -> AuthRefresher {
+fn refresher(
+    server: &MockServer,
+    file: &PathBuf,
+    respond: fn(&RecordedRequest) -> MockResponse,
+) -> AuthRefresher {
     let client = ClientAuthentication::client_assertion("orders", FileToken::new(file));
-    let login = OAuth2Login::new(server.service(respond), authorization_server(), client, Grant::client_credentials());
+    let login = OAuth2Login::new(
+        server.service(respond),
+        authorization_server(),
+        client,
+        Grant::client_credentials(),
+    );
     AuthRefresher::builder(login).clock(TestClock::default()).build().unwrap()
 }
 

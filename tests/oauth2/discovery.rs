@@ -7,12 +7,20 @@ use std::{
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use tower_auth_refresh::oauth2::{AuthorizationServer, ClientAuthentication, Grant, HttpService, OAuth2Login};
+use tower_auth_refresh::oauth2::{
+    AuthorizationServer, ClientAuthentication, Grant, HttpService, OAuth2Login,
+};
 
-use crate::support::{ENDPOINT, GRANTED, MockServer, basic, claims, log_in, log_in_again, oauth2_error, response};
+use crate::support::{
+    ENDPOINT, GRANTED, MockServer, basic, claims, log_in, log_in_again, oauth2_error, response,
+};
 
 /// A server with metadata at one place.
-fn metadata_at(server: &MockServer, place: &'static str, metadata: Value) -> impl HttpService + use<> {
+fn metadata_at(
+    server: &MockServer,
+    place: &'static str,
+    metadata: Value,
+) -> impl HttpService + use<> {
     server.service(move |request| match &*request.url {
         url if url == place => response(200, metadata.to_string()),
         "https://as.example/token" => response(200, GRANTED),
@@ -27,7 +35,8 @@ async fn token_endpoint_is_found_once_in_either_place() {
         "https://as.example/acme/.well-known/openid-configuration",
     ] {
         let server = MockServer::default();
-        let metadata = json!({"issuer": "https://as.example/acme", "token_endpoint": ENDPOINT, "more": [1]});
+        let metadata =
+            json!({"issuer": "https://as.example/acme", "token_endpoint": ENDPOINT, "more": [1]});
         let issuer = AuthorizationServer::discover("https://as.example/acme").unwrap();
         let client = ClientAuthentication::client_secret_jwt("orders", "secret");
         let http = metadata_at(&server, place, metadata);
@@ -38,7 +47,10 @@ async fn token_endpoint_is_found_once_in_either_place() {
         let request = server.requests();
         assert_eq!(request.iter().filter(|request| request.url == place).count(), 1);
         assert_eq!(request.iter().filter(|request| request.url == ENDPOINT).count(), 2);
-        assert_eq!(claims(server.last_request().parameter("client_assertion")).1["aud"], "https://as.example/acme");
+        assert_eq!(
+            claims(server.last_request().parameter("client_assertion")).1["aud"],
+            "https://as.example/acme"
+        );
     }
 }
 
@@ -57,7 +69,9 @@ async fn misleading_metadata_is_rejected() {
         let server = MockServer::default();
         let issuer = AuthorizationServer::discover("https://as.example").unwrap();
         let http = metadata_at(&server, FIRST, metadata.clone());
-        let error = log_in(OAuth2Login::new(http, issuer, basic(), Grant::client_credentials())).await.unwrap_err();
+        let error = log_in(OAuth2Login::new(http, issuer, basic(), Grant::client_credentials()))
+            .await
+            .unwrap_err();
         assert!(oauth2_error(&error).is_invalid_response(), "{metadata}: {error:?}");
         assert!(!error.is_permanent(), "{metadata}");
         assert!(server.requests().iter().all(|request| request.url != ENDPOINT), "{metadata}");
@@ -85,7 +99,10 @@ async fn first_place_without_usable_metadata_does_not_hide_the_second() {
         let server = MockServer::default();
         let http = server.service(move |request| match &*request.url {
             FIRST => response(status, body),
-            SECOND => response(200, json!({"issuer": "https://as.example", "token_endpoint": ENDPOINT}).to_string()),
+            SECOND => response(
+                200,
+                json!({"issuer": "https://as.example", "token_endpoint": ENDPOINT}).to_string(),
+            ),
             ENDPOINT => response(200, GRANTED),
             other => panic!("{other}"),
         });
@@ -104,13 +121,17 @@ async fn discovery_error_contains_the_causes_of_both_places() {
         response
     });
     let issuer = AuthorizationServer::discover("https://as.example").unwrap();
-    let error = log_in(OAuth2Login::new(http, issuer, basic(), Grant::client_credentials())).await.unwrap_err();
+    let error = log_in(OAuth2Login::new(http, issuer, basic(), Grant::client_credentials()))
+        .await
+        .unwrap_err();
     assert!(!error.is_permanent());
     assert_eq!(error.retry_after(), Some(Duration::from_secs(30)));
     assert_eq!(oauth2_error(&error).status(), Some(StatusCode::SERVICE_UNAVAILABLE));
     assert_eq!(
         oauth2_error(&error).to_string(),
-        format!("https://as.example: no usable metadata; GET {FIRST}: 503: not now; GET {SECOND}: 429: not now")
+        format!(
+            "https://as.example: no usable metadata; GET {FIRST}: 503: not now; GET {SECOND}: 429: not now"
+        )
     );
 }
 
@@ -120,7 +141,10 @@ async fn overloaded_server_is_not_discovered_again() {
         let server = MockServer::default();
         let http = server.service(move |request| match &*request.url {
             ENDPOINT => response(status, "not now"),
-            _ => response(200, json!({"issuer": "https://as.example", "token_endpoint": ENDPOINT}).to_string()),
+            _ => response(
+                200,
+                json!({"issuer": "https://as.example", "token_endpoint": ENDPOINT}).to_string(),
+            ),
         });
         let issuer = AuthorizationServer::discover("https://as.example").unwrap();
         let mut login = OAuth2Login::new(http, issuer, basic(), Grant::client_credentials());
@@ -143,7 +167,10 @@ async fn found_endpoint_survives_unreachable_metadata() {
         match (&*request.url, *n) {
             (ENDPOINT, 2) => response(404, "for a moment"),
             (ENDPOINT, _) => response(200, GRANTED),
-            (_, 1) => response(200, json!({"issuer": "https://as.example", "token_endpoint": ENDPOINT}).to_string()),
+            (_, 1) => response(
+                200,
+                json!({"issuer": "https://as.example", "token_endpoint": ENDPOINT}).to_string(),
+            ),
             _ => response(503, "down"),
         }
     });
@@ -162,9 +189,10 @@ async fn moved_endpoint_is_discovered_again() {
         let moved = *shown.lock().unwrap();
         let endpoint = if moved { "https://as.example/new" } else { ENDPOINT };
         match &*request.url {
-            "https://as.example/.well-known/oauth-authorization-server" => {
-                response(200, json!({"issuer": "https://as.example", "token_endpoint": endpoint}).to_string())
-            }
+            "https://as.example/.well-known/oauth-authorization-server" => response(
+                200,
+                json!({"issuer": "https://as.example", "token_endpoint": endpoint}).to_string(),
+            ),
             url if url == endpoint => response(200, GRANTED),
             _ => response(404, "gone"),
         }

@@ -36,7 +36,9 @@ async fn serve(reply: impl Fn(&str, &str) -> Reply + Send + 'static) -> String {
                 Reply::Hang => hanging.push(stream),
                 Reply::Respond(status, body) => {
                     let length = body.len();
-                    let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+                    let head = format!(
+                        "HTTP/1.1 {status} x\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+                    );
                     let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
                 }
             }
@@ -64,7 +66,8 @@ fn login(issuer: &str) -> OAuth2Login<HttpClient> {
     let server = AuthorizationServer::discover(issuer).unwrap();
     let client = ClientAuthentication::client_secret_basic("orders", "swordfish");
     let http = HttpClient::builder().build().unwrap();
-    OAuth2Login::new(http, server, client, Grant::client_credentials()).timeout(Duration::from_millis(300))
+    OAuth2Login::new(http, server, client, Grant::client_credentials())
+        .timeout(Duration::from_millis(300))
 }
 
 #[tokio::test]
@@ -76,7 +79,8 @@ async fn broken_first_place_does_not_hide_the_second() {
             Reply::Respond(500, "<html>".to_owned()),
             Reply::Respond(
                 200,
-                r#"{"issuer":"https://evil.example","token_endpoint":"https://evil.example/"}"#.to_owned(),
+                r#"{"issuer":"https://evil.example","token_endpoint":"https://evil.example/"}"#
+                    .to_owned(),
             ),
         ];
         for first in broken {
@@ -87,9 +91,10 @@ async fn broken_first_place_does_not_hide_the_second() {
             let endpoint = endpoint.await;
             let issuer = serve(move |issuer, path| match path {
                 "/.well-known/oauth-authorization-server" => first.clone(),
-                "/.well-known/openid-configuration" => {
-                    Reply::Respond(200, format!(r#"{{"issuer":"{issuer}","token_endpoint":"{endpoint}/token"}}"#))
-                }
+                "/.well-known/openid-configuration" => Reply::Respond(
+                    200,
+                    format!(r#"{{"issuer":"{issuer}","token_endpoint":"{endpoint}/token"}}"#),
+                ),
                 _ => Reply::Respond(404, String::new()),
             });
             assert_eq!(log_in(login(&issuer.await)).await.unwrap().secret(), "abc");

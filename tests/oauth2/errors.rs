@@ -13,7 +13,8 @@ use tower_auth_refresh::{
 };
 
 use crate::support::{
-    MockServer, RecordedRequest, authorization_server, basic, log_in, login_with_response, oauth2_error, response,
+    MockServer, RecordedRequest, authorization_server, basic, log_in, login_with_response,
+    oauth2_error, response,
 };
 
 #[tokio::test]
@@ -30,20 +31,33 @@ async fn standard_codes_are_permanent_and_others_transient() {
         ("server_error", false),
         ("something_new", false),
     ] {
-        let body = json!({"error": code, "error_description": "it is swordfish that is wrong"}).to_string();
+        let body = json!({"error": code, "error_description": "it is swordfish that is wrong"})
+            .to_string();
         // Some servers return an error with status 200.
-        for (status, passes) in
-            [(400, false), (401, false), (403, false), (200, false), (429, true), (500, true), (503, true)]
-        {
+        for (status, passes) in [
+            (400, false),
+            (401, false),
+            (403, false),
+            (200, false),
+            (429, true),
+            (500, true),
+            (503, true),
+        ] {
             let mut response = response(status, &*body);
             response.headers_mut().insert("retry-after", "17".parse().unwrap());
             let error = login_with_response(response).await.unwrap_err();
             assert_eq!(error.is_permanent(), permanent && !passes, "{status} {code}");
             assert_eq!(error.retry_after(), Some(Duration::from_secs(17)), "{status} {code}");
             let cause = oauth2_error(&error);
-            assert_eq!((cause.code(), cause.status()), (Some(code), StatusCode::from_u16(status).ok()));
+            assert_eq!(
+                (cause.code(), cause.status()),
+                (Some(code), StatusCode::from_u16(status).ok())
+            );
             let shown = format!("{cause} {cause:?}");
-            assert!(shown.contains("it is [redacted] that is wrong") && !shown.contains("swordfish"), "{shown}");
+            assert!(
+                shown.contains("it is [redacted] that is wrong") && !shown.contains("swordfish"),
+                "{shown}"
+            );
         }
     }
 }
@@ -69,7 +83,11 @@ async fn redirect_is_transient_and_names_the_target_origin() {
             "redirect to https://maintenance.example not followed",
         ),
         (303, Some("/login"), "redirect to https://as.example not followed"),
-        (301, Some("https://swordfish.example/"), "redirect to https://[redacted].example not followed"),
+        (
+            301,
+            Some("https://swordfish.example/"),
+            "redirect to https://[redacted].example not followed",
+        ),
         (307, None, "redirect without a valid location"),
     ] {
         let mut response = response(status, "");
@@ -79,20 +97,31 @@ async fn redirect_is_transient_and_names_the_target_origin() {
         let error = login_with_response(response).await.unwrap_err();
         assert!(!error.is_permanent() && oauth2_error(&error).is_redirect(), "{error:?}");
         assert_eq!(oauth2_error(&error).status(), StatusCode::from_u16(status).ok());
-        assert!(format!("{error:?}").contains(shown) && !format!("{error:?}").contains("s3cr3t"), "{error:?}");
+        assert!(
+            format!("{error:?}").contains(shown) && !format!("{error:?}").contains("s3cr3t"),
+            "{error:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn error_is_read_from_an_object() {
     for (body, code, shown) in [
-        (r#"{"error":{"code":"invalid_grant","message":"gone"}}"#, Some("invalid_grant"), "400 invalid_grant: gone"),
+        (
+            r#"{"error":{"code":"invalid_grant","message":"gone"}}"#,
+            Some("invalid_grant"),
+            "400 invalid_grant: gone",
+        ),
         (
             r#"{"error":{"type":"OAuthException","code":190,"message":"no"}}"#,
             Some("OAuthException"),
             "OAuthException: no",
         ),
-        (r#"{"error":{"code":400,"status":"INVALID_ARGUMENT"}}"#, Some("INVALID_ARGUMENT"), "400 INVALID_ARGUMENT"),
+        (
+            r#"{"error":{"code":400,"status":"INVALID_ARGUMENT"}}"#,
+            Some("INVALID_ARGUMENT"),
+            "400 INVALID_ARGUMENT",
+        ),
         (r#"{"error":{"message":"it is swordfish"}}"#, None, "400: it is [redacted]"),
     ] {
         let error = login_with_response(response(400, body)).await.unwrap_err();
@@ -102,16 +131,24 @@ async fn error_is_read_from_an_object() {
     }
     for marker in ["{}", "[]", "0", "false"] {
         let body = format!(r#"{{"access_token":"abc","error":{marker}}}"#);
-        assert_eq!(login_with_response(response(200, body)).await.unwrap().secret(), "abc", "{marker}");
+        assert_eq!(
+            login_with_response(response(200, body)).await.unwrap().secret(),
+            "abc",
+            "{marker}"
+        );
     }
 }
 
 #[tokio::test]
 async fn other_names_of_standard_codes_are_permanent() {
-    for (code, invalid_grant) in
-        [("bad_refresh_token", true), ("invalid_refresh_token", true), ("incorrect_client_credentials", false)]
-    {
-        let error = login_with_response(response(200, json!({ "error": code }).to_string())).await.unwrap_err();
+    for (code, invalid_grant) in [
+        ("bad_refresh_token", true),
+        ("invalid_refresh_token", true),
+        ("incorrect_client_credentials", false),
+    ] {
+        let error = login_with_response(response(200, json!({ "error": code }).to_string()))
+            .await
+            .unwrap_err();
         assert!(error.is_permanent(), "{code}");
         let error = oauth2_error(&error);
         assert_eq!((error.code(), error.is_invalid_grant()), (Some(code), invalid_grant));
@@ -120,13 +157,16 @@ async fn other_names_of_standard_codes_are_permanent() {
 
 #[tokio::test]
 async fn secret_within_a_code_does_not_redact_it() {
-    let http =
-        MockServer::default().service(|_| response(401, r#"{"error":"invalid_client","error_description":"client?"}"#));
+    let http = MockServer::default()
+        .service(|_| response(401, r#"{"error":"invalid_client","error_description":"client?"}"#));
     let client = ClientAuthentication::client_secret_basic("orders", "client");
     let error =
-        log_in(OAuth2Login::new(http, authorization_server(), client, Grant::client_credentials())).await.unwrap_err();
+        log_in(OAuth2Login::new(http, authorization_server(), client, Grant::client_credentials()))
+            .await
+            .unwrap_err();
     assert!(
-        error.is_permanent() && oauth2_error(&error).to_string().ends_with("invalid_client: [redacted]?"),
+        error.is_permanent()
+            && oauth2_error(&error).to_string().ends_with("invalid_client: [redacted]?"),
         "{error:?}"
     );
 }
@@ -134,15 +174,25 @@ async fn secret_within_a_code_does_not_redact_it() {
 #[tokio::test]
 async fn error_shows_no_secret_and_no_token() {
     let echo = |request: &RecordedRequest| {
-        let header = request.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
+        let header =
+            request.headers.get("authorization").map(|value| value.to_str().unwrap().to_owned());
         response(400, format!("bad request: {header:?} {:?}", request.form))
     };
-    let grant = || Grant::client_credentials().parameter("actor_token", "act-s3cr3t").parameter("code", "code-s3cr3t");
+    let grant = || {
+        Grant::client_credentials()
+            .parameter("actor_token", "act-s3cr3t")
+            .parameter("code", "code-s3cr3t")
+    };
     for client in [
         ClientAuthentication::client_secret_basic("orders", "sword/fish"),
         ClientAuthentication::client_secret_post("orders", "sword/fish"),
     ] {
-        let login = OAuth2Login::new(MockServer::default().service(echo), authorization_server(), client, grant());
+        let login = OAuth2Login::new(
+            MockServer::default().service(echo),
+            authorization_server(),
+            client,
+            grant(),
+        );
         let shown = format!("{:?}", log_in(login).await.unwrap_err());
         for secret in ["s3cr3t", "sword", "fish", "b3JkZXJzOnN3b3JkJTJGZmlzaA=="] {
             assert!(!shown.contains(secret), "{shown}");
@@ -162,8 +212,10 @@ async fn error_shows_no_secret_and_no_token() {
 /// Some servers take an API key there.
 #[tokio::test]
 async fn error_shows_no_query_of_the_token_endpoint() {
-    let server = AuthorizationServer::token_endpoint("https://as.example/token?key=s3cr3t").unwrap();
-    let http = MockServer::default().service(|request| response(404, format!("cannot POST {}", request.url)));
+    let server =
+        AuthorizationServer::token_endpoint("https://as.example/token?key=s3cr3t").unwrap();
+    let http = MockServer::default()
+        .service(|request| response(404, format!("cannot POST {}", request.url)));
     let login = OAuth2Login::new(http, server, basic(), Grant::client_credentials());
     let shown = format!("{:?}", log_in(login).await.unwrap_err());
     assert!(shown.contains("cannot POST https://as.example/token"), "{shown}");
@@ -179,7 +231,8 @@ async fn login_that_needs_its_own_token_fails_immediately() {
             let own = asks.lock().unwrap().clone().unwrap();
             async move { Err::<Response<Full<Bytes>>, _>(own.token().await.unwrap_err()) }
         });
-        let refresher = AuthRefresher::new(OAuth2Login::new(http, authorization_server(), basic(), grant));
+        let refresher =
+            AuthRefresher::new(OAuth2Login::new(http, authorization_server(), basic(), grant));
         *own.lock().unwrap() = Some(refresher.clone());
         let error = format!("{:?}", refresher.token().await.unwrap_err());
         assert!(error.contains("waits for its own token"), "{error}");
@@ -196,6 +249,7 @@ async fn panic_in_refresh_task_fails_the_login() {
         Ok::<Response<Full<Bytes>>, Infallible>(Response::default())
     });
     let grant = Grant::refresh_token(RefreshToken::new("r0"));
-    let refresher = AuthRefresher::new(OAuth2Login::new(panics, authorization_server(), basic(), grant));
+    let refresher =
+        AuthRefresher::new(OAuth2Login::new(panics, authorization_server(), basic(), grant));
     assert!(refresher.token().await.unwrap_err().to_string().contains("panicked"));
 }

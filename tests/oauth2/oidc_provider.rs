@@ -27,9 +27,12 @@ use tokio::{
 };
 use tower::{Service, ServiceExt};
 use tower_auth_refresh::{
-    AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, LoginReason, LoginRequest, ReplayClone,
+    AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, LoginReason, LoginRequest,
+    ReplayClone,
     http_client::HttpClient,
-    oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Login, RefreshToken, SigningKey},
+    oauth2::{
+        AuthorizationServer, ClientAuthentication, Grant, OAuth2Login, RefreshToken, SigningKey,
+    },
 };
 
 const RSA: &str = include_str!("../support/rsa_test_key.pem");
@@ -69,7 +72,12 @@ impl Provider {
     }
 
     fn login(&self, client: ClientAuthentication, grant: Grant) -> OAuth2Login<HttpClient> {
-        OAuth2Login::new(http(), AuthorizationServer::discover(&self.issuer).unwrap(), client, grant)
+        OAuth2Login::new(
+            http(),
+            AuthorizationServer::discover(&self.issuer).unwrap(),
+            client,
+            grant,
+        )
     }
 
     async fn get(&self, path: &str) -> Value {
@@ -80,7 +88,8 @@ impl Provider {
     /// Returns whether the server accepts the token.
     async fn accepts(&self, token: &AccessToken) -> bool {
         let request = self.introspection().header(AUTHORIZATION, token.header_value());
-        http().oneshot(request.body(Full::default()).unwrap()).await.unwrap().status() == StatusCode::OK
+        http().oneshot(request.body(Full::default()).unwrap()).await.unwrap().status()
+            == StatusCode::OK
     }
 
     fn introspection(&self) -> http::request::Builder {
@@ -90,7 +99,10 @@ impl Provider {
     /// A client of the API that requires a token.
     fn api(&self, refresher: AuthRefresher) -> Api {
         Api {
-            client: tower::Layer::layer(&AuthRefreshLayer::new(refresher).replay(ReplayClone), http()),
+            client: tower::Layer::layer(
+                &AuthRefreshLayer::new(refresher).replay(ReplayClone),
+                http(),
+            ),
             url: self.issuer.clone(),
         }
     }
@@ -104,7 +116,9 @@ struct Api {
 
 impl Api {
     async fn call_api(&mut self) -> StatusCode {
-        let request = Request::get(format!("{}/test/introspect", self.url)).body(Full::<Bytes>::default()).unwrap();
+        let request = Request::get(format!("{}/test/introspect", self.url))
+            .body(Full::<Bytes>::default())
+            .unwrap();
         self.client.ready().await.unwrap().call(request).await.unwrap().status()
     }
 }
@@ -124,11 +138,17 @@ fn installed() -> &'static Result<PathBuf, String> {
     INSTALLED.get_or_init(|| {
         let runs = |command: &mut Command| {
             let output = command.output().map_err(|error| error.to_string())?;
-            if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+            if output.status.success() {
+                Ok(())
+            } else {
+                Err(String::from_utf8_lossy(&output.stderr).into_owned())
+            }
         };
-        runs(Command::new("node").arg("--version")).map_err(|why| format!("there is no node: {why}"))?;
+        runs(Command::new("node").arg("--version"))
+            .map_err(|why| format!("there is no node: {why}"))?;
         let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/oidc");
-        let lock = fs::read_to_string(source.join("package-lock.json")).map_err(|error| error.to_string())?;
+        let lock = fs::read_to_string(source.join("package-lock.json"))
+            .map_err(|error| error.to_string())?;
         let (tmp, id) = (PathBuf::from(env!("CARGO_TARGET_TMPDIR")), std::process::id());
         let mut hasher = DefaultHasher::new();
         lock.hash(&mut hasher);
@@ -140,8 +160,12 @@ fn installed() -> &'static Result<PathBuf, String> {
             for file in ["package.json", "package-lock.json"] {
                 fs::copy(source.join(file), new.join(file)).map_err(|error| error.to_string())?;
             }
-            runs(Command::new("npm").args(["ci", "--silent", "--no-audit", "--no-fund"]).current_dir(&new))
-                .map_err(|why| format!("npm cannot fetch the server: {why}"))?;
+            runs(
+                Command::new("npm")
+                    .args(["ci", "--silent", "--no-audit", "--no-fund"])
+                    .current_dir(&new),
+            )
+            .map_err(|why| format!("npm cannot fetch the server: {why}"))?;
             if fs::rename(&new, &folder).is_err() {
                 let _ = fs::remove_dir_all(&new);
             }
@@ -188,7 +212,13 @@ async fn client_credentials_work_with_each_method() {
             let mut login = provider.login(client.clone(), grant);
             // An assertion is valid for one login, so the second login requires another.
             for _ in 0..2 {
-                let token = login.ready().await.unwrap().call(LoginRequest::new(LoginReason::First)).await.unwrap();
+                let token = login
+                    .ready()
+                    .await
+                    .unwrap()
+                    .call(LoginRequest::new(LoginReason::First))
+                    .await
+                    .unwrap();
                 assert_eq!(token.secret().starts_with("eyJ"), resource.is_some(), "{client:?}");
                 assert!(provider.accepts(&token).await, "{client:?}");
             }
@@ -209,7 +239,11 @@ async fn rejection_by_the_server_is_permanent() {
         (right, Grant::client_credentials().resource("urn:other"), "invalid_target"),
         (refreshing, Grant::refresh_token(gone), "invalid_grant"),
     ] {
-        let error = provider.login(client, grant).oneshot(LoginRequest::new(LoginReason::First)).await.unwrap_err();
+        let error = provider
+            .login(client, grant)
+            .oneshot(LoginRequest::new(LoginReason::First))
+            .await
+            .unwrap_err();
         assert!(error.is_permanent() && format!("{error:?}").contains(code), "{code}: {error:?}");
     }
 }
@@ -217,10 +251,16 @@ async fn rejection_by_the_server_is_permanent() {
 #[tokio::test]
 async fn refresh_tokens_rotate_under_load_without_reuse() {
     let Some(provider) = Provider::start() else { return };
-    let request = Request::post(format!("{}/test/refresh-token", provider.issuer)).body(Full::default()).unwrap();
-    let first = json_of(http().oneshot(request).await.unwrap()).await["refresh_token"].as_str().unwrap().to_owned();
+    let request = Request::post(format!("{}/test/refresh-token", provider.issuer))
+        .body(Full::default())
+        .unwrap();
+    let first = json_of(http().oneshot(request).await.unwrap()).await["refresh_token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let client = ClientAuthentication::client_secret_basic("refreshing", "refreshing-secret");
-    let refresher = AuthRefresher::new(provider.login(client, Grant::refresh_token(RefreshToken::new(first))));
+    let refresher =
+        AuthRefresher::new(provider.login(client, Grant::refresh_token(RefreshToken::new(first))));
     refresher.ready().await.unwrap();
     let mut calls = JoinSet::new();
     for _ in 0..100 {
@@ -244,7 +284,8 @@ async fn refresh_tokens_rotate_under_load_without_reuse() {
 async fn tokens_of_three_seconds_cause_no_failed_request() {
     let Some(provider) = Provider::start() else { return };
     let client = ClientAuthentication::client_secret_basic("basic", "s3cr3t/+ %:");
-    let refresher = AuthRefresher::new(provider.login(client, Grant::client_credentials().scope("read")));
+    let refresher =
+        AuthRefresher::new(provider.login(client, Grant::client_credentials().scope("read")));
     let (mut api, start) = (provider.api(refresher.clone()), Instant::now());
     while start.elapsed() < Duration::from_secs(15) {
         assert_eq!(api.call_api().await, StatusCode::OK, "after {:?}", start.elapsed());

@@ -22,20 +22,26 @@ use tower_auth_refresh::{
 };
 
 use crate::support::{
-    GRANTED, MockServer, Store, authorization_server, basic, log_in, log_in_again, oauth2_error, response,
-    rotating_login, rotating_server,
+    GRANTED, MockServer, Store, authorization_server, basic, log_in, log_in_again, oauth2_error,
+    response, rotating_login, rotating_server,
 };
 
 #[tokio::test]
 async fn rotated_refresh_token_is_used_once() {
     let server = MockServer::default();
     let grant = Grant::refresh_token(RefreshToken::new("r0"));
-    let mut login = OAuth2Login::new(rotating_server(&server), authorization_server(), basic(), grant);
+    let mut login =
+        OAuth2Login::new(rotating_server(&server), authorization_server(), basic(), grant);
     for n in 1..=5 {
-        let token = login.ready().await.unwrap().call(LoginRequest::new(LoginReason::First)).await.unwrap();
+        let token =
+            login.ready().await.unwrap().call(LoginRequest::new(LoginReason::First)).await.unwrap();
         assert_eq!(token.secret(), format!("a{n}"));
     }
-    let used: Vec<_> = server.requests().iter().map(|request| request.parameter("refresh_token").to_owned()).collect();
+    let used: Vec<_> = server
+        .requests()
+        .iter()
+        .map(|request| request.parameter("refresh_token").to_owned())
+        .collect();
     assert_eq!(used, ["r0", "r1", "r2", "r3", "r4"]);
     assert_eq!(server.last_request().parameter("grant_type"), "refresh_token");
 }
@@ -64,7 +70,11 @@ async fn dropped_login_does_not_cancel_the_grant() {
     gate.add_permits(2);
     let token = login.call(LoginRequest::new(LoginReason::First)).await.unwrap();
     assert_eq!(token.secret(), "a2");
-    let used: Vec<_> = server.requests().iter().map(|request| request.parameter("refresh_token").to_owned()).collect();
+    let used: Vec<_> = server
+        .requests()
+        .iter()
+        .map(|request| request.parameter("refresh_token").to_owned())
+        .collect();
     assert_eq!(used, ["r0", "r1"]);
 }
 
@@ -110,8 +120,12 @@ async fn next_refresh_token_survives_odd_response() {
             "r1" => response(200, GRANTED),
             other => panic!("{other}"),
         });
-        let mut login =
-            OAuth2Login::new(http, authorization_server(), basic(), Grant::refresh_token(RefreshToken::new("r0")));
+        let mut login = OAuth2Login::new(
+            http,
+            authorization_server(),
+            basic(),
+            Grant::refresh_token(RefreshToken::new("r0")),
+        );
         log_in_again(&mut login).await.unwrap_err();
         assert_eq!(log_in_again(&mut login).await.unwrap().secret(), "abc", "{rest}");
     }
@@ -123,7 +137,8 @@ async fn response_error_precedes_save_error() {
     *store.works.lock().unwrap() = false;
     let body = r#"{"access_token":"a","token_type":"mac","refresh_token":"r1"}"#;
     let http = MockServer::default().service(move |_| response(200, body));
-    let login = OAuth2Login::new(http, authorization_server(), basic(), Grant::refresh_token_store(store));
+    let login =
+        OAuth2Login::new(http, authorization_server(), basic(), Grant::refresh_token_store(store));
     let error = log_in(login).await.unwrap_err();
     assert!(oauth2_error(&error).to_string().contains("mac"), "{error:?}");
 }
@@ -143,9 +158,11 @@ async fn rejected_refresh_token_is_permanent_and_sent_once() {
 
 #[tokio::test(start_paused = true)]
 async fn refresh_token_that_expires_first_brings_the_refresh_forward() {
-    for (name, access, refresh) in
-        [("refresh_expires_in", 3600, 1800), ("refresh_token_expires_in", 3600, 600), ("refresh_expires_in", 0, 1800)]
-    {
+    for (name, access, refresh) in [
+        ("refresh_expires_in", 3600, 1800),
+        ("refresh_token_expires_in", 3600, 600),
+        ("refresh_expires_in", 0, 1800),
+    ] {
         let server = MockServer::default();
         let last = Arc::new(Mutex::new((Instant::now(), 0)));
         let http = server.service(move |request| {
@@ -163,7 +180,8 @@ async fn refresh_token_that_expires_first_brings_the_refresh_forward() {
             response(200, body.to_string())
         });
         let grant = Grant::refresh_token(RefreshToken::new("r0"));
-        let refresher = AuthRefresher::builder(OAuth2Login::new(http, authorization_server(), basic(), grant));
+        let refresher =
+            AuthRefresher::builder(OAuth2Login::new(http, authorization_server(), basic(), grant));
         let refresher = refresher.clock(TestClock::default()).build().unwrap();
         refresher.ready().await.unwrap();
         sleep(Duration::from_secs(4 * 3600)).await;
@@ -183,9 +201,15 @@ async fn refresh_token_lifetime_of_other_grants_or_zero_has_no_effect() {
     ];
     for (refresh, grant) in grants {
         let server = MockServer::default();
-        let body = json!({"access_token": "a", "expires_in": 3600, "refresh_expires_in": refresh}).to_string();
+        let body = json!({"access_token": "a", "expires_in": 3600, "refresh_expires_in": refresh})
+            .to_string();
         let http = server.service(move |_| response(200, &*body));
-        let refresher = AuthRefresher::builder(OAuth2Login::new(http, authorization_server(), basic(), grant()));
+        let refresher = AuthRefresher::builder(OAuth2Login::new(
+            http,
+            authorization_server(),
+            basic(),
+            grant(),
+        ));
         let refresher = refresher.clock(TestClock::default()).jitter(false).build().unwrap();
         refresher.ready().await.unwrap();
         sleep(Duration::from_secs(3299)).await;

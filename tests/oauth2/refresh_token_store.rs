@@ -6,11 +6,13 @@ use std::sync::{
 };
 
 use serde_json::json;
-use tower_auth_refresh::oauth2::{Grant, OAuth2Login, RefreshToken, RefreshTokenStore, StoreFuture};
+use tower_auth_refresh::oauth2::{
+    Grant, OAuth2Login, RefreshToken, RefreshTokenStore, StoreFuture,
+};
 
 use crate::support::{
-    GRANTED, MockServer, Store, authorization_server, basic, log_in, log_in_again, oauth2_error, response,
-    rotating_login, rotating_server,
+    GRANTED, MockServer, Store, authorization_server, basic, log_in, log_in_again, oauth2_error,
+    response, rotating_login, rotating_server,
 };
 
 #[tokio::test]
@@ -22,7 +24,12 @@ async fn unsaved_token_does_not_overwrite_a_newer_one() {
         "from-a-browser" => response(200, GRANTED),
         other => panic!("{other}"),
     });
-    let mut login = OAuth2Login::new(http, authorization_server(), basic(), Grant::refresh_token_store(store.clone()));
+    let mut login = OAuth2Login::new(
+        http,
+        authorization_server(),
+        basic(),
+        Grant::refresh_token_store(store.clone()),
+    );
     *store.works.lock().unwrap() = false;
     log_in_again(&mut login).await.unwrap_err();
     *store.works.lock().unwrap() = true;
@@ -52,7 +59,12 @@ async fn store_with_old_token_is_corrected() {
         "r1" => response(200, GRANTED),
         other => panic!("{other}"),
     });
-    let mut login = OAuth2Login::new(http, authorization_server(), basic(), Grant::refresh_token_store(store.clone()));
+    let mut login = OAuth2Login::new(
+        http,
+        authorization_server(),
+        basic(),
+        Grant::refresh_token_store(store.clone()),
+    );
     log_in_again(&mut login).await.unwrap();
     store.put("r0");
     log_in_again(&mut login).await.unwrap();
@@ -91,7 +103,12 @@ async fn processes_with_lock_use_no_token_twice() {
     let mut logins = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let grant = Grant::refresh_token_store(store.clone());
-        logins.spawn(log_in(OAuth2Login::new(http.clone(), authorization_server(), basic(), grant)));
+        logins.spawn(log_in(OAuth2Login::new(
+            http.clone(),
+            authorization_server(),
+            basic(),
+            grant,
+        )));
     }
     for token in logins.join_all().await {
         token.unwrap();
@@ -132,7 +149,12 @@ async fn store_is_locked_until_the_grant_ends() {
         response(200, json!({"access_token": "a", "refresh_token": next}).to_string())
     });
     let store = Guarded(Store::with("r"), locked.clone());
-    let mut login = OAuth2Login::new(http, authorization_server(), basic(), Grant::refresh_token_store(store.clone()));
+    let mut login = OAuth2Login::new(
+        http,
+        authorization_server(),
+        basic(),
+        Grant::refresh_token_store(store.clone()),
+    );
     for saved in ["r+", "r++"] {
         log_in_again(&mut login).await.unwrap();
         assert_eq!(store.0.has(), saved);
@@ -148,7 +170,8 @@ async fn store_failure_does_not_hide_the_rejection() {
         *fails.token.lock().unwrap() = None;
         response(400, r#"{"error":"invalid_grant"}"#)
     });
-    let login = OAuth2Login::new(http, authorization_server(), basic(), Grant::refresh_token_store(store));
+    let login =
+        OAuth2Login::new(http, authorization_server(), basic(), Grant::refresh_token_store(store));
     assert!(oauth2_error(&log_in(login).await.unwrap_err()).is_invalid_grant());
 }
 
@@ -157,8 +180,14 @@ async fn token_of_another_process_is_used() {
     let (server, store) = (MockServer::default(), Store::with("r0"));
     // The clones of one service share the server's state.
     let http = rotating_server(&server);
-    let process =
-        || OAuth2Login::new(http.clone(), authorization_server(), basic(), Grant::refresh_token_store(store.clone()));
+    let process = || {
+        OAuth2Login::new(
+            http.clone(),
+            authorization_server(),
+            basic(),
+            Grant::refresh_token_store(store.clone()),
+        )
+    };
     let (mut one, mut other) = (process(), process());
     for (n, first) in [true, false, true, true, false].into_iter().enumerate() {
         let process = if first { &mut one } else { &mut other };
@@ -182,7 +211,13 @@ async fn slower_process_adopts_the_token_of_the_faster() {
         other => panic!("{other}"),
     });
     let grant = Grant::refresh_token_store(store.clone());
-    assert_eq!(log_in(OAuth2Login::new(http, authorization_server(), basic(), grant)).await.unwrap().secret(), "abc");
+    assert_eq!(
+        log_in(OAuth2Login::new(http, authorization_server(), basic(), grant))
+            .await
+            .unwrap()
+            .secret(),
+        "abc"
+    );
     assert_eq!(store.has(), "siblings", "the response had no other, so this one is still valid");
 }
 

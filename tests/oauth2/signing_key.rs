@@ -28,9 +28,21 @@ async fn each_algorithm_signs_what_its_public_key_verifies() {
         (SigningKey::hs256("s"), Algorithm::HS256, DecodingKey::from_secret(b"s")),
         (SigningKey::rs256_pem(rsa).unwrap(), Algorithm::RS256, rsa_public()),
         (SigningKey::ps256_pem(rsa).unwrap(), Algorithm::PS256, rsa_public()),
-        (SigningKey::es256_pem(&p256).unwrap(), Algorithm::ES256, DecodingKey::from_ec_der(&p256_public)),
-        (SigningKey::es384_pem(&p384).unwrap(), Algorithm::ES384, DecodingKey::from_ec_der(&p384_public)),
-        (SigningKey::ed25519_pem(&ed).unwrap(), Algorithm::EdDSA, DecodingKey::from_ed_der(&ed_public)),
+        (
+            SigningKey::es256_pem(&p256).unwrap(),
+            Algorithm::ES256,
+            DecodingKey::from_ec_der(&p256_public),
+        ),
+        (
+            SigningKey::es384_pem(&p384).unwrap(),
+            Algorithm::ES384,
+            DecodingKey::from_ec_der(&p384_public),
+        ),
+        (
+            SigningKey::ed25519_pem(&ed).unwrap(),
+            Algorithm::EdDSA,
+            DecodingKey::from_ed_der(&ed_public),
+        ),
     ] {
         let login = SignedJwt::new(key.key_id("k1"), "me", "it", "you").claim("scope", "a b");
         let token = log_in(login).await.unwrap();
@@ -38,7 +50,11 @@ async fn each_algorithm_signs_what_its_public_key_verifies() {
         validation.set_audience(&["you"]);
         let decoded = decode::<Value>(token.secret(), &public, &validation).unwrap();
         assert_eq!(decoded.header.kid.as_deref(), Some("k1"));
-        assert_eq!((&decoded.claims["iss"], &decoded.claims["scope"]), (&json!("me"), &json!("a b")), "{algorithm:?}");
+        assert_eq!(
+            (&decoded.claims["iss"], &decoded.claims["scope"]),
+            (&json!("me"), &json!("a b")),
+            "{algorithm:?}"
+        );
     }
 }
 
@@ -101,8 +117,10 @@ async fn ec_key_without_public_key_signs() {
 fn unusable_pem_gets_an_error_that_names_the_cause() {
     let escaped = P256_WITHOUT_PUBLIC_KEY.replace('\n', "\\n");
     let rsa = include_str!("../support/rsa_test_key.pem");
-    let headers = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,7AF30F04\n";
-    let traditional = rsa.replace("BEGIN PRIVATE", "BEGIN RSA PRIVATE").replace("END PRIVATE", "END RSA PRIVATE");
+    let headers =
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,7AF30F04\n";
+    let traditional =
+        rsa.replace("BEGIN PRIVATE", "BEGIN RSA PRIVATE").replace("END PRIVATE", "END RSA PRIVATE");
     let traditional = traditional.replace("-----BEGIN RSA PRIVATE KEY-----\n", headers);
     for (pem, cause) in [
         (P256_ENCRYPTED, "private key is encrypted"),
@@ -110,7 +128,9 @@ fn unusable_pem_gets_an_error_that_names_the_cause() {
         (&*escaped, "PEM contains escaped line breaks"),
         ("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", "not a private key"),
     ] {
-        for error in [SigningKey::es256_pem(pem), SigningKey::rs256_pem(pem), SigningKey::ed25519_pem(pem)] {
+        for error in
+            [SigningKey::es256_pem(pem), SigningKey::rs256_pem(pem), SigningKey::ed25519_pem(pem)]
+        {
             let error = error.unwrap_err().to_string();
             assert!(error.contains(cause), "{error}: {pem}");
         }
@@ -124,7 +144,11 @@ async fn header_fields_and_backdated_claims_are_signed() {
     let jwt = SignedJwt::new(key, "me", "it", "you").clock(TestClock::default());
     for (jwt, issued, expires) in [
         (jwt.clone(), 1_799_999_990, 1_800_000_300),
-        (jwt.backdate(Duration::ZERO).lifetime(Duration::from_secs(30)), 1_800_000_000, 1_800_000_030),
+        (
+            jwt.backdate(Duration::ZERO).lifetime(Duration::from_secs(30)),
+            1_800_000_000,
+            1_800_000_030,
+        ),
     ] {
         let (header, claims) = claims(log_in(jwt).await.unwrap().secret());
         assert_eq!(header, json!({"alg": "HS256", "typ": "at+jwt", "x5t#S256": "abc"}));

@@ -11,14 +11,15 @@ use tower::{Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, LoginError, LoginReason, LoginRequest,
     oauth2::{
-        AuthorizationServer, ClientAuthentication, Grant, HttpService, OAuth2Error, OAuth2Login, RefreshToken,
-        RefreshTokenStore, StoreFuture,
+        AuthorizationServer, ClientAuthentication, Grant, HttpService, OAuth2Error, OAuth2Login,
+        RefreshToken, RefreshTokenStore, StoreFuture,
     },
 };
 
 pub(crate) const ENDPOINT: &str = "https://as.example/token";
 
-pub(crate) const GRANTED: &str = r#"{"access_token":"abc","token_type":"Bearer","expires_in":3600}"#;
+pub(crate) const GRANTED: &str =
+    r#"{"access_token":"abc","token_type":"Bearer","expires_in":3600}"#;
 
 /// A request that a server has received. A parameter that is sent twice has two values.
 #[derive(Clone, Debug)]
@@ -64,7 +65,8 @@ impl MockServer {
                 for (name, value) in url::form_urlencoded::parse(&body) {
                     form.entry(name.into_owned()).or_default().push(value.into_owned());
                 }
-                let request = RecordedRequest { url: head.uri.to_string(), headers: head.headers, form };
+                let request =
+                    RecordedRequest { url: head.uri.to_string(), headers: head.headers, form };
                 server.requests.lock().unwrap().push(request.clone());
                 Ok::<_, Infallible>(respond(&request).map(Full::<Bytes>::from))
             }
@@ -98,7 +100,8 @@ where
 /// Logs in by client credentials at a server that returns this response.
 pub(crate) async fn login_with_response(response: MockResponse) -> Result<AccessToken, LoginError> {
     let http = MockServer::default().service(move |_| response.clone());
-    log_in(OAuth2Login::new(http, authorization_server(), basic(), Grant::client_credentials())).await
+    log_in(OAuth2Login::new(http, authorization_server(), basic(), Grant::client_credentials()))
+        .await
 }
 
 pub(crate) fn oauth2_error(error: &LoginError) -> &OAuth2Error {
@@ -116,10 +119,16 @@ pub(crate) fn rotating_server(server: &MockServer) -> impl HttpService + use<> {
     let newest = Arc::new(Mutex::new(Some(0)));
     server.service(move |request| {
         let mut newest = newest.lock().unwrap();
-        let shown = request.parameter("refresh_token").strip_prefix('r').and_then(|n| n.parse::<u32>().ok());
+        let shown = request
+            .parameter("refresh_token")
+            .strip_prefix('r')
+            .and_then(|n| n.parse::<u32>().ok());
         *newest = newest.filter(|newest| shown == Some(*newest)).map(|newest| newest + 1);
         match *newest {
-            Some(n) => response(200, format!(r#"{{"access_token":"a{n}","expires_in":3600,"refresh_token":"r{n}"}}"#)),
+            Some(n) => response(
+                200,
+                format!(r#"{{"access_token":"a{n}","expires_in":3600,"refresh_token":"r{n}"}}"#),
+            ),
             None => response(400, r#"{"error":"invalid_grant"}"#),
         }
     })

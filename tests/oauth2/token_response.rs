@@ -20,7 +20,8 @@ use tower_auth_refresh::{
 };
 
 use crate::support::{
-    GRANTED, MockServer, authorization_server, basic, log_in, log_in_again, login_with_response, oauth2_error, response,
+    GRANTED, MockServer, authorization_server, basic, log_in, log_in_again, login_with_response,
+    oauth2_error, response,
 };
 
 /// The claims are `{"iat":1000,"exp":4600}`. The token looks expired, so its lifetime counts.
@@ -44,7 +45,10 @@ async fn invalid_token_response_is_typed_error() {
         "\u{feff}{}",
     ] {
         let error = login_with_response(response(200, body)).await.unwrap_err();
-        assert!(oauth2_error(&error).is_invalid_response() && !error.is_permanent(), "{body}: {error:?}");
+        assert!(
+            oauth2_error(&error).is_invalid_response() && !error.is_permanent(),
+            "{body}: {error:?}"
+        );
     }
 }
 
@@ -69,7 +73,8 @@ async fn token_type_is_bearer_or_accepted_by_setting() {
         assert!(error.source().unwrap().to_string().contains(token_type), "{error:?}");
 
         let http = MockServer::default().service(move |_| response(200, &*body));
-        let login = OAuth2Login::new(http, authorization_server(), basic(), Grant::client_credentials());
+        let login =
+            OAuth2Login::new(http, authorization_server(), basic(), Grant::client_credentials());
         let login = login.accept_token_type(token_type.to_lowercase());
         assert_eq!(log_in(login).await.unwrap().header_value(), "Bearer abc");
     }
@@ -83,7 +88,13 @@ async fn invalid_lifetime_is_unknown_expiry() {
         let body = json!({"access_token": JWT, "expires_in": value}).to_string();
         assert_eq!(token(body).await.expiry(), secs(3600), "{value}");
     }
-    for value in [json!(""), json!("2027-01-15T08:00:00Z"), json!(1_800_000_000_000_u64), json!(0), json!(-1)] {
+    for value in [
+        json!(""),
+        json!("2027-01-15T08:00:00Z"),
+        json!(1_800_000_000_000_u64),
+        json!(0),
+        json!(-1),
+    ] {
         let body = json!({"access_token": "abc", "expires_at": value}).to_string();
         assert_eq!(token(body).await.expiry(), Expiry::Unknown, "{value}");
     }
@@ -93,7 +104,9 @@ async fn invalid_lifetime_is_unknown_expiry() {
 async fn absolute_expiry_is_read_by_the_servers_clock() {
     for name in ["expires_at", "expires_on"] {
         for value in [json!(1_800_000_600), json!("1800000600")] {
-            let body = |expires_in| json!({"access_token": "abc", name: value, "expires_in": expires_in}).to_string();
+            let body = |expires_in| {
+                json!({"access_token": "abc", name: value, "expires_in": expires_in}).to_string()
+            };
             let expires = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_600);
             assert_eq!(token(body(json!(null))).await.expiry(), Expiry::At(expires));
             assert_eq!(dated(body(json!(null))).await.expiry(), secs(600));
@@ -120,26 +133,35 @@ async fn cached_response_does_not_extend_the_lifetime() {
         let jwt = jwt(1_800_000_000 + left - 3600, 1_800_000_000 + left);
         let body = json!({"access_token": jwt, "expires_in": expires_in}).to_string();
         assert_eq!(dated(&*body).await.expiry(), secs(expiry), "{left} {expires_in}");
-        assert_eq!(token(body).await.expiry(), secs(expires_in), "without a Date, the local clock could be wrong");
+        assert_eq!(
+            token(body).await.expiry(),
+            secs(expires_in),
+            "without a Date, the local clock could be wrong"
+        );
     }
 }
 
 #[tokio::test]
 async fn id_token_is_used_where_requested() {
     let id_token = jwt(1_799_999_000, 1_800_000_500);
-    let body = json!({"access_token": 7, "token_type": "N_A", "expires_in": 3600, "id_token": id_token}).to_string();
+    let body =
+        json!({"access_token": 7, "token_type": "N_A", "expires_in": 3600, "id_token": id_token})
+            .to_string();
     let http = MockServer::default().service(move |_| {
         let mut response = response(200, &*body);
         response.headers_mut().insert("date", "Fri, 15 Jan 2027 08:00:00 GMT".parse().unwrap());
         response
     });
-    let login = || OAuth2Login::new(http.clone(), authorization_server(), basic(), Grant::client_credentials());
+    let login = || {
+        OAuth2Login::new(http.clone(), authorization_server(), basic(), Grant::client_credentials())
+    };
     let token = log_in(login().use_id_token(true)).await.unwrap();
     assert_eq!((token.secret(), token.expiry()), (&*id_token, secs(499)));
     assert!(oauth2_error(&log_in(login()).await.unwrap_err()).is_invalid_response());
 
     let http = MockServer::default().service(|_| response(200, GRANTED));
-    let login = OAuth2Login::new(http, authorization_server(), basic(), Grant::client_credentials());
+    let login =
+        OAuth2Login::new(http, authorization_server(), basic(), Grant::client_credentials());
     let error = log_in(login.use_id_token(true)).await.unwrap_err();
     assert!(format!("{error:?}").contains("id_token is missing"), "{error:?}");
 }
@@ -147,7 +169,11 @@ async fn id_token_is_used_where_requested() {
 #[tokio::test]
 async fn form_encoded_response_is_read() {
     for (content_type, body, is_read) in [
-        (Some("application/x-www-form-urlencoded; charset=utf-8"), "access_token=a%2Bc&scope=x&expires_in=60", true),
+        (
+            Some("application/x-www-form-urlencoded; charset=utf-8"),
+            "access_token=a%2Bc&scope=x&expires_in=60",
+            true,
+        ),
         (Some("text/plain"), "access_token=a%2Bc&expires_in=60", true),
         (None, "expires_in=60&access_token=a%2Bc", true),
         (Some("text/html"), "access_token=a%2Bc&expires_in=60", false),
@@ -158,8 +184,12 @@ async fn form_encoded_response_is_read() {
             response.headers_mut().insert("content-type", content_type.parse().unwrap());
         }
         match login_with_response(response).await {
-            Ok(token) => assert!(is_read && token.secret() == "a+c" && token.expiry() == secs(60), "{body}"),
-            Err(error) => assert!(!is_read && oauth2_error(&error).is_invalid_response(), "{body}: {error:?}"),
+            Ok(token) => {
+                assert!(is_read && token.secret() == "a+c" && token.expiry() == secs(60), "{body}")
+            }
+            Err(error) => {
+                assert!(!is_read && oauth2_error(&error).is_invalid_response(), "{body}: {error:?}")
+            }
         }
     }
     let body = "error=bad_verification_code&error_description=it+is+swordfish";
@@ -170,7 +200,9 @@ async fn form_encoded_response_is_read() {
 
 #[tokio::test]
 async fn byte_order_mark_and_trailing_bytes_are_skipped() {
-    for body in [format!("\u{feff}{GRANTED}"), format!("{GRANTED}\n\0"), format!(" {GRANTED}<!-- 7 ms -->")] {
+    for body in
+        [format!("\u{feff}{GRANTED}"), format!("{GRANTED}\n\0"), format!(" {GRANTED}<!-- 7 ms -->")]
+    {
         assert_eq!(token(&*body).await.secret(), "abc", "{body:?}");
     }
 }
@@ -181,9 +213,12 @@ async fn unreadable_field_hides_no_other() {
     for field in [&b"1e999"[..], b"\"M\xfcller\"", b"\"\\ud800\"", deep.as_bytes()] {
         let body = [b"{\"name\":", field, b",\"access_token\":\"abc\",\"expires_in\":60}"].concat();
         let http = service_fn(move |_: Request<Full<Bytes>>| {
-            std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(body.clone()))))
+            std::future::ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(
+                body.clone(),
+            ))))
         });
-        let login = OAuth2Login::new(http, authorization_server(), basic(), Grant::client_credentials());
+        let login =
+            OAuth2Login::new(http, authorization_server(), basic(), Grant::client_credentials());
         let token = log_in(login).await.unwrap();
         assert_eq!((token.secret(), token.expiry()), ("abc", secs(60)));
     }
@@ -200,14 +235,17 @@ async fn hook_gets_the_fields_except_tokens() {
         let (body, hook) = (body.to_string(), seen.clone());
         let http = MockServer::default().service(move |_| response(200, &*body));
         let login = OAuth2Login::new(http, authorization_server(), basic(), grant);
-        let mut login = login.inspect_response(move |fields| hook.lock().unwrap().push(fields.clone()));
+        let mut login =
+            login.inspect_response(move |fields| hook.lock().unwrap().push(fields.clone()));
         log_in_again(&mut login).await.unwrap();
-        let fields = json!({"scope": "read", "instance_url": "https://eu1.example.com", "expires_in": 60});
+        let fields =
+            json!({"scope": "read", "instance_url": "https://eu1.example.com", "expires_in": 60});
         assert_eq!(*seen.lock().unwrap(), [fields.as_object().unwrap().clone()]);
     }
     // An error response is not a token response.
     let http = MockServer::default().service(|_| response(400, r#"{"error":"invalid_client"}"#));
-    let login = OAuth2Login::new(http, authorization_server(), basic(), Grant::client_credentials());
+    let login =
+        OAuth2Login::new(http, authorization_server(), basic(), Grant::client_credentials());
     log_in(login.inspect_response(|_| panic!("called"))).await.unwrap_err();
 }
 
@@ -228,23 +266,49 @@ async fn expires_in_is_read_from_numbers_and_strings() {
         ("", Expiry::Unknown),
     ] {
         let body = format!(r#"{{"access_token":"abc","token_type":"bEARER"{rest}}}"#);
-        assert_eq!(login_with_response(response(200, body)).await.unwrap().expiry(), expiry, "{rest}");
+        assert_eq!(
+            login_with_response(response(200, body)).await.unwrap().expiry(),
+            expiry,
+            "{rest}"
+        );
     }
-    let token =
-        login_with_response(response(200, format!(r#"{{"access_token":"{JWT}","refresh_in":1800}}"#))).await.unwrap();
+    let token = login_with_response(response(
+        200,
+        format!(r#"{{"access_token":"{JWT}","refresh_in":1800}}"#),
+    ))
+    .await
+    .unwrap();
     assert_eq!((token.expiry(), token.refresh_in()), (secs(3600), Some(Duration::from_secs(1800))));
 }
 
 #[tokio::test]
 async fn odd_field_does_not_hide_code_or_token() {
-    for rest in [r#""error_description":["no"]"#, r#""error_description":{}"#, r#""expires_in":"""#, r#""error_uri":7"#]
-    {
+    for rest in [
+        r#""error_description":["no"]"#,
+        r#""error_description":{}"#,
+        r#""expires_in":"""#,
+        r#""error_uri":7"#,
+    ] {
         let error =
-            login_with_response(response(401, format!(r#"{{"error":"invalid_client",{rest}}}"#))).await.unwrap_err();
-        assert!(error.is_permanent() && oauth2_error(&error).code() == Some("invalid_client"), "{rest}: {error:?}");
+            login_with_response(response(401, format!(r#"{{"error":"invalid_client",{rest}}}"#)))
+                .await
+                .unwrap_err();
+        assert!(
+            error.is_permanent() && oauth2_error(&error).code() == Some("invalid_client"),
+            "{rest}: {error:?}"
+        );
     }
-    for rest in [r#""refresh_in":"x""#, r#""refresh_token":7"#, r#""error":"""#, r#""error":null"#, r#""scope":[]"#] {
-        let token = login_with_response(response(200, format!(r#"{{"access_token":"abc",{rest}}}"#))).await.unwrap();
+    for rest in [
+        r#""refresh_in":"x""#,
+        r#""refresh_token":7"#,
+        r#""error":"""#,
+        r#""error":null"#,
+        r#""scope":[]"#,
+    ] {
+        let token =
+            login_with_response(response(200, format!(r#"{{"access_token":"abc",{rest}}}"#)))
+                .await
+                .unwrap();
         assert_eq!(token.secret(), "abc", "{rest}");
     }
 }
@@ -253,10 +317,14 @@ async fn odd_field_does_not_hide_code_or_token() {
 fn any_response_is_a_token_or_an_error() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let json = "[{}\\[\\]:,\"0-9a-z_.]{0,60}";
-    let member =
-        "\"(access_token|expires_in|token_type|error|refresh_token)\":(\"[ -~]{0,9}\"|[-0-9.e]{1,9}|null|true|\\{\\})";
-    let object = proptest::collection::vec(member, 0..5).prop_map(|members| format!("{{{}}}", members.join(",")));
-    let body = prop_oneof![any::<Vec<u8>>(), json.prop_map(String::into_bytes), object.prop_map(String::into_bytes)];
+    let member = "\"(access_token|expires_in|token_type|error|refresh_token)\":(\"[ -~]{0,9}\"|[-0-9.e]{1,9}|null|true|\\{\\})";
+    let object = proptest::collection::vec(member, 0..5)
+        .prop_map(|members| format!("{{{}}}", members.join(",")));
+    let body = prop_oneof![
+        any::<Vec<u8>>(),
+        json.prop_map(String::into_bytes),
+        object.prop_map(String::into_bytes)
+    ];
     proptest!(|(status in 200_u16..600, body in body)| {
         let response = body.clone();
         let http = service_fn(move |_: Request<Full<Bytes>>| {

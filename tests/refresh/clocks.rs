@@ -11,7 +11,8 @@ use tower_auth_refresh::{AccessToken, BoxError, Clock, Expiry, LoginError};
 #[tokio::test(start_paused = true)]
 async fn token_expired_in_suspend_is_replaced_at_clock_check() {
     let (logins, clock) = (MockLogin::default(), TestClock::default());
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
+    let refresher =
+        logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
     // The machine is suspended: only the wall clock advances.
     clock.advance(5 * HOUR);
@@ -38,10 +39,12 @@ async fn clock_set_back_does_not_extend_token() {
 
 #[tokio::test(start_paused = true)]
 async fn clock_jump_costs_one_login_and_fails_no_request() {
-    for (direction, jump) in [("forward", TestClock::advance as fn(&TestClock, Duration)), ("back", TestClock::rewind)]
+    for (direction, jump) in
+        [("forward", TestClock::advance as fn(&TestClock, Duration)), ("back", TestClock::rewind)]
     {
         let (logins, clock) = (MockLogin::default(), TestClock::default());
-        let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
+        let refresher =
+            logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
         refresher.ready().await.unwrap();
         sleep(secs(600)).await;
         jump(&clock, HOUR);
@@ -62,9 +65,12 @@ fn jwt(n: usize, issued_at: SystemTime, lifetime: u64) -> String {
 
 #[tokio::test(start_paused = true)]
 async fn wrong_clock_at_login_causes_no_outage_and_no_storm() {
-    for (direction, set) in [("ahead", TestClock::advance as fn(&TestClock, Duration)), ("behind", TestClock::rewind)] {
+    for (direction, set) in
+        [("ahead", TestClock::advance as fn(&TestClock, Duration)), ("behind", TestClock::rewind)]
+    {
         for server_time_is_known in [true, false] {
-            let (logins, issuer, local) = (MockLogin::default(), TestClock::default(), TestClock::default());
+            let (logins, issuer, local) =
+                (MockLogin::default(), TestClock::default(), TestClock::default());
             set(&local, HOUR);
             let clocks = (issuer.clone(), local.clone());
             let refresher = logins
@@ -84,7 +90,11 @@ async fn wrong_clock_at_login_causes_no_outage_and_no_storm() {
                 send(&refresher).await.unwrap();
                 sleep(secs(1)).await;
             }
-            assert_eq!(logins.started(), 3, "clock {direction}, server time known: {server_time_is_known}");
+            assert_eq!(
+                logins.started(),
+                3,
+                "clock {direction}, server time known: {server_time_is_known}"
+            );
         }
     }
 }
@@ -126,7 +136,9 @@ async fn distant_or_missing_expiry_causes_no_extra_login() {
     ] {
         let logins = MockLogin::default();
         let refresher = logins
-            .builder(move |n| async move { Ok(AccessToken::bearer(format!("t{n}"))?.with_expiry(expiry)) })
+            .builder(move |n| async move {
+                Ok(AccessToken::bearer(format!("t{n}"))?.with_expiry(expiry))
+            })
             .clock(clock.clone())
             .build()
             .unwrap();
@@ -156,7 +168,8 @@ async fn unknown_expiry_is_refreshed_after_default_lifetime() {
 #[tokio::test(start_paused = true)]
 async fn refresh_hint_sets_time_of_refresh() {
     let logins = MockLogin::default();
-    let refresher = logins.refresher(|n| async move { Ok(token(n, HOUR)?.with_refresh_in(secs(2400))) });
+    let refresher =
+        logins.refresher(|n| async move { Ok(token(n, HOUR)?.with_refresh_in(secs(2400))) });
     refresher.ready().await.unwrap();
     sleep(secs(2399)).await;
     assert_eq!(logins.started(), 1);
@@ -167,8 +180,9 @@ async fn refresh_hint_sets_time_of_refresh() {
 #[tokio::test(start_paused = true)]
 async fn suspended_machine_keeps_the_retries_of_a_permanent_error() {
     let (logins, clock) = (MockLogin::default(), TestClock::default());
-    let login =
-        |n| async move { if n == 2 { Err(LoginError::permanent("invalid_client").into()) } else { token(n, HOUR) } };
+    let login = |n| async move {
+        if n == 2 { Err(LoginError::permanent("invalid_client").into()) } else { token(n, HOUR) }
+    };
     let refresher = logins.builder(login).clock(clock.clone()).build().unwrap();
     refresher.ready().await.unwrap();
     sleep(secs(3301)).await;

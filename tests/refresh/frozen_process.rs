@@ -20,7 +20,9 @@ use std::{
 use http::{Request, Response, header::AUTHORIZATION};
 use tokio::{task::JoinSet, time::sleep};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_auth_refresh::{AccessToken, AuthRefreshLayer, AuthRefresher, Error, LoginRequest, ReplayClone};
+use tower_auth_refresh::{
+    AccessToken, AuthRefreshLayer, AuthRefresher, Error, LoginRequest, ReplayClone,
+};
 
 const LIFETIME: Duration = Duration::from_secs(4);
 const FREEZE: Duration = Duration::from_secs(5);
@@ -77,7 +79,9 @@ fn wait_for(output: &mut impl BufRead, start: &str) -> String {
 }
 
 fn signal(process: &Child, signal: &str) {
-    assert!(Command::new("kill").args([signal, &process.id().to_string()]).status().unwrap().success());
+    assert!(
+        Command::new("kill").args([signal, &process.id().to_string()]).status().unwrap().success()
+    );
 }
 
 /// Sends requests from some clients until the other process says stop, and a few more.
@@ -110,10 +114,15 @@ fn send_requests(replay: bool) {
 
 fn run<S>(client: S) -> usize
 where
-    S: Service<Request<()>, Response = Response<()>, Error = Error, Future: Send> + Clone + Send + 'static,
+    S: Service<Request<()>, Response = Response<()>, Error = Error, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
-    let (sent, failed, stopping) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::default());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let (sent, failed, stopping) =
+        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::default());
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut clients = JoinSet::new();
     for _ in 0..CLIENTS {
         clients.spawn_on(
@@ -135,9 +144,16 @@ where
     failed.load(SeqCst)
 }
 
-async fn send_until<S>(client: S, sent: Arc<AtomicUsize>, failed: Arc<AtomicUsize>, stopping: Arc<AtomicBool>)
-where
-    S: Service<Request<()>, Response = Response<()>, Error = Error, Future: Send> + Clone + Send + 'static,
+async fn send_until<S>(
+    client: S,
+    sent: Arc<AtomicUsize>,
+    failed: Arc<AtomicUsize>,
+    stopping: Arc<AtomicBool>,
+) where
+    S: Service<Request<()>, Response = Response<()>, Error = Error, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
     let mut left = 20;
     while left > 0 {

@@ -187,7 +187,11 @@ async fn unused_token_without_expiry_ends_the_worker() {
             assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
             assert_eq!(alive_tasks().await, WORKER_TASKS);
             sleep(secs(1300)).await;
-            assert_eq!((refresher.status().state, alive_tasks().await), (State::Idle, 0), "{pause:?}");
+            assert_eq!(
+                (refresher.status().state, alive_tasks().await),
+                (State::Idle, 0),
+                "{pause:?}"
+            );
         }
     }
 }

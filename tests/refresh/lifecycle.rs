@@ -2,7 +2,9 @@
 
 use std::{future::pending, sync::Arc, time::Duration};
 
-use crate::support::{HOUR, MockLogin, WORKER_TASKS, alive_tasks, chain, client, request, secs, send, token};
+use crate::support::{
+    HOUR, MockLogin, WORKER_TASKS, alive_tasks, chain, client, request, secs, send, token,
+};
 use tokio::{
     sync::Barrier,
     task::JoinSet,
@@ -165,7 +167,8 @@ async fn wait_for_token_times_out_after_ten_seconds() {
 #[tokio::test(start_paused = true)]
 async fn hanging_login_times_out_and_is_retried() {
     let logins = MockLogin::default();
-    let refresher = logins.refresher(|n| async move { if n == 1 { pending().await } else { token(n, HOUR) } });
+    let refresher =
+        logins.refresher(|n| async move { if n == 1 { pending().await } else { token(n, HOUR) } });
     assert!(send(&refresher).await.is_err());
     sleep(secs(22)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
@@ -305,7 +308,8 @@ fn refresher_needs_no_runtime_before_first_use() {
 
 #[test]
 fn wait_without_runtime_fails_and_names_cause() {
-    let refresher = AuthRefresher::new(MockLogin::default().service(|n| async move { token(n, HOUR) }));
+    let refresher =
+        AuthRefresher::new(MockLogin::default().service(|n| async move { token(n, HOUR) }));
     let mut wait = tokio_test::task::spawn(refresher.token());
     // The timer of `wait_timeout` would panic without a runtime.
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| wait.poll()));
@@ -318,7 +322,8 @@ fn wait_without_runtime_fails_and_names_cause() {
 #[test]
 fn login_aborted_with_runtime_restarts_on_next_runtime() {
     let logins = MockLogin::default();
-    let refresher = logins.refresher(|n| async move { if n == 1 { pending().await } else { token(n, HOUR) } });
+    let refresher =
+        logins.refresher(|n| async move { if n == 1 { pending().await } else { token(n, HOUR) } });
     let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
 
     let first = runtime();

@@ -18,14 +18,18 @@ use tokio::{
 };
 use tower::{Service, ServiceExt};
 use tower_auth_refresh::{
-    AccessToken, AuthRefresher, Error, Expiry, LoginError, LoginReason, LoginRequest, NoTokenPolicy, State,
+    AccessToken, AuthRefresher, Error, Expiry, LoginError, LoginReason, LoginRequest,
+    NoTokenPolicy, State,
 };
 
 #[tokio::test(start_paused = true)]
 async fn lead_longer_than_lifetime_causes_no_login_storm() {
     let logins = MockLogin::default();
-    let refresher =
-        logins.builder(|n| async move { token(n, secs(30)) }).refresh_before_expiry(secs(60)).build().unwrap();
+    let refresher = logins
+        .builder(|n| async move { token(n, secs(30)) })
+        .refresh_before_expiry(secs(60))
+        .build()
+        .unwrap();
     for _ in 0..300 {
         send(&refresher).await.unwrap();
         sleep(secs(1)).await;
@@ -38,13 +42,21 @@ async fn lead_longer_than_lifetime_causes_no_login_storm() {
 async fn short_lifetime_costs_two_logins_and_fails_no_request() {
     for lifetime in [299, 60, 10, 1] {
         let logins = MockLogin::default();
-        let refresher = logins.builder(move |n| async move { token(n, secs(lifetime)) }).jitter(true).build().unwrap();
+        let refresher = logins
+            .builder(move |n| async move { token(n, secs(lifetime)) })
+            .jitter(true)
+            .build()
+            .unwrap();
         let start = Instant::now();
         while start.elapsed() < secs(lifetime * 10) {
             send(&refresher).await.unwrap();
             sleep(Duration::from_millis(100)).await;
         }
-        assert!(logins.started() <= 20, "{lifetime} s: {} logins in ten lifetimes", logins.started());
+        assert!(
+            logins.started() <= 20,
+            "{lifetime} s: {} logins in ten lifetimes",
+            logins.started()
+        );
     }
 }
 
@@ -114,11 +126,14 @@ async fn unchanged_token_with_later_expiry_counts_as_success() {
 #[tokio::test(start_paused = true)]
 async fn reissued_rejected_token_counts_as_failed_login() {
     let logins = MockLogin::default();
-    let refresher = logins.refresher(|n| async move { if n < 3 { token(1, HOUR) } else { token(2, HOUR) } });
+    let refresher =
+        logins.refresher(|n| async move { if n < 3 { token(1, HOUR) } else { token(2, HOUR) } });
     refresher.ready().await.unwrap();
     sleep(secs(10)).await;
     refresher.invalidate();
-    let Err(Error::Login(error)) = send(&refresher).await else { panic!("the layer sent the rejected token") };
+    let Err(Error::Login(error)) = send(&refresher).await else {
+        panic!("the layer sent the rejected token")
+    };
     assert_eq!(error.to_string(), "login returned the same token");
     sleep(secs(1)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t2");
@@ -205,7 +220,11 @@ async fn permanent_error_is_retried_on_demand_once_per_pause() {
     let logins = MockLogin::default();
     let corrected_at = Instant::now() + secs(600);
     let refresher = logins.refresher(move |n| async move {
-        if Instant::now() < corrected_at { Err(LoginError::permanent("wrong password").into()) } else { token(n, HOUR) }
+        if Instant::now() < corrected_at {
+            Err(LoginError::permanent("wrong password").into())
+        } else {
+            token(n, HOUR)
+        }
     });
     let Err(Error::Login(error)) = send(&refresher).await else { panic!("unexpected token") };
     assert!(error.is_permanent());
@@ -276,7 +295,11 @@ async fn transient_errors_do_not_restart_retry_count() {
     let refresher = logins.builder(login).refresh_before_expiry(6 * HOUR).build().unwrap();
     refresher.ready().await.unwrap();
     sleep(24 * HOUR - secs(1)).await;
-    assert!((2..=3).contains(&permanent_errors.load(SeqCst)), "{permanent_errors:?} of {}", logins.started());
+    assert!(
+        (2..=3).contains(&permanent_errors.load(SeqCst)),
+        "{permanent_errors:?} of {}",
+        logins.started()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -345,7 +368,8 @@ async fn permanent_error_with_stale_token_is_retried_by_calls_only() {
 #[tokio::test(start_paused = true)]
 async fn zero_refresh_hint_causes_no_login_storm() {
     let logins = MockLogin::default();
-    let refresher = logins.refresher(|n| async move { Ok(token(n, HOUR)?.with_refresh_in(Duration::ZERO)) });
+    let refresher =
+        logins.refresher(|n| async move { Ok(token(n, HOUR)?.with_refresh_in(Duration::ZERO)) });
     refresher.ready().await.unwrap();
     sleep(24 * HOUR - secs(1)).await;
     assert_eq!(logins.started(), 48);
@@ -358,7 +382,10 @@ async fn reentrant_login_in_task_times_out_with_few_causes() {
     let handle = self_handle.clone();
     let refresher = MockLogin::default().refresher(move |_| {
         let handle = handle.clone();
-        async move { tokio::spawn(async move { handle.get().unwrap().token().await.map_err(Into::into) }).await? }
+        async move {
+            tokio::spawn(async move { handle.get().unwrap().token().await.map_err(Into::into) })
+                .await?
+        }
     });
     self_handle.set(refresher.clone()).unwrap();
     for _ in 0..200 {
@@ -438,22 +465,30 @@ async fn wrapped_permanent_error_is_recognized() {
             Some(&self.0)
         }
     }
-    let refresher = MockLogin::default()
-        .refresher(|_| async { Err(Wrapped(LoginError::permanent("no").with_retry_after(secs(7))).into()) });
+    let refresher = MockLogin::default().refresher(|_| async {
+        Err(Wrapped(LoginError::permanent("no").with_retry_after(secs(7))).into())
+    });
     let error = refresher.token().await.unwrap_err();
     assert!(error.is_permanent());
     assert_eq!(error.retry_after(), Some(secs(7)));
-    assert_eq!(chain(&error), ["login failed permanently", "wrapped", "login failed permanently", "no"]);
+    assert_eq!(
+        chain(&error),
+        ["login failed permanently", "wrapped", "login failed permanently", "no"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn request_without_token_follows_no_token_policy() {
-    for policy in
-        [NoTokenPolicy::Fail, NoTokenPolicy::SendUnauthenticated, NoTokenPolicy::ServeStale { max_stale: secs(120) }]
-    {
+    for policy in [
+        NoTokenPolicy::Fail,
+        NoTokenPolicy::SendUnauthenticated,
+        NoTokenPolicy::ServeStale { max_stale: secs(120) },
+    ] {
         let logins = MockLogin::default();
         let refresher = logins
-            .builder(|n| async move { if n == 1 { token(n, secs(60)) } else { Err("down".into()) } })
+            .builder(
+                |n| async move { if n == 1 { token(n, secs(60)) } else { Err("down".into()) } },
+            )
             .no_token_policy(policy)
             .build()
             .unwrap();
@@ -480,10 +515,16 @@ async fn request_without_token_follows_no_token_policy() {
                 assert_eq!([&after_expiry, &during_max_stale, &after_max_stale], [&failed; 3]);
             }
             NoTokenPolicy::SendUnauthenticated => {
-                assert_eq!([&after_expiry, &during_max_stale, &after_max_stale], [&unauthenticated; 3]);
+                assert_eq!(
+                    [&after_expiry, &during_max_stale, &after_max_stale],
+                    [&unauthenticated; 3]
+                );
             }
             _ => {
-                assert_eq!([&after_expiry, &during_max_stale, &after_max_stale], [&stale, &stale, &failed]);
+                assert_eq!(
+                    [&after_expiry, &during_max_stale, &after_max_stale],
+                    [&stale, &stale, &failed]
+                );
                 assert_eq!(state, State::Stale);
             }
         }
@@ -509,7 +550,8 @@ async fn send_unauthenticated_waits_for_login_obeys_shutdown() {
 #[tokio::test(start_paused = true)]
 async fn timeouts_report_limit_and_last_cause() {
     let logins = MockLogin::default();
-    let refresher = logins.refresher(|n| async move { if n == 1 { Err("down".into()) } else { pending().await } });
+    let refresher = logins
+        .refresher(|n| async move { if n == 1 { Err("down".into()) } else { pending().await } });
     assert!(send(&refresher).await.is_err());
     sleep(secs(1)).await;
 
@@ -554,7 +596,8 @@ async fn panicking_login_service_fails_and_is_reused() {
 #[tokio::test(start_paused = true)]
 async fn login_failed_at_startup_is_retried() {
     let logins = MockLogin::default();
-    let refresher = logins.refresher(|n| async move { if n == 1 { Err("down".into()) } else { token(n, HOUR) } });
+    let refresher = logins
+        .refresher(|n| async move { if n == 1 { Err("down".into()) } else { token(n, HOUR) } });
     assert_eq!(chain(&refresher.ready().await.unwrap_err()), ["login failed", "down"]);
     sleep(secs(1)).await;
     refresher.ready().await.unwrap();
@@ -564,19 +607,27 @@ async fn login_failed_at_startup_is_retried() {
 #[tokio::test(start_paused = true)]
 async fn login_after_expiry_has_reason_expiring() {
     let logins = MockLogin::default();
-    let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
+    let refresher = logins
+        .refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
     refresher.ready().await.unwrap();
     sleep(HOUR * 2).await;
     assert_eq!(refresher.status().state, State::Failed);
     let requests = logins.requests();
-    assert_eq!((&requests[0].reason, &requests.last().unwrap().reason), (&LoginReason::First, &LoginReason::Expiring));
+    assert_eq!(
+        (&requests[0].reason, &requests.last().unwrap().reason),
+        (&LoginReason::First, &LoginReason::Expiring)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn initial_token_is_used_until_refresh() {
     let logins = MockLogin::default();
     let initial_token = token(0, HOUR).unwrap();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(initial_token).build().unwrap();
+    let refresher = logins
+        .builder(|n| async move { token(n, HOUR) })
+        .initial_token(initial_token)
+        .build()
+        .unwrap();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t0");
     assert_eq!(logins.started(), 0);
     sleep(HOUR - secs(299)).await;
@@ -588,7 +639,11 @@ async fn initial_token_is_used_until_refresh() {
 async fn expired_initial_token_is_not_used() {
     let logins = MockLogin::default();
     let initial_token = token(0, secs(60)).unwrap();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(initial_token).build().unwrap();
+    let refresher = logins
+        .builder(|n| async move { token(n, HOUR) })
+        .initial_token(initial_token)
+        .build()
+        .unwrap();
     sleep(secs(60)).await;
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
 }
@@ -597,7 +652,11 @@ async fn expired_initial_token_is_not_used() {
 async fn initial_token_invalidated_before_use_is_replaced() {
     let logins = MockLogin::default();
     let initial_token = token(0, HOUR).unwrap();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).initial_token(initial_token).build().unwrap();
+    let refresher = logins
+        .builder(|n| async move { token(n, HOUR) })
+        .initial_token(initial_token)
+        .build()
+        .unwrap();
     refresher.invalidate();
     assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
 }
@@ -606,8 +665,12 @@ async fn initial_token_invalidated_before_use_is_replaced() {
 async fn jitter_uses_given_rng_and_only_advances_refresh() {
     for (random, refresh_at) in [(0, 3300), (u64::MAX / 2, 3285), (u64::MAX, 3270)] {
         let logins = MockLogin::default();
-        let refresher =
-            logins.builder(|n| async move { token(n, HOUR) }).jitter(true).rng(move || random).build().unwrap();
+        let refresher = logins
+            .builder(|n| async move { token(n, HOUR) })
+            .jitter(true)
+            .rng(move || random)
+            .build()
+            .unwrap();
         refresher.ready().await.unwrap();
         sleep(secs(refresh_at - 1)).await;
         assert_eq!(logins.started(), 1, "{random}");
@@ -618,7 +681,8 @@ async fn jitter_uses_given_rng_and_only_advances_refresh() {
 
 #[test]
 fn invalid_setting_is_named_in_error() {
-    let builder = || AuthRefresher::builder(MockLogin::default().service(|n| async move { token(n, HOUR) }));
+    let builder =
+        || AuthRefresher::builder(MockLogin::default().service(|n| async move { token(n, HOUR) }));
     let day = 24 * HOUR;
     for (builder, message) in [
         (builder().login_timeout(Duration::ZERO), "`login_timeout` must be more than zero"),
@@ -627,7 +691,10 @@ fn invalid_setting_is_named_in_error() {
         (builder().wait_timeout(Duration::MAX), "`wait_timeout` must be at most 24 hours"),
         (builder().backoff(Duration::ZERO, secs(1)), "`backoff` must be more than zero"),
         (builder().backoff(secs(1), Duration::MAX), "`backoff` must be at most 24 hours"),
-        (builder().backoff(secs(2), secs(1)), "`backoff` must have a minimum not above its maximum"),
+        (
+            builder().backoff(secs(2), secs(1)),
+            "`backoff` must have a minimum not above its maximum",
+        ),
         (builder().default_lifetime(Duration::ZERO), "`default_lifetime` must be more than zero"),
     ] {
         assert_eq!(builder.build().unwrap_err().to_string(), message);

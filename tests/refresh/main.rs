@@ -1,5 +1,11 @@
 //! Tests of the refresher: logins, failures, clocks, runtimes and telemetry.
-#![allow(clippy::disallowed_methods, clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used
+)]
 
 #[path = "../support/dispatch.rs"]
 mod dispatch;

@@ -23,7 +23,11 @@ fn with_recorder<F: Future<Output = ()>>(test: impl FnOnce(Snapshotter) -> F) {
 
 fn run_with_recorder(recorder: &dyn Recorder, test: impl Future<Output = ()>) {
     metrics::with_local_recorder(recorder, || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(test);
     });
 }
@@ -31,7 +35,8 @@ fn run_with_recorder(recorder: &dyn Recorder, test: impl Future<Output = ()>) {
 /// Returns all metrics as `name{label=value,…}` and value, and resets them to zero.
 fn snapshot(snapshotter: &Snapshotter) -> Vec<(String, DebugValue)> {
     let render = |(key, _, _, value): (metrics_util::CompositeKey, _, _, _)| {
-        let labels: Vec<_> = key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let labels: Vec<_> =
+            key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
         (format!("{}{{{}}}", key.key().name(), labels.join(",")), value)
     };
     snapshotter.snapshot().into_vec().into_iter().map(render).collect()
@@ -71,10 +76,15 @@ fn logins_are_counted_and_timed_by_outcome() {
             sleep(secs(2)).await;
         }
         let metrics = snapshot(&snapshotter);
-        for (outcome, seconds) in [("failure_transient", 1.0), ("failure_permanent", 2.0), ("success", 3.0)] {
+        for (outcome, seconds) in
+            [("failure_transient", 1.0), ("failure_permanent", 2.0), ("success", 3.0)]
+        {
             let labels = format!("{{refresher=default,outcome={outcome}}}");
             assert_eq!(find(&metrics, &format!("auth_refresh_logins_total{labels}")), 1.0);
-            assert_eq!(find(&metrics, &format!("auth_refresh_login_duration_seconds{labels}")), seconds);
+            assert_eq!(
+                find(&metrics, &format!("auth_refresh_login_duration_seconds{labels}")),
+                seconds
+            );
         }
     });
 }
@@ -92,11 +102,17 @@ fn superseded_and_abandoned_logins_are_counted() {
         sleep(Duration::from_millis(500)).await;
         refresher.invalidate();
         send(&refresher).await.unwrap();
-        assert_eq!(value(&snapshotter, "auth_refresh_logins_total{refresher=default,outcome=discarded}"), 1.0);
+        assert_eq!(
+            value(&snapshotter, "auth_refresh_logins_total{refresher=default,outcome=discarded}"),
+            1.0
+        );
         sleep(HOUR - secs(290)).await;
         drop(refresher);
         sleep(secs(1)).await;
-        assert_eq!(value(&snapshotter, "auth_refresh_logins_total{refresher=default,outcome=abandoned}"), 1.0);
+        assert_eq!(
+            value(&snapshotter, "auth_refresh_logins_total{refresher=default,outcome=abandoned}"),
+            1.0
+        );
     });
 }
 
@@ -149,7 +165,8 @@ fn waiting_calls_are_counted_until_done_or_dropped() {
             sleep(secs(5)).await;
             token(n, HOUR)
         });
-        let waiting: Vec<_> = (0..3).map(|_| tokio::spawn(client(&refresher).oneshot(request()))).collect();
+        let waiting: Vec<_> =
+            (0..3).map(|_| tokio::spawn(client(&refresher).oneshot(request()))).collect();
         sleep(secs(1)).await;
         assert_eq!(value(&snapshotter, WAITING), 3.0);
         // Each snapshot resets the gauge to zero.
@@ -195,7 +212,9 @@ fn unsent_requests_are_counted_by_reason() {
         assert!(send(&refresher).await.is_err());
         let metrics = snapshot(&snapshotter);
         for reason in ["login_failed", "plaintext", "shut_down"] {
-            let key = format!("auth_refresh_requests_not_sent_total{{refresher=default,reason={reason}}}");
+            let key = format!(
+                "auth_refresh_requests_not_sent_total{{refresher=default,reason={reason}}}"
+            );
             assert_eq!(find(&metrics, &key), 1.0);
         }
     });
@@ -205,13 +224,23 @@ fn unsent_requests_are_counted_by_reason() {
 fn refresher_name_is_label_of_metrics() {
     with_recorder(|snapshotter| async move {
         for name in ["billing", "search"] {
-            let refresher = MockLogin::default().builder(|n| async move { token(n, HOUR) }).name(name).build().unwrap();
+            let refresher = MockLogin::default()
+                .builder(|n| async move { token(n, HOUR) })
+                .name(name)
+                .build()
+                .unwrap();
             assert_eq!(AuthRefresher::name(&refresher), Some(name));
             refresher.ready().await.unwrap();
         }
         let metrics = snapshot(&snapshotter);
         for name in ["billing", "search"] {
-            assert_eq!(find(&metrics, &format!("auth_refresh_logins_total{{refresher={name},outcome=success}}")), 1.0);
+            assert_eq!(
+                find(
+                    &metrics,
+                    &format!("auth_refresh_logins_total{{refresher={name},outcome=success}}")
+                ),
+                1.0
+            );
         }
     });
 }
@@ -231,8 +260,8 @@ fn each_metric_is_described() {
 #[test]
 fn expiry_gauge_after_failed_first_login_is_zero() {
     with_recorder(|snapshotter| async move {
-        let refresher =
-            MockLogin::default().refresher(|_| async { Err(LoginError::permanent("wrong password").into()) });
+        let refresher = MockLogin::default()
+            .refresher(|_| async { Err(LoginError::permanent("wrong password").into()) });
         send(&refresher).await.unwrap_err();
         let metrics = snapshot(&snapshotter);
         assert_eq!(find(&metrics, EXPIRY), 0.0);
@@ -242,8 +271,8 @@ fn expiry_gauge_after_failed_first_login_is_zero() {
 #[test]
 fn expiry_gauge_is_unset_while_refresher_is_idle() {
     with_recorder(|snapshotter| async move {
-        let logins =
-            MockLogin::default().builder(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
+        let logins = MockLogin::default()
+            .builder(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
         let refresher = logins.pause_when_idle(secs(600)).build().unwrap();
         send(&refresher).await.unwrap();
         // The token expires during an outage. Requests come before and after.
@@ -269,11 +298,18 @@ fn each_counter_is_registered_at_zero() {
         for (name, label, values) in [
             ("logins", "outcome", "failure_transient failure_permanent discarded abandoned"),
             ("rejections", "effect", "login newer_token ignored"),
-            ("requests_not_sent", "reason", "plaintext no_authority origin_not_allowed login_failed timeout shut_down"),
+            (
+                "requests_not_sent",
+                "reason",
+                "plaintext no_authority origin_not_allowed login_failed timeout shut_down",
+            ),
         ] {
             for value in values.split(' ') {
                 assert_eq!(
-                    find(&metrics, &format!("auth_refresh_{name}_total{{refresher=default,{label}={value}}}")),
+                    find(
+                        &metrics,
+                        &format!("auth_refresh_{name}_total{{refresher=default,{label}={value}}}")
+                    ),
                     0.0
                 );
             }
@@ -307,7 +343,11 @@ fn prometheus_output_contains_each_metric_once() {
             r#"auth_refresh_token_expiry_timestamp_seconds{refresher="a \"b\""} 1800003600"#,
             r#"auth_refresh_waiting_requests{refresher="a \"b\""} 0"#,
         ] {
-            assert_eq!(text.lines().filter(|rendered| *rendered == line).count(), 1, "{line}\n{text}");
+            assert_eq!(
+                text.lines().filter(|rendered| *rendered == line).count(),
+                1,
+                "{line}\n{text}"
+            );
         }
     });
 }

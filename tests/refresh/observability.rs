@@ -46,13 +46,19 @@ async fn status_reports_state_times_failures_and_error() {
 
     refresher.refresh().await.unwrap_err();
     let status = refresher.status();
-    assert_eq!((status.state, status.generation, status.consecutive_failures), (State::Ready, 1, 1));
+    assert_eq!(
+        (status.state, status.generation, status.consecutive_failures),
+        (State::Ready, 1, 1)
+    );
     assert_eq!(status.last_error.unwrap().to_string(), "login failed");
 
     sleep(secs(2)).await;
     refresher.refresh().await.unwrap();
     let status = refresher.status();
-    assert_eq!((status.state, status.generation, status.consecutive_failures), (State::Ready, 2, 0));
+    assert_eq!(
+        (status.state, status.generation, status.consecutive_failures),
+        (State::Ready, 2, 0)
+    );
     assert!(status.last_error.is_none());
 }
 
@@ -89,7 +95,8 @@ async fn subscriber_sees_each_state_until_shutdown() {
 #[tokio::test(start_paused = true)]
 async fn forced_refresh_after_failure_respects_backoff() {
     let logins = MockLogin::default();
-    let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
+    let refresher = logins
+        .refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
     refresher.ready().await.unwrap();
     sleep(secs(1)).await;
     for _ in 0..10 {
@@ -131,7 +138,8 @@ async fn token_valid_for_refreshes_token_that_expires_sooner() {
 #[tokio::test(start_paused = true)]
 async fn token_valid_for_returns_live_token_if_login_fails() {
     let logins = MockLogin::default();
-    let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
+    let refresher = logins
+        .refresher(|n| async move { if n == 1 { token(n, HOUR) } else { Err("down".into()) } });
     refresher.ready().await.unwrap();
     sleep(HOUR - secs(400)).await;
     assert_eq!(refresher.token_valid_for(secs(600)).await.unwrap().header_value(), "Bearer t1");
@@ -253,7 +261,8 @@ async fn login_span_is_root_and_records_reason_and_outcome() {
     let spans = SpanRecorder::default();
     let _default = set_subscriber(spans.clone());
     let logins = MockLogin::default();
-    let builder = logins.builder(|n| async move { if n == 1 { Err("down".into()) } else { token(n, HOUR) } });
+    let builder =
+        logins.builder(|n| async move { if n == 1 { Err("down".into()) } else { token(n, HOUR) } });
     let refresher = builder.name("billing").build().unwrap();
     send(&refresher).instrument(tracing::info_span!("request")).await.unwrap_err();
     sleep(secs(1)).await;
@@ -278,11 +287,13 @@ async fn ignored_rejection_is_recorded_with_reason() {
         std::future::ready(http::Response::builder().status(401).body(()).map_err(BoxError::from))
     });
     let mut client = tower::Layer::layer(&AuthRefreshLayer::new(refresher), rejecting);
-    for (event, wait) in
-        [("DEBUG rejection ignored generation=1 reason=\"token too new\"", 2), ("INFO token rejected generation=1", 0)]
-    {
+    for (event, wait) in [
+        ("DEBUG rejection ignored generation=1 reason=\"token too new\"", 2),
+        ("INFO token rejected generation=1", 0),
+    ] {
         client.call(crate::support::request()).await.unwrap();
-        let last = recorder.0.lock().unwrap().iter().rfind(|event| event.contains("reject")).cloned();
+        let last =
+            recorder.0.lock().unwrap().iter().rfind(|event| event.contains("reject")).cloned();
         assert_eq!(last.as_deref(), Some(event));
         sleep(secs(wait)).await;
     }

@@ -19,7 +19,9 @@ fn refresher(token: AccessToken) -> AuthRefresher {
     AuthRefresher::new(service_fn(move |_: LoginRequest| ready(Ok::<_, Infallible>(token.clone()))))
 }
 
-fn authorization_headers(request: Request<()>) -> Ready<Result<Response<Vec<HeaderValue>>, Infallible>> {
+fn authorization_headers(
+    request: Request<()>,
+) -> Ready<Result<Response<Vec<HeaderValue>>, Infallible>> {
     ready(Ok(Response::new(request.headers().get_all(AUTHORIZATION).iter().cloned().collect())))
 }
 
@@ -40,8 +42,9 @@ fn uri() -> impl Strategy<Value = String> {
     ];
     let port = prop_oneof!["", ":443", ":80", ":0443", ":[0-9]{0,6}", ":"];
     let path = prop_oneof!["", "/", "/[a-z@:/.?#]{0,20}"];
-    (scheme, userinfo, host, port, path)
-        .prop_map(|(scheme, userinfo, host, port, path)| format!("{scheme}://{userinfo}{host}{port}{path}"))
+    (scheme, userinfo, host, port, path).prop_map(|(scheme, userinfo, host, port, path)| {
+        format!("{scheme}://{userinfo}{host}{port}{path}")
+    })
 }
 
 /// Returns whether a connector would connect to the allowed origin. Does not use the crate's own check.
@@ -52,7 +55,10 @@ fn is_allowed_origin(uri: &Uri) -> bool {
     uri.scheme_str() == Some("https")
         && host == "api.example.com"
         && matches!(
-            authority.port().map(|port| port.as_str().trim_start_matches('0').to_owned()).as_deref(),
+            authority
+                .port()
+                .map(|port| port.as_str().trim_start_matches('0').to_owned())
+                .as_deref(),
             None | Some("443")
         )
 }

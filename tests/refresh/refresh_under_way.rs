@@ -11,7 +11,9 @@ use crate::support::{HOUR, MockLogin, cause, request, secs, send, token};
 use http::{Request, Response, header::AUTHORIZATION};
 use tokio::time::{Instant, sleep};
 use tower::{Layer, Service, ServiceExt, service_fn};
-use tower_auth_refresh::{AccessToken, AuthRefreshLayer, AuthRefresher, BoxError, ReplayClone, TokenValidFor};
+use tower_auth_refresh::{
+    AccessToken, AuthRefreshLayer, AuthRefresher, BoxError, ReplayClone, TokenValidFor,
+};
 
 const MILLIS_1500: Duration = Duration::from_millis(1500);
 
@@ -26,7 +28,10 @@ fn accepts(
 }
 
 /// A refresher whose refreshes take 1.5 seconds, in the middle of the first one.
-async fn in_the_middle_of_a_refresh(logins: &MockLogin, secret: fn(usize) -> usize) -> AuthRefresher {
+async fn in_the_middle_of_a_refresh(
+    logins: &MockLogin,
+    secret: fn(usize) -> usize,
+) -> AuthRefresher {
     let refresher = logins.refresher(move |n| async move {
         if n > 1 {
             sleep(MILLIS_1500).await;
@@ -55,7 +60,8 @@ async fn refresh_that_returns_the_rejected_token_is_discarded() {
     let logins = MockLogin::default();
     // The refresh was sent before the rejection, so the issuer returns its cached token.
     let refresher = in_the_middle_of_a_refresh(&logins, |n| if n < 3 { 1 } else { n }).await;
-    let client = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(accepts("Bearer t3"));
+    let client =
+        AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(accepts("Bearer t3"));
     assert_eq!(client.oneshot(request()).await.unwrap().status(), 200);
     assert_eq!(logins.started(), 3);
     assert_eq!(refresher.status().consecutive_failures, 0);
@@ -73,7 +79,8 @@ async fn second_invalidation_keeps_the_first_ones_effect() {
 #[tokio::test(start_paused = true)]
 async fn wait_for_a_longer_lived_token_is_limited_by_the_wait_timeout() {
     let logins = MockLogin::default();
-    let refresher = logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { pending().await } });
+    let refresher =
+        logins.refresher(|n| async move { if n == 1 { token(n, HOUR) } else { pending().await } });
     refresher.ready().await.unwrap();
     sleep(HOUR / 2).await;
     let start = Instant::now();
@@ -114,7 +121,11 @@ async fn revoked_token_of_unknown_age_is_replaced_in_the_same_request() {
         };
         let refresher = builder.build().unwrap();
         let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(accepts(fresh));
-        assert_eq!(client.call(request()).await.unwrap().status(), 200, "from a cache: {from_cache}");
+        assert_eq!(
+            client.call(request()).await.unwrap().status(),
+            200,
+            "from a cache: {from_cache}"
+        );
     }
 }
 
@@ -129,7 +140,8 @@ async fn revoked_token_of_a_source_is_read_again_at_once() {
     let refresher = AuthRefresher::builder(login).build().unwrap();
     refresher.ready().await.unwrap();
     *current.lock().unwrap() = "replaced";
-    let mut client = AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(accepts("Bearer replaced"));
+    let mut client =
+        AuthRefreshLayer::new(refresher).replay(ReplayClone).layer(accepts("Bearer replaced"));
     assert_eq!(client.call(request()).await.unwrap().status(), 200);
 }
 

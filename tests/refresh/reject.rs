@@ -24,7 +24,10 @@ async fn rejected_token_is_replaced_by_a_login_with_the_challenge() {
     assert!(refresher.reject(&first.clone(), Some(challenge.clone())));
     assert_eq!(refresher.token().await.unwrap().secret(), "t2");
     let reason = &logins.requests()[1].reason;
-    assert!(matches!(reason, LoginReason::Rejected { challenge: Some(seen), .. } if *seen == challenge), "{reason:?}");
+    assert!(
+        matches!(reason, LoginReason::Rejected { challenge: Some(seen), .. } if *seen == challenge),
+        "{reason:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -45,7 +48,8 @@ async fn rejection_of_replaced_token_keeps_its_successor() {
 #[tokio::test(start_paused = true)]
 async fn rejection_is_limited_as_in_the_layer() {
     let logins = MockLogin::default();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).rejection_limit(1, HOUR).build().unwrap();
+    let refresher =
+        logins.builder(|n| async move { token(n, HOUR) }).rejection_limit(1, HOUR).build().unwrap();
     let first = refresher.token().await.unwrap();
     assert!(!refresher.reject(&first, None), "the token is too new");
     sleep(secs(2)).await;

@@ -11,7 +11,9 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{HOUR, MockLogin, WORKER_TASKS, alive_tasks, client, request, secs, send, token};
+use crate::support::{
+    HOUR, MockLogin, WORKER_TASKS, alive_tasks, client, request, secs, send, token,
+};
 use tokio::{
     runtime::{Builder, Runtime},
     sync::oneshot,
@@ -84,7 +86,10 @@ async fn login_finished_at_any_poll_wakes_caller() {
                 if woken && let Poll::Ready(response) = call.poll() {
                     break response;
                 }
-                assert!(polled < 100, "never woken: login polls {polls}, polled before {polled_before}");
+                assert!(
+                    polled < 100,
+                    "never woken: login polls {polls}, polled before {polled_before}"
+                );
                 yield_now().await;
             };
             assert_eq!(response.unwrap().into_body(), "Bearer t1");
@@ -122,7 +127,8 @@ fn login_in_spawn_blocking_does_not_stall_runtime() {
 fn expired_token_of_ended_runtime_is_not_used() {
     let logins = MockLogin::default();
     let clock = crate::support::TestClock::default();
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
+    let refresher =
+        logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
     let first = current_thread();
     assert_eq!(first.block_on(send(&refresher)).unwrap(), "Bearer t1");
     drop(first);
@@ -179,7 +185,8 @@ fn waiting_call_restarts_login_when_worker_runtime_ends() {
 #[test]
 fn login_aborted_with_runtime_is_followed_by_backoff() {
     let logins = MockLogin::default();
-    let refresher = logins.builder(|_| std::future::pending()).backoff(secs(3600), secs(3600)).build().unwrap();
+    let refresher =
+        logins.builder(|_| std::future::pending()).backoff(secs(3600), secs(3600)).build().unwrap();
     for _ in 0..10 {
         let runtime = current_thread();
         runtime.block_on(async {

@@ -75,7 +75,10 @@ async fn endless_chain_of_causes_is_cut_off() {
     assert!(LoginError::find(&error).is_some());
     let status = to_value(refresher.status()).unwrap();
     let message = status["last_error"]["message"].as_str().unwrap();
-    assert!(message.starts_with("login failed: endless: endless") && message.len() < 1000, "{message}");
+    assert!(
+        message.starts_with("login failed: endless: endless") && message.len() < 1000,
+        "{message}"
+    );
 }
 
 #[test]

@@ -22,8 +22,8 @@ use tokio::{
 };
 use tower::{ServiceExt, service_fn};
 use tower_auth_refresh::{
-    AccessToken, AuthRefreshLayer, AuthRefresher, BoxError, Clock, Error, Expiry, LoginError, LoginRequest,
-    NoTokenPolicy, ReplayClone, State,
+    AccessToken, AuthRefreshLayer, AuthRefresher, BoxError, Clock, Error, Expiry, LoginError,
+    LoginRequest, NoTokenPolicy, ReplayClone, State,
 };
 
 const WAIT: Duration = secs(10);
@@ -43,7 +43,10 @@ fn random_schedules_keep_the_promises() {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         let payload = info.payload();
-        let scripted = [payload.downcast_ref::<&str>().copied(), payload.downcast_ref::<String>().map(String::as_str)];
+        let scripted = [
+            payload.downcast_ref::<&str>().copied(),
+            payload.downcast_ref::<String>().map(String::as_str),
+        ];
         if !scripted.contains(&Some(SCRIPTED)) {
             hook(info);
         }
@@ -237,7 +240,11 @@ impl Drop for Flight {
         let mut world = lock(&self.world);
         if self.outcome == Outcome::Dropped && !world.runtime_ends {
             // It took too long.
-            assert!(self.started.elapsed() + GRAIN >= LOGIN, "a login was aborted after {:?}", self.started.elapsed());
+            assert!(
+                self.started.elapsed() + GRAIN >= LOGIN,
+                "a login was aborted after {:?}",
+                self.started.elapsed()
+            );
             self.outcome = Outcome::Failed { retry_after: Duration::ZERO };
         }
         if self.outcome != Outcome::Dropped && self.standstills != world.standstills {
@@ -255,7 +262,8 @@ async fn login(world: SharedWorld, clock: TestClock) -> Result<AccessToken, BoxE
         let (delay, ending) = world.plan(now_wall);
         (delay, ending, Instant::now(), world.standstills)
     };
-    let mut flight = Flight { world: world.clone(), started: at, standstills, outcome: Outcome::Dropped };
+    let mut flight =
+        Flight { world: world.clone(), started: at, standstills, outcome: Outcome::Dropped };
     sleep(delay).await;
     match ending {
         Ending::Token { expiry } | Ending::SameToken { expiry } => {
@@ -265,13 +273,18 @@ async fn login(world: SharedWorld, clock: TestClock) -> Result<AccessToken, BoxE
                 world.last_secret = format!("t{}", world.logins);
             }
             let secret = world.last_secret.clone();
-            world.issued.entry(secret.clone()).or_default().push(Issued { at, at_wall: now_wall, expiry });
+            world.issued.entry(secret.clone()).or_default().push(Issued {
+                at,
+                at_wall: now_wall,
+                expiry,
+            });
             flight.outcome = Outcome::Token;
             Ok(AccessToken::bearer(secret)?.with_expiry(expiry))
         }
         Ending::Fails { permanent, retry_after } => {
             flight.outcome = Outcome::Failed { retry_after: retry_after.unwrap_or_default() };
-            let error = if permanent { LoginError::permanent("no") } else { LoginError::transient("no") };
+            let error =
+                if permanent { LoginError::permanent("no") } else { LoginError::transient("no") };
             Err(match retry_after {
                 Some(delay) => error.with_retry_after(delay),
                 None => error,
@@ -338,8 +351,11 @@ impl Simulation {
             let (now, now_wall) = (Instant::now(), self.clock.now());
             let mut world = lock(&self.world);
             let expiry = world.expiry(now_wall);
-            world.issued.insert("initial".to_owned(), vec![Issued { at: now, at_wall: now_wall, expiry }]);
-            builder = builder.initial_token(AccessToken::bearer("initial").unwrap().with_expiry(expiry));
+            world
+                .issued
+                .insert("initial".to_owned(), vec![Issued { at: now, at_wall: now_wall, expiry }]);
+            builder =
+                builder.initial_token(AccessToken::bearer("initial").unwrap().with_expiry(expiry));
         }
         self.handles.push(builder.build().unwrap());
     }
@@ -380,7 +396,8 @@ impl Simulation {
 
     /// The paused clock of a new runtime starts at zero. This advances it to the current simulated time.
     fn runtime(&self) -> Runtime {
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime =
+            Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(catch_up(self.now));
         runtime
     }
@@ -418,7 +435,9 @@ impl Simulation {
             }
         };
         if self.random.bool() {
-            timeout(LOGIN + WAIT + GRAIN, all_calls_end).await.expect("a call waits without a limit");
+            timeout(LOGIN + WAIT + GRAIN, all_calls_end)
+                .await
+                .expect("a call waits without a limit");
         }
         // A call that is dropped loses nothing; one that is kept would not run again.
     }
@@ -479,7 +498,8 @@ impl Simulation {
                 let delay = Duration::from_millis(self.random.u64(..5_000));
                 let (world, clock) = (self.world.clone(), self.clock.clone());
                 let inner = SlowReady { inner: checked(&world, &clock), delay, ready: None };
-                let call = tower::Layer::layer(&AuthRefreshLayer::new(handle), inner).oneshot(request());
+                let call =
+                    tower::Layer::layer(&AuthRefreshLayer::new(handle), inner).oneshot(request());
                 tasks.spawn(async move { drop(timeout(LOGIN, call).await) });
             }
             14 => sleep(secs(self.random.u64(..10_000))).await,
@@ -499,7 +519,8 @@ impl Simulation {
         assert!(pin!(advance(blocked)).poll(&mut Context::from_waker(Waker::noop())).is_pending());
         let handle = self.handles[self.random.usize(..self.handles.len())].clone();
         let mut client = client(&handle, &self.world, &self.clock);
-        let _ = pin!(tower::Service::call(&mut client, request())).poll(&mut Context::from_waker(Waker::noop()));
+        let _ = pin!(tower::Service::call(&mut client, request()))
+            .poll(&mut Context::from_waker(Waker::noop()));
     }
 
     /// MockLogin succeed from now on: a request succeeds within one step of the backoff. Then nothing is left.
@@ -537,7 +558,8 @@ fn client(
     handle: &AuthRefresher,
     world: &SharedWorld,
     clock: &TestClock,
-) -> impl tower::Service<Request<()>, Response = Response<bool>, Error = Error, Future: Send> + use<> {
+) -> impl tower::Service<Request<()>, Response = Response<bool>, Error = Error, Future: Send> + use<>
+{
     tower::Layer::layer(&AuthRefreshLayer::new(handle.clone()), checked(world, clock))
 }
 
@@ -545,10 +567,13 @@ fn client(
 fn checked(
     world: &SharedWorld,
     clock: &TestClock,
-) -> impl tower::Service<Request<()>, Response = Response<bool>, Error = BoxError, Future: Send> + Clone + use<> {
+) -> impl tower::Service<Request<()>, Response = Response<bool>, Error = BoxError, Future: Send>
++ Clone
++ use<> {
     let (world, clock) = (world.clone(), clock.clone());
     service_fn(move |request: Request<()>| {
-        let header = request.headers().get(AUTHORIZATION).map(|header| header.to_str().unwrap().to_owned());
+        let header =
+            request.headers().get(AUTHORIZATION).map(|header| header.to_str().unwrap().to_owned());
         if let Some(header) = &header {
             lock(&world).check_sent(header, clock.now());
         }
@@ -619,7 +644,9 @@ fn rejected(
     });
     let layer = AuthRefreshLayer::new(handle);
     match replay {
-        true => tower::Layer::layer(&layer.replay(ReplayClone), server).oneshot(request()).left_future(),
+        true => {
+            tower::Layer::layer(&layer.replay(ReplayClone), server).oneshot(request()).left_future()
+        }
         false => tower::Layer::layer(&layer, server).oneshot(request()).right_future(),
     }
 }
@@ -630,14 +657,22 @@ async fn send(handle: AuthRefresher, world: SharedWorld, clock: TestClock) {
     // So it is with a clock that was set, within a heartbeat.
     let excused = {
         let world = lock(&world);
-        let just_set = world.last_jump.is_some_and(|jump| start - jump <= CLOCK_CHECK_INTERVAL + GRAIN);
+        let just_set =
+            world.last_jump.is_some_and(|jump| start - jump <= CLOCK_CHECK_INTERVAL + GRAIN);
         world.invalidated == Some(start) || just_set
     };
     let live = matches!(handle.status().state, State::Ready | State::Refreshing | State::Stale);
     let answer = client(&handle, &world, &clock).oneshot(request()).await;
     waited.assert_at_most(WAIT, &world);
     if live && !excused {
-        assert_eq!(start.elapsed(), Duration::ZERO, "waited although there was a token: {answer:?}");
-        assert!(answer.expect("failed although there was a token").into_body(), "sent without although there was one");
+        assert_eq!(
+            start.elapsed(),
+            Duration::ZERO,
+            "waited although there was a token: {answer:?}"
+        );
+        assert!(
+            answer.expect("failed although there was a token").into_body(),
+            "sent without although there was one"
+        );
     }
 }

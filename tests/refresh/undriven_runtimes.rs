@@ -12,14 +12,18 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{HOUR, MockLogin, TestClock, WORKER_TASKS, alive_tasks, chain, request, secs, send, token};
+use crate::support::{
+    HOUR, MockLogin, TestClock, WORKER_TASKS, alive_tasks, chain, request, secs, send, token,
+};
 use http::{Request, Response, header::AUTHORIZATION};
 use tokio::{
     runtime::{Builder, Runtime},
     time::{Instant, sleep},
 };
 use tower::{BoxError, Service, ServiceBuilder, ServiceExt, service_fn};
-use tower_auth_refresh::{AccessToken, AuthRefresh, AuthRefresher, AuthRefresherBuilder, LoginError, State};
+use tower_auth_refresh::{
+    AccessToken, AuthRefresh, AuthRefresher, AuthRefresherBuilder, LoginError, State,
+};
 
 const LIFETIME: Duration = secs(2);
 
@@ -68,8 +72,11 @@ impl Issuer {
     fn client(
         &self,
         refresher: &AuthRefresher,
-    ) -> AuthRefresh<impl Service<Request<()>, Response = Response<()>, Error = BoxError, Future: Send> + Clone + use<>>
-    {
+    ) -> AuthRefresh<
+        impl Service<Request<()>, Response = Response<()>, Error = BoxError, Future: Send>
+        + Clone
+        + use<>,
+    > {
         let issuer = self.clone();
         let server = service_fn(move |request: Request<()>| {
             issuer.assert_live(request.headers()[AUTHORIZATION].to_str().unwrap());
@@ -131,7 +138,8 @@ fn blocked_thread_does_not_send_an_expired_token() {
 #[test]
 fn blocked_thread_after_a_clock_jump_does_not_send_an_expired_token() {
     let (logins, clock, runtime) = (MockLogin::default(), TestClock::default(), current_thread());
-    let refresher = logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
+    let refresher =
+        logins.builder(|n| async move { token(n, HOUR) }).clock(clock.clone()).build().unwrap();
     runtime.block_on(async {
         assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
         clock.advance(secs(1800));
@@ -149,7 +157,10 @@ fn status_of_an_expired_token_is_not_ready() {
     runtime.block_on(refresher.ready()).unwrap();
     let statuses = refresher.subscribe();
     runtime.block_on(async {
-        assert_eq!((refresher.status().state, statuses.borrow().state), (State::Ready, State::Ready));
+        assert_eq!(
+            (refresher.status().state, statuses.borrow().state),
+            (State::Ready, State::Ready)
+        );
         block_thread(LIFETIME);
         assert_eq!(statuses.borrow().state, State::LoggingIn);
         assert_eq!(refresher.status().state, State::LoggingIn);
@@ -221,7 +232,8 @@ fn login_on_a_runtime_that_is_not_driven_is_named_by_the_error() {
     let other = current_thread();
     let error = other.block_on(refresher.token()).unwrap_err();
     assert!(error.is_undriven() && error.is_timeout(), "{error}");
-    let expected = "wait for a token timed out because the login's runtime is not driven, after 10s";
+    let expected =
+        "wait for a token timed out because the login's runtime is not driven, after 10s";
     assert_eq!(error.to_string(), expected);
 
     // A login that only takes long is another matter.
@@ -240,7 +252,11 @@ fn named_runtime_drives_the_worker() {
     let startup = Builder::new_current_thread().enable_all().build().unwrap();
     assert_eq!(startup.block_on(send(&refresher)).unwrap(), "Bearer t1");
     drop(startup);
-    assert_eq!(refresher.status().state, State::Ready, "the worker has survived the caller's runtime");
+    assert_eq!(
+        refresher.status().state,
+        State::Ready,
+        "the worker has survived the caller's runtime"
+    );
     assert_eq!(named.metrics().num_alive_tasks(), WORKER_TASKS);
 }
 
@@ -513,7 +529,10 @@ fn timeout_after_a_late_login_names_its_error() {
         sleep(Duration::from_millis(10)).await;
         block_thread(secs(5));
         let error = call.await.unwrap_err();
-        assert_eq!(chain(&error), ["wait for a token timed out after 10s", "login failed", "connection lost"]);
+        assert_eq!(
+            chain(&error),
+            ["wait for a token timed out after 10s", "login failed", "connection lost"]
+        );
     });
 }
 

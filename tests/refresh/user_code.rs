@@ -17,7 +17,10 @@ use std::{
 
 use crate::support::{HOUR, MockLogin, request, secs, send, token};
 use http::Response;
-use metrics::{Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, SharedString, Unit};
+use metrics::{
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata,
+    SharedString, Unit,
+};
 use tokio::{
     runtime::{Builder, Runtime},
     time::{Instant, sleep, timeout},
@@ -158,7 +161,8 @@ fn current_thread() -> Runtime {
 
 /// Logins of which the second fails.
 fn builder() -> AuthRefresherBuilder {
-    MockLogin::default().builder(|n| async move { if n == 2 { Err("down".into()) } else { token(n, secs(60)) } })
+    MockLogin::default()
+        .builder(|n| async move { if n == 2 { Err("down".into()) } else { token(n, secs(60)) } })
 }
 
 /// A token's life: a login, a failed refresh, an expiry, a rejection with a replay, and a runtime that shuts down in
@@ -170,9 +174,14 @@ async fn live(refresher: &AuthRefresher) {
     }
     let _ = refresher.refresh().await;
     sleep(secs(10)).await;
-    let server =
-        service_fn(|_: http::Request<()>| async { Response::builder().status(401).body(()).map_err(BoxError::from) });
-    let _ = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone).layer(server).oneshot(request()).await;
+    let server = service_fn(|_: http::Request<()>| async {
+        Response::builder().status(401).body(()).map_err(BoxError::from)
+    });
+    let _ = AuthRefreshLayer::new(refresher.clone())
+        .replay(ReplayClone)
+        .layer(server)
+        .oneshot(request())
+        .await;
 }
 
 /// Runs a life on a runtime that then shuts down. A panic may reach the caller in whose call it happens.
@@ -358,7 +367,8 @@ fn clock_panic_with_panicking_login_drop_does_not_abort() {
         }
         token(n, HOUR)
     };
-    let builder = logins.builder(login).clock(clock.clone()).initial_token(token(0, secs(60)).unwrap());
+    let builder =
+        logins.builder(login).clock(clock.clone()).initial_token(token(0, secs(60)).unwrap());
     let refresher = builder.build().unwrap();
     current_thread().block_on(async {
         refresher.ready().await.unwrap();

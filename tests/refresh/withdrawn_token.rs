@@ -20,7 +20,8 @@ use tower_auth_refresh::{AccessToken, AuthRefresh, AuthRefresher, LoginRequest};
 #[test]
 fn withdrawn_token_is_never_sent_again() {
     const PUBLICATIONS: usize = 300;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let (permits, issued) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
     let allowed = permits.clone();
     let login = service_fn(move |_: LoginRequest| {

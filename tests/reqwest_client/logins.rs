@@ -14,8 +14,10 @@ use crate::server::Server;
 
 /// The application's client, which the server recognizes by a header.
 fn reqwest() -> reqwest::Client {
-    let headers =
-        HeaderMap::from_iter([(HeaderName::from_static("x-client"), HeaderValue::from_static("application"))]);
+    let headers = HeaderMap::from_iter([(
+        HeaderName::from_static("x-client"),
+        HeaderValue::from_static("application"),
+    )]);
     reqwest::Client::builder().no_proxy().default_headers(headers).build().unwrap()
 }
 
@@ -45,7 +47,8 @@ async fn login_and_requests_share_the_client() {
 #[tokio::test]
 async fn secrets_of_a_login_do_not_follow_a_redirect() {
     let (server, other) = (Server::start().await, Server::start().await);
-    let refresher = AuthRefresher::new(login(&server.url(&format!("/redirect?{}", other.url("/token")))));
+    let refresher =
+        AuthRefresher::new(login(&server.url(&format!("/redirect?{}", other.url("/token")))));
     let error = refresher.token().await.unwrap_err();
     assert!(!format!("{error:?}").contains("s3cr3t"), "{error:?}");
     assert!(other.received().is_empty());
@@ -55,16 +58,24 @@ async fn secrets_of_a_login_do_not_follow_a_redirect() {
 #[tokio::test]
 async fn redirect_that_reqwest_follows_without_the_body_is_a_redirect_error() {
     let server = Server::start().await;
-    let reqwest = reqwest::Client::builder().no_proxy().redirect(same_origin_redirects()).build().unwrap();
+    let reqwest =
+        reqwest::Client::builder().no_proxy().redirect(same_origin_redirects()).build().unwrap();
     let endpoint = AuthorizationServer::token_endpoint(&server.url("/found?/maintenance")).unwrap();
     let client = ClientAuthentication::client_secret_post("orders", "s3cr3t");
-    let login = OAuth2Login::new(ReqwestService::new(reqwest), endpoint, client, Grant::client_credentials());
+    let login = OAuth2Login::new(
+        ReqwestService::new(reqwest),
+        endpoint,
+        client,
+        Grant::client_credentials(),
+    );
     let error = AuthRefresher::new(login).token().await.unwrap_err();
     assert!(!error.is_permanent());
     let cause = error.source().unwrap().downcast_ref::<OAuth2Error>().unwrap();
     assert!(cause.is_redirect(), "{cause}");
     assert!(
-        cause.to_string().ends_with(&format!("redirect to {} followed without the body", server.url(""))),
+        cause
+            .to_string()
+            .ends_with(&format!("redirect to {} followed without the body", server.url(""))),
         "{cause}"
     );
     assert_eq!(server.received().len(), 2);
@@ -86,10 +97,16 @@ async fn query_of_a_token_endpoint_is_not_in_the_error() {
 #[tokio::test]
 async fn timeout_of_the_client_is_a_timeout_of_the_login() {
     let server = Server::start().await;
-    let reqwest = reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(50)).build().unwrap();
+    let reqwest =
+        reqwest::Client::builder().no_proxy().timeout(Duration::from_millis(50)).build().unwrap();
     let endpoint = AuthorizationServer::token_endpoint(&server.url("/never")).unwrap();
     let client = ClientAuthentication::public("orders");
-    let login = OAuth2Login::new(ReqwestService::new(reqwest), endpoint, client, Grant::client_credentials());
+    let login = OAuth2Login::new(
+        ReqwestService::new(reqwest),
+        endpoint,
+        client,
+        Grant::client_credentials(),
+    );
     let error = AuthRefresher::new(login).token().await.unwrap_err();
     let cause = error.source().unwrap().downcast_ref::<OAuth2Error>().unwrap();
     assert!(cause.is_timeout(), "{cause}");

@@ -15,8 +15,8 @@ use reqwest_middleware::{ClientBuilder, ClientWithMiddleware, Error, Middleware,
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceExt};
 use tower_auth_refresh::{
-    AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, Clock, LoginRequest, ReplayWith, TokenInfo,
-    TokenValidFor, UnsafeDestination, reqwest_client::ReqwestService,
+    AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, Clock, LoginRequest, ReplayWith,
+    TokenInfo, TokenValidFor, UnsafeDestination, reqwest_client::ReqwestService,
 };
 
 use crate::server::Server;
@@ -63,7 +63,8 @@ async fn rejection_without_replay_is_the_response() {
 #[tokio::test]
 async fn revoked_tokens_fail_no_request() {
     let server = Server::with_revocations([50, 110]).await;
-    let layer = AuthRefreshLayer::new(server.refresher()).replay(ReplayWith(reqwest::Request::try_clone));
+    let layer =
+        AuthRefreshLayer::new(server.refresher()).replay(ReplayWith(reqwest::Request::try_clone));
     let client = client(layer);
     for n in 0..160 {
         let body = json!({ "item": n });
@@ -76,7 +77,8 @@ async fn revoked_tokens_fail_no_request() {
 #[tokio::test]
 async fn stream_is_not_replayed() {
     let server = Server::start().await;
-    let layer = AuthRefreshLayer::new(server.refresher()).replay(ReplayWith(reqwest::Request::try_clone));
+    let layer =
+        AuthRefreshLayer::new(server.refresher()).replay(ReplayWith(reqwest::Request::try_clone));
     let client = client(layer);
     client.get(server.url("/")).send().await.unwrap();
     server.revoke();
@@ -96,7 +98,12 @@ async fn errors_keep_their_kind() {
     assert!(error.source().unwrap().is::<UnsafeDestination>());
     assert!(server.received().is_empty());
 
-    let error = client.get(server.url("/never")).timeout(Duration::from_millis(20)).send().await.unwrap_err();
+    let error = client
+        .get(server.url("/never"))
+        .timeout(Duration::from_millis(20))
+        .send()
+        .await
+        .unwrap_err();
     assert!(error.is_timeout(), "{error:?}");
 }
 
@@ -123,7 +130,8 @@ async fn extensions_reach_the_next_middleware_and_the_caller() {
     let server = Server::start().await;
     let counts = Arc::default();
     let layer = AuthRefreshLayer::new(server.refresher()).insert_token_info(true);
-    let client = ClientBuilder::new(reqwest()).with(layer).with(Counter(Arc::clone(&counts))).build();
+    let client =
+        ClientBuilder::new(reqwest()).with(layer).with(Counter(Arc::clone(&counts))).build();
     let mut extensions = Extensions::new();
     extensions.insert(41_u32);
     let request = client.get(server.url("/")).build().unwrap();
@@ -137,8 +145,10 @@ async fn extensions_reach_the_next_middleware_and_the_caller() {
 async fn replay_passes_the_next_middleware_again() {
     let server = Server::with_revocations([1]).await;
     let counts = Arc::default();
-    let layer = AuthRefreshLayer::new(server.refresher()).replay(ReplayWith(reqwest::Request::try_clone));
-    let client = ClientBuilder::new(reqwest()).with(layer).with(Counter(Arc::clone(&counts))).build();
+    let layer =
+        AuthRefreshLayer::new(server.refresher()).replay(ReplayWith(reqwest::Request::try_clone));
+    let client =
+        ClientBuilder::new(reqwest()).with(layer).with(Counter(Arc::clone(&counts))).build();
     for _ in 0..2 {
         assert_eq!(client.get(server.url("/")).send().await.unwrap().status(), StatusCode::OK);
     }
@@ -161,17 +171,29 @@ fn clock() -> (Arc<AtomicU64>, impl Clock) {
 #[tokio::test]
 async fn token_valid_for_applies() {
     let server = Server::start().await;
-    let token = |secs| AccessToken::bearer(format!("token-{secs}")).unwrap().with_expires_in(Duration::from_secs(secs));
-    let login = tower::service_fn(move |_: LoginRequest| async move { Ok::<_, BoxError>(token(3_600)) });
+    let token = |secs| {
+        AccessToken::bearer(format!("token-{secs}"))
+            .unwrap()
+            .with_expires_in(Duration::from_secs(secs))
+    };
+    let login =
+        tower::service_fn(move |_: LoginRequest| async move { Ok::<_, BoxError>(token(3_600)) });
     let (now, clock) = clock();
-    let refresher = AuthRefresher::builder(login).initial_token(token(600)).clock(clock).build().unwrap();
+    let refresher =
+        AuthRefresher::builder(login).initial_token(token(600)).clock(clock).build().unwrap();
     let client = client(AuthRefreshLayer::new(refresher));
     now.fetch_add(300, SeqCst);
     for min in [60, 1_800] {
-        client.get(server.url("/")).with_extension(TokenValidFor(Duration::from_secs(min))).send().await.unwrap();
+        client
+            .get(server.url("/"))
+            .with_extension(TokenValidFor(Duration::from_secs(min)))
+            .send()
+            .await
+            .unwrap();
     }
     let received = server.received();
-    let tokens: Vec<_> = received.iter().map(|request| request.header("authorization").unwrap()).collect();
+    let tokens: Vec<_> =
+        received.iter().map(|request| request.header("authorization").unwrap()).collect();
     assert_eq!(tokens, ["Bearer token-600", "Bearer token-3600"]);
 }
 

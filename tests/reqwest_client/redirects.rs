@@ -23,7 +23,8 @@ async fn redirect_within_the_origin_carries_the_token() {
         .layer(AuthRefreshLayer::new(server.refresher()))
         .service(ReqwestService::new(reqwest.clone()));
 
-    let response = reqwest.post(server.url("/redirect?/orders")).body("7").send_with(&client).await.unwrap();
+    let response =
+        reqwest.post(server.url("/redirect?/orders")).body("7").send_with(&client).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.url().as_str(), server.url("/orders"));
     assert_eq!(response.text().await.unwrap(), "7");
@@ -34,7 +35,8 @@ async fn redirect_within_the_origin_carries_the_token() {
 async fn redirect_to_another_origin_is_the_response() {
     let (server, other) = (Server::start().await, Server::start().await);
     let reqwest = reqwest(same_origin_redirects());
-    let layer = AuthRefreshLayer::new(server.refresher()).header(HeaderName::from_static("x-token"));
+    let layer =
+        AuthRefreshLayer::new(server.refresher()).header(HeaderName::from_static("x-token"));
     let client = ServiceBuilder::new().layer(layer).service(ReqwestService::new(reqwest.clone()));
 
     let url = server.url(&format!("/redirect?{}", other.url("/")));
@@ -60,7 +62,8 @@ async fn default_policy_forwards_unknown_headers_to_any_origin() {
     let url = server.url(&format!("/redirect?{}", other.url("/")));
     for name in ["authorization", "x-token"] {
         let layer = AuthRefreshLayer::new(refresher.clone()).header(HeaderName::from_static(name));
-        let client = ServiceBuilder::new().layer(layer).service(ReqwestService::new(reqwest.clone()));
+        let client =
+            ServiceBuilder::new().layer(layer).service(ReqwestService::new(reqwest.clone()));
         let response = reqwest.get(&url).send_with(&client).await.unwrap();
         assert_eq!(response.url().as_str(), other.url("/"));
         assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
@@ -88,8 +91,10 @@ async fn follow_redirect_above_the_layer_checks_each_hop() {
     let reqwest = reqwest(Policy::none());
     let layer = AuthRefreshLayer::new(server.refresher()).replay(ReplayClone);
     let layer = layer.allow_origin(server.url("").as_str()).unwrap();
-    let client =
-        ServiceBuilder::new().layer(FollowRedirectLayer::new()).layer(layer).service(ReqwestService::new(reqwest));
+    let client = ServiceBuilder::new()
+        .layer(FollowRedirectLayer::new())
+        .layer(layer)
+        .service(ReqwestService::new(reqwest));
 
     let get = |url: String| http::Request::get(url).body(String::new()).unwrap();
     let response = client.clone().oneshot(get(server.url("/redirect?/orders"))).await.unwrap();

@@ -76,7 +76,8 @@ impl Server {
     pub(crate) async fn with_revocations(revocations: impl IntoIterator<Item = usize>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let state = Arc::new(State { revocations: revocations.into_iter().collect(), ..State::default() });
+        let state =
+            Arc::new(State { revocations: revocations.into_iter().collect(), ..State::default() });
         let shared = state.clone();
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
@@ -84,8 +85,9 @@ impl Server {
                 let shared = shared.clone();
                 connections.spawn(async move {
                     let service = service_fn(move |request| respond(shared.clone(), request));
-                    let _ =
-                        auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+                    let _ = auto::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await;
                 });
             }
         });
@@ -132,18 +134,27 @@ impl State {
     }
 
     fn accepts(&self, head: &Parts) -> bool {
-        let token =
-            head.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer token-"));
+        let token = head
+            .headers
+            .get(AUTHORIZATION)
+            .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer token-"));
         token.is_some_and(|number| number.parse::<usize>().unwrap() > self.revoked.load(SeqCst))
     }
 }
 
 type Body = UnsyncBoxBody<Bytes, Infallible>;
 
-async fn respond(state: Arc<State>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn respond(
+    state: Arc<State>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-    state.received.lock().unwrap().push(Received { headers: head.headers.clone(), body: body.clone() });
+    state
+        .received
+        .lock()
+        .unwrap()
+        .push(Received { headers: head.headers.clone(), body: body.clone() });
     let response = Response::builder().header(CONTENT_TYPE, "application/json");
     let full = |body: Bytes| Full::new(body).boxed_unsync();
     Ok(match head.uri.path() {

@@ -9,7 +9,8 @@ use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 use tower::{BoxError, ServiceBuilder, ServiceExt, service_fn};
 use tower_auth_refresh::{
-    AuthRefresh, AuthRefreshLayer, AuthRefresher, Error, LoginRequest, ReplayClone, UnsafeDestination,
+    AuthRefresh, AuthRefreshLayer, AuthRefresher, Error, LoginRequest, ReplayClone,
+    UnsafeDestination,
     reqwest_client::{RequestBuilderExt, ReqwestService, same_origin_redirects},
 };
 
@@ -53,7 +54,10 @@ async fn streams_pass_through_the_layer() {
 
     let response = reqwest.get(server.url("/stream")).send_with(&client).await.unwrap();
     let parts: Vec<Bytes> = response.bytes_stream().map(Result::unwrap).collect().await;
-    assert_eq!(parts.concat(), (0..10).map(|n| format!("part {n};")).collect::<String>().as_bytes());
+    assert_eq!(
+        parts.concat(),
+        (0..10).map(|n| format!("part {n};")).collect::<String>().as_bytes()
+    );
 
     let parts = futures::stream::iter(["a", "b", "c"].map(Ok::<_, BoxError>));
     let request = reqwest.post(server.url("/")).body(reqwest::Body::wrap_stream(parts));
@@ -85,7 +89,8 @@ async fn future_can_be_spawned() {
     let server = Server::start().await;
     let (reqwest, client) = (reqwest(), stack(server.refresher()));
     let url = server.url("/");
-    let status = tokio::spawn(async move { reqwest.get(url).send_with(&client).await.unwrap().status() });
+    let status =
+        tokio::spawn(async move { reqwest.get(url).send_with(&client).await.unwrap().status() });
     assert_eq!(status.await.unwrap(), StatusCode::OK);
 }
 
@@ -113,7 +118,8 @@ async fn error_of_the_stack_is_that_of_its_outermost_layer() {
     let server = Server::start().await;
     let (reqwest, client) = (reqwest(), stack(server.refresher()));
     let client = ServiceBuilder::new().timeout(Duration::from_secs(60)).service(client);
-    let error: BoxError = reqwest.get("http://api.example.com/").send_with(&client).await.unwrap_err();
+    let error: BoxError =
+        reqwest.get("http://api.example.com/").send_with(&client).await.unwrap_err();
     assert!(matches!(error.downcast_ref(), Some(Error::Destination(_))), "{error:?}");
 }
 
@@ -129,15 +135,22 @@ async fn bodies_of_other_crates_are_sent() {
     let server = Server::start().await;
     let layer = AuthRefreshLayer::new(server.refresher()).replay(ReplayClone);
     let client = ServiceBuilder::new().layer(layer).service(ReqwestService::new(reqwest()));
-    client.clone().oneshot(Request::post(server.url("/")).body(Full::from("first")).unwrap()).await.unwrap();
+    client
+        .clone()
+        .oneshot(Request::post(server.url("/")).body(Full::from("first")).unwrap())
+        .await
+        .unwrap();
     server.revoke();
 
     let request = Request::post(server.url("/")).body(Full::from("second")).unwrap();
     let response = client.oneshot(request).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "second");
-    let lengths: Vec<_> =
-        server.received().iter().map(|request| request.header("content-length").unwrap().to_owned()).collect();
+    let lengths: Vec<_> = server
+        .received()
+        .iter()
+        .map(|request| request.header("content-length").unwrap().to_owned())
+        .collect();
     assert_eq!(lengths, ["5", "6", "6"]);
 }
 
@@ -148,7 +161,9 @@ async fn body_that_is_not_sync_is_sent_and_replayed_from_a_buffer() {
     let layer = AuthRefreshLayer::new(server.refresher()).replay(ReplayBuffered::new());
     let client = ServiceBuilder::new().layer(layer).service(ReqwestService::new(reqwest()));
     for text in ["first", "second"] {
-        let request = Request::post(server.url("/")).body(Full::new(Bytes::from(text)).boxed_unsync()).unwrap();
+        let request = Request::post(server.url("/"))
+            .body(Full::new(Bytes::from(text)).boxed_unsync())
+            .unwrap();
         let response = client.clone().oneshot(request).await.unwrap();
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), text);
     }

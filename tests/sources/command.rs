@@ -19,7 +19,10 @@ pub(crate) fn shell(script: &str) -> CommandToken {
 #[tokio::test]
 async fn command_prints_the_token() {
     let token = log_in(shell("echo; echo \"$PREFIX\"abc").env("PREFIX", "of-")).await.unwrap();
-    assert_eq!((token.header_value().to_str().unwrap(), token.expiry()), ("Bearer of-abc", Expiry::Unknown));
+    assert_eq!(
+        (token.header_value().to_str().unwrap(), token.expiry()),
+        ("Bearer of-abc", Expiry::Unknown)
+    );
 }
 
 #[tokio::test]
@@ -32,9 +35,15 @@ async fn arguments_are_not_interpreted_by_a_shell() {
 async fn failed_command_is_a_transient_error_that_names_it() {
     let missing = log_in(CommandToken::new("/no/such/program")).await;
     assert_fails(missing, "command /no/such/program: failed to start: ");
-    assert_fails(log_in(shell("echo s3cr3t; exit 7")).await, "command /bin/sh: failed with exit status: 7");
+    assert_fails(
+        log_in(shell("echo s3cr3t; exit 7")).await,
+        "command /bin/sh: failed with exit status: 7",
+    );
     assert_fails(log_in(shell("echo s3cr3t >&2")).await, "token is empty");
-    assert_fails(log_in(shell("yes s3cr3t | head -c 2000000")).await, "output is larger than 1048576 bytes");
+    assert_fails(
+        log_in(shell("yes s3cr3t | head -c 2000000")).await,
+        "output is larger than 1048576 bytes",
+    );
     assert_fails(log_in(shell("kill -9 $$")).await, "signal: 9");
 }
 
@@ -45,7 +54,9 @@ const WITH_INPUT: &str = "TEST_PROCESS_HAS_INPUT";
 fn command_cannot_read_the_standard_input_of_the_program() {
     if env::var_os(WITH_INPUT).is_some() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let token = runtime.block_on(log_in(shell("if read line; then echo \"$line\"; else echo end-of-file; fi")));
+        let token = runtime.block_on(log_in(shell(
+            "if read line; then echo \"$line\"; else echo end-of-file; fi",
+        )));
         assert_eq!(token.unwrap().secret(), "end-of-file");
         return;
     }
@@ -96,7 +107,10 @@ async fn command_that_times_out_is_killed() {
     let mut limit = Duration::from_millis(300);
     // On a busy machine it can take longer until the process has written its id.
     let pid = loop {
-        assert_fails(log_in(shell(&script).timeout(limit)).await, &format!("timed out after {limit:?}"));
+        assert_fails(
+            log_in(shell(&script).timeout(limit)).await,
+            &format!("timed out after {limit:?}"),
+        );
         match fs::read_to_string(&path) {
             Ok(pid) if pid.ends_with('\n') => break pid,
             _ => limit *= 2,

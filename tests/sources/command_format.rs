@@ -45,13 +45,19 @@ async fn json_of_known_helpers_is_read() {
             r#"{"access_token":"abc","token_type":"Bearer","refresh_token":"r","expiry":"2027-01-15T10:00:00.123456789+02:00"}"#,
             at(NEW_YEAR),
         ),
-        (r#"{"access_token":"abc","token_type":"Bearer","expiry":"0001-01-01T00:00:00Z"}"#, Expiry::Unknown),
+        (
+            r#"{"access_token":"abc","token_type":"Bearer","expiry":"0001-01-01T00:00:00Z"}"#,
+            Expiry::Unknown,
+        ),
         // az account get-access-token. `expiresOn` is local time.
         (
             r#"{"accessToken":"abc","expiresOn":"2027-01-15 09:00:00.000000","expires_on":1800000000,"subscription":"s","tenant":"t","tokenType":"Bearer"}"#,
             at(NEW_YEAR),
         ),
-        (r#"{"accessToken":"abc","expiresOn":"2027-01-15 09:00:00.000000","tokenType":"Bearer"}"#, Expiry::Unknown),
+        (
+            r#"{"accessToken":"abc","expiresOn":"2027-01-15 09:00:00.000000","tokenType":"Bearer"}"#,
+            Expiry::Unknown,
+        ),
         (r#"{"accessToken":"abc","expiresOn":"2027-01-15T08:00:00Z"}"#, at(NEW_YEAR)),
         // The metadata service of Azure.
         (r#"{"access_token":"abc","expires_in":"60","expires_on":"1800000000"}"#, at(NEW_YEAR)),
@@ -70,7 +76,8 @@ async fn json_of_known_helpers_is_read() {
 
 #[tokio::test]
 async fn earliest_stated_expiry_counts() {
-    let output = r#"{"access_token":"abc","expires_at":1800000000,"expiry":"2027-01-15T07:00:00Z"}"#;
+    let output =
+        r#"{"access_token":"abc","expires_at":1800000000,"expiry":"2027-01-15T07:00:00Z"}"#;
     let token = print(output, CommandFormat::Json).await.unwrap();
     assert_eq!(token.expiry(), at(NEW_YEAR - 3600));
 }
@@ -86,7 +93,9 @@ async fn cached_point_in_time_and_repeated_lifetime_are_both_limits() {
         // Only now, because paused time does not wait for a process.
         pause();
         let mut first = Some(token);
-        let login = service_fn(move |_| ready(first.take().ok_or(LoginError::transient("scripted failure"))));
+        let login = service_fn(move |_| {
+            ready(first.take().ok_or(LoginError::transient("scripted failure")))
+        });
         let refresher = AuthRefresher::builder(login).clock(TestClock::default()).build().unwrap();
         refresher.ready().await.unwrap();
         sleep(secs(59)).await;
@@ -101,9 +110,16 @@ async fn cached_point_in_time_and_repeated_lifetime_are_both_limits() {
 async fn invalid_expiry_is_ignored_beside_a_valid_one() {
     for bad in [r#""tomorrow""#, "1800000000000", "true", "{}", r#""""#] {
         let beside = format!(r#"{{"access_token":"abc","expires_in":60,"expires_at":{bad}}}"#);
-        assert_eq!(print(&beside, CommandFormat::Json).await.unwrap().expiry(), Expiry::In(secs(60)), "{bad}");
+        assert_eq!(
+            print(&beside, CommandFormat::Json).await.unwrap().expiry(),
+            Expiry::In(secs(60)),
+            "{bad}"
+        );
         let alone = format!(r#"{{"access_token":"s3cr3t","expires_at":{bad}}}"#);
-        assert_fails(print(&alone, CommandFormat::Json).await, "output contains an invalid expires_at");
+        assert_fails(
+            print(&alone, CommandFormat::Json).await,
+            "output contains an invalid expires_at",
+        );
     }
     let beside = r#"{"access_token":"abc","expires_in":"soon","expires_at":1800000000}"#;
     assert_eq!(print(beside, CommandFormat::Json).await.unwrap().expiry(), at(NEW_YEAR));
@@ -114,7 +130,10 @@ async fn expiry_of_a_jwt_is_read_if_none_is_stated() {
     let jwt = jwt(SystemTime::UNIX_EPOCH + secs(NEW_YEAR));
     for (output, format) in [
         (jwt.clone(), CommandFormat::Token),
-        (format!(r#"{{"accessToken":"{jwt}","expiresOn":"2027-01-15 09:00:00.000000"}}"#), CommandFormat::Json),
+        (
+            format!(r#"{{"accessToken":"{jwt}","expiresOn":"2027-01-15 09:00:00.000000"}}"#),
+            CommandFormat::Json,
+        ),
         (format!(r#"{{"access_token":"{jwt}","expires_at":"tomorrow"}}"#), CommandFormat::Json),
         (format!(r#"{{"status":{{"token":"{jwt}"}}}}"#), CommandFormat::ExecCredential),
     ] {
@@ -130,7 +149,10 @@ async fn output_without_a_token_is_a_transient_error_that_does_not_show_it() {
         (r#"{"secret":"s3cr3t"}"#, "output contains no token"),
         (r#"{"access_token":null,"other":"s3cr3t"}"#, "output contains no token"),
         (r#"["s3cr3t"]"#, "output is not the expected JSON"),
-        (r#"{"access_token":"s3cr3t","expires_in":"soon"}"#, "output contains an invalid expires_in"),
+        (
+            r#"{"access_token":"s3cr3t","expires_in":"soon"}"#,
+            "output contains an invalid expires_in",
+        ),
         (r#"{"access_token":"s3cr3t\n2"}"#, "token contains an invalid byte at position 6"),
         (r#"{"access_token":""}"#, "token is empty"),
     ] {
@@ -154,7 +176,10 @@ async fn exec_credential_without_a_token_is_an_error() {
         ("{}", "output contains no status"),
         (r#"{"status":{"clientCertificateData":"s3cr3t"}}"#, "output contains no token"),
         (r#"{"status":{"token":""}}"#, "token is empty"),
-        (r#"{"status":{"token":"s3cr3t","expirationTimestamp":"soon"}}"#, "invalid expirationTimestamp"),
+        (
+            r#"{"status":{"token":"s3cr3t","expirationTimestamp":"soon"}}"#,
+            "invalid expirationTimestamp",
+        ),
     ] {
         assert_fails(print(output, CommandFormat::ExecCredential).await, error);
     }

@@ -17,7 +17,10 @@ async fn variable_holds_a_token_that_never_expires() {
 async fn missing_variable_is_a_permanent_error_that_names_it() {
     let error = log_in(EnvToken::new("NO_SUCH_VARIABLE")).await.unwrap_err();
     assert!(error.is_permanent());
-    assert!(format!("{error:?}").contains("environment variable NO_SUCH_VARIABLE is not set"), "{error:?}");
+    assert!(
+        format!("{error:?}").contains("environment variable NO_SUCH_VARIABLE is not set"),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -27,5 +30,8 @@ async fn invalid_variable_is_an_error_that_does_not_show_it() {
     assert_eq!(env::var(name).unwrap(), value);
     let error = log_in(EnvToken::new(name)).await.unwrap_err();
     let message = format!("{error:?}");
-    assert!(error.is_permanent() && message.contains(name) && !message.contains(value), "{message}");
+    assert!(
+        error.is_permanent() && message.contains(name) && !message.contains(value),
+        "{message}"
+    );
 }

@@ -3,7 +3,9 @@
 use std::{fs, task::Poll};
 
 use tokio::time::sleep;
-use tower_auth_refresh::{AuthRefresher, Clock, Expiry, State, sources::FileToken, test_util::TestClock};
+use tower_auth_refresh::{
+    AuthRefresher, Clock, Expiry, State, sources::FileToken, test_util::TestClock,
+};
 
 use crate::support::{assert_fails, folder, jwt, log_in, replace, secs, token};
 
@@ -13,7 +15,10 @@ async fn white_space_around_the_token_is_ignored() {
     for text in ["abc", "abc\n", "  abc\r\n\n"] {
         fs::write(&path, text).unwrap();
         let token = log_in(FileToken::new(&path)).await.unwrap();
-        assert_eq!((token.header_value().to_str().unwrap(), token.expiry()), ("Bearer abc", Expiry::Unknown));
+        assert_eq!(
+            (token.header_value().to_str().unwrap(), token.expiry()),
+            ("Bearer abc", Expiry::Unknown)
+        );
     }
 }
 
@@ -90,7 +95,8 @@ async fn jwt_is_used_until_it_expires_and_reading_it_twice_is_not_a_failure() {
     let clock = TestClock::default();
     let first = jwt(clock.now() + secs(3600));
     fs::write(&path, &first).unwrap();
-    let refresher = AuthRefresher::builder(FileToken::new(&path)).clock(clock.clone()).build().unwrap();
+    let refresher =
+        AuthRefresher::builder(FileToken::new(&path)).clock(clock.clone()).build().unwrap();
     assert_eq!(token(&refresher).await, first);
     refresher.refresh().await.unwrap();
     sleep(secs(3590)).await;

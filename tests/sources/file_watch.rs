@@ -12,7 +12,8 @@ use std::{
 use tokio::time::sleep;
 use tower::{Service, ServiceBuilder, service_fn};
 use tower_auth_refresh::{
-    AccessToken, AuthRefresher, Clock, LoginError, LoginRequest, State, sources::FileToken, test_util::TestClock,
+    AccessToken, AuthRefresher, Clock, LoginError, LoginRequest, State, sources::FileToken,
+    test_util::TestClock,
 };
 
 use crate::support::{file_refresher, folder, jwt, replace, secs, token};
@@ -73,7 +74,8 @@ async fn jwt_that_is_replaced_before_it_expires_leaves_no_gap() {
     let path = folder("replaced").join("token");
     let clock = TestClock::default();
     fs::write(&path, jwt(clock.now() + secs(3600))).unwrap();
-    let refresher = AuthRefresher::builder(FileToken::new(&path)).clock(clock.clone()).build().unwrap();
+    let refresher =
+        AuthRefresher::builder(FileToken::new(&path)).clock(clock.clone()).build().unwrap();
     for n in 1..=5 {
         refresher.token().await.unwrap();
         // As Kubernetes does it: when four fifths are over.
@@ -245,7 +247,8 @@ async fn source_created_for_each_login_is_refreshed_by_schedule() {
         let mut file = FileToken::new(&theirs);
         async move { file.call(request).await }
     });
-    let refresher = AuthRefresher::builder(login).clock(clock.clone()).jitter(false).build().unwrap();
+    let refresher =
+        AuthRefresher::builder(login).clock(clock.clone()).jitter(false).build().unwrap();
     token(&refresher).await;
     sleep(secs(3000)).await;
     assert_eq!(count.load(SeqCst), 1);
@@ -260,7 +263,9 @@ async fn token_with_a_stated_lifetime_is_refreshed_by_schedule() {
     let path = folder("said").join("token");
     fs::write(&path, "t1").unwrap();
     let file = FileToken::new(&path).poll_interval(secs(86_400));
-    let login = ServiceBuilder::new().map_response(|token: AccessToken| token.with_expires_in(secs(600))).service(file);
+    let login = ServiceBuilder::new()
+        .map_response(|token: AccessToken| token.with_expires_in(secs(600)))
+        .service(file);
     let refresher = AuthRefresher::builder(login).jitter(false).build().unwrap();
     assert_eq!(token(&refresher).await, "t1");
     fs::write(&path, "t2").unwrap();
@@ -317,7 +322,8 @@ async fn clock_that_panics_as_a_file_changes_does_not_abort_the_process() {
     let path = folder("clock").join("token");
     fs::write(&path, "t1").unwrap();
     let clock = PanicsWhenArmed::default();
-    let refresher = AuthRefresher::builder(FileToken::new(&path)).clock(clock.clone()).build().unwrap();
+    let refresher =
+        AuthRefresher::builder(FileToken::new(&path)).clock(clock.clone()).build().unwrap();
     assert_eq!(token(&refresher).await, "t1");
     clock.0.store(true, SeqCst);
     fs::write(&path, "t2").unwrap();
@@ -331,7 +337,10 @@ async fn clock_that_panics_as_a_file_changes_does_not_abort_the_process() {
 async fn file_is_followed_although_no_request_uses_its_token() {
     let path = folder("idle").join("token");
     fs::write(&path, "old").unwrap();
-    let refresher = AuthRefresher::builder(FileToken::new(&path)).pause_when_idle(Duration::ZERO).build().unwrap();
+    let refresher = AuthRefresher::builder(FileToken::new(&path))
+        .pause_when_idle(Duration::ZERO)
+        .build()
+        .unwrap();
     refresher.ready().await.unwrap();
     // Longer than the least time between two probes.
     sleep(secs(200)).await;
@@ -358,9 +367,12 @@ async fn file_token_is_never_idle_after_an_unused_initial_token() {
 #[tokio::test(start_paused = true)]
 async fn file_token_is_read_again_by_schedule_only_if_its_expiry_is_unknown() {
     for is_jwt in [false, true] {
-        let (path, clock) = (folder(&format!("schedule-{is_jwt}")).join("token"), TestClock::default());
-        fs::write(&path, if is_jwt { jwt(clock.now() + secs(60)) } else { "abc".to_owned() }).unwrap();
-        let builder = AuthRefresher::builder(FileToken::new(&path)).clock(clock.clone()).jitter(false);
+        let (path, clock) =
+            (folder(&format!("schedule-{is_jwt}")).join("token"), TestClock::default());
+        fs::write(&path, if is_jwt { jwt(clock.now() + secs(60)) } else { "abc".to_owned() })
+            .unwrap();
+        let builder =
+            AuthRefresher::builder(FileToken::new(&path)).clock(clock.clone()).jitter(false);
         let refresher = builder.default_lifetime(secs(60)).build().unwrap();
         refresher.ready().await.unwrap();
         let issued_at = refresher.status().issued_at;

@@ -21,7 +21,11 @@ struct RetryOnce(bool);
 impl Policy<LoginRequest, AccessToken, BoxError> for RetryOnce {
     type Future = Ready<()>;
 
-    fn retry(&mut self, _: &mut LoginRequest, result: &mut Result<AccessToken, BoxError>) -> Option<Ready<()>> {
+    fn retry(
+        &mut self,
+        _: &mut LoginRequest,
+        result: &mut Result<AccessToken, BoxError>,
+    ) -> Option<Ready<()>> {
         (result.is_err() && std::mem::take(&mut self.0)).then(|| ready(()))
     }
 
@@ -32,9 +36,14 @@ impl Policy<LoginRequest, AccessToken, BoxError> for RetryOnce {
 
 fn layered<L>(login: L) -> AuthRefresher
 where
-    L: Service<LoginRequest, Response = AccessToken, Error = LoginError, Future: Send> + Clone + Send + 'static,
+    L: Service<LoginRequest, Response = AccessToken, Error = LoginError, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
-    AuthRefresher::new(ServiceBuilder::new().retry(RetryOnce(true)).timeout(secs(30)).service(login))
+    AuthRefresher::new(
+        ServiceBuilder::new().retry(RetryOnce(true)).timeout(secs(30)).service(login),
+    )
 }
 
 #[tokio::test]
@@ -42,7 +51,11 @@ async fn every_source_works_beneath_retry_and_timeout() {
     let path = folder("layers").join("token");
     fs::write(&path, "abc").unwrap();
     let fixed = StaticToken::new(AccessToken::bearer("abc").unwrap());
-    for refresher in [layered(fixed), layered(FileToken::new(&path)), layered(CommandToken::new("echo").arg("abc"))] {
+    for refresher in [
+        layered(fixed),
+        layered(FileToken::new(&path)),
+        layered(CommandToken::new("echo").arg("abc")),
+    ] {
         assert_eq!(token(&refresher).await, "abc");
     }
     assert_eq!(token(&layered(EnvToken::new("CARGO_PKG_NAME"))).await, "tower-auth-refresh");

@@ -3,7 +3,9 @@
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
 use tokio::time::sleep;
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
-use tower_auth_refresh::{AccessToken, AuthRefreshLayer, AuthRefresher, Expiry, sources::StaticToken};
+use tower_auth_refresh::{
+    AccessToken, AuthRefreshLayer, AuthRefresher, Expiry, sources::StaticToken,
+};
 
 use crate::support::{log_in, secs, token};
 
@@ -20,7 +22,12 @@ async fn static_token_is_never_refreshed_and_survives_rejections() {
     assert_eq!(refresher.status().generation, 1);
     // As where one of many paths is forbidden.
     for _ in 0..100 {
-        let response = client.ready().await.unwrap().call(Request::get("https://a.example").body(()).unwrap()).await;
+        let response = client
+            .ready()
+            .await
+            .unwrap()
+            .call(Request::get("https://a.example").body(()).unwrap())
+            .await;
         assert_eq!(response.unwrap().status(), StatusCode::UNAUTHORIZED);
         for _ in 0..4 {
             sleep(secs(1)).await;

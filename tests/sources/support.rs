@@ -8,7 +8,8 @@ use std::{
 
 use tower::{Service, ServiceExt};
 use tower_auth_refresh::{
-    AccessToken, AuthRefresher, LoginError, LoginReason, LoginRequest, sources::FileToken, test_util::TestClock,
+    AccessToken, AuthRefresher, LoginError, LoginReason, LoginRequest, sources::FileToken,
+    test_util::TestClock,
 };
 
 pub(crate) const fn secs(seconds: u64) -> Duration {
@@ -28,7 +29,10 @@ where
 pub(crate) fn assert_fails(result: Result<AccessToken, LoginError>, text: &str) {
     let error = result.unwrap_err();
     let message = format!("{error:?}");
-    assert!(!error.is_permanent() && message.contains(text) && !message.contains("s3cr3t"), "{message}");
+    assert!(
+        !error.is_permanent() && message.contains(text) && !message.contains("s3cr3t"),
+        "{message}"
+    );
 }
 
 /// Returns the secret of the current token.
@@ -38,7 +42,8 @@ pub(crate) async fn token(refresher: &AuthRefresher) -> String {
 
 /// Creates an empty folder for one test.
 pub(crate) fn folder(name: &str) -> PathBuf {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
+    let folder =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
     folder
@@ -53,7 +58,11 @@ pub(crate) fn replace(path: &Path, text: &str) {
 
 /// Creates a refresher for a token file, with a test clock and without jitter.
 pub(crate) fn file_refresher(path: &Path) -> AuthRefresher {
-    AuthRefresher::builder(FileToken::new(path)).clock(TestClock::default()).jitter(false).build().unwrap()
+    AuthRefresher::builder(FileToken::new(path))
+        .clock(TestClock::default())
+        .jitter(false)
+        .build()
+        .unwrap()
 }
 
 /// Returns a JWT that was issued an hour before it expires.

@@ -56,7 +56,9 @@ pub struct Script {
 }
 
 impl Script {
-    pub async fn start(script: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static) -> Self {
+    pub async fn start(
+        script: impl Fn(&Seen) -> Response<Body> + Clone + Send + Sync + 'static,
+    ) -> Self {
         Self::with(None, script).await
     }
 
@@ -135,7 +137,9 @@ async fn serve(
 }
 
 /// Listens on a free port and handles each connection with `handle`.
-pub async fn listen<F>(handle: impl Fn(TcpStream) -> F + Send + 'static) -> (SocketAddr, AbortHandle)
+pub async fn listen<F>(
+    handle: impl Fn(TcpStream) -> F + Send + 'static,
+) -> (SocketAddr, AbortHandle)
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -162,7 +166,25 @@ impl GoAway {
     pub async fn start(acceptor: TlsAcceptor, debug_data: &str) -> Self {
         // SETTINGS, and then GOAWAY with ENHANCE_YOUR_CALM (RFC 9113, section 7).
         let mut frames = vec![0, 0, 0, 4, 0, 0, 0, 0, 0];
-        frames.extend([0, 0, u8::try_from(8 + debug_data.len()).unwrap(), 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 11]);
+        frames.extend([
+            0,
+            0,
+            u8::try_from(8 + debug_data.len()).unwrap(),
+            7,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            11,
+        ]);
         frames.extend(debug_data.as_bytes());
         let (addr, task) = listen(move |stream| {
             let (acceptor, frames) = (acceptor.clone(), frames.clone());
@@ -252,7 +274,9 @@ pub async fn failed_login(api: ArthurApi<HttpClient>) -> ArthurError {
 }
 
 /// Returns the error of a login at a server that reads the request and then behaves like `behave`.
-pub async fn failed_login_at<F>(behave: impl Fn(TcpStream) -> F + Clone + Send + 'static) -> ArthurError
+pub async fn failed_login_at<F>(
+    behave: impl Fn(TcpStream) -> F + Clone + Send + 'static,
+) -> ArthurError
 where
     F: Future<Output = ()> + Send + 'static,
 {

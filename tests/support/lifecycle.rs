@@ -1,12 +1,19 @@
 //! Helpers for tests of the lifecycle: a client that returns the `Authorization` header it sent, and constructors.
-#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses only some of the helpers")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    unused_imports,
+    reason = "each test binary uses only some of the helpers"
+)]
 
 use std::time::Duration;
 
 use http::{Request, Response, header::AUTHORIZATION};
 use tower::{Service, ServiceExt, service_fn};
 pub use tower_auth_refresh::test_util::{MockLogin, TestClock};
-use tower_auth_refresh::{AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, BoxError, Error};
+use tower_auth_refresh::{
+    AccessToken, AuthRefresh, AuthRefreshLayer, AuthRefresher, BoxError, Error,
+};
 
 /// Returns the bearer token `t<n>`.
 pub fn token(n: usize, lifetime: Duration) -> Result<AccessToken, BoxError> {
@@ -23,7 +30,10 @@ pub const HOUR: Duration = secs(3600);
 pub fn client(
     refresher: &AuthRefresher,
 ) -> AuthRefresh<
-    impl Service<Request<()>, Response = Response<String>, Error = BoxError, Future: Send> + Clone + Send + use<>,
+    impl Service<Request<()>, Response = Response<String>, Error = BoxError, Future: Send>
+    + Clone
+    + Send
+    + use<>,
 > {
     let echo = service_fn(|request: Request<()>| async move {
         let header = request.headers().get(AUTHORIZATION).ok_or("no token")?;

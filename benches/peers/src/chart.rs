@@ -33,7 +33,8 @@ const OTHERS: RGBColor = RGBColor(0x4a, 0x7c, 0xb5);
 
 pub fn draw(results: &Results, path: &Path) -> Result<(), Box<dyn Error>> {
     let height = TOP + ROW * i32::try_from(results.rows.len())? + BOTTOM;
-    let area = SVGBackend::new(path, (WIDTH.unsigned_abs(), height.unsigned_abs())).into_drawing_area();
+    let area =
+        SVGBackend::new(path, (WIDTH.unsigned_abs(), height.unsigned_abs())).into_drawing_area();
     // White, because the text is dark on every page.
     area.fill(&WHITE)?;
     let text = |text: &str, at: (i32, i32), size: i32, ink: &RGBColor, horizontally: HPos| {

@@ -21,7 +21,8 @@ pub struct Issuer(SocketAddr);
 
 impl Issuer {
     pub fn start() -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of the loopback interface");
+        let listener =
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port of the loopback interface");
         let address = listener.local_addr().expect("a bound listener has an address");
         thread::spawn(move || {
             for stream in listener.incoming() {

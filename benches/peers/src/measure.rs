@@ -86,7 +86,8 @@ fn times(running: &[Box<dyn Running>]) -> Times {
     }
     interleave(&mut cases, ROUNDS, CALLS);
     let median = |place: usize| cases[place].median();
-    let peers = places.into_iter().map(|(with, own_bare)| (median(with), own_bare.map(median))).collect();
+    let peers =
+        places.into_iter().map(|(with, own_bare)| (median(with), own_bare.map(median))).collect();
     Times { bare: median(0), peers }
 }
 

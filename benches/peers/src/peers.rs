@@ -32,7 +32,8 @@ pub struct Surroundings {
 impl Surroundings {
     pub fn start() -> Self {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
-        let runtime = builder.worker_threads(1).enable_all().build().expect("a runtime can be started");
+        let runtime =
+            builder.worker_threads(1).enable_all().build().expect("a runtime can be started");
         Self { runtime, issuer: Issuer::start() }
     }
 }
@@ -90,7 +91,11 @@ pub struct Entry {
 
 impl Entry {
     const fn of<P: Peer>() -> Self {
-        Self { name: P::NAME, package: P::PACKAGE, start: |surroundings| Box::new(P::start(surroundings)) }
+        Self {
+            name: P::NAME,
+            package: P::PACKAGE,
+            start: |surroundings| Box::new(P::start(surroundings)),
+        }
     }
 }
 

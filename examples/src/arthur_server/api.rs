@@ -74,9 +74,13 @@ async fn login(body: Incoming, tokens: &Tokens) -> ApiResponse {
             let cookie = format!("Authorization={token}; Path=/; Max-Age={age}; HttpOnly");
             respond(Response::builder().header(SET_COOKIE, cookie), &user(tokens))
         }
-        Err(LoginFailure::WrongCredentials) => error(StatusCode::FORBIDDEN, "credentials are wrong"),
+        Err(LoginFailure::WrongCredentials) => {
+            error(StatusCode::FORBIDDEN, "credentials are wrong")
+        }
         Err(LoginFailure::Outage(left)) => respond(
-            Response::builder().status(StatusCode::SERVICE_UNAVAILABLE).header(RETRY_AFTER, left.as_secs() + 1),
+            Response::builder()
+                .status(StatusCode::SERVICE_UNAVAILABLE)
+                .header(RETRY_AFTER, left.as_secs() + 1),
             &json!({ "error": "login is unavailable" }),
         ),
     }
@@ -89,7 +93,9 @@ fn outage(query: Option<&str>, tokens: &Tokens) -> ApiResponse {
             tokens.outage(duration);
             respond(Response::builder(), &json!({ "outage": duration.as_secs() }))
         }
-        None => error(StatusCode::BAD_REQUEST, "seconds must be a number, at most a year: ?seconds=20"),
+        None => {
+            error(StatusCode::BAD_REQUEST, "seconds must be a number, at most a year: ?seconds=20")
+        }
     }
 }
 

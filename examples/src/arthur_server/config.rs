@@ -3,8 +3,7 @@
 use std::{fmt, time::Duration};
 
 /// Printed for an invalid argument, and for `--help`.
-pub const USAGE: &str =
-    "usage: arthur_server [--port 0] [--ttl SECONDS (8)] [--login LOGIN] [--password PASSWORD] [--tls]";
+pub const USAGE: &str = "usage: arthur_server [--port 0] [--ttl SECONDS (8)] [--login LOGIN] [--password PASSWORD] [--tls]";
 
 /// The longest lifetime of a token, and the longest outage: a year.
 pub(super) const MAX_DURATION: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -24,14 +23,22 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { port: 0, ttl: Duration::from_secs(8), login: "jo@example.com".into(), password: "swordfish".into() }
+        Self {
+            port: 0,
+            ttl: Duration::from_secs(8),
+            login: "jo@example.com".into(),
+            password: "swordfish".into(),
+        }
     }
 }
 
 // Without the password.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config").field("port", &self.port).field("ttl", &self.ttl).finish_non_exhaustive()
+        f.debug_struct("Config")
+            .field("port", &self.port)
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
     }
 }
 

@@ -105,7 +105,8 @@ impl Tokens {
 /// Makes a JWT with a signature by HS256 (RFC 7515, appendix A.1).
 fn sign(claims: &Value) -> String {
     let header = json!({ "alg": "HS256", "typ": "JWT" });
-    let signed = [header, claims.clone()].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
+    let signed =
+        [header, claims.clone()].map(|part| URL_SAFE_NO_PAD.encode(part.to_string())).join(".");
     let signature = URL_SAFE_NO_PAD.encode(mac(&signed).finalize().into_bytes());
     format!("{signed}.{signature}")
 }
@@ -118,8 +119,8 @@ fn verify_signature(token: &str) -> Option<Value> {
 }
 
 fn mac(signed: &str) -> Hmac<Sha256> {
-    let mut mac =
-        Hmac::<Sha256>::new_from_slice(KEY).unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
+    let mut mac = Hmac::<Sha256>::new_from_slice(KEY)
+        .unwrap_or_else(|_| unreachable!("HMAC takes a key of any length"));
     mac.update(signed.as_bytes());
     mac
 }

@@ -83,7 +83,11 @@ where
         BufferedBody::new(body, None)
     }
 
-    fn save<R>(&self, request: &Request<Self::Body>, sender: impl FnOnce() -> R) -> Option<Self::Saved<R>> {
+    fn save<R>(
+        &self,
+        request: &Request<Self::Body>,
+        sender: impl FnOnce() -> R,
+    ) -> Option<Self::Saved<R>> {
         Some(Box::new(SavedRequest::new(request, request.body().attempt(Attempt::First), sender())))
     }
 
@@ -172,7 +176,12 @@ impl<B: Body> BufferedBody<B> {
     fn new(body: B, limit: Option<usize>) -> Self {
         let remaining = body.size_hint();
         let source = if body.is_end_stream() { Source::End } else { Source::Body(Box::pin(body)) };
-        let buffer = ReplayBuffer { source, recording: Recording::new(limit), attempt: Attempt::First, waker: None };
+        let buffer = ReplayBuffer {
+            source,
+            recording: Recording::new(limit),
+            attempt: Attempt::First,
+            waker: None,
+        };
         Self { buffer: Arc::new(Mutex::new(buffer)), attempt: Attempt::First, remaining }
     }
 }
@@ -316,7 +325,10 @@ where
     type Data = Bytes;
     type Error = BoxError;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
         this.poll_next(cx).map_ok(|frame| match frame {
             OwnedFrame::Data(data) => {
@@ -400,7 +412,8 @@ mod tests {
     #[tokio::test]
     async fn replay_sends_the_whole_body_with_trailers() {
         for frames_sent in 0..=4 {
-            let (mut body, saved) = save(vec![data("one "), data("two "), data("three"), trailers()], 1024);
+            let (mut body, saved) =
+                save(vec![data("one "), data("two "), data("three"), trailers()], 1024);
             for _ in 0..frames_sent {
                 body.frame().await.unwrap().unwrap();
             }
@@ -414,7 +427,10 @@ mod tests {
     async fn body_over_the_limit_is_not_replayed() {
         let (mut body, saved) = save(vec![data("12345"), data("6"), data("7")], 5);
         body.frame().await.unwrap().unwrap();
-        assert!(restore(saved.attempt(Attempt::First)).is_some(), "the buffer is full and complete");
+        assert!(
+            restore(saved.attempt(Attempt::First)).is_some(),
+            "the buffer is full and complete"
+        );
 
         let (mut body, saved) = save(vec![data("12345"), data("6"), data("7")], 5);
         body.frame().await.unwrap().unwrap();
@@ -507,12 +523,18 @@ mod tests {
     impl Body for RejectedWhilePolled {
         type Data = Bytes;
         type Error = Infallible;
-        fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
             if let Some(saved) = self.saved.take() {
                 *self.replay.borrow_mut() = ReplayBuffered::restore_body(saved);
             }
             Poll::Ready(
-                self.frames.borrow_mut().next().map(|frame| Ok(Frame::data(Bytes::from_static(frame.as_bytes())))),
+                self.frames
+                    .borrow_mut()
+                    .next()
+                    .map(|frame| Ok(Frame::data(Bytes::from_static(frame.as_bytes())))),
             )
         }
     }

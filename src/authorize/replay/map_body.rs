@@ -85,7 +85,11 @@ where
         (self.map)(self.policy.wrap_unsaved(body))
     }
 
-    fn save<R>(&self, request: &Request<Self::SavedBody>, sender: impl FnOnce() -> R) -> Option<Self::Saved<R>> {
+    fn save<R>(
+        &self,
+        request: &Request<Self::SavedBody>,
+        sender: impl FnOnce() -> R,
+    ) -> Option<Self::Saved<R>> {
         self.policy.save(request, sender)
     }
 
@@ -105,6 +109,9 @@ where
 impl<P: fmt::Debug, F> fmt::Debug for MapBody<P, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let map = any::type_name::<F>();
-        f.debug_struct("MapBody").field("policy", &self.policy).field("map", &format_args!("{map}")).finish()
+        f.debug_struct("MapBody")
+            .field("policy", &self.policy)
+            .field("map", &format_args!("{map}"))
+            .finish()
     }
 }

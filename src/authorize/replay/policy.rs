@@ -52,7 +52,11 @@ pub trait ReplayPolicy<B>: Sealed {
 
     /// Saves a request. `None`: it cannot be replayed.
     #[doc(hidden)]
-    fn save<R>(&self, request: &Request<Self::SavedBody>, sender: impl FnOnce() -> R) -> Option<Self::Saved<R>>;
+    fn save<R>(
+        &self,
+        request: &Request<Self::SavedBody>,
+        sender: impl FnOnce() -> R,
+    ) -> Option<Self::Saved<R>>;
 
     #[doc(hidden)]
     fn saved<R>(saved: &Self::Saved<R>) -> &SavedRequest<Self::SavedBody, R>;
@@ -160,7 +164,11 @@ impl<B: Clone> ReplayPolicy<B> for ReplayClone {
     }
 
     #[inline]
-    fn save<R>(&self, request: &Request<B>, sender: impl FnOnce() -> R) -> Option<Box<SavedRequest<B, R>>> {
+    fn save<R>(
+        &self,
+        request: &Request<B>,
+        sender: impl FnOnce() -> R,
+    ) -> Option<Box<SavedRequest<B, R>>> {
         Some(Box::new(SavedRequest::new(request, request.body().clone(), sender())))
     }
 

@@ -70,7 +70,10 @@ impl Recording {
     }
 
     pub(crate) fn push_trailers(&mut self, trailers: &HeaderMap) {
-        let size = trailers.iter().map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD).sum();
+        let size = trailers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD)
+            .sum();
         if self.capacity_left.is_some_and(|left| left < size) {
             self.discard();
         } else if self.capacity_left.is_some() {
@@ -149,7 +152,11 @@ mod tests {
             ("grpc-status".parse().unwrap(), "16".parse().unwrap()),
             ("grpc-message".parse().unwrap(), "expired".parse().unwrap()),
         ]);
-        let size = "grpc-status".len() + "16".len() + "grpc-message".len() + "expired".len() + 2 * HEADER_OVERHEAD;
+        let size = "grpc-status".len()
+            + "16".len()
+            + "grpc-message".len()
+            + "expired".len()
+            + 2 * HEADER_OVERHEAD;
         for (limit, is_complete) in [(size - 1, false), (size, true), (size + 1, true)] {
             let mut recording = Recording::new(Some(limit));
             recording.push_trailers(&trailers);

@@ -3,7 +3,11 @@
 use http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 /// A request with a list of headers instead of a map. A list is cheaper to create, and most requests are not replayed.
-#[allow(unreachable_pub, missing_debug_implementations, reason = "in the signature of a sealed trait")]
+#[allow(
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "in the signature of a sealed trait"
+)]
 pub struct SavedRequest<B, R> {
     method: Method,
     uri: Uri,
@@ -21,7 +25,11 @@ impl<B, R> SavedRequest<B, R> {
             method: request.method().clone(),
             uri: request.uri().clone(),
             version: request.version(),
-            headers: request.headers().iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            headers: request
+                .headers()
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
             extensions: request.extensions().clone(),
             body,
             sender,

@@ -63,7 +63,11 @@ impl<B, F: Fn(&B) -> Option<B>> ReplayPolicy<B> for ReplayWith<F> {
         body
     }
 
-    fn save<R>(&self, request: &Request<B>, sender: impl FnOnce() -> R) -> Option<Box<SavedRequest<B, R>>> {
+    fn save<R>(
+        &self,
+        request: &Request<B>,
+        sender: impl FnOnce() -> R,
+    ) -> Option<Box<SavedRequest<B, R>>> {
         let copy = (self.0)(request.body())?;
         Some(Box::new(SavedRequest::new(request, copy, sender())))
     }

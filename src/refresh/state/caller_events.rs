@@ -101,12 +101,16 @@ impl RefreshState {
         });
         let login_has_finished = self.login.completed != completed;
         // An issuer that returns its cached token has no newer one. The refresh has succeeded if that is still current.
-        let is_failure = |error: &&LoginError| !(error.is_same_token() && self.token.current().is_some());
+        let is_failure =
+            |error: &&LoginError| !(error.is_same_token() && self.token.current().is_some());
         let error = self.login.last_error().filter(|_| login_has_finished).filter(is_failure);
         let error_in_pause = self.login.error_in_pause(now.monotonic);
-        let same_token_in_pause = error_in_pause.is_some() && error_in_pause.filter(is_failure).is_none();
+        let same_token_in_pause =
+            error_in_pause.is_some() && error_in_pause.filter(is_failure).is_none();
         if let Some(token) = self.token.current()
-            && (ticket.wait_for == WaitFor::AnyToken || (login_has_finished && error.is_none()) || same_token_in_pause)
+            && (ticket.wait_for == WaitFor::AnyToken
+                || (login_has_finished && error.is_none())
+                || same_token_in_pause)
         {
             let token = token.clone();
             if self.login_needs_call(now) {
@@ -147,12 +151,15 @@ impl RefreshState {
     ) -> Result<(), LoginError> {
         if let Some(worker) = &self.worker {
             let runs_elsewhere = caller.target.is_some_and(|target| target.id != worker.runtime.id);
-            let is_replaceable = self.login.attempt.is_none() && runs_elsewhere && worker.is_late(now.monotonic);
+            let is_replaceable =
+                self.login.attempt.is_none() && runs_elsewhere && worker.is_late(now.monotonic);
             if !is_replaceable {
                 return Ok(());
             }
         }
-        let Some(runtime) = caller.target else { return Err(LoginError::new(Kind::NoRuntime, None)) };
+        let Some(runtime) = caller.target else {
+            return Err(LoginError::new(Kind::NoRuntime, None));
+        };
         if ticket.started.is_some() && ticket.started == self.last_aborted {
             ticket.aborted += 1;
         }
@@ -170,19 +177,26 @@ impl RefreshState {
     /// Returns when the caller polls next, to replace a late worker. A worker cannot be replaced during its login.
     fn next_poll_at(&self, caller: CallerRuntimes) -> Option<Instant> {
         let worker = self.worker.as_ref().filter(|_| self.login.attempt.is_none())?;
-        caller.target.filter(|target| target.id != worker.runtime.id && caller.runtime != Some(worker.runtime.id))?;
+        caller.target.filter(|target| {
+            target.id != worker.runtime.id && caller.runtime != Some(worker.runtime.id)
+        })?;
         worker.late_at()
     }
 
     /// Returns whether the worker is late on a runtime other than the caller's.
     pub(crate) fn is_undriven(&self, caller: Option<runtime::Id>, now: Timestamp) -> bool {
-        self.worker.as_ref().is_some_and(|worker| caller != Some(worker.runtime.id) && worker.is_late(now.monotonic))
+        self.worker.as_ref().is_some_and(|worker| {
+            caller != Some(worker.runtime.id) && worker.is_late(now.monotonic)
+        })
     }
 
     /// A token source requests a refresh, and does not wait for it. Without a worker, the next one serves the request.
     ///
     /// [`AuthRefresher::refresh`](crate::AuthRefresher::refresh) polls for [`WaitFor::NextLogin`] instead.
-    #[cfg_attr(not(feature = "token-file"), allow(dead_code, reason = "only that source reports by itself"))]
+    #[cfg_attr(
+        not(feature = "token-file"),
+        allow(dead_code, reason = "only that source reports by itself")
+    )]
     pub(crate) fn on_source_request(&mut self, now: Timestamp, actions: &mut Actions) {
         if !self.shut_down {
             self.login.forced = true;
@@ -203,7 +217,9 @@ impl RefreshState {
         now: Timestamp,
         actions: &mut Actions,
     ) -> (Option<u64>, RejectionEffect) {
-        let Some(token) = self.token.current() else { return (None, RejectionEffect::AlreadyReplaced) };
+        let Some(token) = self.token.current() else {
+            return (None, RejectionEffect::AlreadyReplaced);
+        };
         let current = Some(token.generation);
         if token.generation as u32 != generation {
             return (current, RejectionEffect::AlreadyReplaced);

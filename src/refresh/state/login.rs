@@ -57,7 +57,8 @@ const MAX_TICK_DELAY: Duration = Duration::from_secs(1);
 impl Attempt {
     /// Records that the worker's runtime makes progress. Since the last tick, the login itself ran for `login_poll_time`.
     pub(crate) fn on_tick(&mut self, login_poll_time: Duration, now: Timestamp) {
-        self.stood_still |= self.last_tick.elapsed_at(now).saturating_sub(login_poll_time) > TICK + MAX_TICK_DELAY;
+        self.stood_still |=
+            self.last_tick.elapsed_at(now).saturating_sub(login_poll_time) > TICK + MAX_TICK_DELAY;
         self.last_tick = now;
     }
 }
@@ -81,7 +82,12 @@ impl LoginState {
     /// ## Logging in => Waiting
     ///
     /// The login has succeeded.
-    pub(crate) fn succeed(&mut self, now: Timestamp, min_interval: Duration, actions: &mut Actions) {
+    pub(crate) fn succeed(
+        &mut self,
+        now: Timestamp,
+        min_interval: Duration,
+        actions: &mut Actions,
+    ) {
         self.failures = 0;
         self.retries = [None; 2];
         self.has_planned_retries = false;
@@ -153,6 +159,7 @@ impl LoginState {
 
     /// Returns the time left until a login can start.
     pub(crate) fn until_allowed(&self, now: Instant) -> Duration {
-        self.not_before.map_or(Duration::ZERO, |not_before| not_before.saturating_duration_since(now))
+        self.not_before
+            .map_or(Duration::ZERO, |not_before| not_before.saturating_duration_since(now))
     }
 }

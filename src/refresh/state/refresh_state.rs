@@ -103,7 +103,9 @@ impl RefreshState {
         let token = self.token.current();
         let until_due = match token {
             _ if self.login.permanent_error().is_some() => {
-                let life = token.and_then(|token| token.until_expired(now)).filter(|life| !life.is_zero())?;
+                let life = token
+                    .and_then(|token| token.until_expired(now))
+                    .filter(|life| !life.is_zero())?;
                 self.login.until_retry(life)?
             }
             Some(token) => token.until_refresh(now)?,
@@ -118,7 +120,8 @@ impl RefreshState {
     /// Without this, a permanent failure would be retried with no call, or not at all.
     pub(super) fn until_stale_withheld(&self, now: Timestamp) -> Option<Duration> {
         let is_stale = self.token.current().is_some_and(|token| token.is_expired(now));
-        let needs_call = is_stale && self.login.permanent_error().is_some() && self.login.attempt.is_none();
+        let needs_call =
+            is_stale && self.login.permanent_error().is_some() && self.login.attempt.is_none();
         needs_call.then(|| self.login.until_allowed(now.monotonic))
     }
 
@@ -130,6 +133,9 @@ impl RefreshState {
     /// Returns the time left until the token expires, or becomes unusable if it has expired.
     pub(super) fn until_token_changes(&self, now: Timestamp) -> Option<Duration> {
         let token = self.token.current()?;
-        token.until_expired(now).filter(|left| !left.is_zero()).or_else(|| token.until_unusable(now))
+        token
+            .until_expired(now)
+            .filter(|left| !left.is_zero())
+            .or_else(|| token.until_unusable(now))
     }
 }

@@ -59,7 +59,13 @@ impl TokenState {
     }
 
     /// Starts with a token that no login returned.
-    pub(crate) fn set_initial(&mut self, token: AccessToken, now: Timestamp, schedule: &Schedule, random: f64) {
+    pub(crate) fn set_initial(
+        &mut self,
+        token: AccessToken,
+        now: Timestamp,
+        schedule: &Schedule,
+        random: f64,
+    ) {
         self.generation = 1;
         self.replace(CachedToken::new(token, 1, now, now, schedule, random));
     }
@@ -118,13 +124,18 @@ impl TokenState {
         // applies if the token never expires or its source would have reported another.
         let only_token = token.source_notifies() || token.expiry() == Expiry::Never;
         let mut reissued = false;
-        if let Some(rejected) = self.rejected.as_mut().filter(|rejected| rejected.value == token.header_value()) {
+        if let Some(rejected) =
+            self.rejected.as_mut().filter(|rejected| rejected.value == token.header_value())
+        {
             reissued = mem::replace(&mut rejected.reissued, true) || only_token;
             if !reissued {
                 return Err(Kind::SameToken);
             }
         }
-        let current = self.token.as_ref().filter(|current| current.token.header_value() == token.header_value());
+        let current = self
+            .token
+            .as_ref()
+            .filter(|current| current.token.header_value() == token.header_value());
         let generation = if current.is_some() { self.generation } else { self.generation + 1 };
         let token = CachedToken::new(token, generation, requested_at, now, schedule, random);
         if token.is_expired(now) {

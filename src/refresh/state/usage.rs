@@ -50,10 +50,16 @@ impl UsageTracker {
     /// Returns the time left until the probe has to start, if the next login is due in `until_scheduled_login`.
     ///
     /// If no login is ever due, the probe is repeated: after the idle time without use, and at least a minute.
-    pub(crate) fn until_probe(&self, until_scheduled_login: Option<Duration>, now: Instant) -> Option<Duration> {
+    pub(crate) fn until_probe(
+        &self,
+        until_scheduled_login: Option<Duration>,
+        now: Instant,
+    ) -> Option<Duration> {
         let idle_after = self.idle_after.filter(|_| self.probe != UseProbe::Withheld)?;
         match until_scheduled_login {
-            Some(until) => (self.probe == UseProbe::Pending).then(|| until.saturating_sub(idle_after)),
+            Some(until) => {
+                (self.probe == UseProbe::Pending).then(|| until.saturating_sub(idle_after))
+            }
             None => {
                 let due = self.last_use?.checked_add(idle_after.max(MIN_PROBE_INTERVAL))?;
                 Some(due.saturating_duration_since(now))
@@ -75,8 +81,10 @@ impl UsageTracker {
     /// Prepares the next probe. An unused token stays withheld if its next probe starts immediately, because publishing
     /// it would count as a use.
     pub(crate) fn on_login_finished(&mut self, until_scheduled_login: Option<Duration>) {
-        let starts_at_once =
-            self.idle_after.zip(until_scheduled_login).is_some_and(|(idle_after, until)| until <= idle_after);
+        let starts_at_once = self
+            .idle_after
+            .zip(until_scheduled_login)
+            .is_some_and(|(idle_after, until)| until <= idle_after);
         if !(self.probe == UseProbe::Withheld && starts_at_once) {
             self.probe = UseProbe::Pending;
         }
@@ -112,7 +120,11 @@ mod tests {
         assert!(tracker.withholds_token());
         tracker.record_use(start + secs(1), false);
         assert!(!tracker.withholds_token());
-        assert_eq!(tracker.until_probe(Some(Duration::ZERO), start), None, "the probe has its result");
+        assert_eq!(
+            tracker.until_probe(Some(Duration::ZERO), start),
+            None,
+            "the probe has its result"
+        );
         tracker.on_login_finished(Some(secs(3300)));
         assert!(tracker.until_probe(Some(secs(3300)), start).is_some());
     }
@@ -135,7 +147,11 @@ mod tests {
         tracker.start_probe(start);
         tracker.on_login_finished(Some(secs(3300)));
         assert!(tracker.withholds_token());
-        assert_eq!(tracker.until_idle(start + secs(3300)), Some(secs(3900)), "a refresh does not count as a use");
+        assert_eq!(
+            tracker.until_idle(start + secs(3300)),
+            Some(secs(3900)),
+            "a refresh does not count as a use"
+        );
         tracker.on_login_finished(Some(secs(7201)));
         assert!(!tracker.withholds_token(), "its own probe comes later");
     }

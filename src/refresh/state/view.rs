@@ -17,7 +17,8 @@ impl RefreshState {
     pub(crate) fn cell(&self) -> Option<(&Arc<CachedToken>, bool)> {
         let worker = self.worker.as_ref()?;
         let login_needs_call = self.last_tick.is_some_and(|now| self.login_needs_call(now));
-        let token = self.token.current().filter(|_| !login_needs_call && !self.usage.withholds_token())?;
+        let token =
+            self.token.current().filter(|_| !login_needs_call && !self.usage.withholds_token())?;
         Some((token, worker.runtime.can_stand_still))
     }
 
@@ -31,7 +32,10 @@ impl RefreshState {
     }
 
     /// Returns whether the last login failed and a retry can help.
-    #[cfg_attr(not(feature = "token-file"), allow(dead_code, reason = "only that source reports by itself"))]
+    #[cfg_attr(
+        not(feature = "token-file"),
+        allow(dead_code, reason = "only that source reports by itself")
+    )]
     pub(crate) fn has_transient_failure(&self) -> bool {
         self.last_error().is_some_and(|error| !error.is_permanent())
     }
@@ -55,7 +59,8 @@ impl RefreshState {
         if self.worker.is_none() {
             return State::Idle;
         }
-        let is_expired = |token: &CachedToken| self.last_tick.is_some_and(|now| token.is_expired(now));
+        let is_expired =
+            |token: &CachedToken| self.last_tick.is_some_and(|now| token.is_expired(now));
         match (self.token.current(), &self.login.attempt) {
             (Some(token), _) if is_expired(token) => State::Stale,
             (Some(_), Some(_)) => State::Refreshing,

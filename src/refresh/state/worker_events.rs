@@ -64,7 +64,12 @@ impl RefreshState {
     /// ## Waiting => Waiting
     ///
     /// In all other cases. A probe may start.
-    pub(crate) fn on_worker_ready(&mut self, id: WorkerId, now: Timestamp, has_permit: bool) -> Step {
+    pub(crate) fn on_worker_ready(
+        &mut self,
+        id: WorkerId,
+        now: Timestamp,
+        has_permit: bool,
+    ) -> Step {
         if !self.works(id) {
             return Step::End;
         }
@@ -72,39 +77,58 @@ impl RefreshState {
         let login_needs_call = self.login_needs_call(now);
         let can_probe = has_token && self.can_probe();
         let until_scheduled_login = self.until_scheduled_login(now);
-        if can_probe && self.usage.until_probe(until_scheduled_login, now.monotonic) == Some(Duration::ZERO) {
+        if can_probe
+            && self.usage.until_probe(until_scheduled_login, now.monotonic) == Some(Duration::ZERO)
+        {
             self.usage.start_probe(now.monotonic);
         }
-        let login_requested = self.login.forced || (self.login.wanted && (!has_token || login_needs_call));
+        let login_requested =
+            self.login.forced || (self.login.wanted && (!has_token || login_needs_call));
         let cell_is_empty = !has_token || login_needs_call || self.usage.withholds_token();
-        let until_idle = self.usage.until_idle(now.monotonic).filter(|_| cell_is_empty && !login_requested);
+        let until_idle =
+            self.usage.until_idle(now.monotonic).filter(|_| cell_is_empty && !login_requested);
         if until_idle == Some(Duration::ZERO)
             && (!has_token || until_scheduled_login.is_none_or(|until| until.is_zero()))
         {
             self.worker = None;
             return Step::End;
         }
-        let until_scheduled_login =
-            if login_requested { Some(self.login.until_allowed(now.monotonic)) } else { until_scheduled_login };
+        let until_scheduled_login = if login_requested {
+            Some(self.login.until_allowed(now.monotonic))
+        } else {
+            until_scheduled_login
+        };
         let login_is_due = until_scheduled_login == Some(Duration::ZERO);
         if login_is_due && has_permit {
             return Step::Login(self.start_login(now));
         }
-        let until_probe =
-            self.usage.until_probe(until_scheduled_login, now.monotonic).filter(|_| can_probe && !login_requested);
+        let until_probe = self
+            .usage
+            .until_probe(until_scheduled_login, now.monotonic)
+            .filter(|_| can_probe && !login_requested);
         let until_idle = until_idle.filter(|_| !has_token || until_scheduled_login.is_none());
         let until_stale_withheld = self.until_stale_withheld(now).filter(|until| !until.is_zero());
         let until_next_poll = if login_is_due { Some(LINE_TICK) } else { until_scheduled_login };
-        let waits = [until_next_poll, until_probe, until_idle, until_stale_withheld, self.until_token_changes(now)];
+        let waits = [
+            until_next_poll,
+            until_probe,
+            until_idle,
+            until_stale_withheld,
+            self.until_token_changes(now),
+        ];
         match self.expect_worker(waits, now) {
-            Some(limit) if login_is_due => Step::AwaitPermit { limit, last_login: self.login.last_duration },
+            Some(limit) if login_is_due => {
+                Step::AwaitPermit { limit, last_login: self.login.last_duration }
+            }
             limit => Step::Wait(limit),
         }
     }
 
     fn start_login(&mut self, now: Timestamp) -> LoginStart {
         let reason = match (self.token.rejected(), self.token.current()) {
-            (Some(rejected), None) => LoginReason::Rejected { challenge: rejected.challenge.clone() },
+            (Some(rejected), None) => {
+                LoginReason::Rejected { challenge: rejected.challenge.clone() }
+            }
             _ if self.login.forced => LoginReason::Forced,
             (_, None) if self.token.generation() == 0 => LoginReason::First,
             _ => LoginReason::Expiring,
@@ -191,7 +215,9 @@ impl RefreshState {
             return LoginOutcome::Discarded { error };
         }
         let result = match result {
-            Ok(token) if attempt.invalidated || (attempt.rejected && self.token.was_rejected(&token)) => {
+            Ok(token)
+                if attempt.invalidated || (attempt.rejected && self.token.was_rejected(&token)) =>
+            {
                 return LoginOutcome::Discarded { error: None };
             }
             Ok(token) => self
@@ -205,8 +231,10 @@ impl RefreshState {
             return LoginOutcome::Succeeded { generation: self.token.generation() };
         };
         self.login.failures = self.login.failures.saturating_add(1);
-        let retry_in = schedule::backoff(schedule, self.login.failures, error.retry_after(), backoff_random);
-        let token_life = self.token.current().and_then(|token| token.until_expired(now)).unwrap_or_default();
+        let retry_in =
+            schedule::backoff(schedule, self.login.failures, error.retry_after(), backoff_random);
+        let token_life =
+            self.token.current().and_then(|token| token.until_expired(now)).unwrap_or_default();
         self.login.fail(error.clone(), now, retry_in, token_life, actions);
         LoginOutcome::Failed { error, failures: self.login.failures, retry_in }
     }
@@ -236,7 +264,11 @@ impl RefreshState {
     }
 
     /// Expects the worker to poll the state after the shortest of these waits. Returns that wait.
-    fn expect_worker(&mut self, waits: impl IntoIterator<Item = Option<Duration>>, now: Timestamp) -> Option<Duration> {
+    fn expect_worker(
+        &mut self,
+        waits: impl IntoIterator<Item = Option<Duration>>,
+        now: Timestamp,
+    ) -> Option<Duration> {
         let wait = waits.into_iter().flatten().min();
         if let Some(worker) = &mut self.worker {
             worker.due = wait.and_then(|wait| now.monotonic.checked_add(wait));

@@ -55,10 +55,19 @@ fuzz_target!(|input: (bool, u8, Vec<(u8, u8, &str)>)| {
     let fields = others.iter().map(|(name, value, text)| {
         let name = NAMES[usize::from(*name) % NAMES.len()];
         let value = VALUES.get(usize::from(*value) % (VALUES.len() + 1));
-        (name, value.map_or_else(|| serde_json::to_string(text).expect("a string"), |value| (*value).to_owned()))
+        (
+            name,
+            value.map_or_else(
+                || serde_json::to_string(text).expect("a string"),
+                |value| (*value).to_owned(),
+            ),
+        )
     });
     let mut fields: Vec<_> = fields.collect();
-    fields.insert(usize::from(position) % (fields.len() + 1), ("refresh_token", r#""r1""#.to_owned()));
+    fields.insert(
+        usize::from(position) % (fields.len() + 1),
+        ("refresh_token", r#""r1""#.to_owned()),
+    );
     let body = if form {
         // Without one of these, it is not a token response.
         fields.push(("access_token", r#""a""#.to_owned()));
@@ -70,7 +79,11 @@ fuzz_target!(|input: (bool, u8, Vec<(u8, u8, &str)>)| {
     } else {
         format!(
             "{{{}}}",
-            fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect::<Vec<_>>().join(",")
+            fields
+                .iter()
+                .map(|(name, value)| format!("\"{name}\":{value}"))
+                .collect::<Vec<_>>()
+                .join(",")
         )
     };
     let content_type = if form { "application/x-www-form-urlencoded" } else { "application/json" };

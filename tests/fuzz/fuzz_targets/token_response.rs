@@ -21,7 +21,8 @@ static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
 
 const SECRET: &str = "a-secret-to-look-for";
-const CONTENT_TYPES: [&str; 3] = ["application/json", "application/x-www-form-urlencoded", "text/plain"];
+const CONTENT_TYPES: [&str; 3] =
+    ["application/json", "application/x-www-form-urlencoded", "text/plain"];
 
 fuzz_target!(|input: (u8, bool, bool, &[u8])| {
     let (kind, dated, id_token, body) = input;
@@ -31,7 +32,9 @@ fuzz_target!(|input: (u8, bool, bool, &[u8])| {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     }
     if dated {
-        response.headers_mut().insert(DATE, HeaderValue::from_static("Fri, 15 Jan 2027 08:00:00 GMT"));
+        response
+            .headers_mut()
+            .insert(DATE, HeaderValue::from_static("Fri, 15 Jan 2027 08:00:00 GMT"));
     }
     let success = response.status().is_success();
     let http = service_fn(move |_: Request<Full<Bytes>>| {
@@ -40,14 +43,22 @@ fuzz_target!(|input: (u8, bool, bool, &[u8])| {
     });
     let server = AuthorizationServer::token_endpoint("https://as.example/token").expect("a URL");
     let client = ClientAuthentication::client_secret_post("orders", SECRET);
-    let login = OAuth2Login::new(http, server, client, Grant::client_credentials()).use_id_token(id_token);
+    let login =
+        OAuth2Login::new(http, server, client, Grant::client_credentials()).use_id_token(id_token);
     let login = login.inspect_response(|fields| {
-        assert!(["access_token", "refresh_token", "id_token"].iter().all(|token| !fields.contains_key(*token)));
+        assert!(
+            ["access_token", "refresh_token", "id_token"]
+                .iter()
+                .all(|token| !fields.contains_key(*token))
+        );
     });
     match RUNTIME.block_on(login.oneshot(LoginRequest::new(LoginReason::First))) {
         Ok(token) => {
             assert!(success);
-            assert!(!token.secret().is_empty() && token.secret().bytes().all(|byte| byte.is_ascii_graphic()));
+            assert!(
+                !token.secret().is_empty()
+                    && token.secret().bytes().all(|byte| byte.is_ascii_graphic())
+            );
             assert_eq!(token.header_value(), &format!("Bearer {}", token.secret()));
         }
         Err(error) => assert!(!format!("{error} {error:?}").contains(SECRET)),

@@ -40,7 +40,10 @@ impl Peer for Clones {
 
     fn start(_: &Surroundings) -> Self {
         let layer = AddAuthorizationLayer::bearer(&secret());
-        Self { checked: Arc::new(layer.layer(Endpoint)), unchecked: Arc::new(layer.layer(Endpoint)) }
+        Self {
+            checked: Arc::new(layer.layer(Endpoint)),
+            unchecked: Arc::new(layer.layer(Endpoint)),
+        }
     }
 
     fn calls<const CHECKED: bool>(&self) -> Calls {

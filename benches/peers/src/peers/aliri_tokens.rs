@@ -1,6 +1,8 @@
 //! `TokenWatcher` of `aliri_tokens`: borrows the token for each request, and builds the header each time.
 
-use ::aliri_tokens::{TokenWatcher, backoff::ErrorBackoffConfig, jitter::NullJitter, sources::ConstTokenSource};
+use ::aliri_tokens::{
+    TokenWatcher, backoff::ErrorBackoffConfig, jitter::NullJitter, sources::ConstTokenSource,
+};
 use aliri_clock::DurationSecs;
 use http::{HeaderValue, header::AUTHORIZATION};
 use tower::Service;
@@ -21,7 +23,11 @@ impl Peer for Watcher {
 
     fn start(surroundings: &Surroundings) -> Self {
         let source = ConstTokenSource::new(secret()).with_token_valid_for(DurationSecs(86_400));
-        let watcher = TokenWatcher::spawn_from_token_source(source, NullJitter, ErrorBackoffConfig::default());
+        let watcher = TokenWatcher::spawn_from_token_source(
+            source,
+            NullJitter,
+            ErrorBackoffConfig::default(),
+        );
         Self(surroundings.runtime.block_on(watcher).expect("a constant token is there"))
     }
 

@@ -8,8 +8,8 @@ use std::{
 
 use aws_smithy_async::{rt::sleep::TokioSleep, time::SystemTimeSource};
 use aws_smithy_runtime::client::{
-    auth::http::BearerAuthScheme, identity::IdentityCache, orchestrator::endpoints::StaticUriEndpointResolver,
-    retries::strategy::NeverRetryStrategy,
+    auth::http::BearerAuthScheme, identity::IdentityCache,
+    orchestrator::endpoints::StaticUriEndpointResolver, retries::strategy::NeverRetryStrategy,
 };
 use aws_smithy_runtime_api::client::{
     auth::{
@@ -74,9 +74,18 @@ impl Peer for Bearer {
             let scheme = components.auth_scheme(HTTP_BEARER_AUTH_SCHEME_ID).expect("it was given");
             let resolver = scheme.identity_resolver(&components).expect("it was given");
             let cache = components.identity_cache();
-            let identity = cache.resolve_cached_identity(resolver, &components, &config).await.expect("it is cached");
+            let identity = cache
+                .resolve_cached_identity(resolver, &components, &config)
+                .await
+                .expect("it is cached");
             let endpoint = AuthSchemeEndpointConfig::empty();
-            let signed = scheme.signer().sign_http_request(&mut request, &identity, endpoint, &components, &config);
+            let signed = scheme.signer().sign_http_request(
+                &mut request,
+                &identity,
+                endpoint,
+                &components,
+                &config,
+            );
             signed.expect("the token is a header's value");
             send::<CHECKED>(request).await;
         });

@@ -56,7 +56,11 @@ struct Credential;
 
 #[async_trait]
 impl TokenCredential for Credential {
-    async fn get_token(&self, _: &[&str], _: Option<TokenRequestOptions<'_>>) -> ::azure_core::Result<AccessToken> {
+    async fn get_token(
+        &self,
+        _: &[&str],
+        _: Option<TokenRequestOptions<'_>>,
+    ) -> ::azure_core::Result<AccessToken> {
         Ok(AccessToken::new(secret(), OffsetDateTime::now_utc() + Duration::days(1)))
     }
 }
@@ -67,7 +71,12 @@ struct Transport<const CHECKED: bool>;
 
 #[async_trait]
 impl<const CHECKED: bool> Policy for Transport<CHECKED> {
-    async fn send(&self, _: &Context, request: &mut Request, _: &[Arc<dyn Policy>]) -> PolicyResult {
+    async fn send(
+        &self,
+        _: &Context,
+        request: &mut Request,
+        _: &[Arc<dyn Policy>],
+    ) -> PolicyResult {
         if CHECKED && let Some(value) = request.headers().get_optional_str(&AUTHORIZATION) {
             endpoint::count(value.as_bytes());
         }

@@ -31,7 +31,8 @@ impl Peer for ServiceAccount {
             "token_uri": issuer.url(),
         });
         runtime.block_on(async {
-            let account = CustomServiceAccount::from_json(&credentials.to_string()).expect("the credentials are valid");
+            let account = CustomServiceAccount::from_json(&credentials.to_string())
+                .expect("the credentials are valid");
             account.token(SCOPES).await.expect("the issuer answers");
             Self(Arc::new(account))
         })

@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 
 use http::Request;
-use toolkit_auth::{BearerAuthAutoRefreshLayer, BearerAuthLayer, OAuthClientConfig, SecretString, TokenProvider};
+use toolkit_auth::{
+    BearerAuthAutoRefreshLayer, BearerAuthLayer, OAuthClientConfig, SecretString, TokenProvider,
+};
 use toolkit_http::HttpError;
 use tower::{Layer, ServiceExt, util::MapErr};
 

@@ -27,7 +27,8 @@ impl Peer for UserCredentials {
             "token_uri": issuer.url(),
         });
         runtime.block_on(async {
-            let credentials = user_account::Builder::new(user).build().expect("the credentials are valid");
+            let credentials =
+                user_account::Builder::new(user).build().expect("the credentials are valid");
             credentials.headers(Extensions::new()).await.expect("the issuer answers");
             Self(credentials)
         })

@@ -17,10 +17,16 @@ impl Peer for HandWritten {
     const PACKAGE: &'static str = "http";
 
     fn start(_: &Surroundings) -> Self {
-        Self(HeaderValue::try_from(format!("Bearer {}", secret())).expect("the token is a header's value"))
+        Self(
+            HeaderValue::try_from(format!("Bearer {}", secret()))
+                .expect("the token is a header's value"),
+        )
     }
 
     fn calls<const CHECKED: bool>(&self) -> Calls {
-        calls::through::<(), _>(common::HandWritten { inner: Endpoint::<CHECKED>, value: self.0.clone() })
+        calls::through::<(), _>(common::HandWritten {
+            inner: Endpoint::<CHECKED>,
+            value: self.0.clone(),
+        })
     }
 }

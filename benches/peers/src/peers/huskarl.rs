@@ -43,7 +43,9 @@ impl Peer for Authorizer {
             .grant_parameters(ClientCredentialsGrantParameters::new())
             .refresh_store(InMemoryRefreshTokenStore::default())
             .build();
-        let authorizer = HttpAuthorizer::builder().cache(InMemoryTokenCache::builder().source(source).build()).build();
+        let authorizer = HttpAuthorizer::builder()
+            .cache(InMemoryTokenCache::builder().source(source).build())
+            .build();
         let uri = Uri::from_static("https://api.example.com/");
         let first = surroundings.runtime.block_on(authorizer.get_headers(&Method::GET, &uri));
         first.expect("the token endpoint answers");
@@ -55,7 +57,8 @@ impl Peer for Authorizer {
         calls::by(async move |mut request| {
             // Its documentation passes each response to `process_response`, which requires the URI too.
             let uri = request.uri().clone();
-            let headers = authorizer.get_headers(request.method(), &uri).await.expect("the token is cached");
+            let headers =
+                authorizer.get_headers(request.method(), &uri).await.expect("the token is cached");
             request.headers_mut().extend(headers);
             let Ok(response) = Endpoint::<CHECKED>.call(request).await;
             authorizer.process_response(&uri, response.headers());
@@ -67,8 +70,17 @@ impl Peer for Authorizer {
 struct TokenEndpoint;
 
 impl HttpClient for TokenEndpoint {
-    fn execute(&self, _: Request<Bytes>, _: Idempotency) -> MaybeSendBoxFuture<'_, Result<HttpResponse, Error>> {
-        let headers = HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-        Box::pin(ready(Ok(HttpResponse { status: StatusCode::OK, headers, body: issuer::answer().into() })))
+    fn execute(
+        &self,
+        _: Request<Bytes>,
+        _: Idempotency,
+    ) -> MaybeSendBoxFuture<'_, Result<HttpResponse, Error>> {
+        let headers =
+            HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+        Box::pin(ready(Ok(HttpResponse {
+            status: StatusCode::OK,
+            headers,
+            body: issuer::answer().into(),
+        })))
     }
 }

@@ -46,13 +46,19 @@ impl Peer for Installation {
     }
 
     fn calls<const CHECKED: bool>(&self) -> Calls {
-        let client =
-            if CHECKED { Arc::new(installation::<true>(&self.runtime, self.app.clone())) } else { self.shared.clone() };
+        let client = if CHECKED {
+            Arc::new(installation::<true>(&self.runtime, self.app.clone()))
+        } else {
+            self.shared.clone()
+        };
         calls_by(self.runtime.clone(), client)
     }
 
     fn own_bare(&self) -> Option<Calls> {
-        Some(calls_by(self.runtime.clone(), Arc::new(client::<false>(&self.runtime, AuthState::None))))
+        Some(calls_by(
+            self.runtime.clone(),
+            Arc::new(client::<false>(&self.runtime, AuthState::None)),
+        ))
     }
 }
 
@@ -72,14 +78,16 @@ fn calls_by(runtime: Arc<Runtime>, client: Arc<Octocrab>) -> Calls {
 }
 
 fn installation<const CHECKED: bool>(runtime: &Runtime, app: AppAuth) -> Octocrab {
-    let installation = client::<CHECKED>(runtime, AuthState::App(app)).installation(1.into()).expect("an app");
+    let installation =
+        client::<CHECKED>(runtime, AuthState::App(app)).installation(1.into()).expect("an app");
     runtime.block_on(installation.installation_token()).expect("GitHub answers");
     installation
 }
 
 fn client<const CHECKED: bool>(runtime: &Runtime, auth: AuthState) -> Octocrab {
     let _entered = runtime.enter();
-    let Ok(client) = OctocrabBuilder::new_empty().with_service(GitHub::<CHECKED>).with_auth(auth).build();
+    let Ok(client) =
+        OctocrabBuilder::new_empty().with_service(GitHub::<CHECKED>).with_auth(auth).build();
     client
 }
 

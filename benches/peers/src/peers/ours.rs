@@ -30,7 +30,9 @@ impl Peer for Ours {
     }
 
     fn calls<const CHECKED: bool>(&self) -> Calls {
-        calls::through::<(), _>(AuthRefreshLayer::new(self.refresher.clone()).layer(Endpoint::<CHECKED>))
+        calls::through::<(), _>(
+            AuthRefreshLayer::new(self.refresher.clone()).layer(Endpoint::<CHECKED>),
+        )
     }
 }
 
@@ -47,7 +49,11 @@ impl Peer for Clones {
     fn start(_: &Surroundings) -> Self {
         let (runtime, refresher) = common::refresher();
         let layer = AuthRefreshLayer::new(refresher);
-        Self { _runtime: runtime, checked: Arc::new(layer.layer(Endpoint)), unchecked: Arc::new(layer.layer(Endpoint)) }
+        Self {
+            _runtime: runtime,
+            checked: Arc::new(layer.layer(Endpoint)),
+            unchecked: Arc::new(layer.layer(Endpoint)),
+        }
     }
 
     fn calls<const CHECKED: bool>(&self) -> Calls {
