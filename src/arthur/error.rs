@@ -30,12 +30,10 @@ const MAX_LISTED: usize = 20;
 /// contain what was sent. Use the methods below to distinguish errors.
 ///
 /// ```
-/// use std::error::Error;
 /// use tower_auth_refresh::{LoginError, arthur::ArthurError};
 ///
 /// fn must_ask_for_the_password(error: &LoginError) -> bool {
-///     let error = error.source().and_then(|source| source.downcast_ref::<ArthurError>());
-///     error.is_some_and(ArthurError::is_wrong_credentials)
+///     error.cause().is_some_and(ArthurError::is_wrong_credentials)
 /// }
 /// # assert!(!must_ask_for_the_password(&LoginError::transient("timeout")));
 /// ```

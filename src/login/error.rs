@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, sync::Arc, time::Duration};
 
+use super::retry_advice::RetryAdvice;
 use crate::{
     error::{BoxError, chain},
     panic,
@@ -14,15 +15,16 @@ const MAX_CAUSES: usize = 16;
 ///
 /// A login service returns a `LoginError` to state whether a retry can help, and when. Any other error of a login
 /// service counts as [transient](Self::transient). Cloning is cheap, because all callers that wait for one login share
-/// its error. The cause is the error's [source](std::error::Error::source).
+/// its error. [`cause`](Self::cause) finds the cause in the chain of [sources](std::error::Error::source).
 ///
 /// ```
-/// use std::{error::Error, time::Duration};
+/// use std::{io, time::Duration};
 /// use tower_auth_refresh::LoginError;
 ///
-/// let error = LoginError::transient("too many requests").with_retry_after(Duration::from_secs(30));
+/// let cause = io::Error::other("too many requests");
+/// let error = LoginError::transient(cause).with_retry_after(Duration::from_secs(30));
 /// assert_eq!(error.to_string(), "login failed");
-/// assert_eq!(error.source().unwrap().to_string(), "too many requests");
+/// assert_eq!(error.cause::<io::Error>().unwrap().to_string(), "too many requests");
 /// assert!(!error.is_permanent());
 /// ```
 #[derive(Clone)]
@@ -30,8 +32,7 @@ pub struct LoginError(Arc<Inner>);
 
 struct Inner {
     kind: Kind,
-    retry_after: Option<Duration>,
-    source: Option<BoxError>,
+    advice: RetryAdvice,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +66,6 @@ impl LoginError {
     ///
     /// The refresher retries the login at most twice while the token is valid. Without a valid token, a call that needs
     /// one causes a login, at most once in each pause. So a corrected password needs no restart.
-    ///
-    /// A login that returns `anyhow::Result` or `eyre::Result` hides this error; see
-    /// [`login_fn`](crate::login_fn).
     pub fn permanent(cause: impl Into<BoxError>) -> Self {
         Self::new(Kind::Permanent, Some(cause.into()))
     }
@@ -76,21 +74,20 @@ impl LoginError {
     /// most 5 minutes.
     #[must_use]
     pub fn with_retry_after(self, delay: Duration) -> Self {
-        let source = match Arc::try_unwrap(self.0) {
-            Ok(inner) => {
-                return Self(Arc::new(Inner { retry_after: Some(delay), ..inner }));
-            }
-            Err(shared) => Self(shared),
+        let (kind, cause) = match Arc::try_unwrap(self.0) {
+            Ok(inner) => (inner.kind, inner.advice.cause),
+            Err(shared) => (shared.kind, Some(Self(shared).into())),
         };
-        Self(Arc::new(Inner {
-            kind: source.0.kind,
-            retry_after: Some(delay),
-            source: Some(source.into()),
-        }))
+        Self::with_advice(kind, Some(delay), cause)
     }
 
-    pub(crate) fn new(kind: Kind, source: Option<BoxError>) -> Self {
-        Self(Arc::new(Inner { kind, retry_after: None, source }))
+    pub(crate) fn new(kind: Kind, cause: Option<BoxError>) -> Self {
+        Self::with_advice(kind, None, cause)
+    }
+
+    fn with_advice(kind: Kind, retry_after: Option<Duration>, cause: Option<BoxError>) -> Self {
+        let is_permanent = kind == Kind::Permanent;
+        Self(Arc::new(Inner { kind, advice: RetryAdvice { is_permanent, retry_after, cause } }))
     }
 
     /// Creates a timeout. `last` is the error of the last login.
@@ -100,7 +97,7 @@ impl LoginError {
     pub(crate) fn timed_out(kind: Kind, last: Option<&Self>) -> Self {
         let cause = match last {
             Some(last) if last.is_timeout() => {
-                last.0.source.as_ref().and_then(|source| source.downcast_ref::<Self>())
+                last.0.advice.cause.as_ref().and_then(|cause| cause.downcast_ref::<Self>())
             }
             last => last,
         };
@@ -112,8 +109,8 @@ impl LoginError {
 
     /// Converts the error of a login service.
     ///
-    /// A `LoginError` among its causes decides whether it is permanent, and when to retry. Other kinds of `LoginError`
-    /// come from another refresher, and count as transient here.
+    /// A `LoginError` among its causes decides whether it is permanent, and when to retry. So does the advice of one
+    /// that a wrapper hides. Other kinds of `LoginError` come from another refresher, and count as transient here.
     pub(crate) fn from_service(error: BoxError) -> Self {
         let error = match error.downcast::<Self>() {
             Ok(login) if matches!(login.0.kind, Kind::Transient | Kind::Permanent) => {
@@ -122,14 +119,19 @@ impl LoginError {
             Ok(other) => other as BoxError,
             Err(other) => other,
         };
-        let classified = chain(&*error).find_map(|error| error.downcast_ref::<Self>());
-        let kind = if classified.is_some_and(Self::is_permanent) {
-            Kind::Permanent
-        } else {
-            Kind::Transient
-        };
-        let retry_after = classified.and_then(Self::retry_after);
-        Self(Arc::new(Inner { kind, retry_after, source: Some(error) }))
+        let advice = chain(&*error).find_map(|error| {
+            let login = error.downcast_ref::<Self>().map(|login| &login.0.advice);
+            login.or_else(|| error.downcast_ref::<RetryAdvice>())
+        });
+        let is_permanent = advice.is_some_and(|advice| advice.is_permanent);
+        let kind = if is_permanent { Kind::Permanent } else { Kind::Transient };
+        let retry_after = advice.and_then(|advice| advice.retry_after);
+        Self::with_advice(kind, retry_after, Some(error))
+    }
+
+    /// Returns the first cause of this type, such as the error of a ready-made login.
+    pub fn cause<T: Error + 'static>(&self) -> Option<&T> {
+        chain(self).find_map(|error| error.downcast_ref())
     }
 
     /// Returns the first `LoginError` among an error and its causes. It works for any error type that has
@@ -186,15 +188,14 @@ impl LoginError {
 
     /// Returns the delay that the issuer requests, if any.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.0.retry_after
+        self.0.advice.retry_after
     }
 }
 
 impl fmt::Display for LoginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.kind {
-            Kind::Transient => f.write_str("login failed"),
-            Kind::Permanent => f.write_str("login failed permanently"),
+            Kind::Transient | Kind::Permanent => f.write_str("login failed"),
             Kind::LoginTimeout(limit) => write!(f, "login timed out after {limit:?}"),
             Kind::WaitTimeout(limit) => write!(f, "wait for a token timed out after {limit:?}"),
             Kind::Undriven(limit) => {
@@ -218,14 +219,15 @@ impl fmt::Debug for LoginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoginError")
             .field("kind", &self.0.kind)
-            .field("retry_after", &self.0.retry_after)
-            .field("source", &self.0.source)
+            .field("retry_after", &self.0.advice.retry_after)
+            .field("source", &self.0.advice.cause)
             .finish()
     }
 }
 
 impl Error for LoginError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source.as_deref().map(|source| source as _)
+        let advice = &self.0.advice;
+        if advice.is_default() { advice.source() } else { Some(advice) }
     }
 }

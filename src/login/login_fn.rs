@@ -16,10 +16,8 @@ use crate::{error::BoxError, token::AccessToken};
 /// A closure needs no type annotations, because the types of the request and of the error are fixed. `?` converts any
 /// error into a [`BoxError`]. A [`LoginError`](crate::LoginError) states whether a retry can help.
 ///
-/// **Return a `BoxError` or a `LoginError`, not `anyhow::Result` or `eyre::Result`.** Their conversion into a
-/// `BoxError` hides a `LoginError`, as `#[error(transparent)]` of thiserror does. A permanent error then counts as
-/// transient, and its `Retry-After` is ignored. Take the `LoginError` out first:
-/// `log_in().await.map_err(|error| error.downcast::<LoginError>().map_or_else(BoxError::from, BoxError::from))`.
+/// The function returns a `BoxError`. With an `anyhow::Result` or an `eyre::Result`, convert it:
+/// `login_fn(|_| async { Ok(log_in().await?) })`. A `LoginError` inside such an error still counts.
 ///
 /// A client that the closure captures is cloned for each login:
 ///

@@ -13,12 +13,10 @@ use crate::{LoginError, transport::TransportError};
 /// repeats a secret, the text contains `[redacted]` instead. It quotes at most 200 characters of a response.
 ///
 /// ```
-/// use std::error::Error;
 /// use tower_auth_refresh::{LoginError, oauth2::OAuth2Error};
 ///
 /// fn must_ask_the_user_again(error: &LoginError) -> bool {
-///     let error = error.source().and_then(|source| source.downcast_ref::<OAuth2Error>());
-///     error.is_some_and(OAuth2Error::is_invalid_grant)
+///     error.cause().is_some_and(OAuth2Error::is_invalid_grant)
 /// }
 /// # assert!(!must_ask_the_user_again(&LoginError::transient("timeout")));
 /// ```

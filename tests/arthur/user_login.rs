@@ -2,10 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
-use std::{
-    error::Error,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::*;
 use http::{Method, Response};
@@ -63,9 +60,7 @@ async fn login_with_401_or_403_has_wrong_credentials() {
 
         let error = login_service(response).await.unwrap_err();
         assert!(error.is_permanent());
-        assert!(
-            error.source().unwrap().downcast_ref::<ArthurError>().unwrap().is_wrong_credentials()
-        );
+        assert!(error.cause::<ArthurError>().unwrap().is_wrong_credentials());
     }
 }
 

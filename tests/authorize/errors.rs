@@ -1,5 +1,7 @@
 //! `?` converts the crate's errors into the error types that programs use, and the login's cause is found in each.
 
+use std::time::Duration;
+
 use http::{Request, Response};
 use tower::{BoxError, ServiceBuilder, ServiceExt};
 use tower_auth_refresh::{AuthRefreshLayer, AuthRefresher, Error, LoginError, login_fn};
@@ -28,8 +30,8 @@ async fn call() -> Result<Response<()>, Error> {
 /// Checks that the chain ends with the login's cause, and that the login's error is found in it.
 fn assert_found(error: &(dyn std::error::Error + 'static), outer: &[&str]) {
     let messages = chain(error);
-    let (rest, login) = messages.split_at(messages.len() - 2);
-    assert_eq!(login, ["login failed permanently", "invalid_client"]);
+    let (rest, login) = messages.split_at(messages.len() - 3);
+    assert_eq!(login, ["login failed", "permanent failure", "invalid_client"]);
     assert_eq!(rest, outer);
     assert!(LoginError::find(error).is_some_and(LoginError::is_permanent));
 }
@@ -56,7 +58,7 @@ async fn anyhow_error_contains_the_login_error() {
     assert_found(error.as_ref(), &["order not placed", CALL]);
     assert_eq!(
         format!("{error:#}"),
-        "order not placed: no access token available: login failed permanently: invalid_client"
+        "order not placed: no access token available: login failed: permanent failure: invalid_client"
     );
 }
 
@@ -118,4 +120,40 @@ async fn error_of_boxed_stack_contains_the_login_error() {
         .service_fn(|_: Request<()>| async { Ok::<_, BoxError>(Response::new(())) });
     assert_found(&*client.oneshot(request()).await.unwrap_err(), &[CALL]);
     assert!(LoginError::find(&std::fmt::Error).is_none());
+}
+
+/// Returns the error of a refresher whose login fails with this error.
+async fn login_error(error: impl Fn() -> BoxError + Send + 'static) -> LoginError {
+    let refresher = AuthRefresher::new(login_fn(move |_| std::future::ready(Err(error()))));
+    refresher.ready().await.unwrap_err()
+}
+
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+struct Transparent(#[from] LoginError);
+
+#[tokio::test]
+async fn permanent_error_inside_a_wrapper_is_recognized() {
+    let wrong_password = || LoginError::permanent("wrong password");
+    let anyhow = login_error(move || anyhow::Error::from(wrong_password()).into()).await;
+    let eyre = login_error(move || eyre::Report::from(wrong_password()).into()).await;
+    let transparent = login_error(move || Transparent::from(wrong_password()).into()).await;
+    let context =
+        login_error(move || anyhow::Error::from(wrong_password()).context("no").into()).await;
+    for error in [anyhow, eyre, transparent, context] {
+        assert!(error.is_permanent(), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn retry_after_inside_a_wrapper_is_followed() {
+    let delay = Duration::from_secs(200);
+    let busy = move || LoginError::transient("busy").with_retry_after(delay);
+    for error in [
+        login_error(move || anyhow::Error::from(busy()).into()).await,
+        login_error(move || eyre::Report::from(busy()).into()).await,
+        login_error(move || Transparent::from(busy()).into()).await,
+    ] {
+        assert_eq!((error.is_permanent(), error.retry_after()), (false, Some(delay)), "{error:?}");
+    }
 }

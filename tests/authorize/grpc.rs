@@ -102,7 +102,7 @@ async fn failed_login_becomes_a_status_with_its_cause() {
     assert_eq!(status.code(), Code::Unauthenticated);
     assert_eq!(
         status.message(),
-        "no access token available: login failed permanently: invalid_client"
+        "no access token available: login failed: permanent failure: invalid_client"
     );
     assert!(LoginError::find(&status).is_some_and(LoginError::is_permanent));
 

@@ -1,6 +1,6 @@
 //! A scripted authorization server, a refresh token store, and helpers.
 
-use std::{collections::BTreeMap, convert::Infallible, error::Error, sync::Arc, sync::Mutex};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, sync::Mutex};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
@@ -105,7 +105,7 @@ pub(crate) async fn login_with_response(response: MockResponse) -> Result<Access
 }
 
 pub(crate) fn oauth2_error(error: &LoginError) -> &OAuth2Error {
-    error.source().and_then(|source| source.downcast_ref()).expect("the source is the typed error")
+    error.cause().expect("the cause is the typed error")
 }
 
 pub(crate) fn claims(jwt: &str) -> (Value, Value) {

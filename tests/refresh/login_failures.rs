@@ -228,7 +228,7 @@ async fn permanent_error_is_retried_on_demand_once_per_pause() {
     });
     let Err(Error::Login(error)) = send(&refresher).await else { panic!("unexpected token") };
     assert!(error.is_permanent());
-    assert_eq!(chain(&error), ["login failed permanently", "wrong password"]);
+    assert_eq!(chain(&error), ["login failed", "permanent failure", "wrong password"]);
 
     // Without a request the worker does not log in.
     sleep(secs(300)).await;
@@ -473,7 +473,7 @@ async fn wrapped_permanent_error_is_recognized() {
     assert_eq!(error.retry_after(), Some(secs(7)));
     assert_eq!(
         chain(&error),
-        ["login failed permanently", "wrapped", "login failed permanently", "no"]
+        ["login failed", "permanent failure", "wrapped", "login failed", "permanent failure", "no"]
     );
 }
 
