@@ -471,10 +471,8 @@ async fn wrapped_permanent_error_is_recognized() {
     let error = refresher.token().await.unwrap_err();
     assert!(error.is_permanent());
     assert_eq!(error.retry_after(), Some(secs(7)));
-    assert_eq!(
-        chain(&error),
-        ["login failed", "permanent failure", "wrapped", "login failed", "permanent failure", "no"]
-    );
+    let advice = "permanent failure, retry after 7s";
+    assert_eq!(chain(&error), ["login failed", advice, "wrapped", "login failed", advice, "no"]);
 }
 
 #[tokio::test(start_paused = true)]
