@@ -170,7 +170,7 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn callers_during_a_run_share_the_next_one() {
         let (flight, permit, started) = permitted();
         let mut first = tokio_test::task::spawn(flight.run());
