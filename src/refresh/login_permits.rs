@@ -31,7 +31,7 @@ pub(crate) struct Place {
 
 impl LoginPermits {
     #[cfg_attr(
-        not(any(test, feature = "keyed")),
+        not(feature = "keyed"),
         allow(dead_code, reason = "only refreshers with keys share permits")
     )]
     pub(crate) fn new(max: usize) -> Arc<Self> {

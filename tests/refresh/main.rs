@@ -7,6 +7,7 @@
     clippy::unwrap_used
 )]
 
+#[cfg(feature = "tracing")]
 #[path = "../support/dispatch.rs"]
 mod dispatch;
 #[path = "../support/lifecycle.rs"]
