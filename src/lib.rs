@@ -107,6 +107,7 @@
         feature = "oauth2",
         feature = "replay-buffered",
         feature = "reqwest-middleware",
+        feature = "shared",
         feature = "test-util",
         feature = "token-command",
         feature = "token-file"
@@ -129,6 +130,8 @@ mod loopback;
 mod panic;
 mod refresh;
 mod shard;
+#[cfg(any(feature = "oauth2", feature = "shared"))]
+mod store_future;
 mod sync;
 mod telemetry;
 mod token;
@@ -153,6 +156,9 @@ pub mod oauth2;
 #[cfg(feature = "reqwest")]
 #[cfg_attr(docsrs, doc(cfg(feature = "reqwest")))]
 pub mod reqwest_client;
+#[cfg(feature = "shared")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shared")))]
+pub mod shared;
 pub mod sources;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]

@@ -26,6 +26,7 @@ const MODULES: &[&str] = &[
     "shard",
     "sync",
     "error",
+    "store_future",
     "clock",
     "expiry",
     "token",
@@ -37,6 +38,7 @@ const MODULES: &[&str] = &[
     "refresh",
     "keyed",
     "authorize",
+    "shared",
     "sources",
     "reqwest_client",
     "http_client",
@@ -118,6 +120,7 @@ const FILES: &[(&str, &[&str])] = &[
             "loom_models",
         ],
     ),
+    ("shared", &["store"]),
     ("reqwest_client", &["body", "future", "service", "redirect", "send", "middleware"]),
     (
         "sources",

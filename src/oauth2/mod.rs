@@ -94,9 +94,12 @@ pub use error::OAuth2Error;
 pub use grant::Grant;
 pub use login::OAuth2Login;
 pub use private_key::InvalidKey;
-pub use refresh_token::{RefreshToken, RefreshTokenStore, StoreFuture};
+pub use refresh_token::{RefreshToken, RefreshTokenStore};
 pub use server::{AuthorizationServer, InvalidServer};
 pub use signed_jwt::SignedJwt;
 pub use signing_key::SigningKey;
 
-pub use crate::transport::{HttpService, TransportFuture};
+pub use crate::{
+    store_future::StoreFuture,
+    transport::{HttpService, TransportFuture},
+};

@@ -2,14 +2,13 @@
 
 use std::{
     fmt,
-    future::{Future, ready},
-    pin::Pin,
+    future::ready,
     sync::{Mutex, PoisonError},
 };
 
 use zeroize::Zeroizing;
 
-use crate::BoxError;
+use crate::store_future::StoreFuture;
 
 /// A refresh token (RFC 6749, section 1.5). It is wiped from memory on drop. `Debug` does not show it.
 ///
@@ -40,9 +39,6 @@ impl fmt::Debug for RefreshToken {
         f.debug_struct("RefreshToken").finish_non_exhaustive()
     }
 }
-
-/// The future of a [`RefreshTokenStore`].
-pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send + 'a>>;
 
 /// Stores a refresh token that rotates, so that the token outlives the process, or processes share it.
 ///

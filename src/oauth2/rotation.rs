@@ -8,7 +8,8 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::{RefreshToken, RefreshTokenStore, StoreFuture, error_kind::Kind};
+use super::{RefreshToken, RefreshTokenStore, error_kind::Kind};
+use crate::store_future::StoreFuture;
 
 /// How many used tokens are remembered.
 const MAX_USED: usize = 64;

@@ -1,0 +1,37 @@
+//! Shares one token between processes, through a [`TokenStore`]: a login service around a login service.
+//!
+//! Processes that each log in use up the issuer's quota, and destroy each other's sessions where refresh tokens rotate.
+//! With a [`SharedTokenLayer`] around their login service, one process logs in and the others use its token.
+//!
+//! # Protocol
+//!
+//! When a refresher requests a token, the service does the following:
+//!
+//! 1. It [claims](TokenStore::claim) the record, together with reading it. If the record's revision is not the one that it
+//!    has seen last, it gets the record instead.
+//! 2. It adopts the record's token if that is newer than the token it returned last, and was not rejected. This ends the
+//!    login. The token keeps its age.
+//! 3. If the claim is granted, it logs in, in a task of its own, and [extends](TokenStore::extend) the claim until the end
+//!    of the login. It [puts](TokenStore::put) the token, which ends the claim.
+//! 4. If another process has the claim, it waits for that process. Requests use the current token until it expires.
+//!
+//! If the store fails, or takes longer than 500 ms, the service logs in without it. While the current token is valid, it
+//! waits for a random time first, so that not all processes log in at once.
+//!
+//! A permanent error is put too, for a few seconds, so that a wrong password causes one login and not one for each
+//! process.
+//!
+//! # What is shared
+//!
+//! Records are sealed (AES-256-GCM) with keys that the processes have. The store sees a
+//! [key](StoreKey), a hash, and the times. The record's key and revision are part of what is authenticated, so a record
+//! cannot be replaced by that of another identity.
+//!
+//! | file | |
+//! | --- | --- |
+//! | `store` | [`TokenStore`]: the contract of a store |
+
+mod store;
+
+pub use self::store::{Claim, ClaimId, NewRecord, Record, Revision, StoreKey, TokenStore};
+pub use crate::store_future::StoreFuture;
