@@ -7,8 +7,11 @@ use std::{
 
 use tower_service::Service;
 
-use super::{ArthurError, Credentials, HttpService, LoggedIn, TransportFuture, UserLogin};
-use crate::{AccessToken, LoginError, LoginRequest};
+use super::{ArthurError, Credentials, LoggedIn, UserLogin};
+use crate::{
+    AccessToken, LoginError, LoginRequest,
+    transport::{HttpService, TransportFuture},
+};
 
 /// Logs in to the Arthur API for an [`AuthRefresher`](crate::AuthRefresher): [`UserLogin`] with fixed credentials.
 ///

@@ -98,5 +98,3 @@ pub use refresh_token::{RefreshToken, RefreshTokenStore, StoreFuture};
 pub use server::{AuthorizationServer, InvalidServer};
 pub use signed_jwt::SignedJwt;
 pub use signing_key::SigningKey;
-
-pub use crate::transport::{HttpService, TransportFuture};
