@@ -5,7 +5,8 @@ use std::{any, fmt};
 use http::Request;
 
 use super::{
-    buffered::{BufferedBody, ReplayBuffered},
+    buffered::ReplayBuffered,
+    buffered_body::BufferedBody,
     policy::{ReplayPolicy, Sealed},
     saved_request::SavedRequest,
 };
