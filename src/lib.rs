@@ -127,6 +127,7 @@ mod keyed;
 mod login;
 mod loopback;
 mod panic;
+mod rate_limit;
 mod refresh;
 mod shard;
 mod sync;

@@ -24,6 +24,7 @@ use syn::{
 const MODULES: &[&str] = &[
     "panic",
     "shard",
+    "rate_limit",
     "sync",
     "error",
     "clock",
@@ -53,7 +54,6 @@ const FILES: &[(&str, &[&str])] = &[
         "refresh",
         &[
             "schedule",
-            "rejection_limit",
             "login_line",
             "login_permits",
             "sharded_header",
@@ -118,6 +118,20 @@ const FILES: &[(&str, &[&str])] = &[
             "loom_models",
         ],
     ),
+    (
+        "authorize::replay",
+        &[
+            "saved_request",
+            "policy",
+            "recording",
+            "replay_state",
+            "replay_buffer",
+            "buffered_body",
+            "buffered",
+            "map_body",
+            "with",
+        ],
+    ),
     ("reqwest_client", &["body", "future", "service", "redirect", "send", "middleware"]),
     (
         "sources",
@@ -131,6 +145,22 @@ const FILES: &[(&str, &[&str])] = &[
             "file",
             "command_format",
             "command",
+        ],
+    ),
+    (
+        "transport",
+        &[
+            "http_service",
+            "redact",
+            "redacted_error",
+            "redirect",
+            "error_kind",
+            "error",
+            "config",
+            "exchange",
+            "future",
+            "secure_url",
+            "server_time",
         ],
     ),
 ];
