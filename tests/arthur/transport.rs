@@ -38,6 +38,29 @@ async fn unknown_error_shows_innermost_cause_redacted() {
 }
 
 #[tokio::test]
+async fn error_that_is_its_own_cause_is_cut_off() {
+    #[derive(Debug)]
+    struct Endless;
+    impl std::fmt::Display for Endless {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("endless")
+        }
+    }
+    impl std::error::Error for Endless {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(self)
+        }
+    }
+    let http = service_fn(|_: Request<Full<Bytes>>| async {
+        Err::<Response<Full<Bytes>>, _>(std::io::Error::other(Endless))
+    });
+    let api = ArthurApi::new(BaseUrl::parse("arthur.example").unwrap(), http);
+    let error = UserLogin::new(api).oneshot(credentials()).await.unwrap_err();
+    assert!(error.to_string().ends_with("request failed: endless"), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
+}
+
+#[tokio::test]
 async fn hanging_server_times_out() {
     let (addr, _task) = listen(|mut stream| async move {
         read_request(&mut stream).await;
