@@ -119,51 +119,88 @@ mod tests {
     use std::{
         cell::{OnceCell, RefCell},
         convert::Infallible,
+        future::poll_fn,
         pin::Pin,
-        rc::{Rc, Weak},
+        rc::Rc,
     };
+
+    use tokio_test::task;
 
     use super::*;
 
-    /// A body whose poll starts the replay of its own request, as a rejection on another thread does.
-    struct RejectedWhilePolled {
-        buffer: Rc<OnceCell<Weak<ReplayBuffer<Self>>>>,
-        frames: RefCell<std::vec::IntoIter<&'static str>>,
+    type Buffer = Rc<ReplayBuffer<PolledBody>>;
+    type OnPoll = Rc<OnceCell<Box<dyn Fn()>>>;
+
+    /// A body whose poll calls a function, as another thread can act during a poll.
+    struct PolledBody {
+        on_poll: OnPoll,
+        frames: RefCell<std::slice::Iter<'static, &'static str>>,
     }
 
-    impl Body for RejectedWhilePolled {
+    impl Body for PolledBody {
         type Data = Bytes;
         type Error = Infallible;
         fn poll_frame(
             self: Pin<&mut Self>,
             _: &mut Context<'_>,
         ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-            assert!(self.buffer.get().unwrap().upgrade().unwrap().start_replay());
+            self.on_poll.get().unwrap()();
             let frame = self.frames.borrow_mut().next();
             Poll::Ready(frame.map(|frame| Ok(Frame::data(Bytes::from_static(frame.as_bytes())))))
         }
     }
 
+    /// A buffer of two bytes, and the function.
+    fn buffer(frames: &'static [&'static str]) -> (Buffer, OnPoll) {
+        let on_poll = OnPoll::default();
+        let frames = RefCell::new(frames.iter());
+        let body = PolledBody { on_poll: Rc::clone(&on_poll), frames };
+        (Rc::new(ReplayBuffer::new(body, Some(2))), on_poll)
+    }
+
+    fn read(buffer: &Buffer, attempt: Attempt) -> Option<Result<Bytes, BoxError>> {
+        match buffer.poll_frame(attempt, &mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(frame) => frame.map(|frame| frame.map(|frame| frame.into_data().unwrap())),
+            Poll::Pending => panic!("the body is always ready"),
+        }
+    }
+
     #[test]
     fn frame_read_while_the_replay_starts_is_not_lost() {
-        let this = Rc::<OnceCell<_>>::default();
-        let frames = RefCell::new(vec!["one", "two"].into_iter());
+        let (buffer, on_poll) = buffer(&["one", "two"]);
+        let this = Rc::downgrade(&buffer);
         // The limit is reached, but the replay has started.
-        let body = RejectedWhilePolled { buffer: Rc::clone(&this), frames };
-        let buffer = Rc::new(ReplayBuffer::new(body, Some(2)));
-        this.set(Rc::downgrade(&buffer)).unwrap();
+        let start_replay = move || assert!(this.upgrade().unwrap().start_replay());
+        assert!(on_poll.set(Box::new(start_replay)).is_ok());
 
-        let mut context = Context::from_waker(Waker::noop());
-        let mut read = |attempt| match buffer.poll_frame(attempt, &mut context) {
-            Poll::Ready(frame) => frame.map(|frame| frame.unwrap().into_data().unwrap()),
-            Poll::Pending => panic!("the body is always ready"),
+        assert!(read(&buffer, Attempt::First).unwrap().is_err());
+        assert_eq!(read(&buffer, Attempt::Replay).unwrap().unwrap(), "one");
+        assert_eq!(read(&buffer, Attempt::Replay).unwrap().unwrap(), "two");
+        assert!(read(&buffer, Attempt::Replay).is_none());
+    }
+
+    #[test]
+    fn replay_that_waits_for_the_body_is_woken_after_the_poll() {
+        let (buffer, on_poll) = buffer(&["one"]);
+        let this = Rc::downgrade(&buffer);
+        let poll_replay = {
+            let this = this.clone();
+            move |cx: &mut Context<'_>| this.upgrade().unwrap().poll_frame(Attempt::Replay, cx)
         };
-        assert!(matches!(
-            buffer.poll_frame(Attempt::First, &mut Context::from_waker(Waker::noop())),
-            Poll::Ready(Some(Err(_)))
-        ));
-        assert_eq!(read(Attempt::Replay).unwrap(), "one");
-        assert_eq!(read(Attempt::Replay).unwrap(), "two");
-        assert!(read(Attempt::Replay).is_none());
+        let replay = Rc::new(RefCell::new(task::spawn(poll_fn(poll_replay))));
+        let waiting = Rc::clone(&replay);
+        let start_replay = move || {
+            assert!(this.upgrade().unwrap().start_replay());
+            assert!(waiting.borrow_mut().poll().is_pending());
+            assert!(!waiting.borrow_mut().is_woken());
+        };
+        assert!(on_poll.set(Box::new(start_replay)).is_ok());
+
+        assert!(read(&buffer, Attempt::First).unwrap().is_err());
+        assert!(replay.borrow_mut().is_woken());
+        let Poll::Ready(Some(Ok(frame))) = replay.borrow_mut().poll() else {
+            panic!("the first attempt has recorded a frame")
+        };
+        assert_eq!(frame.into_data().unwrap(), "one");
     }
 }
