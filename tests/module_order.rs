@@ -157,10 +157,10 @@ const FILES: &[(&str, &[&str])] = &[
             "error_kind",
             "error",
             "config",
+            "server_time",
             "exchange",
             "future",
             "secure_url",
-            "server_time",
         ],
     ),
 ];

@@ -8,8 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
-    response::Parts,
+    header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use http_body_util::Full;
 use serde::de::DeserializeOwned;
@@ -20,12 +19,11 @@ use super::{
 };
 use crate::{
     AccessToken, BoxError,
-    transport::{
-        HttpService, JSON, Transport, TransportConfig, USER_AGENT_VALUE, date, redact, retry_after,
-    },
+    transport::{HttpService, RawResponse, Transport, TransportConfig, redact},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An Arthur API: its base URL, the HTTP service that reaches it, and the limits of a request.
 ///
@@ -123,12 +121,7 @@ impl<S: HttpService> ArthurApi<S> {
     ) -> Result<ApiResponse, ArthurError> {
         let url = format!("{}/api/v3{path}", self.base_url);
         let endpoint = format!("{method} {url}");
-        let request = Request::builder()
-            .method(method)
-            .uri(url)
-            .header(ACCEPT, JSON)
-            .header(USER_AGENT, USER_AGENT_VALUE)
-            .header(name, value);
+        let request = Request::builder().method(method).uri(url).header(name, value);
         let request =
             body.map_err(BoxError::from).and_then(|body| Ok(request.body(Full::new(body))?));
         let response = async {
@@ -138,9 +131,7 @@ impl<S: HttpService> ArthurApi<S> {
                 let body = received.body.map_err(Kind::Transport)?;
                 Ok((received.head.headers, body, received.now))
             } else {
-                // The status of an error counts without a complete body.
-                let body = received.body.unwrap_or_default();
-                Err(error_response(&received.head, &body, received.now, secret))
+                Err(error_response(received, secret))
             }
         };
         match response.await {
@@ -150,12 +141,12 @@ impl<S: HttpService> ArthurApi<S> {
     }
 }
 
-fn error_response(head: &Parts, body: &[u8], now: SystemTime, secret: &str) -> Kind {
-    let now = date(&head.headers).unwrap_or(now);
+fn error_response(response: RawResponse, secret: &str) -> Kind {
     Kind::ErrorResponse(ErrorResponse {
-        status: head.status,
-        description: redact(body, &[secret]),
-        retry_after: retry_after(&head.headers, now),
+        status: response.head.status,
+        retry_after: response.retry_after(),
+        // The status of an error counts without a complete body.
+        description: redact(&response.body.unwrap_or_default(), &[secret]),
     })
 }
 

@@ -75,16 +75,8 @@ impl<S: HttpService> Service<LoginRequest> for ArthurLogin<S> {
 
 impl From<ArthurError> for LoginError {
     fn from(error: ArthurError) -> Self {
-        let retry_after = error.retry_after();
-        let error = if error.is_wrong_credentials() {
-            Self::permanent(error)
-        } else {
-            Self::transient(error)
-        };
-        match retry_after {
-            Some(delay) => error.with_retry_after(delay),
-            None => error,
-        }
+        let (is_permanent, retry_after) = (error.is_wrong_credentials(), error.retry_after());
+        Self::failed(error.into(), is_permanent, retry_after)
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) enum Kind {
 impl LoginError {
     /// Creates an error after which a retry can succeed: a network failure, an overloaded server, or an unknown cause.
     pub fn transient(cause: impl Into<BoxError>) -> Self {
-        Self::new(Kind::Failed, Some(cause.into()))
+        Self::failed(cause.into(), false, None)
     }
 
     /// Creates an error that lasts until a person acts, such as a wrong password or a revoked client.
@@ -67,10 +67,7 @@ impl LoginError {
     /// The refresher retries the login at most twice while the token is valid. Without a valid token, a call that needs
     /// one causes a login, at most once in each pause. So a corrected password needs no restart.
     pub fn permanent(cause: impl Into<BoxError>) -> Self {
-        Self::with_advice(
-            Kind::Failed,
-            RetryAdvice { is_permanent: true, retry_after: None, cause: Some(cause.into()) },
-        )
+        Self::failed(cause.into(), true, None)
     }
 
     /// Sets the delay that the issuer requests (`Retry-After`, RFC 9110, section 10.2.3). The refresher waits for at
@@ -87,6 +84,16 @@ impl LoginError {
 
     pub(crate) fn new(kind: Kind, cause: Option<BoxError>) -> Self {
         Self::with_advice(kind, RetryAdvice { is_permanent: false, retry_after: None, cause })
+    }
+
+    /// Creates the error of a login service.
+    pub(crate) fn failed(
+        cause: BoxError,
+        is_permanent: bool,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        let advice = RetryAdvice { is_permanent, retry_after, cause: Some(cause) };
+        Self::with_advice(Kind::Failed, advice)
     }
 
     fn with_advice(kind: Kind, advice: RetryAdvice) -> Self {
@@ -126,8 +133,7 @@ impl LoginError {
         });
         let is_permanent = advice.is_some_and(|advice| advice.is_permanent);
         let retry_after = advice.and_then(|advice| advice.retry_after);
-        let advice = RetryAdvice { is_permanent, retry_after, cause: Some(error) };
-        Self::with_advice(Kind::Failed, advice)
+        Self::failed(error, is_permanent, retry_after)
     }
 
     /// Returns the first cause of this type, such as the error of a ready-made login.

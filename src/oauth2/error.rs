@@ -116,13 +116,8 @@ impl OAuth2Error {
 
 impl From<OAuth2Error> for LoginError {
     fn from(error: OAuth2Error) -> Self {
-        let retry_after = error.retry_after();
-        let error =
-            if error.is_permanent() { Self::permanent(error) } else { Self::transient(error) };
-        match retry_after {
-            Some(delay) => error.with_retry_after(delay),
-            None => error,
-        }
+        let (is_permanent, retry_after) = (error.is_permanent(), error.retry_after());
+        Self::failed(error.into(), is_permanent, retry_after)
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, Uri,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+    header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use http_body_util::Full;
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     AccessToken, BoxError, LoginRequest,
-    transport::{HttpService, JSON, Transport, USER_AGENT_VALUE, date},
+    transport::{HttpService, Transport, date},
 };
 
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -202,11 +202,7 @@ fn token_request(
     authorization: Option<HeaderValue>,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, BoxError> {
-    let mut request = Request::post(endpoint)
-        .header(ACCEPT, JSON)
-        .header(CONTENT_TYPE, FORM)
-        .header(USER_AGENT, USER_AGENT_VALUE)
-        .body(Full::new(body))?;
+    let mut request = Request::post(endpoint).header(CONTENT_TYPE, FORM).body(Full::new(body))?;
     request.headers_mut().extend(authorization.map(|value| (AUTHORIZATION, value)));
     Ok(request)
 }

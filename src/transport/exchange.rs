@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request,
-    header::{ACCEPT_ENCODING, CONTENT_ENCODING},
+    header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, USER_AGENT},
     response::Parts,
 };
 use http_body_util::Full;
@@ -20,14 +20,15 @@ use super::{
     http_service::HttpService,
     redact::redact,
     redirect::Redirect,
+    server_time::{date, retry_after},
 };
 use crate::{BoxError, Clock};
 
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
-
-pub(crate) const USER_AGENT_VALUE: &str = concat!("tower-auth-refresh/", env!("CARGO_PKG_VERSION"));
-pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const USER_AGENT_VALUE: HeaderValue =
+    HeaderValue::from_static(concat!("tower-auth-refresh/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An HTTP service and the settings of each request.
 #[derive(Clone)]
@@ -46,6 +47,14 @@ pub(crate) struct RawResponse {
     pub(crate) now: SystemTime,
 }
 
+impl RawResponse {
+    /// Returns the delay that the server requests. A date counts from the server's time, if the response has it.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        let headers = &self.head.headers;
+        retry_after(headers, date(headers).unwrap_or(self.now))
+    }
+}
+
 impl<S> Transport<S> {
     pub(crate) fn new(http: S, default_timeout: Duration) -> Self {
         Self { http, config: TransportConfig::new(), default_timeout }
@@ -62,7 +71,7 @@ impl<S> Transport<S> {
 }
 
 impl<S: HttpService> Transport<S> {
-    /// Sends a request on a connection that serves no other request. A redirect is an error.
+    /// Sends a request for JSON, on a connection that serves no other request. A redirect is an error.
     ///
     /// No error shows one of the `secrets`.
     pub(crate) async fn send(
@@ -75,8 +84,11 @@ impl<S: HttpService> Transport<S> {
         let (mut uri, mut method) = (http::Uri::default(), Method::default());
         let request = request.map_err(Into::into).map(|mut request| {
             (uri, method) = (request.uri().clone(), request.method().clone());
+            let headers = request.headers_mut();
+            headers.insert(ACCEPT, JSON);
             // Without this header, a server may choose any coding (RFC 9110, section 12.5.3).
-            request.headers_mut().insert(ACCEPT_ENCODING, IDENTITY);
+            headers.insert(ACCEPT_ENCODING, IDENTITY);
+            headers.insert(USER_AGENT, USER_AGENT_VALUE);
             #[cfg(feature = "http-client")]
             request.extensions_mut().insert(crate::http_client::NewConnection);
             request

@@ -55,8 +55,8 @@ pub use self::{
     http_service::HttpService,
 };
 pub(crate) use self::{
-    exchange::{JSON, RawResponse, Transport, USER_AGENT_VALUE},
+    exchange::{RawResponse, Transport},
     redact::redact,
     secure_url::{InvalidUrl, validate as validate_url},
-    server_time::{date, retry_after},
+    server_time::date,
 };

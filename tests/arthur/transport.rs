@@ -264,10 +264,14 @@ async fn clone_is_ready_before_call() {
 // The body
 
 #[tokio::test]
-async fn request_accepts_no_content_coding() {
+async fn request_accepts_json_without_content_coding() {
     let server = Script::start(accept_login).await;
     log_in(api(&server.url())).await.unwrap();
-    assert_eq!(server.seen()[0].headers["accept-encoding"], "identity");
+    let headers = &server.seen()[0].headers;
+    assert_eq!(headers["accept"], "application/json");
+    assert_eq!(headers["accept-encoding"], "identity");
+    let client = concat!("tower-auth-refresh/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(headers["user-agent"], client);
 }
 
 #[tokio::test]
