@@ -83,14 +83,6 @@ where
         Some(Box::new(SavedRequest::new(request, request.body().save(), sender())))
     }
 
-    fn saved<R>(saved: &Self::Saved<R>) -> &SavedRequest<Self::Body, R> {
-        saved
-    }
-
-    fn into_saved<R>(saved: Self::Saved<R>) -> SavedRequest<Self::Body, R> {
-        *saved
-    }
-
     fn restore_body(body: Self::Body) -> Option<Self::Body> {
         body.replay()
     }
