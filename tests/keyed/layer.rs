@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
@@ -21,7 +22,7 @@ use tower_auth_refresh::{
 
 use crate::{
     KeyedLogins,
-    support::{HOUR, chain, secs},
+    support::{HOUR, alive_tasks, chain, secs},
 };
 
 fn builder(logins: &KeyedLogins<u32>) -> AuthRefreshersBuilder<u32> {
@@ -244,6 +245,33 @@ async fn service_with_a_forgotten_key_uses_its_new_refresher() {
     refreshers.shutdown();
     let error = service.ready().await.unwrap().call(request(1)).await.unwrap_err();
     assert!(key_error(error).is_shut_down());
+}
+
+/// The service has the refresher of its last key until its next call.
+#[tokio::test(start_paused = true)]
+async fn forgotten_key_of_the_last_call_is_not_refreshed() {
+    for pause in [secs(900), Duration::MAX] {
+        let logins = KeyedLogins::new();
+        let factory = {
+            let logins = logins.clone();
+            move |key: &u32| logins.builder(key, |_| async { Ok(secs(300)) })
+        };
+        let refreshers = AuthRefreshers::builder(factory).pause_when_idle(pause).build().unwrap();
+        let mut service = AuthRefreshLayer::keyed(refreshers.clone()).layer(service_fn(echo));
+        // The last call is after a refresh, and shows that the token is used.
+        for _ in 0..3 {
+            service.ready().await.unwrap().call(request(1)).await.unwrap();
+            sleep(secs(150)).await;
+        }
+        let before = logins.started(&1);
+        assert!(before > 1);
+        refreshers.forget(&1);
+        sleep(HOUR).await;
+        assert_eq!(logins.started(&1), before);
+        assert_eq!(alive_tasks().await, 0);
+        let response = service.ready().await.unwrap().call(request(1)).await.unwrap();
+        assert_eq!(response.into_body(), format!("Bearer 1.{}", before + 1));
+    }
 }
 
 #[tokio::test(start_paused = true)]
