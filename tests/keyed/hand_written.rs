@@ -288,6 +288,10 @@ async fn rejected_request_is_replayed() {
     sleep(secs(10)).await;
     let request = || Request::get("https://api.example.com/").extension(1_u32).body(()).unwrap();
     let by_hand = send(&tokens, rejects_first, login, 1, request()).await.unwrap();
-    assert_eq!(by_hand.status(), StatusCode::UNAUTHORIZED, "the hand-written version gives up");
+    assert_eq!(
+        by_hand.status(),
+        StatusCode::UNAUTHORIZED,
+        "the hand-written version does not retry"
+    );
     assert_eq!(service.oneshot(request()).await.unwrap().status(), StatusCode::OK);
 }

@@ -78,8 +78,9 @@ impl<P: Peer> Running for P {
     }
 
     fn carries_token(&self) -> bool {
+        let mut calls = Peer::calls::<true>(self);
         let before = endpoint::carried();
-        Peer::calls::<true>(self)(1);
+        calls(1);
         endpoint::carried() == before + 1
     }
 }
