@@ -136,6 +136,11 @@ const FILES: &[(&str, &[&str])] = &[
             "command",
         ],
     ),
+    ("test_util", &["check_token_store"]),
+    (
+        "test_util::check_token_store",
+        &["violation", "process", "records", "claims", "puts", "concurrency"],
+    ),
 ];
 
 type ModulePath = Vec<String>;
