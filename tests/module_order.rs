@@ -120,7 +120,8 @@ const FILES: &[(&str, &[&str])] = &[
             "loom_models",
         ],
     ),
-    ("shared", &["store"]),
+    ("shared", &["store", "redis"]),
+    ("shared::redis", &["connection", "scripts", "reply", "store"]),
     ("reqwest_client", &["body", "future", "service", "redirect", "send", "middleware"]),
     (
         "sources",

@@ -30,8 +30,14 @@
 //! | file | |
 //! | --- | --- |
 //! | `store` | [`TokenStore`]: the contract of a store |
+//! | `redis` | `RedisTokenStore`: a store in Redis, with the feature `shared-redis` |
 
+#[cfg(feature = "shared-redis")]
+mod redis;
 mod store;
 
+#[cfg(feature = "shared-redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shared-redis")))]
+pub use self::redis::RedisTokenStore;
 pub use self::store::{Claim, ClaimId, NewRecord, Record, Revision, StoreKey, TokenStore};
 pub use crate::store_future::StoreFuture;
