@@ -120,7 +120,7 @@ const FILES: &[(&str, &[&str])] = &[
             "loom_models",
         ],
     ),
-    ("shared", &["store"]),
+    ("shared", &["store", "identity", "seal"]),
     ("reqwest_client", &["body", "future", "service", "redirect", "send", "middleware"]),
     (
         "sources",

@@ -30,8 +30,18 @@
 //! | file | |
 //! | --- | --- |
 //! | `store` | [`TokenStore`]: the contract of a store |
+//! | `identity` | [`TokenIdentity`]: what makes two logins the same login |
+//! | `seal` | [`SealingKeys`]: encrypts and authenticates records |
 
+#[allow(dead_code, reason = "the layer uses it")]
+mod identity;
+#[allow(dead_code, reason = "the layer uses it")]
+mod seal;
 mod store;
 
-pub use self::store::{Claim, ClaimId, NewRecord, Record, Revision, StoreKey, TokenStore};
+pub use self::{
+    identity::TokenIdentity,
+    seal::{SealingKey, SealingKeys},
+    store::{Claim, ClaimId, NewRecord, Record, Revision, StoreKey, TokenStore},
+};
 pub use crate::store_future::StoreFuture;
