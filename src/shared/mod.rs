@@ -32,16 +32,37 @@
 //! | `store` | [`TokenStore`]: the contract of a store |
 //! | `identity` | [`TokenIdentity`]: what makes two logins the same login |
 //! | `seal` | [`SealingKeys`]: encrypts and authenticates records |
+//! | `revision` | the order of revisions |
+//! | `payload` | the content of a record |
+//! | `adoption` | which token of a record a process adopts (pure) |
+//! | `spread` | how logins without the store are spread (pure) |
+//! | `sealed_store` | one sealed record, with a time limit for each step |
+//! | `settings` | the settings and their defaults |
+//! | `session` | the login service of a process, and what it knows of the record |
+//! | `leader` | the process that logs in for all |
+//! | `attempt` | one login, through the store or without it |
+//! | `service`, `layer` | [`SharedToken`] and [`SharedTokenLayer`] |
 
-#[allow(dead_code, reason = "the layer uses it")]
+mod adoption;
+mod attempt;
 mod identity;
-#[allow(dead_code, reason = "the layer uses it")]
+mod layer;
+mod leader;
+mod payload;
+mod revision;
 mod seal;
+mod sealed_store;
+mod service;
+mod session;
+mod settings;
+mod spread;
 mod store;
 
 pub use self::{
     identity::TokenIdentity,
+    layer::SharedTokenLayer,
     seal::{SealingKey, SealingKeys},
+    service::{SharedToken, SharedTokenFuture},
     store::{Claim, ClaimId, NewRecord, Record, Revision, StoreKey, TokenStore},
 };
 pub use crate::store_future::StoreFuture;
