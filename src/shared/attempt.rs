@@ -31,7 +31,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause of a process that has a live token.
 const MAX_UNHURRIED_PAUSE: Duration = Duration::from_secs(1);
 /// The least time for a step of the store, while the current token is about to expire.
-const MIN_STORE_TIMEOUT: Duration = Duration::from_millis(100);
+const MIN_STORE_TIMEOUT: Duration = Duration::from_millis(10);
 /// How many records one login reads at most.
 const MAX_RECORDS: u32 = 16;
 

@@ -45,6 +45,7 @@
 
 mod adoption;
 mod attempt;
+#[cfg_attr(feature = "oauth2", allow(dead_code, reason = "a store of refresh tokens uses it"))]
 mod identity;
 mod layer;
 mod leader;

@@ -260,7 +260,7 @@ mod tests {
     fn invalid_payload_is_no_payload() {
         for text in [
             "",
-            "[]",
+            "7",
             r#"{"token":{}}"#,
             r#"{"token":{"scheme":"dpop","secret":"abc","age_ms":0}}"#,
             r#"{"token":{"scheme":"bearer","secret":"a\nb","age_ms":0}}"#,
