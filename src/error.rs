@@ -25,7 +25,7 @@ pub(crate) fn chain<'a>(
 }
 
 /// Returns the message of an error and its causes.
-#[cfg(any(feature = "serde", feature = "tonic-0_14"))]
+#[cfg(any(feature = "serde", feature = "shared", feature = "tonic-0_14"))]
 pub(crate) fn message(error: &(dyn Error + 'static)) -> String {
     chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

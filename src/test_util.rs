@@ -42,6 +42,8 @@
 
 #[cfg(feature = "shared")]
 mod check_token_store;
+#[cfg(feature = "shared")]
+mod in_memory_token_store;
 
 use std::{
     fmt,
@@ -65,6 +67,10 @@ use crate::{
     AccessToken, AuthRefreshLayer, AuthRefresher, AuthRefresherBuilder, BoxError, Clock, Expiry,
     InvalidToken, LoginRequest, sources::StaticToken,
 };
+
+#[cfg(feature = "shared")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shared")))]
+pub use self::in_memory_token_store::InMemoryTokenStore;
 
 /// Creates a layer that always sends `Bearer <secret>`. It never logs in, not even after a rejection.
 ///

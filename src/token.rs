@@ -39,6 +39,8 @@ pub struct AccessToken {
     /// When the next login becomes impossible, counted from when the login was sent.
     refresh_deadline: Option<Duration>,
     has_unknown_age: bool,
+    /// How long before its login the token was requested.
+    age: Duration,
     /// An upper bound of the lifetime, if the local clock is behind.
     max_lifetime: Option<Duration>,
     /// Set while the token's source reports the next token by itself.
@@ -103,6 +105,7 @@ impl AccessToken {
             refresh_in: None,
             refresh_deadline: None,
             has_unknown_age: false,
+            age: Duration::ZERO,
             max_lifetime: None,
             notifier: None,
             publication: None,
@@ -148,6 +151,29 @@ impl AccessToken {
         self
     }
 
+    /// Declares that the token was requested this long before its login was sent, because another login requested it.
+    /// Defaults to zero.
+    ///
+    /// The token's lifetime and its refresh hint then count from that time, and so does its age when a server rejects it.
+    /// A [shared token](crate::shared) has the same schedule in each process for this reason.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_auth_refresh::AccessToken;
+    ///
+    /// // Of the token's hour, 10 minutes have passed.
+    /// let token = AccessToken::bearer("mF_9.B5f-4.1JqM")?
+    ///     .with_expires_in(Duration::from_secs(3600))
+    ///     .with_age(Duration::from_secs(600));
+    /// # let _ = token;
+    /// # Ok::<(), tower_auth_refresh::InvalidToken>(())
+    /// ```
+    #[must_use]
+    pub fn with_age(mut self, age: Duration) -> Self {
+        self.age = age;
+        self
+    }
+
     /// Declares that the token's source reports the next token by itself while `notifier` is set. Until it does, a
     /// refresh cannot help, and the same token is not a failure.
     #[cfg(feature = "token-file")]
@@ -183,7 +209,7 @@ impl AccessToken {
     }
 
     /// Sets when the next login becomes impossible, counted from when the login was sent.
-    #[cfg(feature = "oauth2")]
+    #[cfg(any(feature = "oauth2", feature = "shared"))]
     pub(crate) fn with_refresh_deadline(self, deadline: Duration) -> Self {
         Self { refresh_deadline: Some(deadline), ..self }
     }
@@ -194,6 +220,10 @@ impl AccessToken {
 
     pub(crate) fn max_lifetime(&self) -> Option<Duration> {
         self.max_lifetime
+    }
+
+    pub(crate) fn age(&self) -> Duration {
+        self.age
     }
 
     pub(crate) fn has_unknown_age(&self) -> bool {

@@ -1,0 +1,140 @@
+//! Many processes with one store that works.
+
+use tokio::time::{Instant, sleep};
+use tower_auth_refresh::LoginReason;
+
+use crate::{
+    Fleet, at_once, expires, layer, log_in, millis, secrets,
+    support::{HOUR, secs, token},
+};
+
+#[tokio::test(start_paused = true)]
+async fn twenty_processes_share_one_login_per_lifetime() {
+    let fleet = Fleet::default();
+    let processes = fleet.processes(20, HOUR);
+    assert_eq!(secrets(&processes).await, vec!["t1"; 20]);
+    for second in 1..=5 * 3600 {
+        sleep(secs(1)).await;
+        // No request waits.
+        let tokens: Vec<_> = processes.iter().map(at_once).collect();
+        let lifetimes = 1 + second / 3000;
+        assert!(fleet.logins.started() <= lifetimes, "{} at {second}", fleet.logins.started());
+        drop(tokens);
+    }
+    assert!(fleet.logins.started() >= 5);
+    assert_eq!(fleet.logins.max_concurrent(), 1);
+    assert_eq!(fleet.logins.requests().iter().filter(|login| login.attempt > 1).count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn store_is_called_twice_per_process_and_lifetime_at_most() {
+    let fleet = Fleet::default();
+    let processes = fleet.processes(20, HOUR);
+    secrets(&processes).await;
+    let (calls, lifetimes) = (fleet.store.calls(), 10);
+    for _ in 0..lifetimes * 3200 {
+        sleep(secs(1)).await;
+        processes.iter().for_each(|process| drop(at_once(process)));
+    }
+    let calls = fleet.store.calls() - calls;
+    assert!(calls <= 2 * 20 * lifetimes, "{calls}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_use_their_live_token_during_the_login_of_another() {
+    let fleet = Fleet::default();
+    let login = |nth| async move {
+        sleep(if nth == 1 { millis(10) } else { secs(8) }).await;
+        token(nth, HOUR)
+    };
+    let processes: Vec<_> =
+        (0..5).map(|seed| fleet.builder(seed, login).build().unwrap()).collect();
+    secrets(&processes).await;
+    let start = Instant::now();
+    let mut seen_during_login = 0;
+    while processes.iter().any(|process| at_once(process) == "t1") {
+        seen_during_login += fleet.logins.running();
+        sleep(millis(100)).await;
+        assert!(start.elapsed() < HOUR);
+    }
+    assert!(seen_during_login > 50, "{seen_during_login}");
+    assert_eq!(fleet.logins.started(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn adopted_token_has_the_same_times_in_each_process() {
+    let fleet = Fleet::default();
+    let login = |nth| async move { token(nth, HOUR) };
+    let first = fleet.builder(1, login).jitter(false).build().unwrap();
+    first.token().await.unwrap();
+    sleep(secs(600)).await;
+    let second = fleet.builder(2, login).jitter(false).build().unwrap();
+    assert_eq!(second.token().await.unwrap().secret(), "t1");
+    let difference = expires(&first).duration_since(expires(&second)).unwrap();
+    assert!(difference <= millis(2), "{difference:?}");
+    // Both refresh 300 seconds before the expiry.
+    sleep(secs(2699)).await;
+    assert_eq!((at_once(&first), at_once(&second)), ("t1".to_owned(), "t1".to_owned()));
+    sleep(secs(5)).await;
+    assert_eq!((at_once(&first), at_once(&second)), ("t2".to_owned(), "t2".to_owned()));
+    assert_eq!(fleet.logins.started(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn adopted_token_is_not_too_new_to_be_rejected() {
+    let fleet = Fleet::default();
+    let login = |nth| async move { token(nth, HOUR) };
+    fleet.builder(1, login).build().unwrap().token().await.unwrap();
+    sleep(secs(600)).await;
+    let second = fleet.builder(2, login).build().unwrap();
+    let adopted = second.token().await.unwrap();
+    assert_eq!(adopted.secret(), "t1");
+    assert!(second.reject(&adopted, None), "the rejection counts");
+    assert_eq!(second.token().await.unwrap().secret(), "t2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn process_that_waited_for_the_login_anchors_the_token_to_its_own_request() {
+    let fleet = Fleet::default();
+    let processes = fleet.processes(2, HOUR);
+    secrets(&processes).await;
+    // The login took 200 ms, and the second process requested a token when it started.
+    let (first, second) = (expires(&processes[0]), expires(&processes[1]));
+    let difference = first.duration_since(second).unwrap_or_else(|error| error.duration());
+    assert!(difference <= millis(2), "{difference:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_services_of_one_process_share_a_token() {
+    let fleet = Fleet::default();
+    let layer = layer(fleet.store.clone());
+    let service = || {
+        tower::Layer::layer(
+            &layer,
+            fleet.logins.service(|nth| async move {
+                sleep(secs(1)).await;
+                token(nth, HOUR)
+            }),
+        )
+    };
+    let (mut one, mut two) = (service(), service());
+    let (first, second) =
+        tokio::join!(log_in(&mut one, LoginReason::First), log_in(&mut two, LoginReason::First));
+    assert_eq!((first.unwrap().secret(), second.unwrap().secret()), ("t1", "t1"));
+    assert_eq!(fleet.logins.started(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn forced_refresh_replaces_the_token_of_all() {
+    let fleet = Fleet::default();
+    let processes = fleet.processes(3, HOUR);
+    secrets(&processes).await;
+    sleep(secs(10)).await;
+    processes[0].refresh().await.unwrap();
+    assert_eq!(at_once(&processes[0]), "t2");
+    // A forced refresh of another process is satisfied by a token that it does not have yet.
+    processes[1].refresh().await.unwrap();
+    assert_eq!((at_once(&processes[1]), fleet.logins.started()), ("t2".to_owned(), 2));
+    processes[1].refresh().await.unwrap();
+    assert_eq!((at_once(&processes[1]), fleet.logins.started()), ("t3".to_owned(), 3));
+}
