@@ -120,7 +120,8 @@ const FILES: &[(&str, &[&str])] = &[
             "loom_models",
         ],
     ),
-    ("shared", &["store", "identity", "seal"]),
+    ("shared", &["store", "identity", "seal", "file"]),
+    ("shared::file", &["error", "format", "claim", "directory", "store"]),
     ("reqwest_client", &["body", "future", "service", "redirect", "send", "middleware"]),
     (
         "sources",

@@ -32,13 +32,19 @@
 //! | `store` | [`TokenStore`]: the contract of a store |
 //! | `identity` | [`TokenIdentity`]: what makes two logins the same login |
 //! | `seal` | [`SealingKeys`]: encrypts and authenticates records |
+//! | `file` | [`FileTokenStore`]: a store in a directory |
 
+#[cfg(feature = "shared-file")]
+mod file;
 #[allow(dead_code, reason = "the layer uses it")]
 mod identity;
 #[allow(dead_code, reason = "the layer uses it")]
 mod seal;
 mod store;
 
+#[cfg(feature = "shared-file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shared-file")))]
+pub use self::file::{FileStoreError, FileTokenStore};
 pub use self::{
     identity::TokenIdentity,
     seal::{SealingKey, SealingKeys},
