@@ -33,11 +33,14 @@
 //! | `identity` | [`TokenIdentity`]: what makes two logins the same login |
 //! | `seal` | [`SealingKeys`]: encrypts and authenticates records |
 //! | `file` | [`FileTokenStore`]: a store in a directory |
+//! | `refresh_token_store` | [`SharedRefreshTokenStore`]: a refresh token that rotates |
 
 #[cfg(feature = "shared-file")]
 mod file;
 #[allow(dead_code, reason = "the layer uses it")]
 mod identity;
+#[cfg(feature = "oauth2")]
+mod refresh_token_store;
 #[allow(dead_code, reason = "the layer uses it")]
 mod seal;
 mod store;
@@ -45,6 +48,9 @@ mod store;
 #[cfg(feature = "shared-file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shared-file")))]
 pub use self::file::{FileStoreError, FileTokenStore};
+#[cfg(feature = "oauth2")]
+#[cfg_attr(docsrs, doc(cfg(feature = "oauth2")))]
+pub use self::refresh_token_store::SharedRefreshTokenStore;
 pub use self::{
     identity::TokenIdentity,
     seal::{SealingKey, SealingKeys},

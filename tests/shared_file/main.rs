@@ -16,4 +16,6 @@ mod permissions;
 mod process;
 mod processes;
 mod records;
+#[cfg(feature = "oauth2")]
+mod refresh_token;
 mod support;

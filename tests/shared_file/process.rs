@@ -17,10 +17,13 @@ use crate::support::{HOUR, KEY, StoreKeyNumber, file_error, id, number, revision
 const ROLE: &str = "SHARED_FILE_ROLE";
 const DIRECTORY: &str = "SHARED_FILE_DIRECTORY";
 
+/// Long enough for an operation, and short enough for the processes after one that has failed.
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Another process. It is killed on drop.
 pub(crate) struct Process {
     child: Child,
-    input: ChildStdin,
+    input: Option<ChildStdin>,
     lines: BufReader<ChildStderr>,
 }
 
@@ -39,7 +42,7 @@ impl Process {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let input = child.stdin.take().unwrap();
+        let input = child.stdin.take();
         let lines = BufReader::new(child.stderr.take().unwrap());
         Self { child, input, lines }
     }
@@ -53,20 +56,24 @@ impl Process {
     }
 
     pub(crate) fn send(&mut self, line: &str) {
-        writeln!(self.input, "{line}").unwrap();
+        writeln!(self.input.as_mut().unwrap(), "{line}").unwrap();
     }
 
     /// Sends SIGKILL, and waits for the end.
-    pub(crate) fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
+    pub(crate) fn kill(self) {}
 
     pub(crate) fn succeed(mut self) {
-        drop(self.input);
+        drop(self.input.take());
         let mut rest = String::new();
         io::Read::read_to_string(&mut self.lines, &mut rest).unwrap();
         assert!(self.child.wait().unwrap().success(), "{rest}");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -77,14 +84,23 @@ fn run_role() {
     let store = FileTokenStore::new(env::var_os(DIRECTORY).unwrap()).timeout(HOUR);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        match role.as_str() {
-            "claim" => claim(store).await,
-            "count" => count(store).await,
-            "put" => put(store).await,
-            "read-only" => read_only(store).await,
-            role => panic!("{role}"),
-        }
+        // A process that is never killed, because its test has failed, ends all the same.
+        tokio::time::timeout(Duration::from_secs(300), run(&role, store)).await.unwrap();
     });
+}
+
+async fn run(role: &str, store: FileTokenStore) {
+    match role {
+        "claim" => claim(store).await,
+        "count" => count(store).await,
+        "put" => put(store).await,
+        "read-only" => read_only(store).await,
+        #[cfg(feature = "oauth2")]
+        "rotate" => crate::refresh_token::rotate(store).await,
+        #[cfg(feature = "oauth2")]
+        "send" => crate::refresh_token::send(store).await,
+        role => panic!("{role}"),
+    }
 }
 
 /// For each line with the number of a key and of a claim: claims.
@@ -103,10 +119,10 @@ async fn claim(store: FileTokenStore) {
 }
 
 /// Claims with a new id, waits for other processes, and replaces the record by the next. Returns its number.
-async fn put_next(store: &FileTokenStore, claim: u64, time_to_live: Duration) -> u64 {
+async fn put_next(store: &FileTokenStore, claim: u64) -> u64 {
     let mut known: Option<Revision> = None;
     loop {
-        match store.claim(&KEY.get(), known, id(claim), time_to_live).await.unwrap() {
+        match store.claim(&KEY.get(), known, id(claim), MINUTE).await.unwrap() {
             Claim::Changed(record) => known = record.map(|record| record.revision),
             Claim::Denied { .. } => tokio::time::sleep(Duration::from_millis(1)).await,
             Claim::Granted => break,
@@ -115,26 +131,26 @@ async fn put_next(store: &FileTokenStore, claim: u64, time_to_live: Duration) ->
     }
     let next = known.map_or(0, number) + 1;
     let record = NewRecord::new(revision(next), content(next));
-    assert!(store.put(&KEY.get(), known, id(claim), record).await.unwrap());
+    assert!(store.put(&KEY.get(), known, id(claim), record).await.unwrap(), "the claim was lost");
     next
 }
 
-/// The content of a record: up to 20,000 bytes.
+/// The content of a record: up to a million bytes, so that a write takes long enough to be interrupted.
 pub(crate) fn content(number: u64) -> Vec<u8> {
-    vec![number as u8; (number * 7919 % 20_000) as usize]
+    vec![number as u8; (number * 7919 * 101 % 1_000_000) as usize]
 }
 
 /// Increments the number 25 times.
 async fn count(store: FileTokenStore) {
     for n in 0..25 {
-        put_next(&store, u64::from(std::process::id()) << 32 | n, HOUR).await;
+        put_next(&store, u64::from(std::process::id()) << 32 | n).await;
     }
 }
 
 /// Puts one record after another. Its claims are those of one process, so they need not end after a kill.
 async fn put(store: FileTokenStore) {
     loop {
-        let put = put_next(&store, 7, HOUR).await;
+        let put = put_next(&store, 7).await;
         eprintln!("{put}");
     }
 }
