@@ -42,17 +42,23 @@
 //! | `leader` | the process that logs in for all |
 //! | `attempt` | one login, through the store or without it |
 //! | `service`, `layer` | [`SharedToken`] and [`SharedTokenLayer`] |
+//! | `file` | [`FileTokenStore`]: a store in a directory |
+//! | `refresh_token_store` | [`SharedRefreshTokenStore`]: a refresh token that rotates |
 //! | `redis` | `RedisTokenStore`: a store in Redis, with the feature `shared-redis` |
 
 mod adoption;
 mod attempt;
-#[cfg_attr(feature = "oauth2", allow(dead_code, reason = "a store of refresh tokens uses it"))]
+#[cfg(feature = "shared-file")]
+mod file;
+#[cfg_attr(not(feature = "oauth2"), allow(dead_code, reason = "a store of refresh tokens uses it"))]
 mod identity;
 mod layer;
 mod leader;
 mod payload;
 #[cfg(feature = "shared-redis")]
 mod redis;
+#[cfg(feature = "oauth2")]
+mod refresh_token_store;
 mod revision;
 mod seal;
 mod sealed_store;
@@ -62,9 +68,15 @@ mod settings;
 mod spread;
 mod store;
 
+#[cfg(feature = "shared-file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shared-file")))]
+pub use self::file::{FileStoreError, FileTokenStore};
 #[cfg(feature = "shared-redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shared-redis")))]
 pub use self::redis::RedisTokenStore;
+#[cfg(feature = "oauth2")]
+#[cfg_attr(docsrs, doc(cfg(feature = "oauth2")))]
+pub use self::refresh_token_store::SharedRefreshTokenStore;
 pub use self::{
     identity::TokenIdentity,
     layer::SharedTokenLayer,
