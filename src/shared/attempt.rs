@@ -153,7 +153,7 @@ impl Attempt {
         if let Some(aged) = payload.token {
             if self.session.history.can_adopt(&aged, revision, now) {
                 telemetry::shared_token_adopted(aged.age);
-                let token = self.session.adopt(aged, revision, self.requested_at, now);
+                let token = self.session.adopt(aged, revision, now);
                 return Use::Token(token);
             }
             self.session.history.see(&aged, revision);
