@@ -88,6 +88,7 @@
 //! | `reqwest` | [reqwest's client](reqwest_client) below the layer and below logins |
 //! | `reqwest-middleware` | the layer as a middleware of `reqwest-middleware` |
 //! | `serde` | `Serialize` for [`Status`], [`State`] and [`Expiry`] |
+//! | `shared-file` | [a store in a directory](shared::FileTokenStore), for processes that share a token |
 //! | `test-util` | [utilities](test_util) for tests |
 //! | `token-command` | the token that a command prints ([`sources`]) |
 //! | `token-file` | the token in a file that another process updates, such as Kubernetes ([`sources`]) |
@@ -108,6 +109,7 @@
         feature = "replay-buffered",
         feature = "reqwest-middleware",
         feature = "shared",
+        feature = "shared-file",
         feature = "test-util",
         feature = "token-command",
         feature = "token-file"

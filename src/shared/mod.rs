@@ -42,14 +42,19 @@
 //! | `leader` | the process that logs in for all |
 //! | `attempt` | one login, through the store or without it |
 //! | `service`, `layer` | [`SharedToken`] and [`SharedTokenLayer`] |
+//! | `file` | [`FileTokenStore`]: a store in a directory |
+//! | `refresh_token_store` | [`SharedRefreshTokenStore`]: a refresh token that rotates |
 
 mod adoption;
 mod attempt;
-#[cfg_attr(feature = "oauth2", allow(dead_code, reason = "a store of refresh tokens uses it"))]
+#[cfg(feature = "shared-file")]
+mod file;
 mod identity;
 mod layer;
 mod leader;
 mod payload;
+#[cfg(feature = "oauth2")]
+mod refresh_token_store;
 mod revision;
 mod seal;
 mod sealed_store;
@@ -59,6 +64,12 @@ mod settings;
 mod spread;
 mod store;
 
+#[cfg(feature = "shared-file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shared-file")))]
+pub use self::file::{FileStoreError, FileTokenStore};
+#[cfg(feature = "oauth2")]
+#[cfg_attr(docsrs, doc(cfg(feature = "oauth2")))]
+pub use self::refresh_token_store::SharedRefreshTokenStore;
 pub use self::{
     identity::TokenIdentity,
     layer::SharedTokenLayer,
