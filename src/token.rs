@@ -10,6 +10,7 @@ use std::{
 };
 
 use http::HeaderValue;
+use tokio::time::Instant;
 
 use crate::expiry::Expiry;
 
@@ -39,14 +40,33 @@ pub struct AccessToken {
     /// When the next login becomes impossible, counted from when the login was sent.
     refresh_deadline: Option<Duration>,
     has_unknown_age: bool,
-    /// How long before its login the token was requested.
-    age: Duration,
+    /// `None`: the login that returns the token has requested it.
+    age: Option<TokenAge>,
     /// An upper bound of the lifetime, if the local clock is behind.
     max_lifetime: Option<Duration>,
     /// Set while the token's source reports the next token by itself.
     notifier: Option<Arc<AtomicBool>>,
     /// `None`: no refresher has returned the token.
     publication: Option<Publication>,
+}
+
+/// How long ago a token was requested, and returned by its issuer.
+#[derive(Clone, Copy)]
+pub(crate) struct TokenAge {
+    since_request: Duration,
+    since_response: Duration,
+    /// When it had that age.
+    at: Instant,
+}
+
+impl TokenAge {
+    pub(crate) fn since_request(self, now: Instant) -> Duration {
+        self.since_request.saturating_add(now.saturating_duration_since(self.at))
+    }
+
+    pub(crate) fn since_response(self, now: Instant) -> Duration {
+        self.since_response.saturating_add(now.saturating_duration_since(self.at))
+    }
 }
 
 /// Which refresher returned a token, and in which generation.
@@ -105,7 +125,7 @@ impl AccessToken {
             refresh_in: None,
             refresh_deadline: None,
             has_unknown_age: false,
-            age: Duration::ZERO,
+            age: None,
             max_lifetime: None,
             notifier: None,
             publication: None,
@@ -151,11 +171,11 @@ impl AccessToken {
         self
     }
 
-    /// Declares that the token was requested this long before its login was sent, because another login requested it.
-    /// Defaults to zero.
+    /// Declares that the token was requested this long ago, because another login requested it. By default, the login that
+    /// returns a token has requested it.
     ///
-    /// The token's lifetime and its refresh hint then count from that time, and so does its age when a server rejects it.
-    /// A [shared token](crate::shared) has the same schedule in each process for this reason.
+    /// The token's lifetime and its refresh hint then count from its request. A rejection of the token counts as the
+    /// rejection of one of that age. So a [shared token](crate::shared) has the same schedule in each process.
     ///
     /// ```
     /// use std::time::Duration;
@@ -169,8 +189,20 @@ impl AccessToken {
     /// # Ok::<(), tower_auth_refresh::InvalidToken>(())
     /// ```
     #[must_use]
-    pub fn with_age(mut self, age: Duration) -> Self {
-        self.age = age;
+    pub fn with_age(self, age: Duration) -> Self {
+        self.with_times(age, age)
+    }
+
+    /// Declares that the token was requested this long ago, and that the issuer has returned it just now.
+    #[cfg(feature = "shared")]
+    pub(crate) fn with_new_age(self, since_request: Duration) -> Self {
+        self.with_times(since_request, Duration::ZERO)
+    }
+
+    fn with_times(mut self, since_request: Duration, since_response: Duration) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the age is that of the present")]
+        let at = Instant::now();
+        self.age = Some(TokenAge { since_request, since_response, at });
         self
     }
 
@@ -222,7 +254,7 @@ impl AccessToken {
         self.max_lifetime
     }
 
-    pub(crate) fn age(&self) -> Duration {
+    pub(crate) fn age(&self) -> Option<TokenAge> {
         self.age
     }
 

@@ -32,7 +32,7 @@ pub(crate) struct CachedToken {
 
 impl CachedToken {
     /// Computes the timeline of a token whose login was sent at `requested_at` and returned at `received_at`. The
-    /// timeline of a token that was requested before its login starts earlier by that time.
+    /// timeline of a token that another login requested starts at that request.
     pub(crate) fn new(
         token: AccessToken,
         generation: u64,
@@ -41,7 +41,7 @@ impl CachedToken {
         schedule: &Schedule,
         random: f64,
     ) -> Self {
-        let Anchor { requested_at, elapsed } = Anchor::new(&token, requested_at);
+        let Anchor { requested_at, elapsed } = Anchor::new(&token, requested_at, received_at);
         let lifetime = lifetime(&token, requested_at, schedule);
         let expiry = match (token.expiry(), lifetime) {
             (Expiry::In(_), Some(lifetime)) => {
@@ -54,7 +54,10 @@ impl CachedToken {
         // A quarter of the time is left for retries.
         let before_deadline = token.refresh_deadline().map(|deadline| deadline / 4 * 3);
         let refresh_age = refresh_age.into_iter().chain(before_deadline).min();
-        let received_at = received_at.checked_sub(token.age()).filter(|_| !token.has_unknown_age());
+        let since_response =
+            token.age().map(|age| age.since_response(received_at.monotonic)).unwrap_or_default();
+        let received_at =
+            received_at.checked_sub(since_response).filter(|_| !token.has_unknown_age());
         Self {
             header: ShardedHeader::new(token.header_value().clone()),
             generation,
@@ -161,10 +164,12 @@ struct Anchor {
 }
 
 impl Anchor {
-    fn new(token: &AccessToken, requested_at: Timestamp) -> Self {
-        match requested_at.checked_sub(token.age()) {
+    fn new(token: &AccessToken, requested_at: Timestamp, received_at: Timestamp) -> Self {
+        let Some(age) = token.age() else { return Self { requested_at, elapsed: Duration::ZERO } };
+        let age = age.since_request(received_at.monotonic);
+        match received_at.checked_sub(age) {
             Some(requested_at) => Self { requested_at, elapsed: Duration::ZERO },
-            None => Self { requested_at, elapsed: token.age() },
+            None => Self { requested_at: received_at, elapsed: age },
         }
     }
 }
@@ -189,9 +194,9 @@ pub(crate) fn expired_during_login(
     now: Timestamp,
     schedule: &Schedule,
 ) -> bool {
-    let anchor = Anchor::new(token, requested_at);
+    let anchor = Anchor::new(token, requested_at, now);
     lifetime(token, anchor.requested_at, schedule).is_some_and(|lifetime| {
-        lifetime > token.age()
+        lifetime > Duration::ZERO
             && lifetime.saturating_sub(anchor.elapsed) <= anchor.requested_at.elapsed_at(now)
     })
 }

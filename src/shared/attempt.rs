@@ -128,9 +128,26 @@ impl Attempt {
                 }
                 Err(error) => {
                     telemetry::token_store_unavailable(&*error);
-                    return ControlFlow::Continue(self);
+                    let has_responded = now.elapsed_at(read_clocks()) < limit;
+                    return if has_responded {
+                        self.load(limit).await
+                    } else {
+                        ControlFlow::Continue(self)
+                    };
                 }
             }
+        }
+    }
+
+    /// Reads a store that has refused a claim: it can be read-only, as a home directory or a replica.
+    async fn load(mut self, limit: Duration) -> ControlFlow<Result<AccessToken, LoginError>, Self> {
+        match self.settings.store.load(limit).await {
+            Ok(Some(record)) => match self.examine(record) {
+                Use::Token(token) => ControlFlow::Break(Ok(token)),
+                Use::Failure(error) => ControlFlow::Break(Err(error)),
+                Use::Nothing | Use::Unreadable => ControlFlow::Continue(self),
+            },
+            Ok(None) | Err(_) => ControlFlow::Continue(self),
         }
     }
 
@@ -153,7 +170,7 @@ impl Attempt {
         if let Some(aged) = payload.token {
             if self.session.history.can_adopt(&aged, revision, now) {
                 telemetry::shared_token_adopted(aged.age);
-                let token = self.session.adopt(aged, revision, self.requested_at, now);
+                let token = self.session.adopt(aged, revision, now);
                 return Use::Token(token);
             }
             self.session.history.see(&aged, revision);

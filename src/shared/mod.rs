@@ -50,7 +50,6 @@ mod adoption;
 mod attempt;
 #[cfg(feature = "shared-file")]
 mod file;
-#[cfg_attr(not(feature = "oauth2"), allow(dead_code, reason = "a store of refresh tokens uses it"))]
 mod identity;
 mod layer;
 mod leader;

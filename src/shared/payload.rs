@@ -36,12 +36,13 @@ pub(super) struct SharedFailure {
 }
 
 impl AgedToken {
-    /// Creates one from the token of a login that was sent at `requested_at`.
-    pub(super) fn of_login(token: AccessToken, requested_at: Timestamp, age: Duration) -> Self {
-        let age = age.saturating_add(token.age());
+    /// Creates one from the token of a login that was sent at `requested_at`. Its age is that at `now`.
+    pub(super) fn of_login(token: AccessToken, requested_at: Timestamp, now: Timestamp) -> Self {
+        let own_age = || requested_at.elapsed_at(now);
+        let age = token.age().map_or_else(own_age, |age| age.since_request(now.monotonic));
         let Expiry::At(expires) = token.expiry() else { return Self { token, age } };
-        let requested_at = requested_at.wall.checked_sub(token.age()).unwrap_or(requested_at.wall);
-        let lifetime = expires.duration_since(requested_at).unwrap_or_default();
+        let remaining = expires.duration_since(now.wall).unwrap_or_default();
+        let lifetime = remaining.saturating_add(age);
         let lifetime = token.max_lifetime().map_or(lifetime, |max| lifetime.min(max));
         Self { token: token.with_absolute_expiry(Expiry::In(lifetime)), age }
     }
@@ -234,15 +235,20 @@ mod tests {
             wall: SystemTime::UNIX_EPOCH + secs(1_800_000_000),
             monotonic: Instant::now(),
         };
+        let now = Timestamp {
+            wall: requested_at.wall + secs(2),
+            monotonic: requested_at.monotonic + secs(2),
+        };
         let token = AccessToken::bearer("abc").unwrap();
         let token = token.with_expiry(Expiry::At(requested_at.wall + secs(600)));
-        let aged = AgedToken::of_login(token.clone(), requested_at, secs(2));
+        let aged = AgedToken::of_login(token.clone(), requested_at, now);
         assert_eq!((aged.lifetime(), aged.remaining()), (Some(secs(600)), Some(secs(598))));
-        // The token was requested before its login.
-        let aged = AgedToken::of_login(token.clone().with_age(secs(60)), requested_at, secs(2));
-        assert_eq!((aged.lifetime(), aged.remaining()), (Some(secs(660)), Some(secs(598))));
+        // Another login requested the token.
+        let aged = AgedToken::of_login(token.clone().with_age(secs(60)), requested_at, now);
+        assert_eq!(aged.remaining(), Some(secs(598)));
+        assert!(aged.lifetime() > Some(secs(650)));
         let expired = token.with_expiry(Expiry::At(SystemTime::UNIX_EPOCH));
-        let aged = AgedToken::of_login(expired, requested_at, Duration::ZERO);
+        let aged = AgedToken::of_login(expired, requested_at, now);
         assert_eq!(aged.remaining(), Some(Duration::ZERO));
     }
 

@@ -64,6 +64,12 @@ impl SealedStore {
         })
     }
 
+    pub(super) async fn load(&self, limit: Duration) -> Result<Option<OpenedRecord>, BoxError> {
+        let start = read_clocks();
+        let record = limited(limit, || self.store.load(&self.key)).await?;
+        Ok(record.map(|record| self.open(record, start.elapsed_at(read_clocks()))))
+    }
+
     pub(super) async fn extend(
         &self,
         claim: ClaimId,

@@ -81,34 +81,36 @@ impl Session {
             .await
             .unwrap_or_else(|_| Err(LoginError::new(Kind::LoginTimeout(limit), None)))?;
         let at = read_clocks();
-        let took = requested_at.elapsed_at(at);
-        let aged = AgedToken::of_login(token.clone(), requested_at, took);
-        Ok(Issued { token, aged, at, took })
+        let aged = AgedToken::of_login(token.clone(), requested_at, at);
+        Ok(Issued { token, aged, at, took: requested_at.elapsed_at(at) })
     }
 
     /// The refresher gets the token of a login. `revision` is that of its record, if it was put.
+    ///
+    /// The refresher's login may have started long before, if it waited for another process.
     pub(super) fn finish(&mut self, issued: Issued, revision: Option<Revision>) -> AccessToken {
-        let Issued { token, aged, at, took } = issued;
+        let Issued { mut token, aged, at, took } = issued;
+        if token.age().is_none() {
+            let since_request = aged.age.saturating_add(at.elapsed_at(read_clocks()));
+            token = token.with_new_age(since_request);
+        }
         self.known = revision.or(self.known);
         self.last_login = took;
         self.use_token(aged, revision, at);
         token
     }
 
-    /// The refresher gets the token of a record. The token's age is that at `now`, in a login that started at
-    /// `requested_at`.
+    /// The refresher gets the token of a record. Its age is that at `now`.
     pub(super) fn adopt(
         &mut self,
         aged: AgedToken,
         revision: Revision,
-        requested_at: Timestamp,
         now: Timestamp,
     ) -> AccessToken {
-        let token = aged.token.clone();
-        let age_at_request = aged.age.saturating_sub(requested_at.elapsed_at(now));
+        let token = aged.token.clone().with_age(aged.age);
         self.known = Some(revision);
         self.use_token(aged, Some(revision), now);
-        token.with_age(age_at_request)
+        token
     }
 
     fn use_token(&mut self, aged: AgedToken, revision: Option<Revision>, at: Timestamp) {

@@ -112,6 +112,22 @@ async fn zero_idle_time_refreshes_on_demand_only() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_request_refreshes_an_initial_token_inside_the_lead() {
+    let logins = MockLogin::default();
+    let refresher = logins
+        .builder(|n| async move { token(n, HOUR) })
+        .pause_when_idle(Duration::ZERO)
+        .initial_token(token(0, HOUR).unwrap())
+        .build()
+        .unwrap();
+    sleep(HOUR - secs(200)).await;
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t0");
+    sleep(secs(2)).await;
+    assert_eq!(logins.started(), 1);
+    assert_eq!(send(&refresher).await.unwrap(), "Bearer t1");
+}
+
+#[tokio::test(start_paused = true)]
 async fn login_can_use_idle_token_of_its_own_refresher() {
     let self_handle = std::sync::Arc::new(std::sync::OnceLock::<AuthRefresher>::new());
     let handle = self_handle.clone();

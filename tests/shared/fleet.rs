@@ -1,7 +1,7 @@
 //! Many processes with one store that works.
 
 use tokio::time::{Instant, sleep};
-use tower_auth_refresh::LoginReason;
+use tower_auth_refresh::{Clock, LoginReason};
 
 use crate::{
     Fleet, at_once, expires, layer, log_in, millis, secrets,
@@ -94,14 +94,30 @@ async fn adopted_token_is_not_too_new_to_be_rejected() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn process_that_waited_for_the_login_anchors_the_token_to_its_own_request() {
+async fn wait_for_another_process_does_not_shorten_the_lifetime() {
     let fleet = Fleet::default();
-    let processes = fleet.processes(2, HOUR);
-    secrets(&processes).await;
-    // The login took 200 ms, and the second process requested a token when it started.
-    let (first, second) = (expires(&processes[0]), expires(&processes[1]));
-    let difference = first.duration_since(second).unwrap_or_else(|error| error.duration());
-    assert!(difference <= millis(2), "{difference:?}");
+    // The lifetime is shorter than the time for which the process waits.
+    let login = |nth| async move {
+        match nth {
+            1 => std::future::pending().await,
+            nth => token(nth, secs(3)),
+        }
+    };
+    let hanging = layer(fleet.store.clone()).login_timeout(secs(4));
+    let mut hanging = tower::Layer::layer(&hanging, fleet.logins.service(login));
+    let hanging = tokio::spawn(async move { log_in(&mut hanging, LoginReason::First).await });
+    sleep(millis(1)).await;
+    // The first process logs in, and the second adopts its token. Both have waited for 4 seconds.
+    let (first, second) =
+        (fleet.builder(1, login).build().unwrap(), fleet.builder(2, login).build().unwrap());
+    let start = Instant::now();
+    assert_eq!(secrets(&[first.clone(), second.clone()]).await, ["t2", "t2"]);
+    assert!(start.elapsed() > secs(3));
+    for process in [first, second] {
+        let remaining = expires(&process).duration_since(fleet.clock.now()).unwrap();
+        assert!(remaining > millis(2800), "{remaining:?}");
+    }
+    hanging.abort();
 }
 
 #[tokio::test(start_paused = true)]

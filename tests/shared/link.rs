@@ -45,7 +45,11 @@ impl<S> Link<S> {
         }
     }
 
-    async fn call<T>(&self, call: StoreFuture<'_, T>) -> Result<T, BoxError> {
+    pub(crate) fn store(&self) -> &S {
+        &self.store
+    }
+
+    pub(crate) async fn call<T>(&self, call: StoreFuture<'_, T>) -> Result<T, BoxError> {
         if self.thaw().await == Condition::CutOff {
             return Err("connection refused".into());
         }

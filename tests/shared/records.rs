@@ -177,6 +177,7 @@ struct OddStore {
     store: InMemoryTokenStore,
     changed: Arc<Notify>,
     panics: bool,
+    is_read_only: bool,
     /// Each claim returns another record that no process can read.
     returns_other_records: bool,
 }
@@ -195,6 +196,9 @@ impl TokenStore for OddStore {
     ) -> StoreFuture<'a, Claim> {
         if self.panics {
             return Box::pin(async { panic!("by script") });
+        }
+        if self.is_read_only {
+            return Box::pin(async { Err("read-only store".into()) });
         }
         if self.returns_other_records {
             let number = known.map_or(0, |known| known.as_bytes()[0]) + 1;
@@ -274,4 +278,45 @@ async fn store_that_never_repeats_a_revision_does_not_block_a_login() {
     let mut service = SharedTokenLayer::danger_unsealed(store, identity())
         .layer(fleet.logins.service(|nth| async move { token(nth, HOUR) }));
     assert_eq!(log_in(&mut service, LoginReason::First).await.unwrap().secret(), "t1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_of_a_read_only_store_is_adopted() {
+    let (fleet, store) = (Fleet::default(), OddStore::default());
+    let read_only = OddStore { is_read_only: true, ..store.clone() };
+    let login = || fleet.logins.service(|nth| async move { token(nth, HOUR) });
+    let mut reader = layer(read_only).layer(login());
+    assert_eq!(log_in(&mut reader, LoginReason::First).await.unwrap().secret(), "t1");
+    sleep(secs(300)).await;
+    let mut writer = layer(store).layer(login());
+    assert_eq!(log_in(&mut writer, LoginReason::First).await.unwrap().secret(), "t2");
+    sleep(secs(300)).await;
+    assert_eq!(log_in(&mut reader, LoginReason::Expiring).await.unwrap().secret(), "t2");
+    assert_eq!(fleet.logins.started(), 2);
+}
+
+/// The guide names a test for each trap.
+#[test]
+fn each_test_that_the_guide_names_exists() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("src/shared"), root.join("tests")];
+    let mut sources = String::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let guide = std::fs::read_to_string(root.join("src/guides/many_processes.md")).unwrap();
+    let rows = guide.lines().skip_while(|line| *line != "| trap | test |").skip(2);
+    let rows: Vec<_> = rows.take_while(|line| line.starts_with('|')).collect();
+    assert!(rows.len() > 30);
+    for row in rows {
+        let test = row.split('`').rev().nth(1).unwrap();
+        assert!(sources.contains(&format!("fn {test}()")), "{test} does not exist: {row}");
+    }
 }

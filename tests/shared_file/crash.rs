@@ -1,5 +1,7 @@
 //! Processes that are killed.
 
+use std::{thread::sleep, time::Instant};
+
 use tower_auth_refresh::{
     shared::{Claim, NewRecord, TokenStore},
     test_util::TestClock,
@@ -16,11 +18,13 @@ async fn killed_process_leaves_a_whole_record() {
     let store = directory.store();
     for round in 0..30 {
         let mut process = Process::start("put", &directory.0);
-        let mut put = 0;
-        for _ in 0..fastrand::u32(1..20) {
+        let mut put: u64 = process.line().parse().unwrap();
+        let (start, puts) = (Instant::now(), fastrand::u32(1..10));
+        for _ in 0..puts {
             put = process.line().parse().unwrap();
         }
-        // The process continues until the signal arrives, at any point.
+        // At any point of a put, however long it takes here.
+        sleep(start.elapsed() / puts * fastrand::u32(..1000) / 1000);
         process.kill();
         let record = store.load(&KEY.get()).await.unwrap().unwrap();
         let found = number(record.revision);

@@ -14,7 +14,7 @@ fn write(path: PathBuf, content: &[u8]) {
 }
 
 #[tokio::test]
-async fn damaged_record_is_no_record_and_is_replaced() {
+async fn damaged_record_counts_as_none_and_is_replaced() {
     let directory = TempDir::new();
     let (store, key) = (directory.store(), KEY.get());
     put(&store, None, NewRecord::new(revision(1), &b"sealed"[..])).await;
