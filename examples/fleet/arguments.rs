@@ -12,13 +12,13 @@ usage: fleet [options]
   --lifetime N     the lifetime of a token, in seconds (3)
   --file           share it in a directory, not in Redis
   --kill           kill a process every 4 seconds: the one that logs in, then any, in turn
-  --stop-redis     freeze Redis after a third of the time, for 4 seconds
+  --stop-redis N   freeze Redis after a third of the time, for N seconds
   --restart-redis  restart Redis, without its data, after half of the time
   --flush          delete the content of Redis after half of the time";
 
 /// What happens in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub struct Plan {
     pub(crate) processes: usize,
     pub(crate) duration: Duration,
     /// The requests of a process in a second.
@@ -26,7 +26,7 @@ pub(crate) struct Plan {
     pub(crate) lifetime: Duration,
     pub(crate) file: bool,
     pub(crate) kill: bool,
-    pub(crate) stop_redis: bool,
+    pub(crate) stop_redis: Option<Duration>,
     pub(crate) restart_redis: bool,
     pub(crate) flush: bool,
 }
@@ -40,7 +40,7 @@ impl Default for Plan {
             lifetime: Duration::from_secs(3),
             file: false,
             kill: false,
-            stop_redis: false,
+            stop_redis: None,
             restart_redis: false,
             flush: false,
         }
@@ -62,13 +62,13 @@ impl Plan {
                 "--lifetime" => plan.lifetime = seconds(number()?),
                 "--file" => plan.file = true,
                 "--kill" => plan.kill = true,
-                "--stop-redis" => plan.stop_redis = true,
+                "--stop-redis" => plan.stop_redis = Some(seconds(number()?)),
                 "--restart-redis" => plan.restart_redis = true,
                 "--flush" => plan.flush = true,
                 _ => return None,
             }
         }
-        let needs_redis = plan.stop_redis || plan.restart_redis || plan.flush;
+        let needs_redis = plan.stop_redis.is_some() || plan.restart_redis || plan.flush;
         (!plan.file || !needs_redis).then_some(plan)
     }
 }

@@ -21,8 +21,8 @@ pub(crate) struct Counts {
     pub(crate) login: watch::Sender<Option<(usize, Instant)>>,
 }
 
-#[derive(Clone, Default)]
-pub(crate) struct Recorded {
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
     /// The expiry of each token.
     tokens: HashMap<String, Instant>,
     newest: Option<Instant>,

@@ -4,9 +4,17 @@
 //! cargo run --release -p examples --features fleet --example fleet -- --processes 20 --seconds 20 --rate 10
 //! ```
 //!
-//! It starts a `redis-server` (7.0 or newer, which must be installed), an issuer of tokens that live for 3 seconds, and the
-//! processes, which send requests all the time. `--file` shares the token in a directory. `--kill`, `--stop-redis`,
+//! It starts a `redis-server`, which must be installed, an issuer of tokens that live for 3 seconds, and the processes,
+//! which send requests all the time. `--file` shares the token in a directory. `--kill`, `--stop-redis`,
 //! `--restart-redis` and `--flush` disturb them. `--help` lists all options.
+//!
+//! At the end, it prints:
+//!
+//! - requests that failed, and those that the API rejected;
+//! - logins that issued a token, and lifetimes. A lifetime is a login that was necessary: the previous token was in the
+//!   second half of its life. So `logins/lifetimes` is 1.00 if no process logged in unnecessarily;
+//! - with `--kill`, logins that the death of a process interrupted, and the longest time until the next one started;
+//! - the commands that each process sent to Redis in a lifetime (`evalsha`), and all others (`to_connect`).
 
 mod arguments;
 mod counts;
@@ -18,7 +26,8 @@ mod worker;
 
 use std::{env, path::Path, process::ExitCode};
 
-use arguments::{Plan, USAGE};
+pub use arguments::Plan;
+use arguments::USAGE;
 use counts::Recorded;
 use examples::load;
 use tower::BoxError;

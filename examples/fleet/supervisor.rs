@@ -19,7 +19,6 @@ use super::{
 };
 
 const KILL_INTERVAL: Duration = Duration::from_secs(4);
-const FREEZE_TIME: Duration = Duration::from_secs(4);
 
 /// What happens to Redis.
 #[derive(Clone, Copy, Debug)]
@@ -31,12 +30,13 @@ enum Event {
 }
 
 pub(crate) struct Supervisor {
+    /// Killed before the store stops.
+    processes: Vec<Process>,
     program: PathBuf,
     address: SocketAddr,
     plan: Plan,
     counts: Counts,
     store: Store,
-    processes: Vec<Process>,
     /// The number of the next process.
     next: usize,
     killed: u32,
@@ -135,8 +135,9 @@ impl Supervisor {
     /// Kills a process, as with `kill -9`, and starts another one.
     fn kill(&mut self, index: usize) -> Result<(), BoxError> {
         self.killed += 1;
-        println!("      process {} killed", self.processes[index].number);
-        drop(self.processes.swap_remove(index));
+        let process = self.processes.swap_remove(index);
+        println!("      process {} killed", process.number);
+        drop(process);
         let process = self.spawn()?;
         self.processes.push(process);
         Ok(())
@@ -146,9 +147,9 @@ impl Supervisor {
     fn events(&self) -> VecDeque<(tokio::time::Instant, Event)> {
         let (start, duration) = (tokio::time::Instant::now(), self.plan.duration);
         let mut events = vec![];
-        if self.plan.stop_redis {
+        if let Some(time) = self.plan.stop_redis {
             events.push((start + duration / 3, Event::Freeze));
-            events.push((start + duration / 3 + FREEZE_TIME, Event::Continue));
+            events.push((start + duration / 3 + time, Event::Continue));
         }
         if self.plan.restart_redis {
             events.push((start + duration / 2, Event::Restart));

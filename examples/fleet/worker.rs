@@ -18,6 +18,7 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use serde_json::Value;
 use tokio::{
     task::JoinSet,
     time::{MissedTickBehavior, interval},
@@ -93,9 +94,11 @@ fn login(http: Http, server: &str, process: &str) -> Result<SharedToken, BoxErro
         async move {
             let request = Request::post(url).body(Empty::new())?;
             let body = succeeds(http.request(request).await).await?;
-            let body: serde_json::Value = serde_json::from_slice(&body)?;
-            let secret = body["access_token"].as_str().ok_or("response has no token")?;
-            let lifetime = body["expires_in"].as_u64().ok_or("response has no lifetime")?;
+            let body: Value = serde_json::from_slice(&body)?;
+            let secret =
+                body.get("access_token").and_then(Value::as_str).ok_or("response has no token")?;
+            let lifetime =
+                body.get("expires_in").and_then(Value::as_u64).ok_or("response has no lifetime")?;
             Ok(AccessToken::bearer(secret)?.with_expires_in(Duration::from_secs(lifetime)))
         }
     });
