@@ -114,13 +114,13 @@ async fn record_that_none_can_read_is_replaced_after_a_lifetime() {
     let processes = fleet.processes(5, HOUR);
     secrets(&processes).await;
     assert_eq!(fleet.logins.started(), 6, "each process logs in");
-    for _ in 0..2 * 3600 {
-        sleep(secs(1)).await;
+    for _ in 0..2 * 360 {
+        sleep(secs(10)).await;
         processes.iter().for_each(|process| drop(at_once(process)));
     }
     let logins = fleet.logins.started();
-    for _ in 0..2 * 3600 {
-        sleep(secs(1)).await;
+    for _ in 0..2 * 360 {
+        sleep(secs(10)).await;
         processes.iter().for_each(|process| drop(at_once(process)));
     }
     assert!(fleet.logins.started() - logins <= 3, "{}", fleet.logins.started() - logins);
