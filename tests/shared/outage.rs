@@ -93,6 +93,28 @@ async fn short_outage_causes_no_login() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rejection_ends_the_wait_for_the_random_time() {
+    let fleet = Fleet::default();
+    // The random time of the first outage is in 11 seconds.
+    let layer = layer(fleet.store.clone()).rng(|| u64::MAX / 20);
+    let login = fleet.logins.service(|nth| async move { token(nth, HOUR) });
+    let process = tower_auth_refresh::AuthRefresher::builder(layer.layer(login))
+        .jitter(false)
+        .clock(fleet.clock.clone())
+        .build()
+        .unwrap();
+    process.token().await.unwrap();
+    pass(std::slice::from_ref(&process), 3290).await;
+    fleet.store.set_available(false);
+    sleep(secs(12)).await;
+    assert_eq!(at_once(&process), "t1");
+    assert!(process.reject(&process.token().await.unwrap(), None));
+    let start = Instant::now();
+    assert_eq!(process.token().await.unwrap().secret(), "t2");
+    assert!(start.elapsed() <= millis(200), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn short_lived_tokens_survive_an_outage_without_a_wait() {
     for is_down in [true, false] {
         let fleet = Fleet::default();
