@@ -5,7 +5,7 @@ use std::{error::Error, fmt, ops::ControlFlow, panic::resume_unwind, time::Durat
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{
     sync::OwnedMutexGuard,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -19,7 +19,9 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    login::{LoginError, LoginReason, LoginRequest, current::spawn_in_login},
+    login::{
+        LoginError, LoginReason, LoginRequest, current::spawn_in_login, trigger::RefreshTrigger,
+    },
     telemetry,
     token::AccessToken,
 };
@@ -32,6 +34,8 @@ const MAX_PAUSE: Duration = Duration::from_millis(100);
 const MAX_UNHURRIED_PAUSE: Duration = Duration::from_secs(1);
 /// The least time for a step of the store, while the current token is about to expire.
 const MIN_STORE_TIMEOUT: Duration = Duration::from_millis(10);
+/// How often a process that waits for its random time checks that its token can still be used.
+const TOKEN_CHECK: Duration = Duration::from_millis(100);
 /// How many records one login reads at most.
 const MAX_RECORDS: u32 = 16;
 
@@ -236,7 +240,7 @@ impl Attempt {
         let attempt = self.request.attempt;
         match spread::delay(until_login, patience, attempt, self.settings.random()) {
             Delay::Wait(delay) => {
-                sleep(delay).await;
+                let _ = timeout(delay, token_lost(self.request.trigger().clone())).await;
                 Ok(!delay.is_zero())
             }
             Delay::Retry => Err(LoginError::transient(Unshared { login_in: until_login })),
@@ -254,6 +258,13 @@ impl Attempt {
     fn pause(&self, step: Duration) -> Duration {
         let live = self.session.history.live(read_clocks()).and_then(|aged| aged.remaining());
         live.map_or(step, |remaining| (remaining / 8).clamp(FIRST_PAUSE, MAX_UNHURRIED_PAUSE))
+    }
+}
+
+/// Waits until the refresher has no token any more: a server has rejected it, or a clock has jumped.
+async fn token_lost(trigger: RefreshTrigger) {
+    while !trigger.lacks_token() {
+        sleep(TOKEN_CHECK).await;
     }
 }
 

@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_payload_is_no_payload() {
+    fn invalid_payload_is_not_parsed() {
         for text in [
             "",
             "7",

@@ -239,8 +239,8 @@ async fn requests_do_not_wait_for_a_leader_that_hangs() {
     let processes: Vec<_> =
         (0..5).map(|seed| fleet.builder(seed, login).build().unwrap()).collect();
     crate::secrets(&processes).await;
-    for _ in 0..3600 {
-        sleep(secs(1)).await;
+    for _ in 0..360 {
+        sleep(secs(10)).await;
         processes.iter().for_each(|process| drop(at_once(process)));
     }
     assert_eq!(fleet.logins.started(), 3);

@@ -16,7 +16,7 @@ pub(crate) enum Condition {
     CutOff,
     /// None of its calls takes place, and none returns, until it is well again.
     Frozen,
-    /// The same, for ever.
+    /// The same, without an end.
     Dead,
 }
 

@@ -11,6 +11,9 @@
 #[path = "../support/lifecycle.rs"]
 mod support;
 
+#[path = "../support/dispatch.rs"]
+mod dispatch;
+mod events;
 mod failures;
 mod fleet;
 mod leader;

@@ -14,10 +14,10 @@ use crate::{
     support::{HOUR, secs, token},
 };
 
-/// Passes time, with a request of each process in each second, none of which waits.
+/// Passes time, with a request of each process every 10 seconds, none of which waits.
 async fn pass(processes: &[tower_auth_refresh::AuthRefresher], seconds: u64) {
-    for _ in 0..seconds {
-        sleep(secs(1)).await;
+    for _ in 0..seconds / 10 {
+        sleep(secs(10)).await;
         processes.iter().for_each(|process| drop(at_once(process)));
     }
 }
@@ -90,6 +90,28 @@ async fn short_outage_causes_no_login() {
     fleet.store.set_available(true);
     pass(&processes, 200).await;
     assert_eq!(fleet.logins.started(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejection_ends_the_wait_for_the_random_time() {
+    let fleet = Fleet::default();
+    // The random time of the first outage is in 11 seconds.
+    let layer = layer(fleet.store.clone()).rng(|| u64::MAX / 20);
+    let login = fleet.logins.service(|nth| async move { token(nth, HOUR) });
+    let process = tower_auth_refresh::AuthRefresher::builder(layer.layer(login))
+        .jitter(false)
+        .clock(fleet.clock.clone())
+        .build()
+        .unwrap();
+    process.token().await.unwrap();
+    pass(std::slice::from_ref(&process), 3290).await;
+    fleet.store.set_available(false);
+    sleep(secs(12)).await;
+    assert_eq!(at_once(&process), "t1");
+    assert!(process.reject(&process.token().await.unwrap(), None));
+    let start = Instant::now();
+    assert_eq!(process.token().await.unwrap().secret(), "t2");
+    assert!(start.elapsed() <= millis(200), "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
