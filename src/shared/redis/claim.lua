@@ -13,7 +13,7 @@ end
 local owner = redis.call('GET', KEYS[2])
 if owner and owner ~= ARGV[2] then
   local expires_in = redis.call('PTTL', KEYS[2])
-  -- A claim without an expiry is none of ours, and would never end.
+  -- A claim without an expiry is not one of this script, and would never end.
   if expires_in >= 0 then
     return {'denied', expires_in}
   end

@@ -50,8 +50,8 @@ const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 /// If a connection that was open before has been lost, the call is repeated once with a new one. An attempt to connect is
 /// limited to five seconds. It continues when its call is dropped.
 ///
-/// Redis may evict records and claims (`maxmemory-policy`), or lose the last ones in a failover. Then processes log in
-/// once more than necessary.
+/// Redis may evict records and claims (`maxmemory-policy`), or lose the last ones in a failover. Then a process
+/// logs in although another token is valid.
 ///
 /// # TLS, Sentinel, cluster
 ///
