@@ -160,7 +160,7 @@ const FILES: &[(&str, &[&str])] = &[
             "command",
         ],
     ),
-    ("test_util", &["check_token_store"]),
+    ("test_util", &["check_token_store", "in_memory_token_store"]),
     (
         "test_util::check_token_store",
         &["violation", "process", "records", "claims", "puts", "concurrency"],

@@ -47,7 +47,7 @@ impl Servers {
     fn store(&self) -> RedisTokenStore {
         let sentinels = vec![self.sentinel.url.as_str()];
         let kind = SentinelServerType::Master;
-        let client = SentinelClient::build(sentinels, NAME.to_owned(), None, kind).unwrap();
+        let client = SentinelClient::build(sentinels, NAME, None, kind).unwrap();
         let client = Arc::new(Mutex::new(client));
         RedisTokenStore::connect_with(move || {
             let client = client.clone();
