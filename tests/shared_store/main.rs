@@ -10,6 +10,7 @@
 
 mod broken;
 mod object_store;
+mod ready_made;
 mod sql;
 
 use std::time::Duration;
