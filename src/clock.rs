@@ -78,6 +78,12 @@ impl Timestamp {
         Self { wall: clock.now(), monotonic: Instant::now() }
     }
 
+    /// Returns the time this long before; `None` if a clock cannot represent it.
+    pub(crate) fn checked_sub(self, duration: Duration) -> Option<Self> {
+        let wall = self.wall.checked_sub(duration)?;
+        Some(Self { wall, monotonic: self.monotonic.checked_sub(duration)? })
+    }
+
     /// Returns how long before `now` this reading was made, by the clock that has advanced further.
     ///
     /// The monotonic clock stands still while a machine is suspended, and the wall clock can be set back.

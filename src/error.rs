@@ -44,7 +44,7 @@ fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'sta
 }
 
 /// Returns the message of an error and its causes.
-#[cfg(any(feature = "serde", feature = "tonic-0_14"))]
+#[cfg(any(feature = "serde", feature = "shared", feature = "tonic-0_14"))]
 pub(crate) fn message(error: &(dyn Error + 'static)) -> String {
     shown_chain(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -64,6 +64,7 @@
 //! - [Where the layer goes in a stack](guides::placement), and [the stack for each HTTP client](guides::clients)
 //! - [How to write a login service](guides::login_service)
 //! - [How one client uses many identities](guides::many_identities)
+//! - [How many processes share one token](guides::many_processes)
 //! - [What happens when a login fails](guides::failures)
 //! - [How to test](guides::testing)
 //! - [How to migrate](guides::migrating) from a mutex and a string
@@ -88,6 +89,8 @@
 //! | `reqwest` | [reqwest's client](reqwest_client) below the layer and below logins |
 //! | `reqwest-middleware` | the layer as a middleware of `reqwest-middleware` |
 //! | `serde` | `Serialize` for [`Status`], [`State`] and [`Expiry`] |
+//! | `shared` | [one token for many processes](shared) ([`many_processes`](guides::many_processes)) |
+//! | `shared-file` | [a store in a directory](shared::FileTokenStore), for processes that share a token |
 //! | `test-util` | [utilities](test_util) for tests |
 //! | `token-command` | the token that a command prints ([`sources`]) |
 //! | `token-file` | the token in a file that another process updates, such as Kubernetes ([`sources`]) |
@@ -108,6 +111,7 @@
         feature = "replay-buffered",
         feature = "reqwest-middleware",
         feature = "shared",
+        feature = "shared-file",
         feature = "test-util",
         feature = "token-command",
         feature = "token-file"

@@ -10,6 +10,7 @@ use std::{
 };
 
 use http::HeaderValue;
+use tokio::time::Instant;
 
 use crate::expiry::Expiry;
 
@@ -39,12 +40,33 @@ pub struct AccessToken {
     /// When the next login becomes impossible, counted from when the login was sent.
     refresh_deadline: Option<Duration>,
     has_unknown_age: bool,
+    /// `None`: the login that returns the token has requested it.
+    age: Option<TokenAge>,
     /// An upper bound of the lifetime, if the local clock is behind.
     max_lifetime: Option<Duration>,
     /// Set while the token's source reports the next token by itself.
     notifier: Option<Arc<AtomicBool>>,
     /// `None`: no refresher has returned the token.
     publication: Option<Publication>,
+}
+
+/// How long ago a token was requested, and returned by its issuer.
+#[derive(Clone, Copy)]
+pub(crate) struct TokenAge {
+    since_request: Duration,
+    since_response: Duration,
+    /// When it had that age.
+    at: Instant,
+}
+
+impl TokenAge {
+    pub(crate) fn since_request(self, now: Instant) -> Duration {
+        self.since_request.saturating_add(now.saturating_duration_since(self.at))
+    }
+
+    pub(crate) fn since_response(self, now: Instant) -> Duration {
+        self.since_response.saturating_add(now.saturating_duration_since(self.at))
+    }
 }
 
 /// Which refresher returned a token, and in which generation.
@@ -103,6 +125,7 @@ impl AccessToken {
             refresh_in: None,
             refresh_deadline: None,
             has_unknown_age: false,
+            age: None,
             max_lifetime: None,
             notifier: None,
             publication: None,
@@ -148,6 +171,41 @@ impl AccessToken {
         self
     }
 
+    /// Declares that the token was requested this long ago, because another login requested it. By default, the login that
+    /// returns a token has requested it.
+    ///
+    /// The token's lifetime and its refresh hint then count from its request. A rejection of the token counts as the
+    /// rejection of one of that age. So a [shared token](crate::shared) has the same schedule in each process.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tower_auth_refresh::AccessToken;
+    ///
+    /// // Of the token's hour, 10 minutes have passed.
+    /// let token = AccessToken::bearer("mF_9.B5f-4.1JqM")?
+    ///     .with_expires_in(Duration::from_secs(3600))
+    ///     .with_age(Duration::from_secs(600));
+    /// # let _ = token;
+    /// # Ok::<(), tower_auth_refresh::InvalidToken>(())
+    /// ```
+    #[must_use]
+    pub fn with_age(self, age: Duration) -> Self {
+        self.with_times(age, age)
+    }
+
+    /// Declares that the token was requested this long ago, and that the issuer has returned it just now.
+    #[cfg(feature = "shared")]
+    pub(crate) fn with_new_age(self, since_request: Duration) -> Self {
+        self.with_times(since_request, Duration::ZERO)
+    }
+
+    fn with_times(mut self, since_request: Duration, since_response: Duration) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the age is that of the present")]
+        let at = Instant::now();
+        self.age = Some(TokenAge { since_request, since_response, at });
+        self
+    }
+
     /// Declares that the token's source reports the next token by itself while `notifier` is set. Until it does, a
     /// refresh cannot help, and the same token is not a failure.
     #[cfg(feature = "token-file")]
@@ -183,7 +241,7 @@ impl AccessToken {
     }
 
     /// Sets when the next login becomes impossible, counted from when the login was sent.
-    #[cfg(feature = "oauth2")]
+    #[cfg(any(feature = "oauth2", feature = "shared"))]
     pub(crate) fn with_refresh_deadline(self, deadline: Duration) -> Self {
         Self { refresh_deadline: Some(deadline), ..self }
     }
@@ -194,6 +252,10 @@ impl AccessToken {
 
     pub(crate) fn max_lifetime(&self) -> Option<Duration> {
         self.max_lifetime
+    }
+
+    pub(crate) fn age(&self) -> Option<TokenAge> {
+        self.age
     }
 
     pub(crate) fn has_unknown_age(&self) -> bool {

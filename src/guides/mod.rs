@@ -6,6 +6,7 @@
 //! - [`placement`]: where the layer goes in a stack
 //! - [`clients`]: how to build the stack for each HTTP client
 //! - [`login_service`]: how to write a login service
+//! - [`many_processes`]: how many processes share one token
 //! - [`failures`]: what happens when a login fails
 //! - [`testing`]: how to test code that uses the crate
 //! - [`migrating`]: how to replace a mutex and a string
@@ -46,6 +47,11 @@ pub mod login_service {}
 #[doc = include_str!("many_identities.md")]
 #[doc = include_str!("../../benches/keyed.svg")]
 pub mod many_identities {}
+
+#[cfg(all(feature = "shared", feature = "test-util"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "shared")))]
+#[doc = include_str!("many_processes.md")]
+pub mod many_processes {}
 
 #[doc = include_str!("failures.md")]
 pub mod failures {}

@@ -19,7 +19,7 @@ pub(crate) fn is_login_of(refresher: u32) -> bool {
 /// Spawns a part of the current login that must run to its end even if the login is dropped.
 ///
 /// The part still counts as that login: it cannot wait for its own token, and its events are in the login's span.
-#[cfg(feature = "oauth2")]
+#[cfg(any(feature = "oauth2", feature = "shared"))]
 pub(crate) fn spawn_in_login<F>(part: F) -> tokio::task::JoinHandle<F::Output>
 where
     F: Future<Output: Send> + Send + 'static,

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Weak},
 };
 
-#[cfg(feature = "token-file")]
+#[cfg(any(feature = "shared", feature = "token-file"))]
 use crate::panic;
 
 /// The refresher, as a login service sees it.
@@ -20,6 +20,10 @@ pub(crate) trait Refreshable: Any + Send + Sync {
 
     /// Returns whether the last login failed and a retry can help.
     fn has_transient_failure(&self) -> bool;
+
+    /// Returns whether requests have a token.
+    #[cfg(feature = "shared")]
+    fn has_token(&self) -> bool;
 
     /// Reports that the token's source no longer reports the next token by itself. From then on, the schedule applies.
     fn source_stopped_reporting(&self);
@@ -37,6 +41,15 @@ impl RefreshTrigger {
 
     pub(crate) fn upgrade(&self) -> Option<Arc<dyn Refreshable>> {
         self.0.as_ref().and_then(Weak::upgrade)
+    }
+}
+
+#[cfg(feature = "shared")]
+impl RefreshTrigger {
+    /// Returns whether requests wait for a token.
+    pub(crate) fn lacks_token(&self) -> bool {
+        panic::catch(|| self.upgrade().is_some_and(|refresher| !refresher.has_token()))
+            .unwrap_or(false)
     }
 }
 

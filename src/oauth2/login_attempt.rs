@@ -88,6 +88,8 @@ impl<S: HttpService> LoginAttempt<S> {
         store: &TimedStore<'_>,
         token: &RefreshToken,
     ) -> Result<AccessToken, OAuth2Error> {
+        let announced = store.before_send(token.clone()).await;
+        announced.map_err(|kind| OAuth2Error::new("grant_type refresh_token", kind))?;
         let Exchange { endpoint, response, .. } = self.request_token(state, Some(token)).await?;
         let saved = match response.refresh_token.filter(|next| next != token) {
             Some(next) => {

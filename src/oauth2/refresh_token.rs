@@ -45,7 +45,7 @@ impl fmt::Debug for RefreshToken {
 /// A login does the following:
 ///
 /// 1. It [locks](Self::lock) the store until its end, and loads the token, which another process may have saved.
-/// 2. It sends the token, and saves the next one before it uses the access token.
+/// 2. It [announces](Self::before_send) the token, sends it, and saves the next one before it uses the access token.
 /// 3. If the server rejects the token (`invalid_grant`), it loads again, because a process without a lock may have
 ///    rotated the token.
 ///
@@ -87,6 +87,15 @@ pub trait RefreshTokenStore: Send + Sync + 'static {
 
     /// Returns the latest token, or `None` if a person has to log in.
     fn load(&self) -> StoreFuture<'_, Option<RefreshToken>>;
+
+    /// Records that the token is about to be sent. The login sends it only if this succeeds.
+    ///
+    /// Does nothing by default. A store can leave a mark until the next [`save`](Self::save), or until the lock is released.
+    /// If the process dies in between, the mark shows the next process that the token may have been replaced.
+    fn before_send(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
+        let _ = token;
+        Box::pin(ready(Ok(())))
+    }
 
     /// Replaces the token.
     fn save(&self, token: RefreshToken) -> StoreFuture<'_, ()>;

@@ -84,6 +84,10 @@ impl TimedStore<'_> {
         self.limited(self.store.load()).await
     }
 
+    pub(super) async fn before_send(&self, token: RefreshToken) -> Result<(), Kind> {
+        self.limited(self.store.before_send(token)).await
+    }
+
     async fn save(&self, token: RefreshToken) -> Result<(), Kind> {
         self.limited(self.store.save(token)).await
     }

@@ -31,7 +31,8 @@ pub(crate) struct CachedToken {
 }
 
 impl CachedToken {
-    /// Computes the timeline of a token whose login was sent at `requested_at` and returned at `received_at`.
+    /// Computes the timeline of a token whose login was sent at `requested_at` and returned at `received_at`. The
+    /// timeline of a token that another login requested starts at that request.
     pub(crate) fn new(
         token: AccessToken,
         generation: u64,
@@ -40,23 +41,30 @@ impl CachedToken {
         schedule: &Schedule,
         random: f64,
     ) -> Self {
+        let Anchor { requested_at, elapsed } = Anchor::new(&token, requested_at, received_at);
         let lifetime = lifetime(&token, requested_at, schedule);
         let expiry = match (token.expiry(), lifetime) {
             (Expiry::In(_), Some(lifetime)) => {
-                requested_at.wall.checked_add(lifetime).map_or(Expiry::Never, Expiry::At)
+                let remaining = lifetime.saturating_sub(elapsed);
+                requested_at.wall.checked_add(remaining).map_or(Expiry::Never, Expiry::At)
             }
             (expiry, _) => expiry,
         };
         let refresh_age = schedule::refresh_age(schedule, lifetime, token.refresh_in(), random);
         // A quarter of the time is left for retries.
         let before_deadline = token.refresh_deadline().map(|deadline| deadline / 4 * 3);
+        let refresh_age = refresh_age.into_iter().chain(before_deadline).min();
+        let since_response =
+            token.age().map(|age| age.since_response(received_at.monotonic)).unwrap_or_default();
+        let received_at =
+            received_at.checked_sub(since_response).filter(|_| !token.has_unknown_age());
         Self {
             header: ShardedHeader::new(token.header_value().clone()),
             generation,
             requested_at,
-            received_at: (!token.has_unknown_age()).then_some(received_at),
-            lifetime,
-            refresh_age: refresh_age.into_iter().chain(before_deadline).min(),
+            received_at,
+            lifetime: lifetime.map(|lifetime| lifetime.saturating_sub(elapsed)),
+            refresh_age: refresh_age.map(|age| age.saturating_sub(elapsed)),
             max_stale: schedule.max_stale,
             token: token.with_absolute_expiry(expiry),
         }
@@ -148,6 +156,24 @@ impl CachedToken {
     }
 }
 
+/// Where a token's timeline starts.
+struct Anchor {
+    requested_at: Timestamp,
+    /// How much of the timeline has passed at its start: zero, unless a clock cannot represent an earlier time.
+    elapsed: Duration,
+}
+
+impl Anchor {
+    fn new(token: &AccessToken, requested_at: Timestamp, received_at: Timestamp) -> Self {
+        let Some(age) = token.age() else { return Self { requested_at, elapsed: Duration::ZERO } };
+        let age = age.since_request(received_at.monotonic);
+        match received_at.checked_sub(age) {
+            Some(requested_at) => Self { requested_at, elapsed: Duration::ZERO },
+            None => Self { requested_at: received_at, elapsed: age },
+        }
+    }
+}
+
 /// Returns how long a token lives after its login was sent; `None` if it has no known expiry.
 fn lifetime(token: &AccessToken, requested_at: Timestamp, schedule: &Schedule) -> Option<Duration> {
     match token.expiry() {
@@ -168,8 +194,11 @@ pub(crate) fn expired_during_login(
     now: Timestamp,
     schedule: &Schedule,
 ) -> bool {
-    lifetime(token, requested_at, schedule)
-        .is_some_and(|lifetime| !lifetime.is_zero() && lifetime <= requested_at.elapsed_at(now))
+    let anchor = Anchor::new(token, requested_at, now);
+    lifetime(token, anchor.requested_at, schedule).is_some_and(|lifetime| {
+        lifetime > Duration::ZERO
+            && lifetime.saturating_sub(anchor.elapsed) <= anchor.requested_at.elapsed_at(now)
+    })
 }
 
 #[cfg(test)]
@@ -308,6 +337,38 @@ mod tests {
         assert!(
             !CachedToken::new(token, 1, start, start, &schedule(), 0.0).is_too_new(secs(1), start)
         );
+    }
+
+    #[test]
+    fn token_keeps_the_age_it_had_at_its_login() {
+        let start = later(start(), 7200, 7200);
+        let aged = |age, expiry| {
+            let token = AccessToken::bearer("abc").unwrap().with_expiry(expiry).with_age(age);
+            CachedToken::new(token, 1, start, start, &schedule(), 0.0)
+        };
+        let token = aged(secs(600), Expiry::In(secs(3600)));
+        assert_eq!(token.until_expired(start), Some(secs(3000)));
+        assert_eq!(token.until_refresh(start), Some(secs(2700)));
+        assert_eq!(token.token.expiry(), Expiry::At(start.wall + secs(3000)));
+        assert!(!token.is_too_new(secs(1), start), "it is as old as it is in the first process");
+        let new = aged(Duration::ZERO, Expiry::In(secs(3600)));
+        assert!(new.is_too_new(secs(1), start));
+        assert!(aged(secs(3600), Expiry::In(secs(3600))).is_expired(start));
+        assert!(aged(secs(3601), Expiry::In(secs(3600))).is_expired(start));
+        assert!(!aged(secs(3601), Expiry::Never).is_expired(start));
+    }
+
+    #[test]
+    fn age_before_the_clocks_start_shortens_the_lifetime() {
+        let start = Timestamp { wall: SystemTime::UNIX_EPOCH, ..start() };
+        // A time that no clock can represent.
+        let age = secs(u64::MAX - 3600);
+        assert!(start.checked_sub(age).is_none());
+        let token = AccessToken::bearer("abc").unwrap();
+        let token = token.with_expires_in(age + secs(3600)).with_age(age);
+        let token = CachedToken::new(token, 1, start, start, &schedule(), 0.0);
+        assert_eq!(token.until_expired(start), Some(secs(3600)));
+        assert!(!token.is_too_new(secs(1), start));
     }
 
     #[test]

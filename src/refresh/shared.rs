@@ -325,6 +325,11 @@ impl Refreshable for Shared {
         self.lock().state.has_transient_failure()
     }
 
+    #[cfg(feature = "shared")]
+    fn has_token(&self) -> bool {
+        self.usable_token().is_some()
+    }
+
     fn source_stopped_reporting(&self) {
         self.event(|_, _, actions| actions.wake_worker = true);
     }

@@ -30,8 +30,57 @@
 //! | file | |
 //! | --- | --- |
 //! | `store` | [`TokenStore`]: the contract of a store |
+//! | `identity` | [`TokenIdentity`]: what makes two logins the same login |
+//! | `seal` | [`SealingKeys`]: encrypts and authenticates records |
+//! | `revision` | the order of revisions |
+//! | `payload` | the content of a record |
+//! | `adoption` | which token of a record a process adopts (pure) |
+//! | `spread` | how logins without the store are spread (pure) |
+//! | `sealed_store` | one sealed record, with a time limit for each step |
+//! | `settings` | the settings and their defaults |
+//! | `session` | the login service of a process, and what it knows of the record |
+//! | `leader` | the process that logs in for all |
+//! | `attempt` | one login, through the store or without it |
+//! | `service`, `layer` | [`SharedToken`] and [`SharedTokenLayer`] |
+//! | `file` | [`FileTokenStore`]: a store in a directory |
+//! | `refresh_token_store` | [`SharedRefreshTokenStore`]: a refresh token that rotates |
+//! | `redis` | `RedisTokenStore`: a store in Redis, with the feature `shared-redis` |
 
+mod adoption;
+mod attempt;
+#[cfg(feature = "shared-file")]
+mod file;
+mod identity;
+mod layer;
+mod leader;
+mod payload;
+#[cfg(feature = "shared-redis")]
+mod redis;
+#[cfg(feature = "oauth2")]
+mod refresh_token_store;
+mod revision;
+mod seal;
+mod sealed_store;
+mod service;
+mod session;
+mod settings;
+mod spread;
 mod store;
 
-pub use self::store::{Claim, ClaimId, NewRecord, Record, Revision, StoreKey, TokenStore};
+#[cfg(feature = "shared-file")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shared-file")))]
+pub use self::file::{FileStoreError, FileTokenStore};
+#[cfg(feature = "shared-redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shared-redis")))]
+pub use self::redis::RedisTokenStore;
+#[cfg(feature = "oauth2")]
+#[cfg_attr(docsrs, doc(cfg(feature = "oauth2")))]
+pub use self::refresh_token_store::SharedRefreshTokenStore;
+pub use self::{
+    identity::TokenIdentity,
+    layer::SharedTokenLayer,
+    seal::{SealingKey, SealingKeys},
+    service::{SharedToken, SharedTokenFuture},
+    store::{Claim, ClaimId, NewRecord, Record, Revision, StoreKey, TokenStore},
+};
 pub use crate::store_future::StoreFuture;

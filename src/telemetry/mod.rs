@@ -61,6 +61,28 @@ pub(crate) fn certificate_verification_disabled() {
     );
 }
 
+/// Records that a process uses the token of another process.
+#[cfg(feature = "shared")]
+pub(crate) fn shared_token_adopted(age: std::time::Duration) {
+    event!(DEBUG, ?age, "shared token adopted");
+}
+
+#[cfg(feature = "shared")]
+pub(crate) fn token_store_unavailable(error: &(dyn std::error::Error + 'static)) {
+    event!(WARN, error, "token store unavailable");
+}
+
+#[cfg(feature = "shared")]
+pub(crate) fn shared_record_unreadable(error: &(dyn std::error::Error + 'static)) {
+    event!(WARN, error, "shared token record unreadable");
+}
+
+/// Records that another process can log in before this process has stored its token.
+#[cfg(feature = "shared")]
+pub(crate) fn token_claim_lost() {
+    event!(WARN, "token claim lost");
+}
+
 /// The label of refreshers without a name.
 #[cfg(any(feature = "keyed", feature = "metrics"))]
 const DEFAULT_LABEL: &str = "default";

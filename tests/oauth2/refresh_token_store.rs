@@ -117,6 +117,43 @@ async fn processes_with_lock_use_no_token_twice() {
 }
 
 #[tokio::test]
+async fn token_is_announced_to_the_store_before_it_is_sent() {
+    /// Records the tokens. Fails at the second one.
+    #[derive(Clone)]
+    struct Announced(Store, Arc<Mutex<Vec<String>>>);
+    impl RefreshTokenStore for Announced {
+        fn load(&self) -> StoreFuture<'_, Option<RefreshToken>> {
+            self.0.load()
+        }
+        fn before_send(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
+            let mut announced = self.1.lock().unwrap();
+            announced.push(token.secret().to_owned());
+            let failed = announced.len() == 2;
+            Box::pin(async move { if failed { Err("disk full".into()) } else { Ok(()) } })
+        }
+        fn save(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
+            self.0.save(token)
+        }
+    }
+    let (server, store) = (MockServer::default(), Announced(Store::with("r0"), Arc::default()));
+    let announced = store.1.clone();
+    let http = server.service(move |request| {
+        let sent = request.parameter("refresh_token");
+        assert_eq!(announced.lock().unwrap().last().unwrap(), sent);
+        let next = format!("{sent}+");
+        response(200, json!({"access_token": "a", "refresh_token": next}).to_string())
+    });
+    let grant = Grant::refresh_token_store(store.clone());
+    let mut login = OAuth2Login::new(http, authorization_server(), basic(), grant);
+    log_in_again(&mut login).await.unwrap();
+    let error = log_in_again(&mut login).await.unwrap_err();
+    assert!(!error.is_permanent() && format!("{error:?}").contains("disk full"), "{error:?}");
+    assert_eq!(server.requests().len(), 1);
+    log_in_again(&mut login).await.unwrap();
+    assert_eq!(*store.1.lock().unwrap(), ["r0", "r0+", "r0+"]);
+}
+
+#[tokio::test]
 async fn store_is_locked_until_the_grant_ends() {
     /// Notices each use without the lock.
     #[derive(Clone)]

@@ -1,0 +1,302 @@
+//! [`History`]: which tokens a process has used, and so which token of a record it adopts.
+
+use std::{collections::VecDeque, time::Duration};
+
+use ring::digest::{SHA256, digest};
+
+use super::{Revision, payload::AgedToken};
+use crate::{clock::Timestamp, token::AccessToken};
+
+/// How many tokens are remembered as rejected, and as used.
+const MAX_REMEMBERED: usize = 64;
+/// A token with less than this, or an eighth of its lifetime, is not adopted: it would expire before its first use.
+const MIN_REMAINING: Duration = Duration::from_secs(10);
+/// How far two clocks can disagree about an age: a thirty-second of it.
+const CLOCK_TOLERANCE: u32 = 32;
+
+/// The SHA-256 of a header value.
+type Digest = Vec<u8>;
+
+/// What a process knows of the tokens that it has used.
+#[derive(Default)]
+pub(super) struct History {
+    last: Option<UsedToken>,
+    used: Remembered,
+    rejected: Remembered,
+}
+
+/// The token that the process has used last.
+struct UsedToken {
+    /// The revision of its record; `None` if it is in no record.
+    revision: Option<Revision>,
+    digest: Digest,
+    aged: AgedToken,
+    /// When it had that age.
+    at: Timestamp,
+}
+
+impl UsedToken {
+    /// Returns the token with its age by the clock that shows more.
+    fn aged(&self, now: Timestamp) -> AgedToken {
+        let age = self.aged.age.saturating_add(self.at.elapsed_at(now));
+        AgedToken { token: self.aged.token.clone(), age }
+    }
+
+    /// Returns the age by the monotonic clock, which stands still during a suspend: it is never too high.
+    fn least_age(&self, now: Timestamp) -> Duration {
+        self.aged.age.saturating_add(now.monotonic.saturating_duration_since(self.at.monotonic))
+    }
+}
+
+impl History {
+    /// The process has no token yet, so every live one is new to it. What was rejected remains rejected.
+    pub(super) fn start(&mut self) {
+        self.last = None;
+        self.used = Remembered::default();
+    }
+
+    /// The token that was used last has been rejected.
+    pub(super) fn reject_last(&mut self) {
+        if let Some(last) = self.last.take() {
+            self.rejected.add(last.digest);
+        }
+    }
+
+    /// The process uses a token from now on.
+    pub(super) fn use_token(
+        &mut self,
+        aged: AgedToken,
+        revision: Option<Revision>,
+        now: Timestamp,
+    ) {
+        let digest = digest_of(&aged.token);
+        self.used.add(digest.clone());
+        self.last = Some(UsedToken { revision, digest, aged, at: now });
+    }
+
+    /// A record contains a token. If it is the one used last, it now has this revision.
+    pub(super) fn see(&mut self, aged: &AgedToken, revision: Revision) {
+        if let Some(last) = &mut self.last
+            && last.digest == digest_of(&aged.token)
+        {
+            last.revision = Some(revision);
+        }
+    }
+
+    /// Returns whether the token of a record is live, was not rejected, and is newer than the token used last.
+    ///
+    /// Within an epoch, the order of the revisions is that of the tokens. Otherwise the ages decide, and a token that
+    /// is about as old counts as older.
+    pub(super) fn can_adopt(&self, aged: &AgedToken, revision: Revision, now: Timestamp) -> bool {
+        let digest = digest_of(&aged.token);
+        if !is_worth_adopting(aged) || self.rejected.contains(&digest) {
+            return false;
+        }
+        let Some(last) = &self.last else { return true };
+        if self.used.contains(&digest) {
+            return false;
+        }
+        let is_after = last.revision.and_then(|last| revision.is_after(&last));
+        is_after.unwrap_or_else(|| {
+            let last_age = last.least_age(now);
+            aged.age < last_age - last_age / CLOCK_TOLERANCE
+        })
+    }
+
+    /// Returns the token that was used last and not rejected, if it is live.
+    pub(super) fn live(&self, now: Timestamp) -> Option<AgedToken> {
+        let aged = self.last.as_ref()?.aged(now);
+        (aged.remaining() != Some(Duration::ZERO)).then_some(aged)
+    }
+
+    /// Returns the lifetime of the token that was used last.
+    pub(super) fn lifetime(&self) -> Option<Duration> {
+        self.last.as_ref()?.aged.lifetime()
+    }
+
+    /// Returns the revision of the token that was used last.
+    pub(super) fn revision(&self) -> Option<Revision> {
+        self.last.as_ref()?.revision
+    }
+
+    /// Returns whether this is the token that was used last.
+    pub(super) fn is_last(&self, token: &AccessToken) -> bool {
+        self.last.as_ref().is_some_and(|last| last.digest == digest_of(token))
+    }
+}
+
+fn is_worth_adopting(aged: &AgedToken) -> bool {
+    let Some((lifetime, remaining)) = aged.lifetime().zip(aged.remaining()) else { return true };
+    remaining > (lifetime / 8).min(MIN_REMAINING)
+}
+
+fn digest_of(token: &AccessToken) -> Digest {
+    digest(&SHA256, token.header_value().as_bytes()).as_ref().to_vec()
+}
+
+/// The latest digests, oldest first.
+#[derive(Default)]
+struct Remembered(VecDeque<Digest>);
+
+impl Remembered {
+    fn add(&mut self, digest: Digest) {
+        if self.contains(&digest) {
+            return;
+        }
+        if self.0.len() >= MAX_REMEMBERED {
+            self.0.pop_front();
+        }
+        self.0.push_back(digest);
+    }
+
+    fn contains(&self, digest: &Digest) -> bool {
+        self.0.contains(digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use tokio::time::Instant;
+
+    use super::*;
+
+    const fn secs(secs: u64) -> Duration {
+        Duration::from_secs(secs)
+    }
+
+    fn start() -> Timestamp {
+        Timestamp { wall: SystemTime::UNIX_EPOCH + secs(1_800_000_000), monotonic: Instant::now() }
+    }
+
+    fn later(start: Timestamp, after: Duration) -> Timestamp {
+        Timestamp { wall: start.wall + after, monotonic: start.monotonic + after }
+    }
+
+    /// A token for an hour.
+    fn token(secret: &str, age: u64) -> AgedToken {
+        let token = AccessToken::bearer(secret).unwrap().with_expires_in(secs(3600));
+        AgedToken { token, age: secs(age) }
+    }
+
+    fn revision(epoch: u8, number: u8) -> Revision {
+        let mut bytes = [0; 16];
+        (bytes[0], bytes[15]) = (epoch, number);
+        Revision(bytes)
+    }
+
+    fn history(aged: AgedToken, revision: Option<Revision>, now: Timestamp) -> History {
+        let mut history = History::default();
+        history.use_token(aged, revision, now);
+        history
+    }
+
+    #[test]
+    fn first_token_is_any_that_lives_long_enough() {
+        let history = History::default();
+        for (age, expected) in
+            [(0, true), (3589, true), (3590, false), (3600, false), (9999, false)]
+        {
+            let adopted = history.can_adopt(&token("t1", age), revision(1, 1), start());
+            assert_eq!(adopted, expected, "{age}");
+        }
+        let short = |age| {
+            let token = AccessToken::bearer("t1").unwrap().with_expires_in(secs(3));
+            AgedToken { token, age: Duration::from_millis(age) }
+        };
+        assert!(history.can_adopt(&short(2624), revision(1, 1), start()));
+        assert!(!history.can_adopt(&short(2625), revision(1, 1), start()));
+        let endless = AgedToken { token: AccessToken::bearer("t1").unwrap(), age: secs(99_999) };
+        assert!(history.can_adopt(&endless, revision(1, 1), start()));
+    }
+
+    #[test]
+    fn later_revision_is_adopted_and_no_other_of_its_epoch() {
+        let now = start();
+        let history = history(token("t2", 100), Some(revision(1, 2)), now);
+        for (number, expected) in [(1, false), (2, false), (3, true)] {
+            // The store's clock may have been set, so the ages do not count.
+            for age in [0, 100, 200] {
+                let adopted = history.can_adopt(&token("t3", age), revision(1, number), now);
+                assert_eq!(adopted, expected, "{number} {age}");
+            }
+        }
+    }
+
+    #[test]
+    fn revision_after_a_flush_is_adopted_only_if_its_token_is_newer() {
+        let start = start();
+        let history = history(token("t2", 60), Some(revision(1, 9)), start);
+        let now = later(start, secs(580));
+        // The token used last is 640 seconds old, and 20 seconds are within the tolerance.
+        for (age, expected) in [(0, true), (619, true), (620, false), (640, false), (700, false)] {
+            assert_eq!(
+                history.can_adopt(&token("t3", age), revision(2, 1), now),
+                expected,
+                "{age}"
+            );
+        }
+    }
+
+    #[test]
+    fn token_in_no_record_is_compared_by_age() {
+        let now = start();
+        let history = history(token("alone", 100), None, now);
+        assert!(history.can_adopt(&token("t2", 90), revision(1, 2), now));
+        assert!(!history.can_adopt(&token("t1", 110), revision(1, 1), now));
+    }
+
+    #[test]
+    fn suspend_of_the_machine_does_not_make_a_record_newer() {
+        let start = start();
+        let history = history(token("t2", 60), Some(revision(1, 9)), start);
+        // The monotonic clock stood still.
+        let now = Timestamp { wall: start.wall + secs(600), ..start };
+        assert!(!history.can_adopt(&token("t1", 300), revision(2, 1), now));
+        assert_eq!(history.live(now).unwrap().remaining(), Some(secs(2940)));
+    }
+
+    #[test]
+    fn rejected_token_is_never_adopted() {
+        let now = start();
+        let mut history = history(token("t1", 100), Some(revision(1, 1)), now);
+        history.reject_last();
+        assert!(history.live(now).is_none());
+        assert!(!history.can_adopt(&token("t1", 0), revision(1, 2), now));
+        assert!(!history.can_adopt(&token("t1", 0), revision(2, 1), now));
+        assert!(history.can_adopt(&token("t2", 0), revision(1, 2), now));
+        history.start();
+        assert!(!history.can_adopt(&token("t1", 0), revision(3, 1), now), "not in a new start");
+        for n in 2..=MAX_REMEMBERED {
+            history.use_token(token(&format!("t{n}"), 0), None, now);
+            history.reject_last();
+        }
+        assert!(!history.can_adopt(&token("t1", 0), revision(3, 1), now), "the 64th latest");
+    }
+
+    #[test]
+    fn used_token_is_not_adopted_a_second_time() {
+        let now = start();
+        let mut history = history(token("t1", 1000), Some(revision(1, 1)), now);
+        history.use_token(token("t2", 500), None, now);
+        // A record that was restored, or that was put again beside an error.
+        assert!(!history.can_adopt(&token("t1", 0), revision(2, 1), now));
+        assert!(!history.can_adopt(&token("t2", 0), revision(2, 1), now));
+        history.start();
+        assert!(history.can_adopt(&token("t1", 0), revision(2, 1), now));
+    }
+
+    #[test]
+    fn token_used_last_has_the_revision_it_was_seen_with() {
+        let now = start();
+        let mut history = history(token("t1", 10), None, now);
+        history.see(&token("t9", 10), revision(1, 4));
+        assert_eq!(history.revision(), None);
+        history.see(&token("t1", 10), revision(1, 5));
+        assert_eq!(history.revision(), Some(revision(1, 5)));
+        assert!(history.is_last(&token("t1", 0).token));
+        assert!(!history.is_last(&token("t2", 0).token));
+        assert_eq!(history.lifetime(), Some(secs(3600)));
+    }
+}

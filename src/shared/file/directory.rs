@@ -1,0 +1,203 @@
+//! [`Directory`]: the files, and what is done with them. Every operation blocks.
+
+use std::{
+    fs::{self, DirBuilder, File, Metadata, OpenOptions},
+    io::{self, Read, Seek, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    claim::{CLAIM_LEN, GrantedClaim},
+    error::FileStoreError,
+    format::{MAX_FILE_LEN, StoredRecord, UnknownVersion},
+};
+use crate::shared::StoreKey;
+
+/// A directory with three files for each key: the record, its lock file, and a temporary file while it is replaced.
+#[derive(Debug)]
+pub(super) struct Directory(pub(super) PathBuf);
+
+/// A lock file while this process has its lock. Dropping it releases the lock, and so does the end of the process.
+///
+/// The file contains the claim. It is never deleted or replaced: two processes would lock two files.
+pub(super) struct LockedFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Returns the record, as it is at some moment during this call. A damaged file has no record.
+    pub(super) fn read(&self, key: &StoreKey) -> Result<Option<StoredRecord>, FileStoreError> {
+        let path = self.path(key, "token");
+        if !self.check()? || !check_file(&path)? {
+            return Ok(None);
+        }
+        let file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(failed("opening", &path))?,
+        };
+        let mut bytes = Vec::new();
+        // One byte more than allowed shows that the file is too long, which the checksum then detects.
+        file.take(MAX_FILE_LEN as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(failed("reading", &path))?;
+        StoredRecord::decode(&bytes)
+            .map_err(|UnknownVersion(version)| FileStoreError::UnknownVersion { path, version })
+    }
+
+    /// Locks the key's files, or returns `None` while another process or another handle has the lock.
+    ///
+    /// Creates the directory and the lock file if they are missing.
+    pub(super) fn try_lock(&self, key: &StoreKey) -> Result<Option<LockedFile>, FileStoreError> {
+        if !self.check()? {
+            private_directory().create(&self.0).map_err(failed("creating", &self.0))?;
+            self.check()?;
+        }
+        let path = self.path(key, "lock");
+        check_file(&path)?;
+        let mut options = private_file();
+        let file = options.read(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(failed("opening", &path))?;
+        // By name of the trait: a later standard library has a method with this name.
+        match fs4::FileExt::try_lock(&file) {
+            Ok(()) => Ok(Some(LockedFile { file, path })),
+            Err(fs4::TryLockError::WouldBlock) => Ok(None),
+            Err(fs4::TryLockError::Error(error)) => Err(failed("locking", &path)(error)),
+        }
+    }
+
+    /// Replaces the record and ends the claim. If the process ends during this call, the record is the old or the new one.
+    pub(super) fn replace(
+        &self,
+        key: &StoreKey,
+        record: &StoredRecord,
+        lock: &mut LockedFile,
+    ) -> Result<(), FileStoreError> {
+        let temporary = self.path(key, "new");
+        // The rest of a process that ended while it had the lock.
+        remove(&temporary)?;
+        let mut file = private_file()
+            .create_new(true)
+            .open(&temporary)
+            .map_err(failed("creating", &temporary))?;
+        let written = file.write_all(&record.encode()).and_then(|()| file.sync_all());
+        written.map_err(failed("writing", &temporary))?;
+        drop(file);
+        // First, so that no process finds the new record with the claim on the old one.
+        lock.set_claim(None)?;
+        let path = self.path(key, "token");
+        fs::rename(&temporary, &path).map_err(failed("replacing", &path))?;
+        self.sync()
+    }
+
+    /// Removes the record. Only for the process that has locked it.
+    pub(super) fn remove(&self, key: &StoreKey, _: &LockedFile) -> Result<(), FileStoreError> {
+        remove(&self.path(key, "token"))
+    }
+
+    fn path(&self, key: &StoreKey, extension: &str) -> PathBuf {
+        self.0.join(format!("{key}.{extension}"))
+    }
+
+    /// Returns whether the directory exists. Fails if other users have access to it.
+    fn check(&self) -> Result<bool, FileStoreError> {
+        check(&self.0, fs::metadata(&self.0), Metadata::is_dir)
+    }
+
+    /// Waits until the names of the files are stored.
+    #[cfg(unix)]
+    fn sync(&self) -> Result<(), FileStoreError> {
+        let synced = File::open(&self.0).and_then(|directory| directory.sync_all());
+        match synced {
+            // Some file systems cannot do this for a directory.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            synced => synced.map_err(failed("writing", &self.0)),
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn sync(&self) -> Result<(), FileStoreError> {
+        Ok(())
+    }
+}
+
+impl LockedFile {
+    pub(super) fn claim(&mut self) -> Result<Option<GrantedClaim>, FileStoreError> {
+        let mut bytes = Vec::with_capacity(CLAIM_LEN);
+        let read = self
+            .file
+            .rewind()
+            .and_then(|()| (&mut self.file).take(CLAIM_LEN as u64).read_to_end(&mut bytes));
+        read.map_err(failed("reading", &self.path))?;
+        Ok(GrantedClaim::decode(&bytes))
+    }
+
+    /// The claim is not synced: a claim that a power failure has removed costs one login.
+    pub(super) fn set_claim(&mut self, claim: Option<GrantedClaim>) -> Result<(), FileStoreError> {
+        let bytes = claim.map_or_else(|| vec![0; CLAIM_LEN], |claim| claim.encode());
+        let written = self.file.rewind().and_then(|()| self.file.write_all(&bytes));
+        written.map_err(failed("writing", &self.path))
+    }
+}
+
+impl Drop for LockedFile {
+    fn drop(&mut self) {
+        // A child process that was just started can have a copy of the file, which would keep the lock.
+        let _ = fs4::FileExt::unlock(&self.file);
+    }
+}
+
+/// Returns whether there is a regular file at the path. A symbolic link is not one. Fails if other users have access.
+fn check_file(path: &Path) -> Result<bool, FileStoreError> {
+    check(path, fs::symlink_metadata(path), Metadata::is_file)
+}
+
+fn check(
+    path: &Path,
+    metadata: io::Result<Metadata>,
+    is_expected_type: impl FnOnce(&Metadata) -> bool,
+) -> Result<bool, FileStoreError> {
+    let metadata = match metadata {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        metadata => metadata.map_err(failed("opening", path))?,
+    };
+    if !is_expected_type(&metadata) {
+        return Err(FileStoreError::FileType { path: path.to_owned() });
+    }
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(FileStoreError::NotPrivate { path: path.to_owned(), mode });
+        }
+    }
+    Ok(true)
+}
+
+/// Removes a file, if there is one.
+fn remove(path: &Path) -> Result<(), FileStoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed.map_err(failed("removing", path)),
+    }
+}
+
+fn private_file() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
+}
+
+fn private_directory() -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileStoreError {
+    move |source| FileStoreError::Io { action, path: path.to_owned(), source }
+}

@@ -1,0 +1,93 @@
+//! [`FileStoreError`]: why an operation on the directory failed.
+
+use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
+
+/// The error of a [`FileTokenStore`](super::FileTokenStore). It contains no part of a record.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum FileStoreError {
+    /// Other users can access the file or the directory. `chmod go=` removes their access.
+    NotPrivate {
+        /// The file or directory.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The path is not a directory, or not a regular file.
+    FileType {
+        /// The path.
+        path: PathBuf,
+    },
+    /// A newer version of this crate has written the record.
+    UnknownVersion {
+        /// The record's file.
+        path: PathBuf,
+        /// The version of its format.
+        version: u8,
+    },
+    /// The record to put is larger than 1 MiB.
+    TooLarge {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// The operation took too long: another process has locked the file, or the file system does not respond.
+    TimedOut {
+        /// The [limit](super::FileTokenStore::timeout).
+        limit: Duration,
+    },
+    /// The runtime shut down, or the [clock](super::FileTokenStore::clock) panicked.
+    Interrupted,
+    /// The file system returned an error.
+    Io {
+        /// What failed, such as `opening`.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The error of the file system.
+        source: io::Error,
+    },
+}
+
+impl FileStoreError {
+    /// Returns whether the process is not allowed to write to the directory.
+    ///
+    /// Records in such a directory can be loaded, and not replaced.
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            ),
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for FileStoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotPrivate { path, mode } => {
+                write!(f, "other users have access to {}: mode {mode:03o}", path.display())
+            }
+            Self::FileType { path } => write!(f, "unexpected type of file: {}", path.display()),
+            Self::UnknownVersion { path, version } => {
+                write!(f, "format of {} has unknown version {version}", path.display())
+            }
+            Self::TooLarge { len } => write!(f, "record is too large: {len} bytes"),
+            Self::TimedOut { limit } => write!(f, "file operation timed out after {limit:?}"),
+            Self::Interrupted => f.write_str("file operation interrupted"),
+            Self::Io { action, path, source } => {
+                write!(f, "{action} {} failed: {source}", path.display())
+            }
+        }
+    }
+}
+
+impl Error for FileStoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Io { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+}

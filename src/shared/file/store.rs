@@ -1,0 +1,302 @@
+//! [`FileTokenStore`]: the directory's operations as a [`TokenStore`].
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::Semaphore,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
+
+use super::{
+    claim::GrantedClaim,
+    directory::{Directory, LockedFile},
+    error::FileStoreError,
+    format::{MAX_RECORD_LEN, StoredRecord},
+};
+use crate::{
+    BoxError, Clock,
+    clock::system_clock,
+    shared::{Claim, ClaimId, NewRecord, Record, Revision, StoreFuture, StoreKey, TokenStore},
+};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// The pauses while another process has the lock, which it has for about the time of one `fsync`.
+const MIN_PAUSE: Duration = Duration::from_millis(1);
+const MAX_PAUSE: Duration = Duration::from_millis(16);
+
+/// Stores records in a directory, for the processes of one user on one machine.
+///
+/// Clones share their thread. Any number of stores and processes can use one directory.
+///
+/// ```no_run
+/// use tower_auth_refresh::shared::FileTokenStore;
+///
+/// # fn store() -> Option<FileTokenStore> {
+/// let store = FileTokenStore::new(std::env::home_dir()?.join(".local/state/orders/tokens"));
+/// # Some(store)
+/// # }
+/// ```
+///
+/// # Files
+///
+/// Each [key](StoreKey) has a record file (`<key>.token`) and a lock file (`<key>.lock`), which also contains the claim.
+/// Neither a crash nor a power failure leaves a part of a record: a new record is written to a temporary file
+/// (`<key>.new`), synced, and renamed. The store removes such a file when it replaces the record the next time. Lock
+/// files are never deleted. A damaged record file has no record, so that one process logs in and replaces it.
+///
+/// The locks are those of `flock` on Unix and `LockFileEx` on Windows. The directory should be on a local file system,
+/// because not every network file system has them.
+///
+/// # Permissions
+///
+/// On Unix, the store creates the directory with mode 0700, and files with mode 0600. It fails if other users have any
+/// access to the directory or a file ([`FileStoreError::NotPrivate`]). It follows no symbolic link to a file. On other
+/// systems, the application must choose a directory that is private.
+///
+/// In a read-only directory, [`load`](TokenStore::load) works, and [`claim`](TokenStore::claim) returns records that have
+/// changed. Everything else fails ([`FileStoreError::is_read_only`]).
+///
+/// # Threads and time limits
+///
+/// File operations run on tokio's threads for blocking work, one at a time. While another process has a lock, the store
+/// tries again after short pauses, without a thread. So a process that is frozen while it has a lock, or a file system
+/// that does not respond, occupies at most one thread, and fails operations after the [time limit](Self::timeout).
+///
+/// # Clock
+///
+/// Ages and claims are measured by the wall clock, because processes share no other clock that continues after a restart
+/// of the machine. If that clock is set
+///
+/// - forward, claims end earlier, and records look older. At worst, a second process logs in at the same time, and the
+///   first one's [`put`](TokenStore::put) is refused.
+/// - back, records look younger. A claim that starts in the future then starts when a process finds it. So it ends at
+///   most its time to live later.
+///
+/// # Errors
+///
+/// The source of a [`StoreFuture`]'s error is a [`FileStoreError`]: `error.downcast_ref::<FileStoreError>()` returns it.
+///
+/// # Cancellation
+///
+/// Dropping a future does not cancel an operation that has started. It then takes place as if it had been awaited.
+#[derive(Clone)]
+pub struct FileTokenStore {
+    directory: Arc<Directory>,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+    /// The permission to occupy a thread. The thread has it, not the future, which can be dropped first.
+    thread: Arc<Semaphore>,
+}
+
+impl FileTokenStore {
+    /// Creates a store in this directory.
+    ///
+    /// The first claim creates the directory, if it is missing. Until then, the store does not access it.
+    pub fn new(directory: impl Into<PathBuf>) -> Self {
+        Self {
+            directory: Arc::new(Directory(directory.into())),
+            clock: system_clock(),
+            timeout: TIMEOUT,
+            thread: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Sets the time limit of each operation. Defaults to 5 seconds.
+    #[must_use]
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = limit;
+        self
+    }
+
+    /// Sets the wall clock. Defaults to [`SystemClock`](crate::SystemClock). All processes must use the same clock.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Runs an operation that blocks. Runs it again after a pause while it returns `None`: another process has the lock.
+    async fn run<T, F>(&self, operation: F) -> Result<T, BoxError>
+    where
+        F: Fn(&Directory, &WallClock) -> Result<Option<T>, FileStoreError> + Send + Sync + 'static,
+        T: Send + 'static,
+    {
+        let operation = Arc::new(operation);
+        let attempts = async {
+            let mut pause = MIN_PAUSE;
+            loop {
+                let permit = self.thread.clone().acquire_owned().await;
+                let permit = permit.map_err(|_| FileStoreError::Interrupted)?;
+                let (operation, directory) = (operation.clone(), self.directory.clone());
+                let clock = WallClock(self.clock.clone());
+                let attempt = spawn_blocking(move || {
+                    let _permit = permit;
+                    operation(&directory, &clock)
+                });
+                if let Some(done) = attempt.await.map_err(|_| FileStoreError::Interrupted)?? {
+                    return Ok(done);
+                }
+                sleep(pause).await;
+                pause = (2 * pause).min(MAX_PAUSE);
+            }
+        };
+        let timed_out = |_| Err(FileStoreError::TimedOut { limit: self.timeout });
+        Ok(timeout(self.timeout, attempts).await.unwrap_or_else(timed_out)?)
+    }
+}
+
+/// Reads the clock under the file's lock. A time from before a process was frozen must not end a newer claim. The lock
+/// cannot block the clock's code: no operation waits for it longer than its time limit.
+struct WallClock(Arc<dyn Clock>);
+
+impl WallClock {
+    /// Returns the time since 1970.
+    fn now(&self) -> Duration {
+        self.0.now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
+    }
+}
+
+fn load(
+    directory: &Directory,
+    key: &StoreKey,
+    now: Duration,
+) -> Result<Option<Record>, FileStoreError> {
+    let record = directory.read(key)?.filter(|record| !record.is_expired(now));
+    Ok(record.map(|record| record.into_record(now)))
+}
+
+fn revision(record: Option<&Record>) -> Option<Revision> {
+    record.map(|record| record.revision)
+}
+
+fn claim(
+    directory: &Directory,
+    clock: &WallClock,
+    key: &StoreKey,
+    known: Option<Revision>,
+    claim: GrantedClaim,
+) -> Result<Option<Claim>, FileStoreError> {
+    // A changed record needs no lock, which a read-only directory does not have.
+    let record = load(directory, key, clock.now())?;
+    if revision(record.as_ref()) != known {
+        return Ok(Some(Claim::Changed(record)));
+    }
+    let Some(mut lock) = directory.try_lock(key)? else { return Ok(None) };
+    let now = clock.now();
+    let record = load(directory, key, now)?;
+    if revision(record.as_ref()) != known {
+        return Ok(Some(Claim::Changed(record)));
+    }
+    if record.is_none() {
+        // Expired or damaged, if there is one.
+        directory.remove(key, &lock)?;
+    }
+    let other = lock.claim()?.filter(|other| other.id != claim.id);
+    if let Some((other, expires_in)) = other.and_then(|other| Some((other, other.remaining(now)?)))
+    {
+        if other.granted_at > now {
+            // The clock has been set back. Without a new start, the claim would block until the clock reaches it.
+            lock.set_claim(Some(GrantedClaim { granted_at: now, ..other }))?;
+        }
+        return Ok(Some(Claim::Denied { expires_in }));
+    }
+    lock.set_claim(Some(GrantedClaim { granted_at: now, ..claim }))?;
+    Ok(Some(Claim::Granted))
+}
+
+/// Returns the claim, if it is granted to this process.
+fn own_claim(
+    lock: &mut LockedFile,
+    id: ClaimId,
+    now: Duration,
+) -> Result<Option<GrantedClaim>, FileStoreError> {
+    Ok(lock.claim()?.filter(|claim| claim.id == id && claim.remaining(now).is_some()))
+}
+
+impl TokenStore for FileTokenStore {
+    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+        let key = *key;
+        Box::pin(self.run(move |directory, clock| load(directory, &key, clock.now()).map(Some)))
+    }
+
+    fn claim<'a>(
+        &'a self,
+        key: &'a StoreKey,
+        known: Option<Revision>,
+        id: ClaimId,
+        time_to_live: Duration,
+    ) -> StoreFuture<'a, Claim> {
+        let key = *key;
+        let new = GrantedClaim { id, granted_at: Duration::ZERO, time_to_live };
+        Box::pin(self.run(move |directory, clock| claim(directory, clock, &key, known, new)))
+    }
+
+    fn extend<'a>(
+        &'a self,
+        key: &'a StoreKey,
+        id: ClaimId,
+        time_to_live: Duration,
+    ) -> StoreFuture<'a, bool> {
+        let key = *key;
+        Box::pin(self.run(move |directory, clock| {
+            let Some(mut lock) = directory.try_lock(&key)? else { return Ok(None) };
+            let now = clock.now();
+            if own_claim(&mut lock, id, now)?.is_none() {
+                return Ok(Some(false));
+            }
+            lock.set_claim(Some(GrantedClaim { id, granted_at: now, time_to_live }))?;
+            Ok(Some(true))
+        }))
+    }
+
+    fn release<'a>(&'a self, key: &'a StoreKey, id: ClaimId) -> StoreFuture<'a, ()> {
+        let key = *key;
+        Box::pin(self.run(move |directory, _| {
+            let Some(mut lock) = directory.try_lock(&key)? else { return Ok(None) };
+            if lock.claim()?.is_some_and(|claim| claim.id == id) {
+                lock.set_claim(None)?;
+            }
+            Ok(Some(()))
+        }))
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a StoreKey,
+        known: Option<Revision>,
+        id: ClaimId,
+        record: NewRecord,
+    ) -> StoreFuture<'a, bool> {
+        let key = *key;
+        Box::pin(self.run(move |directory, clock| {
+            let len = record.bytes.len();
+            if len > MAX_RECORD_LEN {
+                return Err(FileStoreError::TooLarge { len });
+            }
+            let Some(mut lock) = directory.try_lock(&key)? else { return Ok(None) };
+            let now = clock.now();
+            if own_claim(&mut lock, id, now)?.is_none()
+                || revision(load(directory, &key, now)?.as_ref()) != known
+            {
+                return Ok(Some(false));
+            }
+            directory.replace(&key, &StoredRecord::new(record.clone(), now), &mut lock)?;
+            Ok(Some(true))
+        }))
+    }
+}
+
+impl fmt::Debug for FileTokenStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileTokenStore")
+            .field("directory", &self.directory.0)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}

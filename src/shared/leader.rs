@@ -1,0 +1,135 @@
+//! [`Leader`]: the process that logs in for all. It extends its claim during the login, and puts the result.
+
+use std::{convert::Infallible, future::pending, time::Duration};
+
+use tokio::{
+    select,
+    time::{Instant, sleep},
+};
+
+use super::{
+    ClaimId, Revision,
+    adoption::History,
+    payload::{AgedToken, FAILURE_TIME, Payload},
+    sealed_store::read_clocks,
+    session::{Issued, Session, shared_failure},
+    settings::Settings,
+};
+use crate::{
+    login::{LoginError, LoginRequest},
+    telemetry,
+};
+
+/// A process whose claim is granted.
+pub(super) struct Leader {
+    pub(super) settings: Settings,
+    pub(super) claim: ClaimId,
+    /// The revision of the record that the claim is for.
+    pub(super) known: Option<Revision>,
+    /// The revision of the next record.
+    pub(super) next: Revision,
+    /// When the claim was requested.
+    pub(super) claimed_at: Instant,
+}
+
+impl Leader {
+    /// Logs in. Returns the token, and the revision of its record, if it was put.
+    pub(super) async fn log_in(
+        &self,
+        session: &mut Session,
+        request: LoginRequest,
+    ) -> Result<(Issued, Option<Revision>), LoginError> {
+        let login = session.log_in(request, self.settings.login_timeout);
+        let login = select! {
+            biased;
+            login = login => login,
+            never = self.extend_claim() => match never {},
+        };
+        match login {
+            // The issuer has returned the same token. Others have it.
+            Ok(issued) if session.history.is_last(&issued.aged.token) => {
+                self.release().await;
+                Ok((issued, session.history.revision()))
+            }
+            Ok(issued) => {
+                let revision = self.put_token(&issued.aged).await;
+                Ok((issued, revision))
+            }
+            Err(error) => {
+                if error.is_permanent() {
+                    self.put_failure(&session.history, &error).await;
+                } else {
+                    self.release().await;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Extends the claim until this is dropped, but not beyond the limit of the login.
+    ///
+    /// If the claim is lost, the login continues: its token is good for this process.
+    async fn extend_claim(&self) -> Infallible {
+        let Settings { store, login_timeout, claim_time_to_live, store_timeout, .. } =
+            &self.settings;
+        loop {
+            sleep(*claim_time_to_live / 3).await;
+            let elapsed = read_clocks().monotonic.saturating_duration_since(self.claimed_at);
+            let time_to_live = login_timeout.saturating_sub(elapsed).min(*claim_time_to_live);
+            if time_to_live.is_zero() {
+                return pending().await;
+            }
+            match store.extend(self.claim, time_to_live, *store_timeout).await {
+                Ok(true) => {}
+                Ok(false) => return pending().await,
+                Err(error) => telemetry::token_store_unavailable(&*error),
+            }
+        }
+    }
+
+    async fn put_token(&self, aged: &AgedToken) -> Option<Revision> {
+        let payload = Payload { token: Some(aged.clone()), failure: None };
+        self.put(&payload, aged.remaining()).await.then_some(self.next)
+    }
+
+    /// Puts a permanent error beside the record's token, if that is live.
+    async fn put_failure(&self, history: &History, error: &LoginError) {
+        let is_in_record = self.known.is_some() && history.revision() == self.known;
+        let token = history.live(read_clocks()).filter(|_| is_in_record);
+        let time_to_live = match &token {
+            Some(aged) => aged.remaining().map(|remaining| remaining.max(FAILURE_TIME)),
+            None => Some(FAILURE_TIME),
+        };
+        let payload = Payload { token, failure: Some(shared_failure(error)) };
+        self.put(&payload, time_to_live).await;
+    }
+
+    /// Returns whether the payload was put.
+    async fn put(&self, payload: &Payload, time_to_live: Option<Duration>) -> bool {
+        let Settings { store, store_timeout, login_timeout, .. } = &self.settings;
+        // A login that starts before the expiry replaces this record at its end. The store would refuse that if it had
+        // deleted the record in the meantime.
+        let time_to_live = time_to_live.map(|time| time.saturating_add(*login_timeout * 2));
+        let put =
+            store.put(self.known, self.claim, self.next, payload, time_to_live, *store_timeout);
+        match put.await {
+            Ok(true) => true,
+            Ok(false) => {
+                telemetry::token_claim_lost();
+                false
+            }
+            Err(error) => {
+                telemetry::token_store_unavailable(&*error);
+                false
+            }
+        }
+    }
+
+    async fn release(&self) {
+        if let Err(error) =
+            self.settings.store.release(self.claim, self.settings.store_timeout).await
+        {
+            telemetry::token_store_unavailable(&*error);
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! [`Lock`]: the task that claims the lock, extends the claim and releases it.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use tokio::{
+    select,
+    sync::oneshot,
+    time::{sleep, timeout},
+};
+
+use super::{
+    content::Content,
+    lock_state::LockState,
+    record::{SealedRecord, random},
+};
+use crate::{
+    BoxError,
+    shared::{Claim, ClaimId, Revision, StoreKey, TokenStore},
+};
+
+/// The pauses between two claims while another process has the lock.
+const MIN_PAUSE: Duration = Duration::from_millis(25);
+const MAX_PAUSE: Duration = Duration::from_millis(100);
+/// How long one step of the task may take, so that a store that hangs does not keep the task.
+const STEP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The lock of a refresh token: a claim on a key without a record.
+///
+/// It keeps processes from waiting for each other's failures. The revision of the record decides which process may send
+/// and save.
+#[derive(Clone)]
+pub(super) struct Lock {
+    pub(super) store: Arc<dyn TokenStore>,
+    pub(super) key: StoreKey,
+    pub(super) time_to_live: Duration,
+    pub(super) state: Arc<LockState>,
+}
+
+/// Releases the lock on drop, by the task.
+pub(super) struct Guard {
+    state: Arc<LockState>,
+    id: ClaimId,
+    released: Option<oneshot::Sender<Released>>,
+}
+
+struct Released {
+    /// The record still has the mark of this lock.
+    is_marked: bool,
+}
+
+impl Lock {
+    /// Waits until no other process has the lock. Dropping the future releases the lock too.
+    pub(super) async fn acquire(&self, record: SealedRecord) -> Result<Guard, BoxError> {
+        let id = ClaimId::from_bytes(random()?);
+        let (granted, guard) = oneshot::channel();
+        tokio::spawn(self.clone().hold(record, id, granted));
+        guard.await?
+    }
+
+    async fn hold(
+        self,
+        record: SealedRecord,
+        id: ClaimId,
+        mut granted: oneshot::Sender<Result<Guard, BoxError>>,
+    ) {
+        let claimed = self.claim(id, &mut granted).await;
+        if let Ok(true) = claimed {
+            self.state.begin(id);
+            let (release, released) = oneshot::channel();
+            let guard = Guard { state: self.state.clone(), id, released: Some(release) };
+            // If the caller has dropped its future, this drops the guard.
+            let _ = granted.send(Ok(guard));
+            let Released { is_marked } = self.extend_until(id, released).await;
+            if is_marked {
+                let _ = limited(remove_mark(&record, id)).await;
+            }
+        } else if let Err(error) = claimed {
+            let _ = granted.send(Err(error));
+        }
+        // Also after an error: the store may have granted the claim.
+        let _ = limited(self.store.release(&self.key, id)).await;
+    }
+
+    /// Returns `false` if the caller does not wait any more.
+    async fn claim<T>(
+        &self,
+        id: ClaimId,
+        granted: &mut oneshot::Sender<T>,
+    ) -> Result<bool, BoxError> {
+        let mut known: Option<Revision> = None;
+        let mut pause = MIN_PAUSE;
+        while !granted.is_closed() {
+            let claim = self.store.claim(&self.key, known, id, self.time_to_live);
+            let wait = match limited(claim).await? {
+                Claim::Granted => return Ok(true),
+                Claim::Denied { expires_in } => expires_in.clamp(Duration::from_millis(1), pause),
+                // The key has no record, unless a person has put one there.
+                Claim::Changed(record) => {
+                    known = record.map(|record| record.revision);
+                    pause
+                }
+            };
+            select! {
+                () = sleep(wait) => pause = (2 * pause).min(MAX_PAUSE),
+                () = granted.closed() => {}
+            }
+        }
+        Ok(false)
+    }
+
+    /// Extends the claim until the guard is dropped. If the claim is lost, the record's revision protects the token.
+    async fn extend_until(
+        &self,
+        id: ClaimId,
+        mut released: oneshot::Receiver<Released>,
+    ) -> Released {
+        loop {
+            select! {
+                biased;
+                released = &mut released => return released.unwrap_or(Released { is_marked: false }),
+                () = sleep(self.time_to_live / 3) => {}
+            }
+            let _ = limited(self.store.extend(&self.key, id, self.time_to_live)).await;
+        }
+    }
+}
+
+async fn remove_mark(record: &SealedRecord, id: ClaimId) -> Result<(), BoxError> {
+    if let Some((revision, Content { token, sent_by })) = record.load().await?
+        && sent_by == Some(id)
+    {
+        record.replace(Some(revision), &Content { token, sent_by: None }).await?;
+    }
+    Ok(())
+}
+
+async fn limited<T>(step: impl Future<Output = Result<T, BoxError>>) -> Result<T, BoxError> {
+    timeout(STEP_TIMEOUT, step).await?
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let is_marked = self.state.end(self.id);
+        if let Some(released) = self.released.take() {
+            let _ = released.send(Released { is_marked });
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! [`SealedRecord`]: the record of a refresh token, loaded, and replaced by compare-and-set.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::time::sleep;
+use zeroize::Zeroizing;
+
+use super::content::Content;
+use crate::{
+    BoxError,
+    shared::{Claim, ClaimId, NewRecord, Record, Revision, SealingKeys, StoreKey, TokenStore},
+};
+
+/// How long a process that dies while it replaces the record can delay the next one.
+const TIME_TO_LIVE: Duration = Duration::from_secs(5);
+/// How long to wait for another process that replaces the record.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// How often a record that is to be overwritten can be replaced by another process in between.
+const MAX_REPLACED: usize = 16;
+
+const REPLACED: &str = "refresh token replaced by another process";
+
+/// Another process has replaced the record, by that of this revision if it is known.
+struct Changed(Option<Revision>);
+
+#[derive(Clone)]
+pub(super) struct SealedRecord {
+    pub(super) store: Arc<dyn TokenStore>,
+    pub(super) key: StoreKey,
+    /// `None`: the record is in plain text.
+    pub(super) keys: Option<SealingKeys>,
+}
+
+impl SealedRecord {
+    pub(super) async fn load(&self) -> Result<Option<(Revision, Content)>, BoxError> {
+        let Some(Record { revision, bytes, .. }) = self.store.load(&self.key).await? else {
+            return Ok(None);
+        };
+        let plain = match &self.keys {
+            Some(keys) => keys.open(&self.key, &revision, &bytes)?,
+            None => Zeroizing::new(bytes.to_vec()),
+        };
+        let content = Content::decode(&plain).ok_or("record contains no refresh token")?;
+        Ok(Some((revision, content)))
+    }
+
+    /// Replaces the record, if its revision is `known`. Returns the new revision, or an error if another process has
+    /// replaced it.
+    pub(super) async fn replace(
+        &self,
+        known: Option<Revision>,
+        content: &Content,
+    ) -> Result<Revision, BoxError> {
+        self.try_replace(known, content).await?.map_err(|_| REPLACED.into())
+    }
+
+    /// Replaces any record, even one that this process cannot open. Returns the new revision.
+    pub(super) async fn overwrite(&self, content: &Content) -> Result<Revision, BoxError> {
+        let mut known = None;
+        for _ in 0..MAX_REPLACED {
+            match self.try_replace(known, content).await? {
+                Ok(revision) => return Ok(revision),
+                Err(Changed(revision)) => known = revision,
+            }
+        }
+        Err(REPLACED.into())
+    }
+
+    async fn try_replace(
+        &self,
+        known: Option<Revision>,
+        content: &Content,
+    ) -> Result<Result<Revision, Changed>, BoxError> {
+        let id = ClaimId::from_bytes(random()?);
+        loop {
+            match self.store.claim(&self.key, known, id, TIME_TO_LIVE).await? {
+                Claim::Granted => break,
+                Claim::Denied { .. } => sleep(PAUSE).await,
+                Claim::Changed(record) => {
+                    return Ok(Err(Changed(record.map(|record| record.revision))));
+                }
+            }
+        }
+        let revision = next(known, random()?);
+        let record = NewRecord::new(revision, self.seal(&revision, content)?);
+        let is_put = self.store.put(&self.key, known, id, record).await?;
+        Ok(if is_put { Ok(revision) } else { Err(Changed(known)) })
+    }
+
+    fn seal(&self, revision: &Revision, content: &Content) -> Result<Bytes, BoxError> {
+        let plain = content.encode()?;
+        Ok(match &self.keys {
+            Some(keys) => keys.seal(&self.key, revision, &plain)?,
+            None => Bytes::copy_from_slice(&plain),
+        })
+    }
+}
+
+pub(super) fn random<const N: usize>() -> Result<[u8; N], BoxError> {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).map_err(|_| "random numbers unavailable")?;
+    Ok(bytes)
+}
+
+/// Returns the revision of the record that replaces this one. `epoch` is used if there is none.
+fn next(known: Option<Revision>, epoch: [u8; 8]) -> Revision {
+    let known = known.map(|known| u128::from_be_bytes(*known.as_bytes()));
+    let first = u128::from(u64::from_be_bytes(epoch)) << 64 | 1;
+    Revision::from_bytes(known.map_or(first, |known| known.wrapping_add(1)).to_be_bytes())
+}

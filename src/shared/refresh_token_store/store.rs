@@ -1,0 +1,181 @@
+//! [`SharedRefreshTokenStore`]: a [`RefreshTokenStore`] that processes share.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use super::{content::Content, lock::Lock, lock_state::LockState, record::SealedRecord};
+use crate::{
+    BoxError,
+    oauth2::{RefreshToken, RefreshTokenStore},
+    shared::{SealingKeys, StoreFuture, TokenIdentity, TokenStore, identity::Purpose},
+};
+
+const TIME_TO_LIVE: Duration = Duration::from_secs(5);
+
+/// Stores a refresh token in a [`TokenStore`], so that processes share it, or the next start of a program finds it.
+///
+/// A program that a person uses saves the refresh token of a browser's or a device's login here, with
+/// [`save`](RefreshTokenStore::save). Every later login, of any process, is a
+/// [grant](crate::oauth2::Grant::refresh_token_store) with this store. `save` without the lock replaces any token.
+///
+#[cfg_attr(feature = "shared-file", doc = "```")]
+#[cfg_attr(not(feature = "shared-file"), doc = "```ignore")]
+/// use tower_auth_refresh::{
+///     oauth2::{Grant, RefreshToken, RefreshTokenStore},
+///     shared::{FileTokenStore, SealingKey, SealingKeys, SharedRefreshTokenStore, TokenIdentity},
+/// };
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower::BoxError> {
+/// # let directory = std::env::temp_dir().join(format!("refresh-token-{}", std::process::id()));
+/// # let key = [7; 32];
+/// let identity = TokenIdentity::new("https://login.example.com", "orders-cli", "refresh_token")
+///     .with("user", "alice");
+/// let keys = SealingKeys::new(SealingKey::new(1, key));
+/// let store = SharedRefreshTokenStore::new(FileTokenStore::new(&directory), identity, keys);
+///
+/// // After a person has logged in.
+/// store.save(RefreshToken::new("tGzv3JOkF0XG5Qx2TlKWIA")).await?;
+///
+/// // In every process.
+/// assert_eq!(store.load().await?.unwrap().secret(), "tGzv3JOkF0XG5Qx2TlKWIA");
+/// let grant = Grant::refresh_token_store(store);
+/// # let _ = grant;
+/// # std::fs::remove_dir_all(directory)?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// # Tokens that rotate
+///
+/// A server that replaces the refresh token with each use can revoke all tokens of the session if it receives one token
+/// twice (RFC 9700, section 4.14.2). Two things prevent that:
+///
+/// - A login locks the store: it claims a key of its own in the [`TokenStore`], and extends the claim while it runs.
+/// - Before it sends the token, it marks the record as sent, by compare-and-set. So a process that lost its lock, because it
+///   was frozen, does not send a token that another process has sent.
+///
+/// [`save`](RefreshTokenStore::save) replaces the record only if it still is the one that the process has marked. It
+/// fails if another process has replaced it. If only the lock was lost, it succeeds: the next token must not be lost.
+///
+/// When a login ends without a next token, because the server does not rotate tokens or the request failed, the process
+/// removes the mark, and the token can be sent again.
+///
+/// # Processes that die
+///
+/// A process that dies between the request and `save` leaves the mark. The next token may be lost with the process.
+/// By default, no process sends such a token again, and [`load`](RefreshTokenStore::load) returns `None`: a person has to
+/// log in. [`resend_interrupted`](Self::resend_interrupted) changes that.
+///
+/// # Cancellation
+///
+/// A task of its own releases the lock, so it can be dropped anywhere. If the runtime shuts down first, the claim ends
+/// after its [time to live](Self::claim_time_to_live).
+#[derive(Clone)]
+pub struct SharedRefreshTokenStore {
+    record: SealedRecord,
+    lock: Lock,
+    resend_interrupted: bool,
+}
+
+impl SharedRefreshTokenStore {
+    /// Creates a store for the refresh token of this identity, sealed with these keys.
+    ///
+    /// The identity is that of the session. Parameters that one refresh token serves with several values, such as scopes,
+    /// do not belong to it.
+    pub fn new(store: impl TokenStore, identity: TokenIdentity, keys: SealingKeys) -> Self {
+        Self::with(Arc::new(store), &identity, Some(keys))
+    }
+
+    /// Creates a store that keeps the refresh token in plain text. Everyone who can read the store can use it.
+    ///
+    /// For programs that have no better place for a key than for the token, such as a command line tool with a
+    /// [`FileTokenStore`](crate::shared::FileTokenStore) in the person's home directory.
+    pub fn danger_unsealed(store: impl TokenStore, identity: TokenIdentity) -> Self {
+        Self::with(Arc::new(store), &identity, None)
+    }
+
+    fn with(
+        store: Arc<dyn TokenStore>,
+        identity: &TokenIdentity,
+        keys: Option<SealingKeys>,
+    ) -> Self {
+        let lock = Lock {
+            store: store.clone(),
+            key: identity.store_key(Purpose::RefreshTokenLock),
+            time_to_live: TIME_TO_LIVE,
+            state: Arc::new(LockState::default()),
+        };
+        let key = identity.store_key(Purpose::RefreshToken);
+        Self { record: SealedRecord { store, key, keys }, lock, resend_interrupted: false }
+    }
+
+    /// Sets after what time other processes ignore the lock of a process that has died. Defaults to 5 seconds.
+    #[must_use]
+    pub fn claim_time_to_live(mut self, time_to_live: Duration) -> Self {
+        self.lock.time_to_live = time_to_live;
+        self
+    }
+
+    /// Sets whether a token is sent again that a process has sent before it died. Defaults to `false`.
+    ///
+    /// Enable this for a server that does not rotate refresh tokens, or that accepts a token again for a while. At any other
+    /// server, it can end the session of all processes at once, including the access tokens that they use.
+    #[must_use]
+    pub fn resend_interrupted(mut self, enabled: bool) -> Self {
+        self.resend_interrupted = enabled;
+        self
+    }
+}
+
+impl RefreshTokenStore for SharedRefreshTokenStore {
+    fn lock(&self) -> StoreFuture<'_, Box<dyn Send>> {
+        Box::pin(async { Ok(Box::new(self.lock.acquire(self.record.clone()).await?) as _) })
+    }
+
+    fn load(&self) -> StoreFuture<'_, Option<RefreshToken>> {
+        Box::pin(async {
+            let found = self.record.load().await?;
+            let state = &self.lock.state;
+            state.set_known(found.as_ref().map(|(revision, _)| *revision));
+            Ok(found.and_then(|(_, Content { token, sent_by })| {
+                let can_be_sent =
+                    self.resend_interrupted || sent_by.is_none_or(|id| state.is_own(id));
+                can_be_sent.then_some(token)
+            }))
+        })
+    }
+
+    fn before_send(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
+        Box::pin(async {
+            let Some((id, known)) = self.lock.state.start_sending() else {
+                return Err(BoxError::from("refresh token store not locked"));
+            };
+            let content = Content { token, sent_by: Some(id) };
+            let revision = self.record.replace(known, &content).await?;
+            self.lock.state.set_known(Some(revision));
+            Ok(())
+        })
+    }
+
+    fn save(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
+        Box::pin(async {
+            let content = Content { token, sent_by: None };
+            let revision = match self.lock.state.start_saving() {
+                Some((_, known)) => self.record.replace(known, &content).await?,
+                None => self.record.overwrite(&content).await?,
+            };
+            self.lock.state.set_known(Some(revision));
+            Ok(())
+        })
+    }
+}
+
+impl fmt::Debug for SharedRefreshTokenStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedRefreshTokenStore")
+            .field("key", &format_args!("{}", self.record.key))
+            .field("claim_time_to_live", &self.lock.time_to_live)
+            .field("resend_interrupted", &self.resend_interrupted)
+            .finish_non_exhaustive()
+    }
+}

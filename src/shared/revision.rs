@@ -1,0 +1,71 @@
+//! The order of [`Revision`]s: 8 random bytes, the epoch, and 8 bytes that count the records of the epoch.
+
+use super::Revision;
+
+impl Revision {
+    fn new(epoch: [u8; 8], number: u64) -> Self {
+        let mut bytes = [0; 16];
+        let parts = epoch.into_iter().chain(number.to_be_bytes());
+        bytes.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
+        Self(bytes)
+    }
+
+    fn epoch(&self) -> u64 {
+        (u128::from_be_bytes(self.0) >> 64) as u64
+    }
+
+    fn number(&self) -> u64 {
+        u128::from_be_bytes(self.0) as u64
+    }
+
+    /// Returns the revision of the record that replaces the one of revision `known`. It has a higher number than `seen`,
+    /// which a store may have lost. `epoch` is random, and used if there is no record.
+    pub(super) fn next(known: Option<Self>, seen: Option<Self>, epoch: [u8; 8]) -> Self {
+        let Some(known) = known else { return Self::new(epoch, 1) };
+        let seen = seen.filter(|seen| seen.epoch() == known.epoch());
+        let number = seen.map_or(known.number(), |seen| seen.number().max(known.number()));
+        match number.checked_add(1) {
+            Some(number) => Self::new(known.epoch().to_be_bytes(), number),
+            None => Self::new(epoch, 1),
+        }
+    }
+
+    /// Returns whether its record was put after the other one; `None` if only the times can show it.
+    pub(super) fn is_after(&self, other: &Self) -> Option<bool> {
+        (self.epoch() == other.epoch()).then(|| self.number() > other.number())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EPOCH: [u8; 8] = [1; 8];
+
+    #[test]
+    fn next_revision_is_after_what_is_known_and_seen() {
+        let first = Revision::next(None, None, EPOCH);
+        let second = Revision::next(Some(first), None, [2; 8]);
+        let third = Revision::next(Some(second), None, [2; 8]);
+        assert_eq!(second.is_after(&first), Some(true));
+        assert_eq!(first.is_after(&second), Some(false));
+        assert_eq!(first.is_after(&first), Some(false));
+        // The store has gone back to the first record.
+        let fourth = Revision::next(Some(first), Some(third), [2; 8]);
+        assert_eq!(fourth.is_after(&third), Some(true));
+    }
+
+    #[test]
+    fn revision_after_a_flush_has_no_order_with_those_before() {
+        let before = Revision::next(None, None, EPOCH);
+        let after = Revision::next(None, Some(before), [2; 8]);
+        assert_eq!(after.is_after(&before), None);
+        assert_eq!(before.is_after(&after), None);
+    }
+
+    #[test]
+    fn last_number_of_an_epoch_starts_another_epoch() {
+        let last = Revision::new(EPOCH, u64::MAX);
+        assert_eq!(Revision::next(Some(last), None, [2; 8]), Revision::new([2; 8], 1));
+    }
+}

@@ -1,0 +1,346 @@
+//! [`SealingKeys`]: encrypts records, and authenticates them together with their key and revision.
+
+use std::{error::Error, fmt, sync::Arc};
+
+use bytes::Bytes;
+use ring::{
+    aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    error::Unspecified,
+    rand::{SecureRandom, SystemRandom},
+};
+use zeroize::Zeroizing;
+
+use super::{Revision, StoreKey};
+
+/// The first byte of a sealed record.
+const VERSION: u8 = 1;
+/// The version, the id of the key, and the nonce.
+const HEADER_LEN: usize = 1 + size_of::<u32>() + NONCE_LEN;
+/// What is authenticated and not stored: the version, the id of the key, the [`StoreKey`] and the [`Revision`].
+const CONTEXT_LEN: usize = 1 + size_of::<u32>() + 32 + 16;
+
+/// A key for records in a [`TokenStore`](super::TokenStore): 32 random bytes for AES-256-GCM, with an id.
+///
+/// Processes that share a token need the same key with the same id. The id is stored in each record, in plain text. The
+/// key is wiped from memory on drop. `Debug` does not show it.
+///
+/// `openssl rand -out sealing-key 32` creates a key in a file, for example as a mounted secret:
+///
+/// ```
+/// use tower_auth_refresh::shared::{SealingKey, SealingKeys};
+///
+/// # fn keys(path: &std::path::Path) -> Result<SealingKeys, tower::BoxError> {
+/// let key: [u8; 32] = std::fs::read(path)?.as_slice().try_into()?;
+/// let keys = SealingKeys::new(SealingKey::new(1, key));
+/// # Ok(keys)
+/// # }
+/// # let path = std::env::temp_dir().join(format!("sealing-key-{}", std::process::id()));
+/// # std::fs::write(&path, [7; 32]).unwrap();
+/// # assert!(keys(&path).is_ok());
+/// # std::fs::remove_file(path).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct SealingKey {
+    id: u32,
+    key: Arc<Zeroizing<[u8; 32]>>,
+}
+
+impl SealingKey {
+    /// Creates a key from random bytes.
+    ///
+    /// Use a new id for a new key. A password is not suitable: derive a key from it first.
+    pub fn new(id: u32, key: [u8; 32]) -> Self {
+        Self { id, key: Arc::new(Zeroizing::new(key)) }
+    }
+
+    /// The cipher is created for each use, because `ring` does not wipe it.
+    fn cipher(&self) -> Result<LessSafeKey, Unspecified> {
+        UnboundKey::new(&AES_256_GCM, self.key.as_slice()).map(LessSafeKey::new)
+    }
+}
+
+/// The keys of a process: one that seals, and any number that open.
+///
+/// To replace a key without a moment in which processes cannot read each other's records:
+///
+/// 1. Give every process the new key with [`also_open`](Self::also_open).
+/// 2. Seal with the new key, and open with the old one too.
+/// 3. Remove the old key, once no process seals with it.
+///
+/// If a process reads a record that was sealed with a key that it does not have, it logs in by itself. It does not
+/// replace that record.
+///
+/// ```
+/// use tower_auth_refresh::shared::{SealingKey, SealingKeys};
+///
+/// # let (old, new) = ([7; 32], [8; 32]);
+/// let keys = SealingKeys::new(SealingKey::new(2, new)).also_open(SealingKey::new(1, old));
+/// # let _ = keys;
+/// ```
+#[derive(Clone)]
+pub struct SealingKeys {
+    sealing: SealingKey,
+    others: Vec<SealingKey>,
+}
+
+impl SealingKeys {
+    /// Creates keys from the one that seals. It opens records too.
+    pub fn new(key: SealingKey) -> Self {
+        Self { sealing: key, others: Vec::new() }
+    }
+
+    /// Adds a key that only opens records.
+    #[must_use]
+    pub fn also_open(mut self, key: SealingKey) -> Self {
+        self.others.push(key);
+        self
+    }
+
+    /// Seals a record for one key and revision. The nonce is random.
+    pub(super) fn seal(
+        &self,
+        key: &StoreKey,
+        revision: &Revision,
+        plain: &[u8],
+    ) -> Result<Bytes, SealError> {
+        let mut nonce = [0; NONCE_LEN];
+        SystemRandom::new().fill(&mut nonce).map_err(|_| SealError)?;
+        let id = self.sealing.id.to_be_bytes();
+        let mut sealed = Vec::with_capacity(HEADER_LEN + plain.len() + AES_256_GCM.tag_len());
+        sealed.push(VERSION);
+        sealed.extend(id);
+        sealed.extend(nonce);
+        let mut text = Zeroizing::new(plain.to_vec());
+        let nonce = Nonce::assume_unique_for_key(nonce);
+        let tag = self
+            .sealing
+            .cipher()
+            .and_then(|cipher| {
+                cipher.seal_in_place_separate_tag(nonce, context(id, key, revision), &mut text)
+            })
+            .map_err(|_| SealError)?;
+        sealed.extend_from_slice(&text);
+        sealed.extend_from_slice(tag.as_ref());
+        Ok(sealed.into())
+    }
+
+    /// Opens a record that was sealed for this key and revision.
+    pub(super) fn open(
+        &self,
+        key: &StoreKey,
+        revision: &Revision,
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+        let (&version, rest) = sealed.split_first().ok_or(OpenError::Damaged)?;
+        if version != VERSION {
+            return Err(OpenError::UnknownVersion(version));
+        }
+        let (&id, rest) = rest.split_first_chunk().ok_or(OpenError::Damaged)?;
+        let (&nonce, text) = rest.split_first_chunk().ok_or(OpenError::Damaged)?;
+        let key_id = u32::from_be_bytes(id);
+        let mut known = [&self.sealing]
+            .into_iter()
+            .chain(&self.others)
+            .filter(|sealing| sealing.id == key_id)
+            .peekable();
+        known.peek().ok_or(OpenError::UnknownKey(key_id))?;
+        known
+            .find_map(|sealing| open(sealing, nonce, context(id, key, revision), text).ok())
+            .ok_or(OpenError::Damaged)
+    }
+}
+
+fn open(
+    key: &SealingKey,
+    nonce: [u8; NONCE_LEN],
+    context: Aad<[u8; CONTEXT_LEN]>,
+    sealed: &[u8],
+) -> Result<Zeroizing<Vec<u8>>, Unspecified> {
+    let mut text = Zeroizing::new(sealed.to_vec());
+    let nonce = Nonce::assume_unique_for_key(nonce);
+    let len = key.cipher()?.open_in_place(nonce, context, &mut text)?.len();
+    text.truncate(len);
+    Ok(text)
+}
+
+/// Returns what is authenticated together with the text, so that a record is not accepted in the place of another.
+fn context(id: [u8; 4], key: &StoreKey, revision: &Revision) -> Aad<[u8; CONTEXT_LEN]> {
+    let parts = [VERSION].into_iter().chain(id).chain(*key.as_bytes()).chain(*revision.as_bytes());
+    let mut context = [0; CONTEXT_LEN];
+    context.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
+    Aad::from(context)
+}
+
+/// A record was not sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SealError;
+
+impl fmt::Display for SealError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("sealing failed: random numbers unavailable")
+    }
+}
+
+impl Error for SealError {}
+
+/// A record was not opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OpenError {
+    /// A newer version of this crate has sealed it. Processes with that version can open it.
+    UnknownVersion(u8),
+    /// This process does not have the key. Other processes can open it.
+    UnknownKey(u32),
+    /// No process can open it: it was changed, or is the record of another key or revision.
+    Damaged,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownVersion(version) => write!(f, "record has unknown version {version}"),
+            Self::UnknownKey(id) => write!(f, "record is sealed with unknown key {id}"),
+            Self::Damaged => f.write_str("record is damaged, or belongs to another identity"),
+        }
+    }
+}
+
+impl Error for OpenError {}
+
+impl fmt::Debug for SealingKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealingKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for SealingKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SealingKeys")
+            .field("sealing", &self.sealing)
+            .field("others", &self.others)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: StoreKey = StoreKey([3; 32]);
+    const REVISION: Revision = Revision([4; 16]);
+
+    fn key(id: u32) -> SealingKey {
+        SealingKey::new(id, [id as u8; 32])
+    }
+
+    fn open(keys: &SealingKeys, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
+        keys.open(&KEY, &REVISION, sealed).map(|text| text.to_vec())
+    }
+
+    #[test]
+    fn sealed_record_opens_as_it_was() {
+        let keys = SealingKeys::new(key(1));
+        for len in [0, 1, 15, 16, 17, 4096, 1 << 20] {
+            let plain: Vec<u8> = (0..len).map(|n| n as u8).collect();
+            let sealed = keys.seal(&KEY, &REVISION, &plain).unwrap();
+            assert_eq!(open(&keys, &sealed), Ok(plain), "{len}");
+        }
+    }
+
+    #[test]
+    fn sealed_record_does_not_contain_its_text() {
+        let sealed = SealingKeys::new(key(1)).seal(&KEY, &REVISION, b"s3cr3t-s3cr3t").unwrap();
+        assert!(!sealed.windows(6).any(|window| window == b"s3cr3t"));
+    }
+
+    #[test]
+    fn record_opens_with_its_own_key_identity_and_revision_only() {
+        let keys = SealingKeys::new(key(1));
+        let sealed = keys.seal(&KEY, &REVISION, b"text").unwrap();
+        let other = SealingKeys::new(SealingKey::new(1, [9; 32]));
+        assert_eq!(open(&other, &sealed), Err(OpenError::Damaged));
+        let damaged = |opened: Result<Zeroizing<Vec<u8>>, _>| opened.err();
+        for byte in 0..32 {
+            let mut identity = KEY;
+            identity.0[byte] ^= 1;
+            assert_eq!(damaged(keys.open(&identity, &REVISION, &sealed)), Some(OpenError::Damaged));
+        }
+        for byte in 0..16 {
+            let mut revision = REVISION;
+            revision.0[byte] ^= 1;
+            assert_eq!(damaged(keys.open(&KEY, &revision, &sealed)), Some(OpenError::Damaged));
+        }
+    }
+
+    #[test]
+    fn record_with_a_flipped_bit_does_not_open() {
+        let keys = SealingKeys::new(key(1)).also_open(key(2)).also_open(key(3));
+        let sealed = keys.seal(&KEY, &REVISION, b"text").unwrap();
+        for bit in 0..sealed.len() * 8 {
+            let mut changed = sealed.to_vec();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            let error = open(&keys, &changed).unwrap_err();
+            let expected = match bit / 8 {
+                0 => matches!(error, OpenError::UnknownVersion(_)),
+                // Two of the changed ids are those of other keys.
+                1..=4 => error != OpenError::UnknownVersion(VERSION),
+                _ => error == OpenError::Damaged,
+            };
+            assert!(expected, "bit {bit}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn incomplete_record_is_damaged() {
+        let keys = SealingKeys::new(key(1));
+        let sealed = keys.seal(&KEY, &REVISION, b"text").unwrap();
+        for len in 0..sealed.len() {
+            assert_eq!(open(&keys, &sealed[..len]), Err(OpenError::Damaged), "{len}");
+        }
+        let longer = [&*sealed, b"x"].concat();
+        assert_eq!(open(&keys, &longer), Err(OpenError::Damaged));
+    }
+
+    #[test]
+    fn key_ring_opens_records_of_old_and_new_keys() {
+        let old = SealingKeys::new(key(1));
+        let prepared = SealingKeys::new(key(1)).also_open(key(2));
+        let switched = SealingKeys::new(key(2)).also_open(key(1));
+        for (writer, reader) in [(&old, &switched), (&switched, &prepared), (&prepared, &old)] {
+            let sealed = writer.seal(&KEY, &REVISION, b"text").unwrap();
+            assert_eq!(open(reader, &sealed), Ok(b"text".to_vec()));
+        }
+    }
+
+    #[test]
+    fn unknown_key_is_not_damage() {
+        let sealed = SealingKeys::new(key(7)).seal(&KEY, &REVISION, b"text").unwrap();
+        let others = SealingKeys::new(key(1)).also_open(key(2));
+        assert_eq!(open(&others, &sealed), Err(OpenError::UnknownKey(7)));
+    }
+
+    #[test]
+    fn keys_with_one_id_are_all_tried() {
+        let sealed = SealingKeys::new(key(1)).seal(&KEY, &REVISION, b"text").unwrap();
+        let keys = SealingKeys::new(SealingKey::new(1, [9; 32])).also_open(key(1));
+        assert_eq!(open(&keys, &sealed), Ok(b"text".to_vec()));
+    }
+
+    #[test]
+    fn each_record_has_another_nonce() {
+        let keys = SealingKeys::new(key(1));
+        let nonces: std::collections::HashSet<_> = (0..100)
+            .map(|_| keys.seal(&KEY, &REVISION, b"text").unwrap()[5..HEADER_LEN].to_vec())
+            .collect();
+        assert_eq!(nonces.len(), 100);
+    }
+
+    #[test]
+    fn debug_shows_ids_and_no_key() {
+        let keys = SealingKeys::new(SealingKey::new(1, [0xab; 32]))
+            .also_open(SealingKey::new(2, [0xcd; 32]));
+        assert_eq!(
+            format!("{keys:?}"),
+            "SealingKeys { sealing: SealingKey { id: 1, .. }, others: [SealingKey { id: 2, .. }] }"
+        );
+    }
+}

@@ -1,0 +1,151 @@
+//! [`SealedStore`]: one identity's record in a store, sealed, with a time limit for each step.
+
+use std::{
+    future::{pending, poll_fn},
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::{sleep, timeout};
+use zeroize::Zeroizing;
+
+use super::{
+    Claim, ClaimId, NewRecord, Record, Revision, SealingKeys, StoreFuture, StoreKey, TokenStore,
+    payload::Payload,
+};
+use crate::{
+    BoxError,
+    clock::{Timestamp, system_clock},
+    panic,
+};
+
+#[derive(Clone)]
+pub(super) struct SealedStore {
+    pub(super) store: Arc<dyn TokenStore>,
+    pub(super) key: StoreKey,
+    /// `None`: the records are in plain text.
+    pub(super) keys: Option<SealingKeys>,
+}
+
+/// The outcome of a claim.
+pub(super) enum Claimed {
+    Granted,
+    Denied { expires_in: Duration },
+    Changed(Option<Box<OpenedRecord>>),
+}
+
+pub(super) struct OpenedRecord {
+    pub(super) revision: Revision,
+    /// How long ago it was put. It is not younger than that.
+    pub(super) age: Duration,
+    /// The content, with its age. An error means that this process cannot read it.
+    pub(super) payload: Result<Payload, BoxError>,
+}
+
+impl SealedStore {
+    pub(super) async fn claim(
+        &self,
+        known: Option<Revision>,
+        claim: ClaimId,
+        time_to_live: Duration,
+        limit: Duration,
+    ) -> Result<Claimed, BoxError> {
+        let start = read_clocks();
+        let call = || self.store.claim(&self.key, known, claim, time_to_live);
+        Ok(match limited(limit, call).await? {
+            Claim::Granted => Claimed::Granted,
+            Claim::Denied { expires_in } => Claimed::Denied { expires_in },
+            Claim::Changed(record) => Claimed::Changed(
+                // The record can have waited on its way for as long as the call took.
+                record.map(|record| Box::new(self.open(record, start.elapsed_at(read_clocks())))),
+            ),
+        })
+    }
+
+    pub(super) async fn load(&self, limit: Duration) -> Result<Option<OpenedRecord>, BoxError> {
+        let start = read_clocks();
+        let record = limited(limit, || self.store.load(&self.key)).await?;
+        Ok(record.map(|record| self.open(record, start.elapsed_at(read_clocks()))))
+    }
+
+    pub(super) async fn extend(
+        &self,
+        claim: ClaimId,
+        time_to_live: Duration,
+        limit: Duration,
+    ) -> Result<bool, BoxError> {
+        limited(limit, || self.store.extend(&self.key, claim, time_to_live)).await
+    }
+
+    pub(super) async fn release(&self, claim: ClaimId, limit: Duration) -> Result<(), BoxError> {
+        limited(limit, || self.store.release(&self.key, claim)).await
+    }
+
+    /// Returns `false` if the claim is not granted any more.
+    pub(super) async fn put(
+        &self,
+        known: Option<Revision>,
+        claim: ClaimId,
+        revision: Revision,
+        payload: &Payload,
+        time_to_live: Option<Duration>,
+        limit: Duration,
+    ) -> Result<bool, BoxError> {
+        let mut record = NewRecord::new(revision, self.seal(revision, payload)?);
+        record.time_to_live = time_to_live;
+        limited(limit, || self.store.put(&self.key, known, claim, record)).await
+    }
+
+    /// Waits until the record or the claim may have changed: for `min` at least, and for `max` at most.
+    pub(super) async fn changed(&self, known: Option<Revision>, min: Duration, max: Duration) {
+        let hint = async {
+            if limited(max, || self.store.changed(&self.key, known)).await.is_err() {
+                // It is only a hint.
+                pending::<()>().await;
+            }
+        };
+        let _ = tokio::join!(sleep(min), timeout(max, hint));
+    }
+
+    fn seal(&self, revision: Revision, payload: &Payload) -> Result<Bytes, BoxError> {
+        let plain = payload.encode().ok_or("record content cannot be encoded")?;
+        match &self.keys {
+            Some(keys) => Ok(keys.seal(&self.key, &revision, &plain)?),
+            None => Ok(Bytes::copy_from_slice(&plain)),
+        }
+    }
+
+    fn open(&self, record: Record, delay: Duration) -> OpenedRecord {
+        let age = record.age.saturating_add(delay);
+        let plain = match &self.keys {
+            Some(keys) => {
+                keys.open(&self.key, &record.revision, &record.bytes).map_err(BoxError::from)
+            }
+            None => Ok(Zeroizing::new(record.bytes.to_vec())),
+        };
+        let payload = plain.and_then(|plain| {
+            let payload = Payload::decode(&plain).ok_or("record content is invalid")?;
+            Ok(payload.aged(age))
+        });
+        OpenedRecord { revision: record.revision, age, payload }
+    }
+}
+
+pub(super) fn read_clocks() -> Timestamp {
+    Timestamp::now(&*system_clock())
+}
+
+/// Limits a step of the store, and turns its panic into an error.
+async fn limited<'a, T>(
+    limit: Duration,
+    call: impl FnOnce() -> StoreFuture<'a, T>,
+) -> Result<T, BoxError> {
+    let panicked = || BoxError::from("token store panicked");
+    let mut step = panic::catch(call).ok_or_else(panicked)?;
+    let step = poll_fn(|cx| {
+        panic::catch(|| step.as_mut().poll(cx)).unwrap_or_else(|| Poll::Ready(Err(panicked())))
+    });
+    timeout(limit, step).await.unwrap_or_else(|_| Err(format!("timed out after {limit:?}").into()))
+}

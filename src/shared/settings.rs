@@ -1,0 +1,52 @@
+//! [`Settings`]: the settings of a [`SharedTokenLayer`](super::SharedTokenLayer), with their defaults.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::sealed_store::SealedStore;
+use crate::panic;
+
+#[derive(Clone)]
+pub(super) struct Settings {
+    pub(super) store: SealedStore,
+    pub(super) login_timeout: Duration,
+    pub(super) claim_time_to_live: Duration,
+    pub(super) store_timeout: Duration,
+    pub(super) rng: Arc<dyn Fn() -> u64 + Send + Sync>,
+}
+
+impl Settings {
+    pub(super) fn new(store: SealedStore) -> Self {
+        Self {
+            store,
+            login_timeout: Duration::from_secs(15),
+            claim_time_to_live: Duration::from_secs(5),
+            store_timeout: Duration::from_millis(500),
+            // The standard library seeds each hasher with a different number from the system.
+            rng: Arc::new(|| RandomState::new().hash_one(0)),
+        }
+    }
+
+    /// Returns a random number in `[0, 1)`, or zero if the random source panics.
+    pub(super) fn random(&self) -> f64 {
+        let number = panic::catch(|| (self.rng)()).unwrap_or_default();
+        // A double represents 53 bits exactly.
+        (number >> 11) as f64 / (1_u64 << 53) as f64
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("key", &self.store.key)
+            .field("keys", &self.store.keys)
+            .field("login_timeout", &self.login_timeout)
+            .field("claim_time_to_live", &self.claim_time_to_live)
+            .field("store_timeout", &self.store_timeout)
+            .finish_non_exhaustive()
+    }
+}

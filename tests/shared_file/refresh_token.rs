@@ -1,0 +1,441 @@
+//! A refresh token in the store, with processes that rotate it, freeze and die.
+
+use std::{
+    collections::HashSet,
+    convert::Infallible,
+    fs, io,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Full};
+use serde_json::json;
+use tokio::runtime::{Builder, Runtime};
+use tower::{ServiceExt, service_fn};
+use tower_auth_refresh::{
+    AccessToken, LoginError, LoginReason, LoginRequest,
+    oauth2::{
+        AuthorizationServer, ClientAuthentication, Grant, HttpService, OAuth2Login, RefreshToken,
+        RefreshTokenStore,
+    },
+    shared::{FileTokenStore, SealingKey, SealingKeys, SharedRefreshTokenStore, TokenIdentity},
+};
+
+use crate::{process::Process, support::TempDir};
+
+/// Short, so that tests do not wait for long. A claim that is lost because the machine is slow breaks no promise.
+const TTL: Duration = Duration::from_millis(100);
+
+fn identity() -> TokenIdentity {
+    TokenIdentity::new("https://as.example", "cli", "refresh_token")
+}
+
+fn keys() -> SealingKeys {
+    SealingKeys::new(SealingKey::new(1, [7; 32]))
+}
+
+fn shared(store: FileTokenStore) -> SharedRefreshTokenStore {
+    SharedRefreshTokenStore::new(store, identity(), keys()).claim_time_to_live(TTL)
+}
+
+fn token(secret: &str) -> RefreshToken {
+    RefreshToken::new(secret)
+}
+
+async fn loaded(store: &SharedRefreshTokenStore) -> Option<String> {
+    store.load().await.unwrap().map(|token| token.secret().to_owned())
+}
+
+/// Waits for the lock, so that an earlier one is released, and then loads.
+async fn loaded_with_lock(store: &SharedRefreshTokenStore) -> Option<String> {
+    let _lock = store.lock().await.unwrap();
+    loaded(store).await
+}
+
+async fn log_in(
+    http: impl HttpService,
+    store: SharedRefreshTokenStore,
+) -> Result<AccessToken, LoginError> {
+    let server = AuthorizationServer::token_endpoint("https://as.example/token").unwrap();
+    let client = ClientAuthentication::public("cli");
+    let login = OAuth2Login::new(http, server, client, Grant::refresh_token_store(store));
+    login.oneshot(LoginRequest::new(LoginReason::First)).await
+}
+
+/// A server that calls a function with the refresh token. The function returns the status and the response.
+fn server<F>(respond: F) -> impl HttpService
+where
+    F: Fn(String) -> (u16, serde_json::Value) + Clone + Send + Sync + 'static,
+{
+    service_fn(move |request: Request<Full<Bytes>>| {
+        let respond = respond.clone();
+        async move {
+            let form = request.into_body().collect().await?.to_bytes();
+            let sent = url::form_urlencoded::parse(&form)
+                .find_map(|(name, value)| (name == "refresh_token").then(|| value.into_owned()));
+            // A test's server can wait for another process.
+            let (status, body) =
+                tokio::task::spawn_blocking(move || respond(sent.unwrap())).await.unwrap();
+            let body = Full::<Bytes>::from(body.to_string());
+            Ok::<_, Infallible>(Response::builder().status(status).body(body).unwrap())
+        }
+    })
+}
+
+/// Issues tokens `<session>.<n>`, and records each one that is sent twice.
+#[derive(Default)]
+struct Judge {
+    sessions: u32,
+    used: HashSet<String>,
+    reused: Vec<String>,
+}
+
+impl Judge {
+    fn new_session(&mut self) -> RefreshToken {
+        self.sessions += 1;
+        token(&format!("{}.0", self.sessions))
+    }
+
+    /// Returns the next token.
+    fn rotate(&mut self, used: &str) -> String {
+        if !self.used.insert(used.to_owned()) {
+            self.reused.push(used.to_owned());
+        }
+        let (session, number) = used.split_once('.').unwrap();
+        format!("{session}.{}", number.parse::<u32>().unwrap() + 1)
+    }
+}
+
+fn granted(next: &str) -> (u16, serde_json::Value) {
+    (200, json!({"access_token": "abc", "token_type": "Bearer", "refresh_token": next}))
+}
+
+#[tokio::test]
+async fn logins_of_many_handles_use_no_token_twice() {
+    let directory = TempDir::new();
+    let judge = Arc::new(Mutex::new(Judge::default()));
+    let first = judge.lock().unwrap().new_session();
+    shared(directory.store()).save(first).await.unwrap();
+    let mut logins = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let judge = judge.clone();
+        let http = server(move |sent| granted(&judge.lock().unwrap().rotate(&sent)));
+        let store = shared(directory.store()).claim_time_to_live(Duration::from_secs(60));
+        logins.spawn(log_in(http, store));
+    }
+    for login in logins.join_all().await {
+        login.unwrap();
+    }
+    assert!(judge.lock().unwrap().reused.is_empty());
+    assert_eq!(loaded_with_lock(&shared(directory.store())).await.unwrap(), "1.20");
+}
+
+#[tokio::test]
+async fn record_is_sealed_and_bound_to_its_identity() {
+    let directory = TempDir::new();
+    let store = shared(directory.store());
+    store.save(token("s3cr3t")).await.unwrap();
+    let contents = || -> Vec<u8> {
+        let files = fs::read_dir(&directory.0).unwrap();
+        files.flat_map(|file| fs::read(file.unwrap().path()).unwrap()).collect()
+    };
+    let contains = |contents: &[u8]| contents.windows(6).any(|window| window == b"s3cr3t");
+    assert!(!contains(&contents()));
+    assert!(!format!("{store:?}").contains("s3cr3t"));
+    assert_eq!(loaded(&store).await.unwrap(), "s3cr3t");
+    let other =
+        SharedRefreshTokenStore::new(directory.store(), identity().with("user", "a"), keys());
+    assert_eq!(loaded(&other).await, None);
+
+    let unsealed =
+        SharedRefreshTokenStore::danger_unsealed(directory.store(), identity().with("user", "b"));
+    unsealed.save(token("s3cr3t")).await.unwrap();
+    assert!(contains(&contents()));
+    assert_eq!(loaded(&unsealed).await.unwrap(), "s3cr3t");
+}
+
+#[tokio::test]
+async fn login_of_a_person_replaces_a_token_that_cannot_be_opened() {
+    let directory = TempDir::new();
+    shared(directory.store()).save(token("old")).await.unwrap();
+    for (id, error) in [
+        (2, "record is sealed with unknown key 1"),
+        (1, "record is damaged, or belongs to another identity"),
+    ] {
+        let keys = SealingKeys::new(SealingKey::new(id, [8; 32]));
+        let store = SharedRefreshTokenStore::new(directory.store(), identity(), keys);
+        assert_eq!(store.load().await.unwrap_err().to_string(), error);
+    }
+    let new_key = SealingKeys::new(SealingKey::new(2, [8; 32]));
+    let store = SharedRefreshTokenStore::new(directory.store(), identity(), new_key);
+    store.save(token("new")).await.unwrap();
+    assert_eq!(loaded(&store).await.unwrap(), "new");
+}
+
+#[tokio::test]
+async fn lock_excludes_other_locks_until_it_is_dropped() {
+    let directory = TempDir::new();
+    let is_locked = Arc::new(AtomicBool::new(false));
+    let mut tasks = tokio::task::JoinSet::new();
+    // Some handles are clones, some are not.
+    for store in [shared(directory.store()), shared(directory.store())] {
+        for _ in 0..4 {
+            let (store, is_locked) = (store.clone(), is_locked.clone());
+            tasks.spawn(async move {
+                let store = store.claim_time_to_live(Duration::from_secs(60));
+                for _ in 0..3 {
+                    let lock = store.lock().await.unwrap();
+                    assert!(!is_locked.swap(true, SeqCst));
+                    tokio::task::yield_now().await;
+                    assert!(is_locked.swap(false, SeqCst));
+                    drop(lock);
+                }
+            });
+        }
+    }
+    tasks.join_all().await;
+}
+
+#[tokio::test]
+async fn lock_outlives_its_time_to_live_while_the_guard_lives() {
+    let directory = TempDir::new();
+    let hour = Duration::from_secs(3600);
+    let first = shared(directory.store()).claim_time_to_live(Duration::from_millis(600));
+    let second = shared(directory.store()).claim_time_to_live(hour);
+    let lock = first.lock().await.unwrap();
+    let waiting = second.lock();
+    tokio::pin!(waiting);
+    assert!(tokio::time::timeout(Duration::from_millis(1200), &mut waiting).await.is_err());
+    drop(lock);
+    waiting.await.unwrap();
+}
+
+#[tokio::test]
+async fn dropped_lock_attempt_leaves_no_lock() {
+    let directory = TempDir::new();
+    let store = shared(directory.store()).claim_time_to_live(Duration::from_secs(3600));
+    let lock = store.lock().await.unwrap();
+    for delay in [0, 1, 5, 20] {
+        let attempt = tokio::time::timeout(Duration::from_millis(delay), store.lock());
+        assert!(attempt.await.is_err());
+    }
+    drop(lock);
+    for delay in [0, 1, 2, 5, 20] {
+        let attempt = tokio::time::timeout(Duration::from_millis(delay), store.lock());
+        drop(attempt.await);
+    }
+    drop(store.lock().await.unwrap());
+}
+
+#[tokio::test]
+async fn login_without_rotation_leaves_a_token_that_can_be_sent() {
+    let directory = TempDir::new();
+    shared(directory.store()).save(token("r0")).await.unwrap();
+    for status in [200, 503] {
+        let http = server(move |sent| {
+            assert_eq!(sent, "r0");
+            (status, json!({"access_token": "abc", "token_type": "Bearer"}))
+        });
+        let login = log_in(http, shared(directory.store())).await;
+        assert_eq!(login.is_ok(), status == 200);
+        assert_eq!(loaded_with_lock(&shared(directory.store())).await.unwrap(), "r0");
+    }
+}
+
+#[tokio::test]
+async fn token_that_was_sent_is_not_sent_by_another_process() {
+    let directory = TempDir::new();
+    let store = shared(directory.store());
+    store.save(token("r0")).await.unwrap();
+    let mut process = Process::start("send", &directory.0);
+    assert_eq!(process.line(), "sent r0");
+    process.kill();
+
+    assert_eq!(loaded_with_lock(&store).await, None);
+    let unexpected = server(|sent| panic!("{sent} was sent"));
+    assert!(log_in(unexpected, store.clone()).await.unwrap_err().is_permanent());
+    let resending = store.clone().resend_interrupted(true);
+    assert_eq!(loaded_with_lock(&resending).await.unwrap(), "r0");
+
+    // A person logs in.
+    store.save(token("r1")).await.unwrap();
+    assert_eq!(loaded_with_lock(&store).await.unwrap(), "r1");
+}
+
+/// Locks, announces the token, and is killed.
+pub(crate) async fn send(store: FileTokenStore) {
+    let store = shared(store);
+    let _lock = store.lock().await.unwrap();
+    let sent = store.load().await.unwrap().unwrap();
+    store.before_send(sent.clone()).await.unwrap();
+    eprintln!("sent {}", sent.secret());
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn token_is_announced_under_the_lock_only() {
+    let directory = TempDir::new();
+    let store = shared(directory.store());
+    store.save(token("r0")).await.unwrap();
+    let error = store.before_send(token("r0")).await.unwrap_err();
+    assert_eq!(error.to_string(), "refresh token store not locked");
+}
+
+/// A process that can be frozen: its runtime runs only in `run`.
+struct Freezable {
+    runtime: Runtime,
+    store: SharedRefreshTokenStore,
+}
+
+impl Freezable {
+    fn new(directory: &TempDir) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        Self { runtime, store: shared(directory.store()) }
+    }
+
+    fn run<T>(&self, part: impl AsyncFnOnce(&SharedRefreshTokenStore) -> T) -> T {
+        self.runtime.block_on(part(&self.store))
+    }
+}
+
+#[test]
+fn process_that_lost_its_lock_does_not_send_a_token_that_was_sent() {
+    let directory = TempDir::new();
+    let (frozen, other) = (Freezable::new(&directory), Freezable::new(&directory));
+    let _lock = frozen.run(async |store| {
+        store.save(token("r0")).await.unwrap();
+        let lock = store.lock().await.unwrap();
+        assert_eq!(loaded(store).await.unwrap(), "r0");
+        lock
+    });
+    for is_saved in [false, true] {
+        other.run(async |store| {
+            let _lock = store.lock().await.unwrap();
+            assert_eq!(loaded(store).await.unwrap(), "r0");
+            store.before_send(token("r0")).await.unwrap();
+            if is_saved {
+                store.save(token("r1")).await.unwrap();
+            }
+        });
+        let announced = frozen.run(async |store| store.before_send(token("r0")).await);
+        assert_eq!(announced.unwrap_err().to_string(), "refresh token replaced by another process");
+    }
+    frozen.run(async |store| {
+        store.save(token("r0")).await.unwrap_err();
+        assert_eq!(loaded(store).await.unwrap(), "r1");
+    });
+}
+
+#[test]
+fn process_that_lost_its_lock_saves_the_next_token_of_the_one_it_sent() {
+    let directory = TempDir::new();
+    let (frozen, other) = (Freezable::new(&directory), Freezable::new(&directory));
+    let _lock = frozen.run(async |store| {
+        store.save(token("r0")).await.unwrap();
+        let lock = store.lock().await.unwrap();
+        let sent = store.load().await.unwrap().unwrap();
+        store.before_send(sent).await.unwrap();
+        lock
+    });
+    assert_eq!(other.run(loaded_with_lock), None);
+    frozen.run(async |store| store.save(token("r1")).await.unwrap());
+    assert_eq!(other.run(loaded_with_lock).unwrap(), "r1");
+}
+
+#[test]
+fn next_token_that_was_not_saved_keeps_the_mark() {
+    let directory = TempDir::new();
+    let (first, other) = (Freezable::new(&directory), Freezable::new(&directory));
+    first.run(async |store| {
+        store.save(token("r0")).await.unwrap();
+        let lock = store.lock().await.unwrap();
+        let sent = store.load().await.unwrap().unwrap();
+        store.before_send(sent).await.unwrap();
+        // Another login saves at the same time, or the store fails.
+        let blocked = directory.0.with_extension("moved");
+        fs::rename(&directory.0, &blocked).unwrap();
+        fs::write(&directory.0, "").unwrap();
+        store.save(token("r1")).await.unwrap_err();
+        fs::remove_file(&directory.0).unwrap();
+        fs::rename(&blocked, &directory.0).unwrap();
+        drop(lock);
+        // The lock is released.
+        drop(store.lock().await.unwrap());
+        assert_eq!(loaded(store).await, None);
+    });
+    assert_eq!(other.run(loaded_with_lock), None);
+}
+
+/// Logs in again and again. The server is the parent process: it reads `send <token>`, and writes the next token.
+pub(crate) async fn rotate(store: FileTokenStore) {
+    let http = server(|sent| {
+        eprintln!("send {sent}");
+        let mut next = String::new();
+        io::stdin().read_line(&mut next).unwrap();
+        granted(next.trim())
+    });
+    loop {
+        match log_in(http.clone(), shared(store.clone())).await {
+            Ok(_) => eprintln!("granted"),
+            Err(error) if error.is_permanent() => {
+                eprintln!("login required");
+                let mut done = String::new();
+                io::stdin().read_line(&mut done).unwrap();
+            }
+            Err(error) => eprintln!("failed {error}"),
+        }
+    }
+}
+
+#[test]
+fn processes_that_are_killed_use_no_token_twice() {
+    const LIVES: usize = 8;
+    let directory = TempDir::new();
+    let judge = Mutex::new(Judge::default());
+    let runtime = Runtime::new().unwrap();
+    let store = shared(directory.store());
+    // A person logs in, unless another one has.
+    let person_logs_in = || {
+        let mut judge = judge.lock().unwrap();
+        runtime.block_on(async {
+            if loaded(&store).await.is_none() {
+                store.save(judge.new_session()).await.unwrap();
+            }
+        });
+    };
+    let live = || {
+        let mut process = Process::start("rotate", &directory.0);
+        for _ in 0..fastrand::u32(1..30) {
+            let line = process.line();
+            match line.split_once(' ') {
+                Some(("send", sent)) => {
+                    let next = judge.lock().unwrap().rotate(sent);
+                    if fastrand::u32(..8) == 0 {
+                        break;
+                    }
+                    process.send(&next);
+                }
+                Some(("login", "required")) => {
+                    person_logs_in();
+                    process.send("done");
+                }
+                // Lost locks are allowed.
+                _ => {}
+            }
+        }
+        process.kill();
+    };
+    std::thread::scope(|threads| {
+        for _ in 0..3 {
+            threads.spawn(|| (0..LIVES).for_each(|_| live()));
+        }
+    });
+    let judge = judge.into_inner().unwrap();
+    assert!(judge.reused.is_empty(), "{:?}", judge.reused);
+    assert!(judge.used.len() > LIVES, "{}", judge.used.len());
+}
