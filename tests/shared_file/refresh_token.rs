@@ -24,6 +24,7 @@ use tower_auth_refresh::{
         RefreshTokenStore,
     },
     shared::{FileTokenStore, SealingKey, SealingKeys, SharedRefreshTokenStore, TokenIdentity},
+    test_util::TestClock,
 };
 
 use crate::{process::Process, support::TempDir};
@@ -64,7 +65,7 @@ async fn log_in(
     let server = AuthorizationServer::token_endpoint("https://as.example/token").unwrap();
     let client = ClientAuthentication::public("cli");
     let login = OAuth2Login::new(http, server, client, Grant::refresh_token_store(store));
-    login.oneshot(LoginRequest::new(LoginReason::First)).await
+    login.timeout(Duration::from_secs(60)).oneshot(LoginRequest::new(LoginReason::First)).await
 }
 
 /// A server that calls a function with the refresh token. The function returns the status and the response.
@@ -201,16 +202,16 @@ async fn lock_excludes_other_locks_until_it_is_dropped() {
     tasks.join_all().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn lock_outlives_its_time_to_live_while_the_guard_lives() {
-    let directory = TempDir::new();
-    let hour = Duration::from_secs(3600);
-    let first = shared(directory.store()).claim_time_to_live(Duration::from_millis(600));
-    let second = shared(directory.store()).claim_time_to_live(hour);
+    let (directory, clock) = (TempDir::new(), TestClock::default());
+    let [first, second] = [(); 2].map(|()| {
+        shared(directory.store().clock(clock.clone())).claim_time_to_live(Duration::from_secs(5))
+    });
     let lock = first.lock().await.unwrap();
     let waiting = second.lock();
     tokio::pin!(waiting);
-    assert!(tokio::time::timeout(Duration::from_millis(1200), &mut waiting).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_secs(60), &mut waiting).await.is_err());
     drop(lock);
     waiting.await.unwrap();
 }
