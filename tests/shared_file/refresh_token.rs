@@ -20,8 +20,8 @@ use tower::{ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, LoginError, LoginReason, LoginRequest,
     oauth2::{
-        AuthorizationServer, ClientAuthentication, Grant, HttpService, OAuth2Login, RefreshToken,
-        RefreshTokenStore,
+        AuthorizationServer, ClientAuthentication, Grant, HttpService, OAuth2Error, OAuth2Login,
+        RefreshToken, RefreshTokenStore,
     },
     shared::{FileTokenStore, SealingKey, SealingKeys, SharedRefreshTokenStore, TokenIdentity},
     test_util::TestClock,
@@ -259,7 +259,10 @@ async fn token_that_was_sent_is_not_sent_by_another_process() {
 
     assert_eq!(loaded_with_lock(&store).await, None);
     let unexpected = server(|sent| panic!("{sent} was sent"));
-    assert!(log_in(unexpected, store.clone()).await.unwrap_err().is_permanent());
+    let error = log_in(unexpected, store.clone()).await.unwrap_err();
+    assert!(error.is_permanent());
+    let cause = error.cause::<OAuth2Error>().unwrap().to_string();
+    assert!(cause.ends_with("refresh token missing: login required"), "{cause}");
     let resending = store.clone().resend_interrupted(true);
     assert_eq!(loaded_with_lock(&resending).await.unwrap(), "r0");
 
