@@ -20,11 +20,12 @@ use tower::{ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, LoginError, LoginReason, LoginRequest,
     oauth2::{
-        AuthorizationServer, ClientAuthentication, Grant, HttpService, OAuth2Error, OAuth2Login,
-        RefreshToken, RefreshTokenStore,
+        AuthorizationServer, ClientAuthentication, Grant, OAuth2Error, OAuth2Login, RefreshToken,
+        RefreshTokenStore,
     },
     shared::{FileTokenStore, SealingKey, SealingKeys, SharedRefreshTokenStore, TokenIdentity},
     test_util::TestClock,
+    transport::{HttpService, TransportConfig},
 };
 
 use crate::{process::Process, support::TempDir};
@@ -65,7 +66,8 @@ async fn log_in(
     let server = AuthorizationServer::token_endpoint("https://as.example/token").unwrap();
     let client = ClientAuthentication::public("cli");
     let login = OAuth2Login::new(http, server, client, Grant::refresh_token_store(store));
-    login.timeout(Duration::from_secs(60)).oneshot(LoginRequest::new(LoginReason::First)).await
+    let config = TransportConfig::new().timeout(Duration::from_secs(60));
+    login.transport(config).oneshot(LoginRequest::new(LoginReason::First)).await
 }
 
 /// A server that calls a function with the refresh token. The function returns the status and the response.
