@@ -144,7 +144,7 @@ impl fmt::Display for Kind {
                 errors.iter().try_for_each(|error| write!(f, "; {error}"))
             }
             Self::Store(_) => f.write_str("refresh token store failed"),
-            Self::MissingRefreshToken => f.write_str("refresh token store is empty"),
+            Self::MissingRefreshToken => f.write_str("refresh token missing: login required"),
             Self::Credential(name, _) => write!(f, "login service for {name} failed"),
             Self::Signing(error) => error.fmt(f),
             Self::InvalidSecret => f.write_str("client secret is not a valid header value"),
