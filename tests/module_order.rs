@@ -135,6 +135,7 @@ const FILES: &[(&str, &[&str])] = &[
             "session",
             "leader",
             "attempt",
+            "unshared",
             "service",
             "layer",
             "file",
