@@ -227,7 +227,7 @@ impl TokenStore for OddStore {
         if self.returns_other_records {
             // A limit, so that a process that reads without end fails and does not hang.
             let number = u8::try_from(self.records.fetch_add(1, Ordering::SeqCst));
-            return Box::pin(async {
+            return Box::pin(async move {
                 let revision = Revision::from_bytes([number?; 16]);
                 Ok(Claim::Changed(Some(Record::new(revision, &b"{}"[..], Duration::ZERO))))
             });
