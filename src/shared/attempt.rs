@@ -90,11 +90,6 @@ impl Attempt {
         let (mut pause, mut records) = (FIRST_PAUSE, 0);
         loop {
             let now = read_clocks();
-            if self.requested_at.elapsed_at(now) >= self.settings.login_timeout
-                || records >= MAX_RECORDS
-            {
-                return ControlFlow::Continue(self);
-            }
             let known = self.session.known;
             let time_to_live = self.settings.claim_time_to_live.min(self.settings.login_timeout);
             let limit = self.store_timeout(now);
@@ -103,10 +98,18 @@ impl Attempt {
                 Ok(Claimed::Granted) => {
                     return ControlFlow::Break(self.log_in_as_leader(now.monotonic).await);
                 }
+                Ok(Claimed::Denied { .. })
+                    if self.requested_at.elapsed_at(now) >= self.settings.login_timeout =>
+                {
+                    return ControlFlow::Continue(self);
+                }
                 Ok(Claimed::Denied { expires_in }) => {
                     let limit = self.pause(pause).min(expires_in).max(MIN_PAUSE);
                     self.settings.store.changed(known, MIN_PAUSE, limit).await;
                     pause = (pause * 2).min(MAX_PAUSE);
+                }
+                Ok(Claimed::Changed(_)) if records >= MAX_RECORDS => {
+                    return ControlFlow::Continue(self);
                 }
                 Ok(Claimed::Changed(None)) => {
                     self.session.known = None;

@@ -50,8 +50,8 @@ async fn rejected_token_is_not_adopted_again() {
     let login = |nth| async move { token(nth, HOUR) };
     let first = fleet.builder(1, login).build().unwrap();
     let second = fleet.builder_with(link, 2, login).build().unwrap();
-    assert_eq!(secrets(&[first.clone()]).await, ["t1"]);
-    assert_eq!(secrets(&[second.clone()]).await, ["t1"]);
+    assert_eq!(secrets(std::slice::from_ref(&first)).await, ["t1"]);
+    assert_eq!(secrets(std::slice::from_ref(&second)).await, ["t1"]);
     sleep(secs(60)).await;
     // The second process cannot reach the store, so the rejected token stays there.
     condition.send_replace(crate::link::Condition::CutOff);
@@ -305,7 +305,7 @@ async fn store_that_never_repeats_a_revision_does_not_block_a_login() {
     let mut service = SharedTokenLayer::danger_unsealed(store, identity())
         .layer(fleet.logins.service(|nth| async move { token(nth, HOUR) }));
     assert_eq!(log_in(&mut service, LoginReason::First).await.unwrap().secret(), "t1");
-    assert!(records.load(Ordering::SeqCst) <= 16);
+    assert!(records.load(Ordering::SeqCst) <= 17);
 }
 
 #[tokio::test(start_paused = true)]
