@@ -24,6 +24,7 @@ use syn::{
 const MODULES: &[&str] = &[
     "panic",
     "shard",
+    "rate_limit",
     "sync",
     "error",
     "store_future",
@@ -55,7 +56,6 @@ const FILES: &[(&str, &[&str])] = &[
         "refresh",
         &[
             "schedule",
-            "rejection_limit",
             "login_line",
             "login_permits",
             "sharded_header",
@@ -144,6 +144,20 @@ const FILES: &[(&str, &[&str])] = &[
     ),
     ("shared::refresh_token_store", &["content", "record", "lock_state", "lock", "store"]),
     ("shared::file", &["error", "format", "claim", "directory", "store"]),
+    (
+        "authorize::replay",
+        &[
+            "saved_request",
+            "policy",
+            "recording",
+            "replay_state",
+            "replay_buffer",
+            "buffered_body",
+            "buffered",
+            "map_body",
+            "with",
+        ],
+    ),
     ("reqwest_client", &["body", "future", "service", "redirect", "send", "middleware"]),
     (
         "sources",
@@ -157,6 +171,22 @@ const FILES: &[(&str, &[&str])] = &[
             "file",
             "command_format",
             "command",
+        ],
+    ),
+    (
+        "transport",
+        &[
+            "http_service",
+            "redact",
+            "redacted_error",
+            "redirect",
+            "error_kind",
+            "error",
+            "config",
+            "server_time",
+            "exchange",
+            "future",
+            "secure_url",
         ],
     ),
 ];
