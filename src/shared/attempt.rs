@@ -165,9 +165,9 @@ impl Attempt {
                 return Use::Unreadable;
             }
         };
-        let now = read_clocks();
+        let (now, time_to_live) = (read_clocks(), self.settings.claim_time_to_live);
         if let Some(aged) = payload.token {
-            if self.session.history.can_adopt(&aged, revision, now) {
+            if self.session.history.can_adopt(&aged, revision, time_to_live, now) {
                 telemetry::shared_token_adopted(aged.age);
                 let token = self.session.adopt(aged, revision, now);
                 return Use::Token(token);
