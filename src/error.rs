@@ -26,7 +26,7 @@ pub(crate) fn chain<'a>(
 }
 
 /// Returns the chain without the errors that only repeat the text of the next one.
-#[cfg(any(feature = "_transport", feature = "serde", feature = "tonic-0_14"))]
+#[cfg(any(feature = "_transport", feature = "serde", feature = "shared", feature = "tonic-0_14"))]
 pub(crate) fn shown_chain<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {

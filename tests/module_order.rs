@@ -149,6 +149,7 @@ const FILES: &[(&str, &[&str])] = &[
             "session",
             "leader",
             "attempt",
+            "unshared",
             "service",
             "layer",
             "file",

@@ -15,7 +15,8 @@ use sha2::Sha256;
 use tower::{BoxError, Layer, ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, AuthRefreshLayer, AuthRefresher, AuthRefreshers, Error, login_fn,
-    oauth2::{AuthorizationServer, ClientAuthentication, Grant, HttpService, OAuth2Login},
+    oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Login},
+    transport::HttpService,
 };
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
