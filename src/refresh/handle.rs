@@ -258,6 +258,18 @@ impl AuthRefresher {
         TokenId::new(self.shared.id, token.generation)
     }
 
+    /// Starts no login any more, except for a call. Locks the state, and runs no user code.
+    #[cfg(feature = "keyed")]
+    pub(crate) fn retire(&self) {
+        self.shared.retire();
+    }
+
+    /// Starts no login any more, except for a call. Returns `false`, and changes nothing, if the refresher is in use.
+    #[cfg(feature = "keyed")]
+    pub(crate) fn retire_unless_in_use(&self) -> bool {
+        Arc::strong_count(&self.shared) == 1 && self.shared.retire_unless_logging_in()
+    }
+
     /// Returns whether another handle exists, or a login is under way. Locks the state.
     #[cfg(feature = "keyed")]
     pub(crate) fn is_in_use(&self) -> bool {
