@@ -230,7 +230,11 @@ fn factory_that_fails_or_panics_is_called_again() {
         ]
     );
     for error in &errors {
-        assert!(error.is_factory() && !error.is_shut_down() && !error.is_new_key_limit());
+        assert!(
+            error.is_factory_failure()
+                && !error.is_shut_down()
+                && !error.is_new_key_limit_reached()
+        );
         assert!(!format!("{error:?}").contains("secret-tenant"));
     }
     assert!(refreshers.is_empty());
@@ -246,7 +250,7 @@ async fn new_keys_beyond_the_limit_are_refused_and_known_keys_are_not() {
         refreshers.get(&key).unwrap();
     }
     let error = refreshers.get(&3).unwrap_err();
-    assert!(error.is_new_key_limit());
+    assert!(error.is_new_key_limit_reached());
     assert_eq!(error.to_string(), "limit of new keys reached");
     assert_eq!(secret(&refreshers, 0).await, "0.1");
     sleep(secs(10)).await;

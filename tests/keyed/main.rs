@@ -11,12 +11,14 @@
 #[path = "../support/lifecycle.rs"]
 mod support;
 
+mod creation;
 mod hand_written;
 mod handle;
 mod in_use;
 mod isolation;
 mod layer;
 mod permits;
+mod removal;
 mod simulation;
 
 use std::{
