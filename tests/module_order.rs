@@ -92,7 +92,7 @@ const FILES: &[(&str, &[&str])] = &[
             "view",
         ],
     ),
-    ("keyed", &["entry", "cache", "error", "new_key_limit", "shared", "handle", "builder"]),
+    ("keyed", &["entry", "cache", "error", "creations", "shared", "handle", "builder"]),
     (
         "authorize",
         &[
