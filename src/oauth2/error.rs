@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::error_kind::{ErrorResponse, Failure, Kind};
 use crate::{LoginError, transport::TransportError};
 
-/// The error of a login at an authorization server: the source of a [`LoginError`].
+/// The error of a login at an authorization server: the [`cause`](LoginError::cause) of a [`LoginError`].
 ///
 /// Its text names the request, without a query, and the cause. It contains no secret that was sent: if a response
 /// repeats a secret, the text contains `[redacted]` instead. It quotes at most 200 characters of a response.
@@ -117,7 +117,7 @@ impl OAuth2Error {
 impl From<OAuth2Error> for LoginError {
     fn from(error: OAuth2Error) -> Self {
         let (is_permanent, retry_after) = (error.is_permanent(), error.retry_after());
-        Self::failed(error.into(), is_permanent, retry_after)
+        Self::of_service(error.into(), is_permanent, retry_after)
     }
 }
 

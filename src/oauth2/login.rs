@@ -62,7 +62,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 ///
-/// A [`LoginError`] whose source is the [`OAuth2Error`]. It is [permanent](OAuth2Error::is_permanent) or transient, and
+/// A [`LoginError`] whose [`cause`](LoginError::cause) is the [`OAuth2Error`]. It is [permanent](OAuth2Error::is_permanent) or transient, and
 /// has the server's `Retry-After`.
 ///
 /// # Cancellation
