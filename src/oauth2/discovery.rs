@@ -21,7 +21,7 @@ pub(super) struct Endpoints {
     pub(super) audience: String,
 }
 
-/// The endpoints that have been found.
+/// The endpoints that the last valid metadata names.
 #[derive(Default)]
 pub(super) struct Discovery {
     found: Option<Endpoints>,
@@ -91,7 +91,7 @@ async fn fetch<S: HttpService>(url: &str, transport: Transport<S>) -> Result<Met
         status,
         code: None,
         retry_after: response.retry_after(),
-        description: redact(&response.body.unwrap_or_default(), &[]),
+        description: response.description(&[]),
     }))
 }
 

@@ -71,8 +71,8 @@ async fn redirect_that_reqwest_follows_without_the_body_is_a_redirect_error() {
     );
     let error = AuthRefresher::new(login).token().await.unwrap_err();
     assert!(!error.is_permanent());
-    let cause = error.source().unwrap().downcast_ref::<OAuth2Error>().unwrap();
-    assert!(cause.transport().is_some_and(TransportError::is_redirect), "{cause}");
+    let cause = error.cause::<OAuth2Error>().unwrap();
+    assert!(cause.transport_error().is_some_and(TransportError::is_redirect), "{cause}");
     assert!(
         cause
             .to_string()
@@ -109,6 +109,6 @@ async fn timeout_of_the_client_is_a_timeout_of_the_login() {
         Grant::client_credentials(),
     );
     let error = AuthRefresher::new(login).token().await.unwrap_err();
-    let cause = error.source().unwrap().downcast_ref::<OAuth2Error>().unwrap();
-    assert!(cause.transport().is_some_and(TransportError::is_timeout), "{cause}");
+    let cause = error.cause::<OAuth2Error>().unwrap();
+    assert!(cause.transport_error().is_some_and(TransportError::is_timeout), "{cause}");
 }
