@@ -30,7 +30,7 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
-    /// Returns the endpoints. If the metadata cannot be read again, those found before remain in use.
+    /// Returns the endpoints. If the metadata cannot be read again, the previous endpoints remain in use.
     pub(super) async fn find<S: HttpService>(
         &mut self,
         server: &AuthorizationServer,
