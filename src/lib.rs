@@ -12,7 +12,7 @@
 //! An [`AuthRefresher`] is the handle of one identity's token: it logs in and refreshes. An [`AuthRefreshLayer`] sets
 //! that token on the requests of any number of clients. A login service is any tower service from [`LoginRequest`] to
 //! [`AccessToken`]. Ready-made ones are in [`oauth2`] (OAuth 2 grants), [`sources`] (a file, a command, a variable) and
-//! [`arthur`] (the Arthur API).
+//! [`arthur`] (the Arthur API). [`transport`] has the limits and the errors of their HTTP requests.
 //!
 //! ```
 //! use std::time::Duration;
@@ -132,6 +132,7 @@ mod keyed;
 mod login;
 mod loopback;
 mod panic;
+mod rate_limit;
 mod refresh;
 mod shard;
 #[cfg(any(feature = "oauth2", feature = "shared"))]
@@ -139,12 +140,6 @@ mod store_future;
 mod sync;
 mod telemetry;
 mod token;
-#[cfg(feature = "_transport")]
-#[cfg_attr(
-    not(all(feature = "arthur", feature = "oauth2")),
-    allow(dead_code, reason = "each login uses a part")
-)]
-mod transport;
 
 #[cfg(feature = "arthur")]
 #[cfg_attr(docsrs, doc(cfg(feature = "arthur")))]
@@ -167,6 +162,13 @@ pub mod sources;
 #[cfg(feature = "test-util")]
 #[cfg_attr(docsrs, doc(cfg(feature = "test-util")))]
 pub mod test_util;
+#[cfg(feature = "_transport")]
+#[cfg_attr(docsrs, doc(cfg(any(feature = "arthur", feature = "oauth2"))))]
+#[cfg_attr(
+    not(all(feature = "arthur", feature = "oauth2")),
+    allow(dead_code, reason = "each login uses a part")
+)]
+pub mod transport;
 
 pub use authorize::{
     AuthRefresh, AuthRefreshLayer, ClassifyRejection, DestinationPolicy, Error,

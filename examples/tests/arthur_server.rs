@@ -181,5 +181,6 @@ async fn dropped_server_closes_connections() {
     drop(server);
     tokio::task::yield_now().await;
     let error = login.oneshot(credentials()).await.unwrap_err();
-    assert!(error.is_connect() || error.is_closed(), "{error}");
+    let cause = error.transport().unwrap();
+    assert!(cause.is_connect() || cause.is_closed(), "{error}");
 }

@@ -17,6 +17,8 @@ mod fleet;
 mod hyper_client;
 #[path = "../hyper_pool.rs"]
 mod hyper_pool;
+#[path = "../multi_tenant/main.rs"]
+mod multi_tenant;
 #[path = "../oauth2_login.rs"]
 mod oauth2_login;
 #[path = "../reqwest_client.rs"]
@@ -46,6 +48,14 @@ async fn hyper_pool_keeps_connection_through_revocation() {
     let (report, connections) = hyper_pool::run(Duration::from_secs(3)).await.unwrap();
     assert_eq!((report.failed, connections), (0, 1), "{report:?}");
     assert!(report.requests > 0 && report.logins >= 3, "{report:?}");
+}
+
+#[tokio::test]
+async fn multi_tenant_service_mixes_up_no_tokens() {
+    let report = multi_tenant::run(Duration::from_secs(3)).await.unwrap();
+    assert_eq!((report.failed, report.mixed_up), (0, 0), "{report:?}");
+    assert!(report.requests > 0 && report.most_logins_at_once <= 8, "{report:?}");
+    assert!(report.tenants == 40 && report.logins >= 40 + 2, "{report:?}");
 }
 
 #[tokio::test]

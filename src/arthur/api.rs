@@ -2,33 +2,32 @@
 
 use std::{
     fmt,
-    sync::Arc,
     time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
-    response::Parts,
+    header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use http_body_util::Full;
 use serde::de::DeserializeOwned;
 
 use super::{
-    ArthurError, BaseUrl, HttpService,
+    ArthurError, BaseUrl,
     error::{ErrorResponse, Kind},
 };
 use crate::{
-    AccessToken, BoxError, Clock,
-    transport::{JSON, Transport, USER_AGENT_VALUE, date, redact, retry_after},
+    AccessToken, BoxError,
+    transport::{HttpService, RawResponse, Transport, TransportConfig, redact},
 };
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// An Arthur API: its base URL, the HTTP service that reaches it, and the limits of a request.
 ///
 /// ```
-/// use std::time::Duration;
-///
 /// use bytes::Bytes;
 /// use http::{Request, Response};
 /// use http_body_util::Full;
@@ -38,7 +37,7 @@ use crate::{
 /// # fn main() -> Result<(), BoxError> {
 /// // Any HTTP service, such as `http_client::HttpClient`.
 /// let http = service_fn(|_: Request<Full<Bytes>>| async { Ok::<_, BoxError>(Response::new(Full::<Bytes>::default())) });
-/// let api = ArthurApi::new(BaseUrl::parse("arthur.example")?, http).timeout(Duration::from_secs(10));
+/// let api = ArthurApi::new(BaseUrl::parse("arthur.example")?, http);
 /// assert_eq!(api.base_url().as_str(), "https://arthur.example");
 /// # Ok(())
 /// # }
@@ -52,33 +51,35 @@ pub struct ArthurApi<S> {
 impl<S> ArthurApi<S> {
     /// Creates an API that is reached by an [`HttpService`].
     pub fn new(base_url: BaseUrl, http: S) -> Self {
-        Self { base_url, transport: Transport::new(http) }
+        Self { base_url, transport: Transport::new(http, TIMEOUT) }
     }
 
-    /// Sets the time limit of one request, from the wait for the HTTP service to the end of the response. Defaults to 30
-    /// seconds.
+    /// Sets the limits of a request. Defaults to a timeout of 30 seconds, and a response body of at most 1 MiB.
     ///
-    /// If the status of an error response arrives within the limit, the call fails with that status, even if the body
-    /// does not arrive. Set the limit below the refresher's
-    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so that the cause of a slow login is reported.
     /// [`GetCurrentOrg`](super::GetCurrentOrg) can send two requests.
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// # use http_body_util::Full;
+    /// # use tower::{BoxError, service_fn};
+    /// use std::time::Duration;
+    /// use tower_auth_refresh::{arthur::{ArthurApi, BaseUrl}, transport::TransportConfig};
+    ///
+    /// # fn main() -> Result<(), BoxError> {
+    /// # let http = service_fn(|_: Request<Full<Bytes>>| async { Ok::<_, BoxError>(Response::new(Full::<Bytes>::default())) });
+    /// let api = ArthurApi::new(BaseUrl::parse("arthur.example")?, http)
+    ///     .transport(TransportConfig::new().timeout(Duration::from_secs(10)));
+    /// # let _ = api;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.transport.timeout = limit;
-        self
-    }
-
-    /// Sets the limit of a response's body in bytes. Defaults to 1 MiB.
-    #[must_use]
-    pub fn body_limit(mut self, bytes: usize) -> Self {
-        self.transport.body_limit = bytes;
-        self
-    }
-
-    /// Sets the local wall clock, for responses without a `Date`. Defaults to [`SystemClock`](crate::SystemClock).
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.transport.clock = Arc::new(clock);
+    #[doc(alias = "timeout")]
+    #[doc(alias = "body_limit")]
+    #[doc(alias = "clock")]
+    pub fn transport(mut self, config: TransportConfig) -> Self {
+        self.transport.config = config;
         self
     }
 
@@ -120,12 +121,7 @@ impl<S: HttpService> ArthurApi<S> {
     ) -> Result<ApiResponse, ArthurError> {
         let url = format!("{}/api/v3{path}", self.base_url);
         let endpoint = format!("{method} {url}");
-        let request = Request::builder()
-            .method(method)
-            .uri(url)
-            .header(ACCEPT, JSON)
-            .header(USER_AGENT, USER_AGENT_VALUE)
-            .header(name, value);
+        let request = Request::builder().method(method).uri(url).header(name, value);
         let request =
             body.map_err(BoxError::from).and_then(|body| Ok(request.body(Full::new(body))?));
         let response = async {
@@ -135,9 +131,7 @@ impl<S: HttpService> ArthurApi<S> {
                 let body = received.body.map_err(Kind::Transport)?;
                 Ok((received.head.headers, body, received.now))
             } else {
-                // The status of an error counts without a complete body.
-                let body = received.body.unwrap_or_default();
-                Err(error_response(&received.head, &body, received.now, secret))
+                Err(error_response(received, secret))
             }
         };
         match response.await {
@@ -147,12 +141,12 @@ impl<S: HttpService> ArthurApi<S> {
     }
 }
 
-fn error_response(head: &Parts, body: &[u8], now: SystemTime, secret: &str) -> Kind {
-    let now = date(&head.headers).unwrap_or(now);
+fn error_response(response: RawResponse, secret: &str) -> Kind {
     Kind::ErrorResponse(ErrorResponse {
-        status: head.status,
-        description: redact(body, &[secret]),
-        retry_after: retry_after(&head.headers, now),
+        status: response.head.status,
+        retry_after: response.retry_after(),
+        // The status of an error counts without a complete body.
+        description: redact(&response.body.unwrap_or_default(), &[secret]),
     })
 }
 

@@ -113,8 +113,14 @@ impl ArthurError {
         }
     }
 
-    fn transport_error_is(&self, is: impl Fn(&TransportError) -> bool) -> bool {
-        matches!(&self.0.kind, Kind::Transport(error) if is(error))
+    /// Returns why there is no complete response, if that is the cause.
+    #[doc(alias = "is_timeout")]
+    #[doc(alias = "is_connect")]
+    pub fn transport(&self) -> Option<&TransportError> {
+        match &self.0.kind {
+            Kind::Transport(error) => Some(error),
+            _ => None,
+        }
     }
 
     /// Returns whether the credentials are wrong: the response to the login was 401 or 403.
@@ -124,58 +130,13 @@ impl ArthurError {
 
     /// Returns the status of a response other than 2xx.
     pub fn status(&self) -> Option<StatusCode> {
-        match &self.0.kind {
-            Kind::Transport(error) => error.status(),
-            _ => self.error_response().map(|response| response.status),
-        }
+        let redirect = self.transport().and_then(TransportError::status);
+        redirect.or_else(|| self.error_response().map(|response| response.status))
     }
 
     /// Returns the delay that the server requests (`Retry-After`, RFC 9110, section 10.2.3).
     pub fn retry_after(&self) -> Option<Duration> {
         self.error_response().and_then(|response| response.retry_after)
-    }
-
-    /// Returns whether the request exceeded [`ArthurApi::timeout`](super::ArthurApi::timeout), or the connection timed out.
-    pub fn is_timeout(&self) -> bool {
-        self.transport_error_is(TransportError::is_timeout)
-    }
-
-    /// Returns whether the connection failed: the host is unknown or unreachable, or refused it. See
-    /// [`is_tls`](Self::is_tls) for TLS.
-    pub fn is_connect(&self) -> bool {
-        self.transport_error_is(TransportError::is_connect)
-    }
-
-    /// Returns whether the host's name was not resolved. Such an error is also one [to connect](Self::is_connect).
-    pub fn is_dns(&self) -> bool {
-        self.transport_error_is(TransportError::is_dns)
-    }
-
-    /// Returns whether TLS failed, most often because the certificate is not trusted.
-    pub fn is_tls(&self) -> bool {
-        self.transport_error_is(TransportError::is_tls)
-    }
-
-    /// Returns whether the server did not follow the protocol: no TLS, no HTTP, invalid HTTP/2, or a content coding that
-    /// was not requested.
-    pub fn is_protocol(&self) -> bool {
-        self.transport_error_is(TransportError::is_protocol)
-    }
-
-    /// Returns whether the connection or the HTTP/2 stream was closed or reset before the response was complete.
-    pub fn is_closed(&self) -> bool {
-        self.transport_error_is(TransportError::is_closed)
-    }
-
-    /// Returns whether the response was a redirect that was not followed: to another origin, or one too many.
-    pub fn is_redirect(&self) -> bool {
-        self.transport_error_is(TransportError::is_redirect)
-    }
-
-    /// Returns whether the body exceeded the [limit](super::ArthurApi::body_limit), or the head exceeded the limit of
-    /// the HTTP client.
-    pub fn is_too_large(&self) -> bool {
-        self.transport_error_is(TransportError::is_too_large)
     }
 
     /// Returns whether the response to the login had no token.

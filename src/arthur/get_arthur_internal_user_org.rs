@@ -4,8 +4,11 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::{ArthurApi, ArthurError, HttpService, TransportFuture, UserResponse};
-use crate::AccessToken;
+use super::{ArthurApi, ArthurError, UserResponse};
+use crate::{
+    AccessToken,
+    transport::{HttpService, TransportFuture},
+};
 
 /// Returns the organization of a user that the API itself manages (`GET /users/me`).
 ///

@@ -4,8 +4,11 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
-use super::{ArthurApi, ArthurError, AuthenticationInfo, HttpService, TransportFuture};
-use crate::AccessToken;
+use super::{ArthurApi, ArthurError, AuthenticationInfo};
+use crate::{
+    AccessToken,
+    transport::{HttpService, TransportFuture},
+};
 
 /// Returns what a token contains about its owner (`GET /users/me/auth_info`).
 ///

@@ -5,11 +5,11 @@ use std::task::{Context, Poll};
 use http::StatusCode;
 use tower_service::Service;
 
-use super::{
-    ArthurApi, ArthurError, AuthenticationInfo, HttpService, TransportFuture, UserResponse,
-    error::Kind,
+use super::{ArthurApi, ArthurError, AuthenticationInfo, UserResponse, error::Kind};
+use crate::{
+    AccessToken,
+    transport::{HttpService, TransportFuture},
 };
-use crate::AccessToken;
 
 /// Returns the organization of a token's owner, or `None` if there is none.
 ///

@@ -7,8 +7,11 @@ use std::{
 
 use tower_service::Service;
 
-use super::{ArthurError, Credentials, HttpService, LoggedIn, TransportFuture, UserLogin};
-use crate::{AccessToken, LoginError, LoginRequest};
+use super::{ArthurError, Credentials, LoggedIn, UserLogin};
+use crate::{
+    AccessToken, LoginError, LoginRequest,
+    transport::{HttpService, TransportFuture},
+};
 
 /// Logs in to the Arthur API for an [`AuthRefresher`](crate::AuthRefresher): [`UserLogin`] with fixed credentials.
 ///
@@ -72,16 +75,8 @@ impl<S: HttpService> Service<LoginRequest> for ArthurLogin<S> {
 
 impl From<ArthurError> for LoginError {
     fn from(error: ArthurError) -> Self {
-        let retry_after = error.retry_after();
-        let error = if error.is_wrong_credentials() {
-            Self::permanent(error)
-        } else {
-            Self::transient(error)
-        };
-        match retry_after {
-            Some(delay) => error.with_retry_after(delay),
-            None => error,
-        }
+        let (is_permanent, retry_after) = (error.is_wrong_credentials(), error.retry_after());
+        Self::failed(error.into(), is_permanent, retry_after)
     }
 }
 

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! [`ArthurApi`] has the base URL and the limits of a request. The HTTP service is
-//! [`HttpClient`](crate::http_client::HttpClient), or any other [`HttpService`]. It must not follow redirects to another
-//! origin, because the body of a login contains a password. A redirect that it returns is an error.
+//! [`HttpClient`](crate::http_client::HttpClient), or any other [`HttpService`](crate::transport::HttpService). It must
+//! not follow redirects to another origin, because the body of a login contains a password. A redirect that it returns
+//! is an error.
 //!
 //! All services are always ready, because each call makes a clone of the HTTP service ready. Dropping a future cancels
 //! its request. The futures require a tokio runtime with the time driver enabled.
@@ -93,5 +94,3 @@ pub use models::{AuthenticationInfo, User, UserContext, UserResponse};
 #[cfg_attr(docsrs, doc(cfg(feature = "arthur-jwt-verify")))]
 pub use signature::VerificationKey;
 pub use user_login::{LoggedIn, UserLogin};
-
-pub use crate::transport::{HttpService, TransportFuture};

@@ -7,11 +7,11 @@ use std::{
 
 use tower_service::Service;
 
-use super::{
-    ArthurApi, ArthurError, Credentials, HttpService, TransportFuture, User, api::ApiResponse,
-    cookie, error::Kind,
+use super::{ArthurApi, ArthurError, Credentials, User, api::ApiResponse, cookie, error::Kind};
+use crate::{
+    AccessToken, Expiry,
+    transport::{HttpService, TransportFuture, date},
 };
-use crate::{AccessToken, Expiry, transport::date};
 
 /// Logs a user in (`POST /login`). For a login service, use [`ArthurLogin`](super::ArthurLogin).
 ///

@@ -3,10 +3,7 @@
 use super::{
     classify::GrpcUnauthenticatedAsRejection,
     layer::AuthRefreshLayer,
-    replay::{
-        buffered::{BufferedBody, ReplayBuffered},
-        map_body::MapBody,
-    },
+    replay::{buffered::ReplayBuffered, buffered_body::BufferedBody, map_body::MapBody},
 };
 
 impl<P, C, I> AuthRefreshLayer<P, C, I> {

@@ -8,7 +8,7 @@ use super::{
     classify::ClassifyRejection,
     extensions::{TokenInfo, TokenValidFor},
     identity::{IdentityPolicy, Select},
-    replay::policy::ReplayPolicy,
+    replay::{policy::ReplayPolicy, saved_request::SavedRequest},
     service_context::ServiceContext,
     sharded_arc::ShardedArc,
 };
@@ -176,7 +176,7 @@ impl<S, B, P: ReplayPolicy<B>, C: ClassifyRejection, I: IdentityPolicy> InFlight
 impl<S, B, P: ReplayPolicy<B>, C, I: IdentityPolicy, T> Rejected<S, B, P, C, I, T> {
     /// Waits for a newer token than that of a saved request.
     pub(crate) fn new(original: T, saved: Saved<S, B, P, C, I>) -> Self {
-        let request = P::saved(&saved);
+        let request = saved.as_ref();
         let min =
             TokenValidFor::from_extensions(request.extensions()).map(|TokenValidFor(min)| min);
         let newer = request.sender.refresher().wait_for_token(min);
@@ -190,13 +190,13 @@ pub(crate) fn restore<S, B, P: ReplayPolicy<B>, C, I: IdentityPolicy>(
     saved: Saved<S, B, P, C, I>,
     newer: &CachedToken,
 ) -> Option<Restored<S, B, P, C, I>> {
-    let request = P::saved(&saved);
+    let request: SavedRequest<_, _> = saved.into();
     let name = request.sender.context.config.header.name();
     // Checked before the body is restored, because that ends the first attempt.
     if request.header(&name) == Some(newer.header.local().1) {
         return None;
     }
-    let (request, sender) = P::into_saved(saved).restore(P::restore_body)?;
+    let (request, sender) = request.restore(P::restore_body)?;
     let request = sender.context.config.replay.finish(request);
     Some((Unsent::Replay(request), sender))
 }

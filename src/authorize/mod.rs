@@ -44,10 +44,7 @@ mod tonic_status;
 #[cfg(feature = "keyed")]
 pub use self::keyed_identity::{KeyFn, KeyFromExtensions, KeySource, KeyedIdentity};
 #[cfg(feature = "replay-buffered")]
-pub use self::replay::{
-    buffered::{BufferedBody, ReplayBuffered},
-    map_body::MapBody,
-};
+pub use self::replay::{buffered::ReplayBuffered, buffered_body::BufferedBody, map_body::MapBody};
 pub use self::{
     classify::{
         ClassifyRejection, GrpcUnauthenticatedAsRejection, NeverReject, UnauthorizedAsRejection,

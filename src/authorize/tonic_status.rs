@@ -58,10 +58,10 @@ impl From<LoginError> for Status {
 
 fn code(error: &LoginError) -> Code {
     match error.kind() {
-        Kind::Transient | Kind::LoginTimeout(_) | Kind::ExpiredOnArrival | Kind::SameToken => {
+        Kind::Failed if error.is_permanent() => Code::Unauthenticated,
+        Kind::Failed | Kind::LoginTimeout(_) | Kind::ExpiredOnArrival | Kind::SameToken => {
             Code::Unavailable
         }
-        Kind::Permanent => Code::Unauthenticated,
         Kind::WaitTimeout(_) | Kind::Undriven(_) => Code::DeadlineExceeded,
         Kind::WorkerEnded | Kind::ShutDown => Code::Cancelled,
         Kind::Panicked | Kind::Reentrant | Kind::NoRuntime => Code::Internal,

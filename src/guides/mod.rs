@@ -45,6 +45,7 @@ pub mod login_service {}
 #[cfg(feature = "keyed")]
 #[cfg_attr(docsrs, doc(cfg(feature = "keyed")))]
 #[doc = include_str!("many_identities.md")]
+#[doc = include_str!("../../benches/keyed.svg")]
 pub mod many_identities {}
 
 #[cfg(all(feature = "shared", feature = "test-util"))]

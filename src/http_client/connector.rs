@@ -8,8 +8,9 @@ use rustls::{ClientConfig, crypto::ring, pki_types::CertificateDer};
 use tower::util::MapErr;
 
 use super::{
-    certificates,
     proxy::{HttpsProxy, ProxyConnector},
+    trust::Trust,
+    verifier::CertificateVerifier,
 };
 
 type Resolver = MapErr<GaiResolver, fn(io::Error) -> DnsError>;
@@ -41,12 +42,13 @@ fn tls_config(
 ) -> Result<ClientConfig, rustls::Error> {
     // The process-wide provider belongs to the application, which may not have installed one.
     let provider = Arc::new(ring::default_provider());
-    let verifier = if accept_invalid_certs {
+    let trust = if accept_invalid_certs {
         crate::telemetry::certificate_verification_disabled();
-        certificates::no_verification(&provider)
+        Trust::Any
     } else {
-        certificates::platform_verifier(roots, &provider)?
+        Trust::platform(roots, Arc::clone(&provider))?
     };
+    let verifier = CertificateVerifier::new(trust, &provider);
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()

@@ -45,20 +45,20 @@ use tower_service::Service;
 use crate::BoxError;
 
 mod builder;
-mod certificates;
 mod connections;
 mod connector;
-mod fixed_verdict;
 mod proxy;
 mod redirect;
+mod trust;
+mod verifier;
 
 pub use builder::{BuildError, HttpClientBuilder};
-#[cfg(feature = "_transport")]
-pub(crate) use certificates::is_untrusted;
 pub use connections::NewConnection;
 pub use connector::DnsError;
 pub use proxy::{HttpsProxy, InvalidProxy};
 pub use redirect::TooManyRedirects;
+#[cfg(feature = "_transport")]
+pub(crate) use trust::is_untrusted;
 
 /// The body of a response of [`HttpClient`].
 ///

@@ -95,7 +95,8 @@ impl<K: Hash + Eq + Clone> AuthRefreshers<K> {
     /// Removes a key. Returns whether there was a refresher for it.
     ///
     /// Use it when a tenant's credentials have changed, or when a user has logged out. Calls in flight finish with the
-    /// old refresher, and it logs in no more after them. The next [`get`](Self::get) calls the factory and logs in.
+    /// old refresher. It no longer refreshes by itself, even if a service or a caller still has it. The next
+    /// [`get`](Self::get) calls the factory and logs in.
     pub fn forget(&self, key: &K) -> bool {
         self.shared.forget(key)
     }

@@ -7,18 +7,18 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::refresh::{RejectionBudget, RejectionLimit};
+use crate::rate_limit::{RateBudget, RateLimit};
 
 /// The limit on new keys.
 #[derive(Debug)]
 pub(super) struct NewKeyLimit {
-    limit: RejectionLimit,
-    budget: Mutex<RejectionBudget>,
+    limit: RateLimit,
+    budget: Mutex<RateBudget>,
 }
 
 impl NewKeyLimit {
     pub(super) fn new(max: u32, per: Duration) -> Self {
-        Self { limit: RejectionLimit { max, per }, budget: Mutex::default() }
+        Self { limit: RateLimit { max, per }, budget: Mutex::default() }
     }
 
     pub(super) fn allows_another(&self) -> bool {

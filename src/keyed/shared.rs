@@ -117,6 +117,7 @@ impl<K: Hash + Eq + Clone> Shared<K> {
         self.forgets.fetch_add(1, Ordering::SeqCst);
         let Some(entry) = self.cache.remove(key) else { return false };
         entry.forget();
+        entry.refresher.forget();
         self.settings.telemetry.key_event(KeyEvent::Forgotten);
         true
     }

@@ -37,8 +37,8 @@ struct Inner {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    Transient,
-    Permanent,
+    /// The login service failed. The advice states whether that is permanent.
+    Failed,
     /// The login exceeded `login_timeout`.
     LoginTimeout(Duration),
     /// The caller exceeded `wait_timeout`.
@@ -59,7 +59,7 @@ pub(crate) enum Kind {
 impl LoginError {
     /// Creates an error after which a retry can succeed: a network failure, an overloaded server, or an unknown cause.
     pub fn transient(cause: impl Into<BoxError>) -> Self {
-        Self::new(Kind::Transient, Some(cause.into()))
+        Self::failed(cause.into(), false, None)
     }
 
     /// Creates an error that lasts until a person acts, such as a wrong password or a revoked client.
@@ -67,27 +67,37 @@ impl LoginError {
     /// The refresher retries the login at most twice while the token is valid. Without a valid token, a call that needs
     /// one causes a login, at most once in each pause. So a corrected password needs no restart.
     pub fn permanent(cause: impl Into<BoxError>) -> Self {
-        Self::new(Kind::Permanent, Some(cause.into()))
+        Self::failed(cause.into(), true, None)
     }
 
     /// Sets the delay that the issuer requests (`Retry-After`, RFC 9110, section 10.2.3). The refresher waits for at
     /// most 5 minutes.
     #[must_use]
     pub fn with_retry_after(self, delay: Duration) -> Self {
-        let (kind, cause) = match Arc::try_unwrap(self.0) {
-            Ok(inner) => (inner.kind, inner.advice.cause),
-            Err(shared) => (shared.kind, Some(Self(shared).into())),
+        let (kind, is_permanent) = (self.0.kind, self.is_permanent());
+        let cause = match Arc::try_unwrap(self.0) {
+            Ok(inner) => inner.advice.cause,
+            Err(shared) => Some(Self(shared).into()),
         };
-        Self::with_advice(kind, Some(delay), cause)
+        Self::with_advice(kind, RetryAdvice { is_permanent, retry_after: Some(delay), cause })
     }
 
     pub(crate) fn new(kind: Kind, cause: Option<BoxError>) -> Self {
-        Self::with_advice(kind, None, cause)
+        Self::with_advice(kind, RetryAdvice { is_permanent: false, retry_after: None, cause })
     }
 
-    fn with_advice(kind: Kind, retry_after: Option<Duration>, cause: Option<BoxError>) -> Self {
-        let is_permanent = kind == Kind::Permanent;
-        Self(Arc::new(Inner { kind, advice: RetryAdvice { is_permanent, retry_after, cause } }))
+    /// Creates the error of a login service.
+    pub(crate) fn failed(
+        cause: BoxError,
+        is_permanent: bool,
+        retry_after: Option<Duration>,
+    ) -> Self {
+        let advice = RetryAdvice { is_permanent, retry_after, cause: Some(cause) };
+        Self::with_advice(Kind::Failed, advice)
+    }
+
+    fn with_advice(kind: Kind, advice: RetryAdvice) -> Self {
+        Self(Arc::new(Inner { kind, advice }))
     }
 
     /// Creates a timeout. `last` is the error of the last login.
@@ -113,9 +123,7 @@ impl LoginError {
     /// that a wrapper hides. Other kinds of `LoginError` come from another refresher, and count as transient here.
     pub(crate) fn from_service(error: BoxError) -> Self {
         let error = match error.downcast::<Self>() {
-            Ok(login) if matches!(login.0.kind, Kind::Transient | Kind::Permanent) => {
-                return *login;
-            }
+            Ok(login) if login.0.kind == Kind::Failed => return *login,
             Ok(other) => other as BoxError,
             Err(other) => other,
         };
@@ -124,9 +132,8 @@ impl LoginError {
             login.or_else(|| error.downcast_ref::<RetryAdvice>())
         });
         let is_permanent = advice.is_some_and(|advice| advice.is_permanent);
-        let kind = if is_permanent { Kind::Permanent } else { Kind::Transient };
         let retry_after = advice.and_then(|advice| advice.retry_after);
-        Self::with_advice(kind, retry_after, Some(error))
+        Self::failed(error, is_permanent, retry_after)
     }
 
     /// Returns the first cause of this type, such as the error of a ready-made login.
@@ -138,7 +145,8 @@ impl LoginError {
     /// [sources](Error::source), such as `anyhow::Error` or a `tonic::Status`.
     ///
     /// A wrapper that delegates its own `source` hides it: `#[error(transparent)]` over a `LoginError` itself, or a
-    /// `BoxError` made of an `anyhow::Error`. Over [`Error`](crate::Error), `transparent` hides nothing.
+    /// `BoxError` made of an `anyhow::Error`. Over [`Error`](crate::Error), `transparent` hides nothing. Neither does
+    /// [`std::io::Error`].
     ///
     /// ```
     /// use tower_auth_refresh::{BoxError, Error, LoginError};
@@ -157,7 +165,7 @@ impl LoginError {
 
     /// Returns whether the error lasts until a person acts.
     pub fn is_permanent(&self) -> bool {
-        self.0.kind == Kind::Permanent
+        self.0.advice.is_permanent
     }
 
     /// Returns whether the login exceeded [`login_timeout`], or the wait exceeded [`wait_timeout`].
@@ -195,7 +203,7 @@ impl LoginError {
 impl fmt::Display for LoginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.kind {
-            Kind::Transient | Kind::Permanent => f.write_str("login failed"),
+            Kind::Failed => f.write_str("login failed"),
             Kind::LoginTimeout(limit) => write!(f, "login timed out after {limit:?}"),
             Kind::WaitTimeout(limit) => write!(f, "wait for a token timed out after {limit:?}"),
             Kind::Undriven(limit) => {
@@ -219,6 +227,7 @@ impl fmt::Debug for LoginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LoginError")
             .field("kind", &self.0.kind)
+            .field("is_permanent", &self.0.advice.is_permanent)
             .field("retry_after", &self.0.advice.retry_after)
             .field("source", &self.0.advice.cause)
             .finish()

@@ -1,9 +1,6 @@
 //! [`Discovery`]: the token endpoint that the issuer's metadata names.
 
-use http::{
-    Request, Uri,
-    header::{ACCEPT, USER_AGENT},
-};
+use http::{Request, Uri};
 use http_body_util::Full;
 use serde::Deserialize;
 
@@ -14,7 +11,7 @@ use super::{
 };
 use crate::{
     json::describe_position,
-    transport::{HttpService, JSON, Transport, USER_AGENT_VALUE, date, redact, retry_after},
+    transport::{HttpService, Transport, redact},
 };
 
 /// The token endpoint, and the audience of assertions.
@@ -82,10 +79,7 @@ async fn discover<S: HttpService>(
 }
 
 async fn fetch<S: HttpService>(url: &str, transport: Transport<S>) -> Result<Metadata, Kind> {
-    let request = Request::get(url)
-        .header(ACCEPT, JSON)
-        .header(USER_AGENT, USER_AGENT_VALUE)
-        .body(Full::default());
+    let request = Request::get(url).body(Full::default());
     let response = transport.send(request, &[]).await.map_err(Kind::Transport)?;
     let status = response.head.status;
     if status.is_success() {
@@ -93,12 +87,11 @@ async fn fetch<S: HttpService>(url: &str, transport: Transport<S>) -> Result<Met
         return serde_json::from_slice(&body)
             .map_err(|error| Kind::Metadata(describe_position(&error)));
     }
-    let now = date(&response.head.headers).unwrap_or(response.now);
     Err(Kind::ErrorResponse(ErrorResponse {
         status,
         code: None,
+        retry_after: response.retry_after(),
         description: redact(&response.body.unwrap_or_default(), &[]),
-        retry_after: retry_after(&response.head.headers, now),
     }))
 }
 

@@ -42,10 +42,15 @@ impl OAuth2Error {
         })
     }
 
-    fn transport_error_is(&self, is: impl Fn(&TransportError) -> bool) -> bool {
-        self.failures()
-            .iter()
-            .any(|failure| matches!(&failure.kind, Kind::Transport(error) if is(error)))
+    /// Returns why there is no complete response, if that is a cause. Without usable metadata in both places, it is the
+    /// first such error.
+    #[doc(alias = "is_timeout")]
+    #[doc(alias = "is_connect")]
+    pub fn transport(&self) -> Option<&TransportError> {
+        self.failures().iter().find_map(|failure| match &failure.kind {
+            Kind::Transport(error) => Some(error),
+            _ => None,
+        })
     }
 
     /// Returns the server's error code (RFC 6749, section 5.2), such as `invalid_grant`.
@@ -88,49 +93,6 @@ impl OAuth2Error {
         }
     }
 
-    /// Returns whether the request exceeded [`OAuth2Login::timeout`](super::OAuth2Login::timeout), or the connection
-    /// timed out.
-    pub fn is_timeout(&self) -> bool {
-        self.transport_error_is(TransportError::is_timeout)
-    }
-
-    /// Returns whether the connection failed: the host is unknown or unreachable, or refused it.
-    pub fn is_connect(&self) -> bool {
-        self.transport_error_is(TransportError::is_connect)
-    }
-
-    /// Returns whether the host's name was not resolved. Such an error is also one [to connect](Self::is_connect).
-    pub fn is_dns(&self) -> bool {
-        self.transport_error_is(TransportError::is_dns)
-    }
-
-    /// Returns whether TLS failed, most often because the certificate is not trusted.
-    pub fn is_tls(&self) -> bool {
-        self.transport_error_is(TransportError::is_tls)
-    }
-
-    /// Returns whether the server did not follow the protocol: no TLS, no HTTP, invalid HTTP/2, or a content coding that
-    /// was not requested.
-    pub fn is_protocol(&self) -> bool {
-        self.transport_error_is(TransportError::is_protocol)
-    }
-
-    /// Returns whether the connection or the HTTP/2 stream was closed or reset before the response was complete.
-    pub fn is_closed(&self) -> bool {
-        self.transport_error_is(TransportError::is_closed)
-    }
-
-    /// Returns whether the response was a redirect that was not followed.
-    pub fn is_redirect(&self) -> bool {
-        self.transport_error_is(TransportError::is_redirect)
-    }
-
-    /// Returns whether the body exceeded the [limit](super::OAuth2Login::body_limit), or the head exceeded the limit of
-    /// the HTTP client.
-    pub fn is_too_large(&self) -> bool {
-        self.transport_error_is(TransportError::is_too_large)
-    }
-
     /// Returns whether the response was not a token response or metadata, or contained a token that cannot be sent.
     pub fn is_invalid_response(&self) -> bool {
         let is_invalid = |kind: &Kind| {
@@ -154,13 +116,8 @@ impl OAuth2Error {
 
 impl From<OAuth2Error> for LoginError {
     fn from(error: OAuth2Error) -> Self {
-        let retry_after = error.retry_after();
-        let error =
-            if error.is_permanent() { Self::permanent(error) } else { Self::transient(error) };
-        match retry_after {
-            Some(delay) => error.with_retry_after(delay),
-            None => error,
-        }
+        let (is_permanent, retry_after) = (error.is_permanent(), error.retry_after());
+        Self::failed(error.into(), is_permanent, retry_after)
     }
 }
 

@@ -23,9 +23,9 @@ use super::{
     token_response::ResponseSettings,
 };
 use crate::{
-    AccessToken, Clock, LoginError, LoginRequest,
+    AccessToken, LoginError, LoginRequest,
     login::current::spawn_in_login,
-    transport::{HttpService, Transport, TransportFuture},
+    transport::{HttpService, Transport, TransportConfig, TransportFuture},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -96,36 +96,42 @@ impl<S> OAuth2Login<S> {
             rotation: RotationState::default(),
             server_clock: ServerClock::default(),
         };
-        let mut transport = Transport::new(http);
-        transport.timeout = TIMEOUT;
+        let transport = Transport::new(http, TIMEOUT);
         let state = Arc::new(Mutex::new(state));
         Self { transport, server, client, response: ResponseSettings::default(), state }
     }
 
-    /// Sets the time limit of one request, from the wait for the HTTP service to the end of the response. Defaults to 10
-    /// seconds.
+    /// Sets the limits of a request. Defaults to a timeout of 10 seconds, and a response body of at most 1 MiB.
     ///
     /// A login can send several requests: two for the metadata, and two for the token, if another process has rotated the
-    /// refresh token. The limit also applies to each step of a [store](super::RefreshTokenStore), and to each login service
-    /// that returns a credential.
+    /// refresh token. The timeout also applies to each step of a [store](super::RefreshTokenStore), and to each login
+    /// service that returns a credential.
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use http::{Request, Response};
+    /// # use http_body_util::Full;
+    /// # use tower::{BoxError, service_fn};
+    /// # use tower_auth_refresh::oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Login};
+    /// use std::time::Duration;
+    /// use tower_auth_refresh::transport::TransportConfig;
+    ///
+    /// # fn main() -> Result<(), BoxError> {
+    /// # let http = service_fn(|_: Request<Full<Bytes>>| async { Ok::<_, BoxError>(Response::new(Full::<Bytes>::default())) });
+    /// # let server = AuthorizationServer::token_endpoint("https://login.example.com/token")?;
+    /// # let client = ClientAuthentication::public("orders");
+    /// let login = OAuth2Login::new(http, server, client, Grant::client_credentials())
+    ///     .transport(TransportConfig::new().timeout(Duration::from_secs(5)));
+    /// # let _ = login;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.transport.timeout = limit;
-        self
-    }
-
-    /// Sets the limit of a response's body in bytes. Defaults to 1 MiB.
-    #[must_use]
-    pub fn body_limit(mut self, bytes: usize) -> Self {
-        self.transport.body_limit = bytes;
-        self
-    }
-
-    /// Sets the local wall clock, for assertions and for responses without a `Date`. Defaults to
-    /// [`SystemClock`](crate::SystemClock).
-    #[must_use]
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.transport.clock = Arc::new(clock);
+    #[doc(alias = "timeout")]
+    #[doc(alias = "body_limit")]
+    #[doc(alias = "clock")]
+    pub fn transport(mut self, config: TransportConfig) -> Self {
+        self.transport.config = config;
         self
     }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, Uri,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+    header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use http_body_util::Full;
 use tokio::time::Instant;
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     AccessToken, BoxError, LoginRequest,
-    transport::{HttpService, JSON, Transport, USER_AGENT_VALUE, date},
+    transport::{HttpService, Transport, date},
 };
 
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -68,7 +68,7 @@ impl<S: HttpService> LoginAttempt<S> {
         state: &mut LoginState,
         store: &dyn RefreshTokenStore,
     ) -> Result<AccessToken, OAuth2Error> {
-        let store = &TimedStore { store, limit: self.transport.timeout };
+        let store = &TimedStore { store, limit: self.transport.timeout() };
         let failed = |kind| OAuth2Error::new("grant_type refresh_token", kind);
         let _lock = store.lock().await.map_err(failed)?;
         let token = state.rotation.load(store).await.map_err(failed)?;
@@ -122,7 +122,7 @@ impl<S: HttpService> LoginAttempt<S> {
         refresh_token: Option<&RefreshToken>,
     ) -> Result<Exchange, OAuth2Error> {
         let LoginState { grant, discovery, server_clock, .. } = state;
-        let Transport { clock, timeout, .. } = &self.transport;
+        let (clock, timeout) = (self.transport.clock(), self.transport.timeout());
         let Endpoints { endpoint: uri, audience } =
             discovery.find(&self.server, self.transport.clone()).await?;
         let endpoint = format!("POST {}{}", server::origin(&uri), uri.path());
@@ -136,7 +136,7 @@ impl<S: HttpService> LoginAttempt<S> {
         form.push("grant_type", grant.kind.grant_type());
         let credential = match grant.kind.source() {
             Some((name, source)) => {
-                let loaded = source.load(self.request.clone(), server_time, *timeout).await;
+                let loaded = source.load(self.request.clone(), server_time, timeout).await;
                 let credential = loaded.map_err(|error| failed(Kind::Credential(name, error)))?;
                 form.push(name, &credential.secret);
                 Some(credential)
@@ -151,7 +151,7 @@ impl<S: HttpService> LoginAttempt<S> {
             audience: &audience,
             server_time,
             clock,
-            limit: *timeout,
+            limit: timeout,
         };
         let authentication = self.client.authenticate(&mut form, context).await.map_err(failed)?;
         let Authentication { header, secrets, signed_at } = authentication;
@@ -204,11 +204,7 @@ fn token_request(
     authorization: Option<HeaderValue>,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, BoxError> {
-    let mut request = Request::post(endpoint)
-        .header(ACCEPT, JSON)
-        .header(CONTENT_TYPE, FORM)
-        .header(USER_AGENT, USER_AGENT_VALUE)
-        .body(Full::new(body))?;
+    let mut request = Request::post(endpoint).header(CONTENT_TYPE, FORM).body(Full::new(body))?;
     request.headers_mut().extend(authorization.map(|value| (AUTHORIZATION, value)));
     Ok(request)
 }

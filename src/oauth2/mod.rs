@@ -89,6 +89,7 @@ mod signed_jwt;
 mod signing_key;
 mod token_response;
 
+pub use crate::store_future::StoreFuture;
 pub use client_authentication::ClientAuthentication;
 pub use error::OAuth2Error;
 pub use grant::Grant;
@@ -98,8 +99,3 @@ pub use refresh_token::{RefreshToken, RefreshTokenStore};
 pub use server::{AuthorizationServer, InvalidServer};
 pub use signed_jwt::SignedJwt;
 pub use signing_key::SigningKey;
-
-pub use crate::{
-    store_future::StoreFuture,
-    transport::{HttpService, TransportFuture},
-};

@@ -52,8 +52,8 @@ impl fmt::Debug for RefreshToken {
 /// If a save fails, the login fails. The next login saves that token first, unless the store has another one by then.
 /// A token that has been replaced is not sent again by this process, even if the store returns it (up to the last 64).
 ///
-/// Errors count as transient. Their text must not contain the secret. Each step may take as long as
-/// [`OAuth2Login::timeout`](super::OAuth2Login::timeout).
+/// Errors count as transient. Their text must not contain the secret. Each step may take as long as the
+/// login's [timeout](super::OAuth2Login::transport).
 ///
 /// ```
 /// use std::{future::ready, sync::Mutex};

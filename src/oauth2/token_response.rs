@@ -13,7 +13,7 @@ use super::{
 use crate::{
     AccessToken, Expiry,
     json::seconds,
-    transport::{RawResponse, date, redact, retry_after},
+    transport::{RawResponse, date, redact},
 };
 
 /// The hook for the fields of a response.
@@ -60,6 +60,7 @@ impl ResponseSettings {
 
     /// Reads a response. No error shows one of the `secrets`, or what may be a token.
     pub(super) fn read(&self, response: RawResponse, secrets: &[&str]) -> TokenResponse {
+        let retry_after = response.retry_after();
         let RawResponse { ref head, body, now } = response;
         let success = head.status.is_success();
         let body = match body {
@@ -78,7 +79,7 @@ impl ResponseSettings {
                 status: head.status,
                 code,
                 description: description.map(redact).unwrap_or_default(),
-                retry_after: retry_after(&head.headers, time.server.unwrap_or(now)),
+                retry_after,
             })
         };
         // A response without an error code comes from another server, such as a proxy.

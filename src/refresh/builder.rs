@@ -15,14 +15,14 @@ use super::login_permits::LoginPermits;
 use super::{
     core::Core,
     handle::AuthRefresher,
-    rejection_limit::RejectionLimit,
     schedule::Backoff,
     settings::{NoTokenPolicy, Settings},
     shared::Shared,
     state::refresh_state::Policy,
 };
 use crate::{
-    clock::Clock, error::BoxError, login::LoginRequest, telemetry::Telemetry, token::AccessToken,
+    clock::Clock, error::BoxError, login::LoginRequest, rate_limit::RateLimit,
+    telemetry::Telemetry, token::AccessToken,
 };
 
 /// The longest duration that a setting accepts, so that no deadline overflows.
@@ -185,7 +185,7 @@ impl AuthRefresherBuilder {
     /// An API can respond with 401 although the token is valid. A rejection beyond the limit is returned to the caller,
     /// and the token stays in use. With 0, no rejection counts.
     pub fn rejection_limit(mut self, max: u32, per: Duration) -> Self {
-        self.policy.rejection_limit = RejectionLimit { max, per };
+        self.policy.rejection_limit = RateLimit { max, per };
         self
     }
 

@@ -341,7 +341,8 @@ mod tests {
 
     #[test]
     fn token_keeps_the_age_it_had_at_its_login() {
-        let start = later(start(), 7200, 7200);
+        // Before the age is declared, so that it does not grow.
+        let start = start();
         let aged = |age, expiry| {
             let token = AccessToken::bearer("abc").unwrap().with_expiry(expiry).with_age(age);
             CachedToken::new(token, 1, start, start, &schedule(), 0.0)

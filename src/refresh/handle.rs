@@ -258,6 +258,12 @@ impl AuthRefresher {
         TokenId::new(self.shared.id, token.generation)
     }
 
+    /// Ends refreshes without a call, because the refresher's key was forgotten. Services and callers may still have it.
+    #[cfg(feature = "keyed")]
+    pub(crate) fn forget(&self) {
+        self.shared.forget();
+    }
+
     /// Returns whether another handle exists, or a login is under way. Locks the state.
     #[cfg(feature = "keyed")]
     pub(crate) fn is_in_use(&self) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! In reading order, from pure to effects; each file imports only files before it:
 //!
-//! - `schedule`, `rejection_limit` (pure): when to log in, and how many rejections count
+//! - `schedule` (pure): when to log in
 //! - `login_line` (pure), `login_permits`: how many logins of several refreshers run at the same time
 //! - `sharded_header`, `cached_token`: a token with its timeline and its header value
 //! - `status`, `state` (pure): everything known, and what to do next. Start here.
@@ -36,7 +36,6 @@ mod login_permits;
 #[cfg(all(test, loom_models))]
 pub(crate) mod loom_models;
 mod registry;
-mod rejection_limit;
 mod schedule;
 mod settings;
 mod sharded_header;
@@ -50,11 +49,7 @@ mod weak;
 mod worker;
 
 #[cfg(feature = "keyed")]
-pub(crate) use self::{
-    builder::MAX_DURATION,
-    login_permits::LoginPermits,
-    rejection_limit::{RejectionBudget, RejectionLimit},
-};
+pub(crate) use self::{builder::MAX_DURATION, login_permits::LoginPermits};
 pub use self::{
     builder::{AuthRefresherBuilder, InvalidSetting},
     handle::{AuthRefresher, Refreshed},

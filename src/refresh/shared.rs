@@ -270,6 +270,11 @@ impl Shared {
         self.event(|locked, now, actions| locked.state.on_invalidate(now, actions));
     }
 
+    #[cfg(feature = "keyed")]
+    pub(crate) fn forget(&self) {
+        self.event(|locked, now, actions| locked.state.on_forgotten(now, actions));
+    }
+
     /// Ends the worker permanently, and drops the login service.
     pub(crate) fn shut_down(&self) {
         let core = self.event(|locked, _, actions| {

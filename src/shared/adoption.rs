@@ -86,8 +86,15 @@ impl History {
     /// Returns whether the token of a record is live, was not rejected, and is newer than the token used last.
     ///
     /// Within an epoch, the order of the revisions is that of the tokens. Otherwise the ages decide, and a token that
-    /// is about as old counts as older.
-    pub(super) fn can_adopt(&self, aged: &AgedToken, revision: Revision, now: Timestamp) -> bool {
+    /// is about as old counts as older. A token can be older than it looks by the time that its put took, which is
+    /// less than `claim_time_to_live`: after that time, the put would have been refused.
+    pub(super) fn can_adopt(
+        &self,
+        aged: &AgedToken,
+        revision: Revision,
+        claim_time_to_live: Duration,
+        now: Timestamp,
+    ) -> bool {
         let digest = digest_of(&aged.token);
         if !is_worth_adopting(aged) || self.rejected.contains(&digest) {
             return false;
@@ -98,8 +105,12 @@ impl History {
         }
         let is_after = last.revision.and_then(|last| revision.is_after(&last));
         is_after.unwrap_or_else(|| {
+            // All tokens of a short lifetime are about as old.
+            let delay = aged
+                .lifetime()
+                .map_or(claim_time_to_live, |lifetime| claim_time_to_live.min(lifetime / 8));
             let last_age = last.least_age(now);
-            aged.age < last_age - last_age / CLOCK_TOLERANCE
+            aged.age.saturating_add(delay) < last_age - last_age / CLOCK_TOLERANCE
         })
     }
 
@@ -162,6 +173,8 @@ mod tests {
 
     use super::*;
 
+    const TIME_TO_LIVE: Duration = secs(5);
+
     const fn secs(secs: u64) -> Duration {
         Duration::from_secs(secs)
     }
@@ -198,17 +211,18 @@ mod tests {
         for (age, expected) in
             [(0, true), (3589, true), (3590, false), (3600, false), (9999, false)]
         {
-            let adopted = history.can_adopt(&token("t1", age), revision(1, 1), start());
+            let adopted =
+                history.can_adopt(&token("t1", age), revision(1, 1), TIME_TO_LIVE, start());
             assert_eq!(adopted, expected, "{age}");
         }
         let short = |age| {
             let token = AccessToken::bearer("t1").unwrap().with_expires_in(secs(3));
             AgedToken { token, age: Duration::from_millis(age) }
         };
-        assert!(history.can_adopt(&short(2624), revision(1, 1), start()));
-        assert!(!history.can_adopt(&short(2625), revision(1, 1), start()));
+        assert!(history.can_adopt(&short(2624), revision(1, 1), TIME_TO_LIVE, start()));
+        assert!(!history.can_adopt(&short(2625), revision(1, 1), TIME_TO_LIVE, start()));
         let endless = AgedToken { token: AccessToken::bearer("t1").unwrap(), age: secs(99_999) };
-        assert!(history.can_adopt(&endless, revision(1, 1), start()));
+        assert!(history.can_adopt(&endless, revision(1, 1), TIME_TO_LIVE, start()));
     }
 
     #[test]
@@ -218,7 +232,8 @@ mod tests {
         for (number, expected) in [(1, false), (2, false), (3, true)] {
             // The store's clock may have been set, so the ages do not count.
             for age in [0, 100, 200] {
-                let adopted = history.can_adopt(&token("t3", age), revision(1, number), now);
+                let adopted =
+                    history.can_adopt(&token("t3", age), revision(1, number), TIME_TO_LIVE, now);
                 assert_eq!(adopted, expected, "{number} {age}");
             }
         }
@@ -229,10 +244,10 @@ mod tests {
         let start = start();
         let history = history(token("t2", 60), Some(revision(1, 9)), start);
         let now = later(start, secs(580));
-        // The token used last is 640 seconds old, and 20 seconds are within the tolerance.
-        for (age, expected) in [(0, true), (619, true), (620, false), (640, false), (700, false)] {
+        // The token used last is 640 seconds old. Clocks can differ by 20 seconds, and the put can have taken 5.
+        for (age, expected) in [(0, true), (614, true), (615, false), (640, false), (700, false)] {
             assert_eq!(
-                history.can_adopt(&token("t3", age), revision(2, 1), now),
+                history.can_adopt(&token("t3", age), revision(2, 1), TIME_TO_LIVE, now),
                 expected,
                 "{age}"
             );
@@ -243,8 +258,8 @@ mod tests {
     fn token_in_no_record_is_compared_by_age() {
         let now = start();
         let history = history(token("alone", 100), None, now);
-        assert!(history.can_adopt(&token("t2", 90), revision(1, 2), now));
-        assert!(!history.can_adopt(&token("t1", 110), revision(1, 1), now));
+        assert!(history.can_adopt(&token("t2", 90), revision(1, 2), TIME_TO_LIVE, now));
+        assert!(!history.can_adopt(&token("t1", 110), revision(1, 1), TIME_TO_LIVE, now));
     }
 
     #[test]
@@ -253,7 +268,7 @@ mod tests {
         let history = history(token("t2", 60), Some(revision(1, 9)), start);
         // The monotonic clock stood still.
         let now = Timestamp { wall: start.wall + secs(600), ..start };
-        assert!(!history.can_adopt(&token("t1", 300), revision(2, 1), now));
+        assert!(!history.can_adopt(&token("t1", 300), revision(2, 1), TIME_TO_LIVE, now));
         assert_eq!(history.live(now).unwrap().remaining(), Some(secs(2940)));
     }
 
@@ -263,16 +278,22 @@ mod tests {
         let mut history = history(token("t1", 100), Some(revision(1, 1)), now);
         history.reject_last();
         assert!(history.live(now).is_none());
-        assert!(!history.can_adopt(&token("t1", 0), revision(1, 2), now));
-        assert!(!history.can_adopt(&token("t1", 0), revision(2, 1), now));
-        assert!(history.can_adopt(&token("t2", 0), revision(1, 2), now));
+        assert!(!history.can_adopt(&token("t1", 0), revision(1, 2), TIME_TO_LIVE, now));
+        assert!(!history.can_adopt(&token("t1", 0), revision(2, 1), TIME_TO_LIVE, now));
+        assert!(history.can_adopt(&token("t2", 0), revision(1, 2), TIME_TO_LIVE, now));
         history.start();
-        assert!(!history.can_adopt(&token("t1", 0), revision(3, 1), now), "not in a new start");
+        assert!(
+            !history.can_adopt(&token("t1", 0), revision(3, 1), TIME_TO_LIVE, now),
+            "not in a new start"
+        );
         for n in 2..=MAX_REMEMBERED {
             history.use_token(token(&format!("t{n}"), 0), None, now);
             history.reject_last();
         }
-        assert!(!history.can_adopt(&token("t1", 0), revision(3, 1), now), "the 64th latest");
+        assert!(
+            !history.can_adopt(&token("t1", 0), revision(3, 1), TIME_TO_LIVE, now),
+            "the 64th latest"
+        );
     }
 
     #[test]
@@ -281,10 +302,10 @@ mod tests {
         let mut history = history(token("t1", 1000), Some(revision(1, 1)), now);
         history.use_token(token("t2", 500), None, now);
         // A record that was restored, or that was put again beside an error.
-        assert!(!history.can_adopt(&token("t1", 0), revision(2, 1), now));
-        assert!(!history.can_adopt(&token("t2", 0), revision(2, 1), now));
+        assert!(!history.can_adopt(&token("t1", 0), revision(2, 1), TIME_TO_LIVE, now));
+        assert!(!history.can_adopt(&token("t2", 0), revision(2, 1), TIME_TO_LIVE, now));
         history.start();
-        assert!(history.can_adopt(&token("t1", 0), revision(2, 1), now));
+        assert!(history.can_adopt(&token("t1", 0), revision(2, 1), TIME_TO_LIVE, now));
     }
 
     #[test]

@@ -3,10 +3,7 @@
 use std::{error::Error, fmt, ops::ControlFlow, panic::resume_unwind, time::Duration};
 
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::{
-    sync::OwnedMutexGuard,
-    time::{Instant, sleep, timeout},
-};
+use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use super::{
     ClaimId, Revision,
@@ -15,13 +12,10 @@ use super::{
     sealed_store::{Claimed, OpenedRecord, read_clocks},
     session::Session,
     settings::Settings,
-    spread::{self, Delay},
 };
 use crate::{
     clock::Timestamp,
-    login::{
-        LoginError, LoginReason, LoginRequest, current::spawn_in_login, trigger::RefreshTrigger,
-    },
+    login::{LoginError, LoginReason, LoginRequest, current::spawn_in_login},
     telemetry,
     token::AccessToken,
 };
@@ -34,17 +28,15 @@ const MAX_PAUSE: Duration = Duration::from_millis(100);
 const MAX_UNHURRIED_PAUSE: Duration = Duration::from_secs(1);
 /// The least time for a step of the store, while the current token is about to expire.
 const MIN_STORE_TIMEOUT: Duration = Duration::from_millis(10);
-/// How often a process that waits for its random time checks that its token can still be used.
-const TOKEN_CHECK: Duration = Duration::from_millis(100);
 /// How many records one login reads at most.
 const MAX_RECORDS: u32 = 16;
 
 pub(super) struct Attempt {
-    settings: Settings,
-    session: OwnedMutexGuard<Session>,
-    request: LoginRequest,
+    pub(super) settings: Settings,
+    pub(super) session: OwnedMutexGuard<Session>,
+    pub(super) request: LoginRequest,
     /// When the refresher requested the token.
-    requested_at: Timestamp,
+    pub(super) requested_at: Timestamp,
     claim: ClaimId,
     /// The epoch of the next record, if there is none yet.
     epoch: [u8; 8],
@@ -98,11 +90,6 @@ impl Attempt {
         let (mut pause, mut records) = (FIRST_PAUSE, 0);
         loop {
             let now = read_clocks();
-            if self.requested_at.elapsed_at(now) >= self.settings.login_timeout
-                || records >= MAX_RECORDS
-            {
-                return ControlFlow::Continue(self);
-            }
             let known = self.session.known;
             let time_to_live = self.settings.claim_time_to_live.min(self.settings.login_timeout);
             let limit = self.store_timeout(now);
@@ -111,10 +98,18 @@ impl Attempt {
                 Ok(Claimed::Granted) => {
                     return ControlFlow::Break(self.log_in_as_leader(now.monotonic).await);
                 }
+                Ok(Claimed::Denied { .. })
+                    if self.requested_at.elapsed_at(now) >= self.settings.login_timeout =>
+                {
+                    return ControlFlow::Continue(self);
+                }
                 Ok(Claimed::Denied { expires_in }) => {
                     let limit = self.pause(pause).min(expires_in).max(MIN_PAUSE);
                     self.settings.store.changed(known, MIN_PAUSE, limit).await;
                     pause = (pause * 2).min(MAX_PAUSE);
+                }
+                Ok(Claimed::Changed(_)) if records >= MAX_RECORDS => {
+                    return ControlFlow::Continue(self);
                 }
                 Ok(Claimed::Changed(None)) => {
                     self.session.known = None;
@@ -170,9 +165,9 @@ impl Attempt {
                 return Use::Unreadable;
             }
         };
-        let now = read_clocks();
+        let (now, time_to_live) = (read_clocks(), self.settings.claim_time_to_live);
         if let Some(aged) = payload.token {
-            if self.session.history.can_adopt(&aged, revision, now) {
+            if self.session.history.can_adopt(&aged, revision, time_to_live, now) {
                 telemetry::shared_token_adopted(aged.age);
                 let token = self.session.adopt(aged, revision, now);
                 return Use::Token(token);
@@ -211,42 +206,6 @@ impl Attempt {
         }
     }
 
-    /// Logs in without the store.
-    async fn log_in_unshared(mut self) -> Result<AccessToken, LoginError> {
-        let issued = self.session.log_in(self.request, self.settings.login_timeout).await?;
-        Ok(self.session.finish(issued, None))
-    }
-
-    /// Waits for a random part of the time that is left to the current token, so that not all processes log in at once.
-    ///
-    /// Only a refresh before expiry can wait. Returns whether it has waited. An error means that the refresher has to retry.
-    async fn spread_out(&mut self) -> Result<bool, LoginError> {
-        let now = read_clocks();
-        let live = self.session.history.live(now).and_then(|aged| aged.remaining());
-        let Some(remaining) = live.filter(|_| self.request.reason == LoginReason::Expiring) else {
-            return Ok(false);
-        };
-        let after = spread::login_after(remaining, self.session.last_login, self.settings.random());
-        let planned = *self
-            .session
-            .unshared_login_at
-            .get_or_insert(now.monotonic.checked_add(after).unwrap_or(now.monotonic));
-        let until_login = planned.saturating_duration_since(now.monotonic).min(remaining);
-        let patience = self
-            .settings
-            .login_timeout
-            .saturating_sub(self.requested_at.elapsed_at(now))
-            .saturating_sub(self.settings.store_timeout * 2);
-        let attempt = self.request.attempt;
-        match spread::delay(until_login, patience, attempt, self.settings.random()) {
-            Delay::Wait(delay) => {
-                let _ = timeout(delay, token_lost(self.request.trigger().clone())).await;
-                Ok(!delay.is_zero())
-            }
-            Delay::Retry => Err(LoginError::transient(Unshared { login_in: until_login })),
-        }
-    }
-
     /// Returns the limit of a step of the store. The current token must not expire before its end.
     fn store_timeout(&self, now: Timestamp) -> Duration {
         let limit = self.settings.store_timeout;
@@ -261,13 +220,6 @@ impl Attempt {
     }
 }
 
-/// Waits until the refresher has no token any more: a server has rejected it, or a clock has jumped.
-async fn token_lost(trigger: RefreshTrigger) {
-    while !trigger.lacks_token() {
-        sleep(TOKEN_CHECK).await;
-    }
-}
-
 /// The permanent error of another process.
 #[derive(Debug)]
 struct FailedElsewhere(String);
@@ -279,17 +231,3 @@ impl fmt::Display for FailedElsewhere {
 }
 
 impl Error for FailedElsewhere {}
-
-/// The store is unavailable, and the current token is live.
-#[derive(Debug)]
-struct Unshared {
-    login_in: Duration,
-}
-
-impl fmt::Display for Unshared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "token store unavailable: login without it in {:?}", self.login_in)
-    }
-}
-
-impl Error for Unshared {}

@@ -16,7 +16,8 @@
 //! 4. If another process has the claim, it waits for that process. Requests use the current token until it expires.
 //!
 //! If the store fails, or takes longer than 500 ms, the service logs in without it. While the current token is valid, it
-//! waits for a random time first, so that not all processes log in at once.
+//! waits for a random time first, so that not all processes log in at once. A store that refuses claims and can be read
+//! is still read.
 //!
 //! A permanent error is put too, for a few seconds, so that a wrong password causes one login and not one for each
 //! process.
@@ -40,7 +41,7 @@
 //! | `settings` | the settings and their defaults |
 //! | `session` | the login service of a process, and what it knows of the record |
 //! | `leader` | the process that logs in for all |
-//! | `attempt` | one login, through the store or without it |
+//! | `attempt`, `unshared` | one login, through the store or without it |
 //! | `service`, `layer` | [`SharedToken`] and [`SharedTokenLayer`] |
 //! | `file` | [`FileTokenStore`]: a store in a directory |
 //! | `refresh_token_store` | [`SharedRefreshTokenStore`]: a refresh token that rotates |
@@ -66,6 +67,7 @@ mod session;
 mod settings;
 mod spread;
 mod store;
+mod unshared;
 
 #[cfg(feature = "shared-file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shared-file")))]

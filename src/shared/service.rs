@@ -21,6 +21,15 @@ use crate::{
 ///
 /// One login runs at a time. A login waits for the one before, even if that was dropped.
 ///
+/// ```
+/// use tower_auth_refresh::{AuthRefresher, shared::SharedToken};
+///
+/// fn refresher(login: SharedToken) -> AuthRefresher {
+///     AuthRefresher::new(login)
+/// }
+/// # let _ = refresher;
+/// ```
+///
 /// # Errors
 ///
 /// - The [`LoginError`] of the login service below, or a timeout if it exceeds
@@ -70,6 +79,15 @@ impl fmt::Debug for SharedToken {
 }
 
 /// The future of a [`SharedToken`].
+///
+/// ```
+/// use tower_auth_refresh::{AccessToken, shared::SharedTokenFuture};
+///
+/// async fn first(login: SharedTokenFuture) -> Option<AccessToken> {
+///     login.await.ok()
+/// }
+/// # let _ = first;
+/// ```
 #[must_use = "futures do nothing unless polled"]
 pub struct SharedTokenFuture(Pin<Box<dyn Future<Output = Result<AccessToken, LoginError>> + Send>>);
 

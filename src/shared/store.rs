@@ -21,7 +21,7 @@ use super::StoreFuture;
 ///    the expected revision. So a process that was frozen while another replaced the record cannot overwrite it.
 /// 4. A record's [age](Record::age) is measured by one clock, that of the store. A store whose clock has been set back
 ///    returns zero.
-/// 5. A store may lose records and claims at any time. Then processes log in once more than necessary.
+/// 5. A store may lose records and claims at any time. Then there is one login more than necessary.
 /// 6. A future can be dropped at any time. The operation then has taken place or not.
 ///
 /// Errors count as an unavailable store: the process logs in by itself. The text of an error must not contain a record.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fmt,
+    fmt, mem,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -62,11 +62,13 @@ struct Content {
     calls: usize,
 }
 
+#[derive(Clone)]
 struct Stored {
     record: NewRecord,
     put_at: Instant,
 }
 
+#[derive(Clone)]
 struct Granted {
     claim: ClaimId,
     /// `None`: a time that the clock cannot represent.
@@ -98,6 +100,20 @@ impl InMemoryTokenStore {
     /// Loses all claims, and no records.
     pub fn lose_claims(&self) {
         lock(&self.0).claims.clear();
+    }
+
+    /// Returns a copy of the content, in a store of its own.
+    pub fn snapshot(&self) -> Self {
+        let content = lock(&self.0);
+        let (records, claims) = (content.records.clone(), content.claims.clone());
+        Self(Arc::new(Mutex::new(Content { records, claims, ..Content::default() })))
+    }
+
+    /// Replaces the content by that of a snapshot, as a failover to a replica that is behind does.
+    pub fn restore(&self, snapshot: &Self) {
+        let Content { records, claims, .. } = mem::take(&mut *lock(&snapshot.snapshot().0));
+        let mut content = lock(&self.0);
+        (content.records, content.claims) = (records, claims);
     }
 
     /// Returns how many calls have started.

@@ -2,7 +2,8 @@
 
 use std::{error::Error, fmt, io};
 
-use super::redacted_error::{causes, redacted};
+use super::redacted_error::redacted;
+use crate::error::chain;
 
 /// Why no complete response was received.
 #[cfg_attr(
@@ -48,12 +49,9 @@ pub(crate) enum TransportErrorKind {
 impl TransportErrorKind {
     /// Finds the innermost known cause, which is the most specific one. Texts are redacted.
     pub(crate) fn of(error: &(dyn Error + 'static), secrets: &[&str]) -> Self {
-        let innermost = causes(error).last().unwrap_or(error);
+        let innermost = chain(error).last().unwrap_or(error);
         let why = redacted(innermost, secrets);
-        causes(error)
-            .filter_map(|cause| Self::known(cause, &why))
-            .last()
-            .unwrap_or(Self::Other(why))
+        chain(error).filter_map(|cause| Self::known(cause, &why)).last().unwrap_or(Self::Other(why))
     }
 
     fn known(cause: &(dyn Error + 'static), why: &str) -> Option<Self> {

@@ -10,7 +10,7 @@ use std::{
 /// The future of a ready-made login or endpoint. Dropping it cancels the request.
 ///
 /// ```
-/// use tower_auth_refresh::arthur::TransportFuture;
+/// use tower_auth_refresh::transport::TransportFuture;
 ///
 /// async fn first<T, E>(future: TransportFuture<T, E>) -> Option<T> {
 ///     future.await.ok()

@@ -1,4 +1,4 @@
-//! [`HttpService`]: the HTTP service that the endpoints send their requests with.
+//! [`HttpService`]: the HTTP service that the ready-made logins send their requests with.
 
 use std::{
     fmt,
@@ -26,7 +26,7 @@ use crate::BoxError;
 /// use http::{Request, Response};
 /// use http_body_util::Full;
 /// use tower::{BoxError, service_fn};
-/// use tower_auth_refresh::arthur::HttpService;
+/// use tower_auth_refresh::transport::HttpService;
 ///
 /// fn assert_http_service(_: &impl HttpService) {}
 ///

@@ -1,17 +1,47 @@
-//! Sends one request over any [`HttpService`] and reads the response, within limits. The ready-made logins share it.
+//! The HTTP requests of the ready-made logins: their service, their limits and their errors.
 //!
-//! | file | |
-//! | --- | --- |
-//! | `http_service` | the HTTP service, and the timeout and the limit of one request |
-//! | this file | [`Transport`]: the settings, and what each request and response have in common |
-//! | `error`, `error_kind`, `redirect` | why there is no complete response |
-//! | `redacted_error`, `redact` | texts of servers and of errors, without secrets |
-//! | `secure_url` | the check of a URL that secrets are sent to |
-//! | `server_time` | the server's clock and `Retry-After` |
-//! | `future` | the future of the services that are built on this |
+//! [`OAuth2Login`](crate::oauth2::OAuth2Login) and [`ArthurApi`](crate::arthur::ArthurApi) send their requests over any
+//! [`HttpService`]. [`TransportConfig`] sets the limits of each request. A [`TransportError`] states why there is no
+//! complete response.
+//!
+#![cfg_attr(feature = "oauth2", doc = "```")]
+#![cfg_attr(not(feature = "oauth2"), doc = "```ignore")]
+//! use std::time::Duration;
+//!
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::Full;
+//! use tower::{BoxError, service_fn};
+//! use tower_auth_refresh::{
+//!     AuthRefresher,
+//!     oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Error, OAuth2Login},
+//!     transport::{TransportConfig, TransportError},
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), BoxError> {
+//! // A server that does not respond.
+//! let http = service_fn(|_: Request<Full<Bytes>>| std::future::pending::<Result<Response<Full<Bytes>>, BoxError>>());
+//! let server = AuthorizationServer::token_endpoint("https://login.example.com/token")?;
+//! let client = ClientAuthentication::client_secret_basic("orders", "swordfish");
+//! let login = OAuth2Login::new(http, server, client, Grant::client_credentials())
+//!     .transport(TransportConfig::new().timeout(Duration::from_millis(10)));
+//!
+//! let error = AuthRefresher::new(login).token().await.unwrap_err();
+//! let error: &OAuth2Error = error.cause().unwrap();
+//! assert!(error.transport().is_some_and(TransportError::is_timeout));
+//! # Ok(())
+//! # }
+//! ```
 
+// In reading order. What users see: `http_service`, `config`, `error` (with `error_kind` and `redirect`) and `future`, the
+// future of the services that are built on this. What errors show: `redacted_error` and `redact`, texts without secrets.
+// `exchange` sends a request. `secure_url` checks a URL that secrets are sent to, and `server_time` reads the server's
+// clock and `Retry-After`.
+mod config;
 mod error;
 mod error_kind;
+mod exchange;
 mod future;
 mod http_service;
 mod redact;
@@ -20,114 +50,13 @@ mod redirect;
 mod secure_url;
 mod server_time;
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, SystemTime},
+pub use self::{
+    config::TransportConfig, error::TransportError, future::TransportFuture,
+    http_service::HttpService,
 };
-
-use bytes::Bytes;
-use http::{
-    HeaderValue, Method, Request,
-    header::{ACCEPT_ENCODING, CONTENT_ENCODING},
-    response::Parts,
-};
-use http_body_util::Full;
-
-use self::{error::Context, redirect::Redirect};
 pub(crate) use self::{
-    error::TransportError,
+    exchange::{RawResponse, Transport},
     redact::redact,
     secure_url::{InvalidUrl, validate as validate_url},
-    server_time::{date, retry_after},
+    server_time::date,
 };
-pub use self::{future::TransportFuture, http_service::HttpService};
-use crate::{BoxError, Clock, SystemClock};
-
-const TIMEOUT: Duration = Duration::from_secs(30);
-const BODY_LIMIT: usize = 1 << 20;
-const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
-
-pub(crate) const USER_AGENT_VALUE: &str = concat!("tower-auth-refresh/", env!("CARGO_PKG_VERSION"));
-pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
-
-/// An HTTP service and the limits of each request.
-#[derive(Clone)]
-pub(crate) struct Transport<S> {
-    http: S,
-    /// The limit of one request, from waiting for readiness to the last byte of the response.
-    pub(crate) timeout: Duration,
-    /// In bytes.
-    pub(crate) body_limit: usize,
-    /// The local wall clock.
-    pub(crate) clock: Arc<dyn Clock>,
-}
-
-/// A response of any status except a redirect.
-pub(crate) struct RawResponse {
-    pub(crate) head: Parts,
-    /// The head is valid even if the body failed.
-    pub(crate) body: Result<Bytes, TransportError>,
-    /// The local time of arrival.
-    pub(crate) now: SystemTime,
-}
-
-impl<S> Transport<S> {
-    pub(crate) fn new(http: S) -> Self {
-        Self { http, timeout: TIMEOUT, body_limit: BODY_LIMIT, clock: Arc::new(SystemClock) }
-    }
-}
-
-impl<S: HttpService> Transport<S> {
-    /// Sends a request on a connection that serves no other request. A redirect is an error.
-    ///
-    /// No error shows one of the `secrets`.
-    pub(crate) async fn send(
-        self,
-        request: Result<Request<Full<Bytes>>, impl Into<BoxError>>,
-        secrets: &[&str],
-    ) -> Result<RawResponse, TransportError> {
-        let Self { http, timeout, body_limit, clock } = self;
-        let (mut uri, mut method) = (http::Uri::default(), Method::default());
-        let request = request.map_err(Into::into).map(|mut request| {
-            (uri, method) = (request.uri().clone(), request.method().clone());
-            // Without this header, a server may choose any coding (RFC 9110, section 12.5.3).
-            request.headers_mut().insert(ACCEPT_ENCODING, IDENTITY);
-            #[cfg(feature = "http-client")]
-            request.extensions_mut().insert(crate::http_client::NewConnection);
-            request
-        });
-        let context = Context { uri: &uri, secrets, timeout, body_limit };
-        let failed = |error: BoxError| TransportError::new(error, &context);
-        let response =
-            http.send(request.map_err(failed)?, body_limit, timeout).await.map_err(failed)?;
-        let (head, body) = response.into_parts();
-        if let Some(redirect) = Redirect::of_response(&head, &method, &uri, secrets) {
-            return Err(TransportError::Redirect(redirect));
-        }
-        let body = body.map_err(failed).and_then(|body| decoded(&head, body, secrets));
-        Ok(RawResponse { head, body, now: clock.now() })
-    }
-}
-
-/// Removes a byte order mark, which JSON must not have but some servers send (RFC 8259, section 8.1).
-fn decoded(head: &Parts, body: Bytes, secrets: &[&str]) -> Result<Bytes, TransportError> {
-    let coding = head.headers.get(CONTENT_ENCODING).filter(|_| !body.is_empty());
-    if let Some(coding) =
-        coding.filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
-        return Err(TransportError::ContentCoding(redact(coding.as_bytes(), secrets)));
-    }
-    let mark = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };
-    Ok(body.slice(mark..))
-}
-
-impl<S> fmt::Debug for Transport<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Transport")
-            .field("timeout", &self.timeout)
-            .field("body_limit", &self.body_limit)
-            .finish_non_exhaustive()
-    }
-}

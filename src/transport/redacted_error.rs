@@ -4,10 +4,10 @@ use std::{
     error::Error,
     fmt,
     io::{self, ErrorKind},
-    iter::successors,
 };
 
 use super::redact::redact;
+use crate::error::shown_chain;
 
 /// How many causes are kept.
 const DEPTH: usize = 8;
@@ -22,11 +22,8 @@ pub(crate) struct RedactedError {
 
 impl RedactedError {
     pub(crate) fn of(error: &(dyn Error + 'static), secrets: &[&str]) -> Option<Box<Self>> {
-        let texts: Vec<String> = causes(error)
-            .filter(|error| wrapped(*error).is_none())
-            .take(DEPTH)
-            .map(|error| redacted(error, secrets))
-            .collect();
+        let texts: Vec<String> =
+            shown_chain(error).take(DEPTH).map(|error| redacted(error, secrets)).collect();
         texts.into_iter().rev().fold(None, |next, text| Some(Box::new(Self { text, next })))
     }
 }
@@ -47,25 +44,6 @@ impl Error for RedactedError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.next.as_deref().map(|next| next as _)
     }
-}
-
-/// Returns an error and its causes, and also the errors that `source` skips.
-pub(crate) fn causes<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    successors(Some(error), |&error: &&'a (dyn Error + 'static)| {
-        wrapped(error).or_else(|| error.source())
-    })
-}
-
-/// Returns the error that this one wraps. Both have the same text and the same `source`.
-fn wrapped<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    #[cfg(feature = "http-client")]
-    if let Some(error) = error.downcast_ref::<h2::Error>() {
-        return error.get_io().map(|error| error as _);
-    }
-    let wrapped = error.downcast_ref::<io::Error>()?.get_ref()?;
-    Some(wrapped as _)
 }
 
 /// Returns the text of an error without secrets.

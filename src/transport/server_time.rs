@@ -13,7 +13,7 @@ pub(crate) fn date(headers: &HeaderMap) -> Option<SystemTime> {
 }
 
 /// Returns the delay that the server requests: seconds, or a date (RFC 9110, section 10.2.3).
-pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if value.is_empty() {
         return None;

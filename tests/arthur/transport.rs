@@ -17,6 +17,7 @@ use tower::{BoxError, ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken,
     arthur::{ArthurApi, BaseUrl, GetArthurInternalUserOrg, UserLogin},
+    transport::TransportConfig,
 };
 
 use crate::support::*;
@@ -32,7 +33,31 @@ async fn unknown_error_shows_innermost_cause_redacted() {
     assert!(error.to_string().ends_with("the [redacted] port is busy"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
     assert_hidden(&error, PASSWORD);
-    assert!(!error.is_connect() && !error.is_closed() && !error.is_timeout());
+    let cause = transport_error(&error);
+    assert!(!cause.is_connect() && !cause.is_closed() && !cause.is_timeout());
+}
+
+#[tokio::test]
+async fn error_that_is_its_own_cause_is_cut_off() {
+    #[derive(Debug)]
+    struct Endless;
+    impl std::fmt::Display for Endless {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("endless")
+        }
+    }
+    impl std::error::Error for Endless {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(self)
+        }
+    }
+    let http = service_fn(|_: Request<Full<Bytes>>| async {
+        Err::<Response<Full<Bytes>>, _>(std::io::Error::other(Endless))
+    });
+    let api = ArthurApi::new(BaseUrl::parse("arthur.example").unwrap(), http);
+    let error = UserLogin::new(api).oneshot(credentials()).await.unwrap_err();
+    assert!(error.to_string().ends_with("request failed: endless"), "{error}");
+    assert!(std::error::Error::source(&error).is_some());
 }
 
 #[tokio::test]
@@ -42,9 +67,10 @@ async fn hanging_server_times_out() {
         pending::<()>().await;
     })
     .await;
-    let api = api(&format!("http://{addr}")).timeout(Duration::from_millis(100));
+    let api = api(&format!("http://{addr}"))
+        .transport(TransportConfig::new().timeout(Duration::from_millis(100)));
     let error = failed_login(api).await;
-    assert!(error.is_timeout(), "{error}");
+    assert!(transport_error(&error).is_timeout(), "{error}");
     assert!(error.to_string().contains("100ms"), "{error}");
 }
 
@@ -60,12 +86,15 @@ async fn error_status_counts_although_body_hangs() {
         })
         .await;
         let start = std::time::Instant::now();
-        let error =
-            failed_login(api(&format!("http://{addr}")).timeout(Duration::from_millis(100))).await;
+        let error = failed_login(
+            api(&format!("http://{addr}"))
+                .transport(TransportConfig::new().timeout(Duration::from_millis(100))),
+        )
+        .await;
         assert!(start.elapsed() < Duration::from_secs(5));
         assert_eq!(error.status().map(|status| status.as_u16()), Some(code), "{error}");
         assert_eq!(error.is_wrong_credentials(), wrong);
-        assert!(!error.is_timeout());
+        assert!(error.transport().is_none());
         assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
     }
 }
@@ -82,7 +111,8 @@ async fn large_head_is_too_large_and_no_protocol_error() {
             }
         })
         .await;
-        assert!(error.is_too_large() && !error.is_protocol(), "{error}");
+        let cause = transport_error(&error);
+        assert!(cause.is_too_large() && !cause.is_protocol(), "{error}");
         assert!(error.to_string().contains("response head too large"), "{error}");
     }
 }
@@ -97,8 +127,10 @@ async fn dripping_body_times_out() {
         cookies(&["Authorization=a.b.c"]).map(|_| BodyExt::boxed(StreamBody::new(drops)))
     })
     .await;
-    let api = api(&server.url()).timeout(Duration::from_millis(200));
-    assert!(failed_login(api).await.is_timeout());
+    let api =
+        api(&server.url()).transport(TransportConfig::new().timeout(Duration::from_millis(200)));
+    let error = failed_login(api).await;
+    assert!(transport_error(&error).is_timeout(), "{error}");
 }
 
 #[tokio::test]
@@ -114,8 +146,10 @@ async fn dripping_head_times_out() {
         }
     })
     .await;
-    let api = api(&format!("http://{addr}")).timeout(Duration::from_millis(200));
-    assert!(failed_login(api).await.is_timeout());
+    let api = api(&format!("http://{addr}"))
+        .transport(TransportConfig::new().timeout(Duration::from_millis(200)));
+    let error = failed_login(api).await;
+    assert!(transport_error(&error).is_timeout(), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -142,7 +176,7 @@ async fn timeout_is_30_seconds_from_readiness_to_body() {
         .oneshot(credentials())
         .await
         .unwrap_err();
-    assert!(error.is_timeout());
+    assert!(transport_error(&error).is_timeout());
     assert_eq!(start.elapsed().as_secs(), 30);
 
     // 20 seconds for the head and 20 for the body are each less than the deadline.
@@ -158,7 +192,7 @@ async fn timeout_is_30_seconds_from_readiness_to_body() {
     let start = tokio::time::Instant::now();
     let error =
         UserLogin::new(ArthurApi::new(base_url, slow)).oneshot(credentials()).await.unwrap_err();
-    assert!(error.is_timeout());
+    assert!(transport_error(&error).is_timeout());
     assert_eq!(start.elapsed().as_secs(), 30);
 }
 
@@ -167,7 +201,7 @@ async fn large_body_is_error_at_limit() {
     let server =
         Script::start(|seen| accept_login(seen).map(|_| full(vec![b' '; 5_000_000]))).await;
     let error = failed_login(api(&server.url())).await;
-    assert!(error.is_too_large(), "{error}");
+    assert!(transport_error(&error).is_too_large(), "{error}");
     assert!(error.to_string().contains("1048576 bytes"), "{error}");
 }
 
@@ -179,14 +213,17 @@ async fn endless_body_is_error_at_limit() {
         accept_login(seen).map(|_| BodyExt::boxed(StreamBody::new(frames)))
     })
     .await;
-    assert!(failed_login(api(&server.url())).await.is_too_large());
+    let error = failed_login(api(&server.url())).await;
+    assert!(transport_error(&error).is_too_large(), "{error}");
 }
 
 #[tokio::test]
 async fn body_limit_is_inclusive() {
     let server = Script::start(|seen| accept_login(seen).map(|_| full("four"))).await;
-    log_in(api(&server.url()).body_limit(4)).await.unwrap();
-    assert!(failed_login(api(&server.url()).body_limit(3)).await.is_too_large());
+    log_in(api(&server.url()).transport(TransportConfig::new().body_limit(4))).await.unwrap();
+    let error =
+        failed_login(api(&server.url()).transport(TransportConfig::new().body_limit(3))).await;
+    assert!(transport_error(&error).is_too_large(), "{error}");
 }
 
 #[tokio::test]
@@ -227,10 +264,14 @@ async fn clone_is_ready_before_call() {
 // The body
 
 #[tokio::test]
-async fn request_accepts_no_content_coding() {
+async fn request_accepts_json_without_content_coding() {
     let server = Script::start(accept_login).await;
     log_in(api(&server.url())).await.unwrap();
-    assert_eq!(server.seen()[0].headers["accept-encoding"], "identity");
+    let headers = &server.seen()[0].headers;
+    assert_eq!(headers["accept"], "application/json");
+    assert_eq!(headers["accept-encoding"], "identity");
+    let client = concat!("tower-auth-refresh/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(headers["user-agent"], client);
 }
 
 #[tokio::test]
@@ -245,7 +286,7 @@ async fn content_coding_of_response_is_error_with_its_name() {
     };
     let server = coded(200, "gzip", "\u{1f}binary").await;
     let error = failed_login(api(&server.url())).await;
-    assert!(error.is_protocol(), "{error}");
+    assert!(transport_error(&error).is_protocol(), "{error}");
     assert!(error.to_string().contains("content coding gzip"), "{error}");
 
     // A secret in this header is not shown either.

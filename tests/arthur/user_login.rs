@@ -12,6 +12,7 @@ use tower::ServiceExt;
 use tower_auth_refresh::{
     AccessToken, Clock, Expiry, LoginError, LoginReason, LoginRequest,
     arthur::{ArthurError, ArthurLogin, UserLogin},
+    transport::TransportConfig,
 };
 
 async fn token_of(cookies: &'static [&'static str]) -> Result<String, ArthurError> {
@@ -123,7 +124,8 @@ async fn other_status_shows_a_bounded_part_of_the_body() {
 #[tokio::test]
 async fn status_counts_if_the_body_is_too_large() {
     let server = Script::start(|_| status(500, "far more than four bytes")).await;
-    let error = failed_login(api(&server.url()).body_limit(4)).await;
+    let error =
+        failed_login(api(&server.url()).transport(TransportConfig::new().body_limit(4))).await;
     assert_eq!(error.status().unwrap(), 500);
 }
 
@@ -283,7 +285,8 @@ async fn expiry_of(token: String, date: Option<u64>) -> Expiry {
         response
     })
     .await;
-    let login = log_in(api(&server.url()).clock(Stopped)).await.unwrap();
+    let login =
+        log_in(api(&server.url()).transport(TransportConfig::new().clock(Stopped))).await.unwrap();
     login.token.expiry()
 }
 

@@ -140,9 +140,21 @@ async fn permanent_error_inside_a_wrapper_is_recognized() {
     let transparent = login_error(move || Transparent::from(wrong_password()).into()).await;
     let context =
         login_error(move || anyhow::Error::from(wrong_password()).context("no").into()).await;
-    for error in [anyhow, eyre, transparent, context] {
+    let io = login_error(move || std::io::Error::other(wrong_password()).into()).await;
+    for error in [anyhow, eyre, transparent, context, io] {
         assert!(error.is_permanent(), "{error:?}");
     }
+}
+
+/// The source of an `io::Error` is not the error inside, but the source of that.
+#[test]
+fn login_error_inside_an_io_error_is_found() {
+    let wrong_password = LoginError::permanent(std::io::Error::other(std::fmt::Error));
+    assert!(wrong_password.cause::<std::fmt::Error>().is_some());
+    let error = std::io::Error::other(wrong_password);
+    assert!(LoginError::find(&error).is_some_and(LoginError::is_permanent));
+    let nested = std::io::Error::other(error);
+    assert!(LoginError::find(&nested).is_some_and(LoginError::is_permanent));
 }
 
 #[tokio::test]

@@ -135,8 +135,9 @@ async fn https_to_http_port_is_protocol_error() {
     let server = Script::start(accept_login).await;
     let url = server.url().replace("http:", "https:");
     let error = failed_login(api(&url)).await;
-    assert!(error.is_protocol(), "{error}");
-    assert!(!error.is_tls() && !error.is_connect());
+    let cause = transport_error(&error);
+    assert!(cause.is_protocol(), "{error}");
+    assert!(!cause.is_tls() && !cause.is_connect());
     assert!(error.to_string().contains("does not speak TLS"), "{error}");
 }
 
@@ -154,7 +155,7 @@ async fn http_to_tls_port_is_protocol_error() {
     })
     .await;
     let error = failed_login(api(&format!("http://{addr}"))).await;
-    assert!(error.is_protocol(), "{error}");
+    assert!(transport_error(&error).is_protocol(), "{error}");
     assert!(error.to_string().contains("not HTTP"), "{error}");
 }
 
@@ -165,8 +166,9 @@ async fn refused_connection_is_connect_error() {
         listener.local_addr().unwrap().port()
     };
     let error = failed_login(api(&format!("http://127.0.0.1:{port}"))).await;
-    assert!(error.is_connect(), "{error}");
-    assert!(!error.is_dns() && !error.is_tls());
+    let cause = transport_error(&error);
+    assert!(cause.is_connect(), "{error}");
+    assert!(!cause.is_dns() && !cause.is_tls());
     assert!(error.to_string().contains("refused"), "{error}");
 }
 
@@ -176,15 +178,17 @@ async fn unresolved_name_is_dns_error() {
     let url = format!("http://{}.invalid", "a".repeat(64));
     let base_url = BaseUrl::danger_parse_plaintext(&url).unwrap();
     let error = failed_login(ArthurApi::new(base_url, client())).await;
-    assert!(error.is_dns() && error.is_connect(), "{error}");
+    let cause = transport_error(&error);
+    assert!(cause.is_dns() && cause.is_connect(), "{error}");
     assert!(error.to_string().contains("DNS"), "{error}");
 }
 
 #[tokio::test]
 async fn reset_connection_is_closed_error() {
     let error = failed_login_at(|stream| async move { stream.set_zero_linger().unwrap() }).await;
-    assert!(error.is_closed(), "{error}");
-    assert!(!error.is_connect());
+    let cause = transport_error(&error);
+    assert!(cause.is_closed(), "{error}");
+    assert!(!cause.is_connect());
     assert!(error.to_string().contains("reset"), "{error}");
 }
 
@@ -199,7 +203,7 @@ async fn early_close_is_closed_error() {
             stream.write_all(part.as_bytes()).await.unwrap();
         })
         .await;
-        assert!(error.is_closed(), "{part:?}: {error}");
+        assert!(transport_error(&error).is_closed(), "{part:?}: {error}");
         assert!(error.to_string().contains("connection closed"), "{error}");
     }
 }

@@ -24,6 +24,7 @@ use tower_auth_refresh::{
     AuthRefresher,
     arthur::{ArthurError, ArthurLogin, UserLogin},
     http_client::{HttpClient, HttpClientBuilder},
+    transport::TransportConfig,
 };
 
 use crate::{relay::Relay, support::*};
@@ -48,7 +49,7 @@ async fn relayed(
 #[tokio::test]
 async fn login_leaves_dead_connection() {
     let (client, server, relay) = relayed(accept_login).await;
-    let api = api_with(client, &relay.url()).timeout(GUARD);
+    let api = api_with(client, &relay.url()).transport(TransportConfig::new().timeout(GUARD));
     for logins in 1..4 {
         log_in(api.clone()).await.unwrap();
         assert_eq!(server.seen()[logins - 1].version, Version::HTTP_2);
@@ -61,9 +62,12 @@ async fn login_after_timeout_succeeds_on_new_connection() {
     let (client, _server, relay) = relayed(accept_login).await;
     let api = api_with(client, &relay.url());
     relay.kill(1);
-    let error = failed_login(api.clone().timeout(Duration::from_millis(200))).await;
-    assert!(error.is_timeout(), "{error}");
-    log_in(api.timeout(GUARD)).await.unwrap();
+    let error = failed_login(
+        api.clone().transport(TransportConfig::new().timeout(Duration::from_millis(200))),
+    )
+    .await;
+    assert!(transport_error(&error).is_timeout(), "{error}");
+    log_in(api.transport(TransportConfig::new().timeout(GUARD))).await.unwrap();
     assert_eq!(relay.connections(), 2);
 }
 
@@ -75,7 +79,8 @@ async fn refresher_heals_after_one_timeout() {
         cookies(&[&format!("Authorization=token-{login}")])
     })
     .await;
-    let api = api_with(client, &relay.url()).timeout(Duration::from_millis(500));
+    let api = api_with(client, &relay.url())
+        .transport(TransportConfig::new().timeout(Duration::from_millis(500)));
     let login = ArthurLogin::new(UserLogin::new(api), credentials());
     let builder =
         AuthRefresher::builder(login).backoff(Duration::from_millis(1), Duration::from_millis(1));
@@ -107,8 +112,10 @@ async fn dead_connection_is_timeout_error_by_pings() {
     let client = client
         .http2_keep_alive_interval(Duration::from_millis(50))
         .http2_keep_alive_timeout(Duration::from_millis(50));
-    let error = failed_login(api_with(client, &url).timeout(GUARD)).await;
-    assert!(error.is_timeout() && !error.is_closed() && !error.is_protocol(), "{error}");
+    let error =
+        failed_login(api_with(client, &url).transport(TransportConfig::new().timeout(GUARD))).await;
+    let cause = transport_error(&error);
+    assert!(cause.is_timeout() && !cause.is_closed() && !cause.is_protocol(), "{error}");
     assert!(
         error.to_string().contains("connection timed out"),
         "not the login's own timeout: {error}"
@@ -181,7 +188,8 @@ async fn failed_login_with_frames(frames: &'static [u8]) -> ArthurError {
 async fn reset_stream_is_closed_error() {
     // RST_STREAM of stream 1 with INTERNAL_ERROR.
     let error = failed_login_with_frames(&[0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 2]).await;
-    assert!(error.is_closed() && !error.is_timeout() && !error.is_protocol(), "{error}");
+    let cause = transport_error(&error);
+    assert!(cause.is_closed() && !cause.is_timeout() && !cause.is_protocol(), "{error}");
     assert!(error.to_string().contains("stream reset by the server"), "{error}");
 }
 
@@ -190,7 +198,8 @@ async fn go_away_is_closed_error() {
     // GOAWAY that processed no stream, with NO_ERROR.
     let error =
         failed_login_with_frames(&[0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).await;
-    assert!(error.is_closed() && !error.is_timeout() && !error.is_protocol(), "{error}");
+    let cause = transport_error(&error);
+    assert!(cause.is_closed() && !cause.is_timeout() && !cause.is_protocol(), "{error}");
     assert!(error.to_string().contains("GOAWAY"), "{error}");
 }
 
@@ -198,7 +207,8 @@ async fn go_away_is_closed_error() {
 async fn invalid_frame_is_protocol_error() {
     // A PING must have 8 bytes.
     let error = failed_login_with_frames(&[0, 0, 1, 6, 0, 0, 0, 0, 0, 0]).await;
-    assert!(error.is_protocol() && !error.is_closed() && !error.is_timeout(), "{error}");
+    let cause = transport_error(&error);
+    assert!(cause.is_protocol() && !cause.is_closed() && !cause.is_timeout(), "{error}");
     assert!(error.to_string().contains("not valid HTTP/2"), "{error}");
 }
 
@@ -222,7 +232,7 @@ async fn go_away_is_closed_error_without_server_data() {
     let api = api_with(trusting(certificate), &server.url());
     let error = failed_login(api.clone()).await;
     assert!(error.to_string().contains("excessive load"), "{error}");
-    assert!(error.is_closed(), "{error}");
+    assert!(transport_error(&error).is_closed(), "{error}");
     assert!(!texts(&error).contains("data of the server"), "{error}");
     assert!(std::error::Error::source(&error).is_some());
     assert!(!error.to_string().contains("fish"), "{error}");

@@ -25,7 +25,7 @@ async fn login_is_not_redirected_to_other_origin() {
         let server = Script::start(move |_| redirect(status, &to)).await;
 
         let error = failed_login(api(&server.url())).await;
-        assert!(error.is_redirect());
+        assert!(transport_error(&error).is_redirect());
         assert_eq!(error.status().unwrap(), status);
         assert!(error.to_string().contains(&target), "{error}");
         for hidden in ["s3cr3t", "user:pw", "/login?"] {
@@ -50,7 +50,7 @@ async fn token_is_not_redirected_to_other_origin() {
         let org = GetArthurInternalUserOrg::new(api.clone()).oneshot(token.clone()).await;
         let info = GetAuthInfo::new(api).oneshot(token).await;
         for error in [org.unwrap_err(), info.unwrap_err()] {
-            assert!(error.is_redirect());
+            assert!(transport_error(&error).is_redirect());
             assert!(error.to_string().contains(&other.url()), "{error}");
             assert_hidden(&error, "t0ken");
         }
@@ -94,7 +94,7 @@ async fn post_redirect_that_changes_method_is_transient_error() {
     for code in [301, 302, 303] {
         let server = Script::start(move |_| redirect(code, "/maintenance")).await;
         let error = failed_login(api(&server.url())).await;
-        assert!(error.is_redirect() && !error.is_wrong_credentials(), "{error}");
+        assert!(transport_error(&error).is_redirect(), "{error}");
         assert_eq!(error.status().unwrap(), code);
         assert!(
             error.to_string().ends_with(&format!("redirect to {} not followed", server.url())),
@@ -111,6 +111,7 @@ async fn token_request_redirect_is_transient_error_with_origin() {
     use tower_auth_refresh::{
         LoginReason, LoginRequest,
         oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Error, OAuth2Login},
+        transport::TransportError,
     };
 
     for code in REDIRECTS {
@@ -130,7 +131,7 @@ async fn token_request_redirect_is_transient_error_with_origin() {
         assert_hidden(&error, "s3cr3t");
         let cause =
             std::error::Error::source(&error).unwrap().downcast_ref::<OAuth2Error>().unwrap();
-        assert!(cause.is_redirect());
+        assert!(cause.transport().is_some_and(TransportError::is_redirect));
         assert_eq!(cause.status().unwrap(), code);
         assert!(cause.to_string().contains("https://moved.example not followed"), "{cause}");
         assert_eq!(server.seen().len(), 1);
@@ -154,7 +155,7 @@ async fn redirected_get_keeps_its_token() {
 async fn endless_redirects_are_error_that_says_too_many() {
     let server = Script::start(|_| redirect(307, "/again")).await;
     let error = failed_login(api(&server.url())).await;
-    assert!(error.is_redirect());
+    assert!(transport_error(&error).is_redirect());
     assert!(error.to_string().contains(&server.url()), "{error}");
     assert!(error.to_string().contains("too many redirects"), "{error}");
     assert_eq!(error.status().unwrap(), 307);
@@ -172,7 +173,7 @@ async fn redirect_to_invalid_location_is_error() {
     ] {
         let server = Script::start(move |_| redirect(302, location)).await;
         let error = failed_login(api(&server.url())).await;
-        assert!(error.is_redirect());
+        assert!(transport_error(&error).is_redirect());
         assert!(error.to_string().contains(named), "{location}: {error}");
     }
     let server = Script::start(|_| status(302, "")).await;

@@ -14,6 +14,7 @@ use tower::ServiceExt;
 use tower_auth_refresh::{
     arthur::{Credentials, UserLogin},
     http_client::HttpClient,
+    transport::TransportConfig,
 };
 
 use crate::support::*;
@@ -71,8 +72,9 @@ async fn self_signed_certificate_is_error_with_advice() {
     let (_, acceptor) = self_signed("localhost");
     let server = Script::start_tls(acceptor, accept_login).await;
     let error = failed_login(api(&server.url())).await;
-    assert!(error.is_tls(), "{error}");
-    assert!(!error.is_connect() && !error.is_protocol() && !error.is_timeout());
+    let cause = transport_error(&error);
+    assert!(cause.is_tls(), "{error}");
+    assert!(!cause.is_connect() && !cause.is_protocol() && !cause.is_timeout());
     assert!(error.to_string().contains("UnknownIssuer"), "{error}");
     assert!(error.to_string().contains(ADVICE), "{error}");
     assert_eq!(server.seen().len(), 0);
@@ -84,7 +86,7 @@ async fn certificate_for_other_host_is_error_without_advice() {
     let server = Script::start_tls(acceptor, accept_login).await;
     let client = HttpClient::builder().add_root_certificate(certificate);
     let error = failed_login(api_with(client, &server.url())).await;
-    assert!(error.is_tls(), "{error}");
+    assert!(transport_error(&error).is_tls(), "{error}");
     assert!(error.to_string().contains("localhost"), "{error}");
     assert!(!error.to_string().contains(ADVICE), "{error}");
     assert_eq!(server.seen().len(), 0);
@@ -139,7 +141,7 @@ async fn added_certificate_must_be_valid_for_host_and_date() {
             [HttpClient::builder(), HttpClient::builder().add_root_certificate(certificate)]
         {
             let error = failed_login(api_with(client, &server.url())).await;
-            assert!(error.is_tls(), "{error}");
+            assert!(transport_error(&error).is_tls(), "{error}");
             assert!(error.to_string().contains(why), "{why}: {error}");
             assert!(!error.to_string().contains(ADVICE), "{error}");
         }
@@ -153,7 +155,8 @@ async fn other_certificate_with_name_of_added_one_is_rejected() {
     let (_, acceptor) = self_signed_authority(parameters("localhost"));
     let server = Script::start_tls(acceptor, accept_login).await;
     let client = HttpClient::builder().add_root_certificate(added);
-    assert!(failed_login(api_with(client, &server.url())).await.is_tls());
+    let error = failed_login(api_with(client, &server.url())).await;
+    assert!(transport_error(&error).is_tls(), "{error}");
     assert_eq!(server.seen().len(), 0);
 }
 
@@ -192,7 +195,7 @@ async fn client_without_trust_roots_serves_http() {
     let (_, acceptor) = self_signed("localhost");
     let tls = Script::start_tls(acceptor, accept_login).await;
     let error = failed_login(api(&tls.url())).await;
-    assert!(error.is_tls(), "{error}");
+    assert!(transport_error(&error).is_tls(), "{error}");
     let why =
         if std::env::var_os("NO_ROOTS").is_some() { "has no trust roots" } else { "UnknownIssuer" };
     assert!(error.to_string().contains(why), "{error}");
@@ -276,8 +279,10 @@ async fn hanging_tls_handshake_times_out() {
         drop(kept);
     })
     .await;
-    let api = api(&format!("https://{addr}")).timeout(Duration::from_millis(100));
-    assert!(failed_login(api).await.is_timeout());
+    let api = api(&format!("https://{addr}"))
+        .transport(TransportConfig::new().timeout(Duration::from_millis(100)));
+    let error = failed_login(api).await;
+    assert!(transport_error(&error).is_timeout(), "{error}");
 }
 
 #[tokio::test]
@@ -289,5 +294,6 @@ async fn connection_closed_in_handshake_is_closed_error() {
     })
     .await;
     let error = failed_login(api(&format!("https://{addr}"))).await;
-    assert!(error.is_closed() && !error.is_tls(), "{error}");
+    let cause = transport_error(&error);
+    assert!(cause.is_closed() && !cause.is_tls(), "{error}");
 }

@@ -1,11 +1,23 @@
-//! What a map of tokens by hand gets wrong, beside the handle. The guide on many identities has the same lines.
+//! What a map of tokens by hand gets wrong, beside the handle. The guide on many identities has the same lines, and a
+//! table of what is wrong with them: each row is a test here.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use futures::future::join_all;
+use http::{HeaderValue, Request, Response, StatusCode, header::AUTHORIZATION};
 use moka::future::Cache;
 use tokio::time::{Instant, sleep, timeout};
-use tower_auth_refresh::{AuthRefreshers, BoxError};
+use tower::{Layer, Service, ServiceExt, service_fn};
+use tower_auth_refresh::{
+    AuthRefreshLayer, AuthRefreshers, BoxError, Error, LoginError, ReplayClone,
+};
 
 use crate::{
     KeyedLogins,
@@ -20,7 +32,28 @@ fn hand_written() -> Tokens {
     Cache::builder().max_capacity(1_000).time_to_live(secs(3300)).build()
 }
 
-/// The hand-written version: it calls the same logins as the handle.
+/// The lines of the guide.
+async fn send<S, F>(
+    tokens: &Cache<u32, HeaderValue>,
+    http: S,
+    login: impl Fn(u32) -> F,
+    tenant: u32,
+    mut request: Request<()>,
+) -> Result<Response<String>, BoxError>
+where
+    S: Service<Request<()>, Response = Response<String>, Error = BoxError>,
+    F: Future<Output = Result<HeaderValue, LoginError>>,
+{
+    let token = tokens.try_get_with(tenant, login(tenant)).await?;
+    request.headers_mut().insert(AUTHORIZATION, token);
+    let response = http.oneshot(request).await?;
+    if response.status() == StatusCode::UNAUTHORIZED {
+        tokens.invalidate(&tenant).await;
+    }
+    Ok(response)
+}
+
+/// The first line alone, of which most tests are: it calls the same logins as the handle.
 async fn token<F>(
     tokens: &Tokens,
     key: u32,
@@ -158,4 +191,107 @@ async fn token_is_replaced_before_it_expires() {
         assert_eq!(start.elapsed(), Duration::ZERO);
     }
     assert_eq!(ours.started(&1), 3);
+}
+
+/// `time_to_live`: after it, all calls wait for a login, and fail with it.
+#[tokio::test(start_paused = true)]
+async fn calls_do_not_wait_for_a_refresh_or_fail_with_it() {
+    let (theirs, ours) = (KeyedLogins::new(), KeyedLogins::new());
+    let is_down = Arc::new(AtomicBool::new(false));
+    let login = {
+        let is_down = is_down.clone();
+        move || {
+            let is_down = is_down.load(SeqCst);
+            async move {
+                sleep(LOGIN).await;
+                if is_down { Err("issuer unavailable".into()) } else { Ok(secs(600)) }
+            }
+        }
+    };
+    // The cache reads the real clock.
+    let tokens = Cache::builder().time_to_live(Duration::from_millis(1)).build();
+    let refreshers = {
+        let (logins, login) = (ours.clone(), login.clone());
+        AuthRefreshers::builder(move |key: &u32| {
+            let login = login.clone();
+            logins.builder(key, move |_| login())
+        })
+        .build()
+        .unwrap()
+    };
+    token(&tokens, 1, &theirs, login()).await.unwrap();
+    secret(&refreshers, 1).await;
+
+    std::thread::sleep(Duration::from_millis(5));
+    let start = Instant::now();
+    token(&tokens, 1, &theirs, login()).await.unwrap();
+    assert_eq!(start.elapsed(), LOGIN, "the hand-written version waits");
+    // The refresh is due 150 seconds before the expiry. A call until then, so that the key is not idle.
+    sleep(secs(400)).await;
+    secret(&refreshers, 1).await;
+    is_down.store(true, SeqCst);
+    sleep(secs(100)).await;
+    assert!(ours.started(&1) > 1, "a refresh has failed");
+    let start = Instant::now();
+    secret(&refreshers, 1).await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    std::thread::sleep(Duration::from_millis(5));
+    let failed = token(&tokens, 1, &theirs, login()).await;
+    failed.expect_err("the hand-written version fails with the login");
+}
+
+/// `insert`: the header value is not sensitive, and the token goes to any host, in plaintext too.
+#[tokio::test(start_paused = true)]
+async fn token_is_sensitive_and_not_sent_in_plaintext() {
+    let ours = KeyedLogins::new();
+    let refreshers = refreshers(&ours, || lives_for(HOUR));
+    let is_sensitive = service_fn(|request: Request<()>| async move {
+        let header = request.headers().get(AUTHORIZATION).ok_or("no token")?;
+        Ok::<_, BoxError>(Response::new(header.is_sensitive().to_string()))
+    });
+    let (tokens, service) =
+        (Cache::new(1_000), AuthRefreshLayer::keyed(refreshers).layer(is_sensitive));
+    let login = |key| async move {
+        HeaderValue::try_from(format!("Bearer {key}.1")).map_err(LoginError::permanent)
+    };
+    let request = |uri: &str| Request::get(uri).extension(1_u32).body(()).unwrap();
+    let https = "https://api.example.com/";
+    let by_hand = send(&tokens, is_sensitive, login, 1, request(https)).await.unwrap();
+    assert_eq!(by_hand.into_body(), "false");
+    assert_eq!(service.clone().oneshot(request(https)).await.unwrap().into_body(), "true");
+    let plaintext = "http://api.example.com/";
+    let by_hand = send(&tokens, is_sensitive, login, 1, request(plaintext)).await;
+    by_hand.expect("the hand-written version sends the token in plaintext");
+    let error = service.oneshot(request(plaintext)).await.unwrap_err();
+    assert!(matches!(error, Error::Destination(_)), "{error:?}");
+}
+
+/// `Ok(response)`: the caller gets the rejection, although the next token would be accepted.
+#[tokio::test(start_paused = true)]
+async fn rejected_request_is_replayed() {
+    let (theirs, ours) = (KeyedLogins::new(), KeyedLogins::new());
+    let refreshers = refreshers(&ours, || lives_for(HOUR));
+    let rejects_first = service_fn(|request: Request<()>| async move {
+        let is_first = request.headers()[AUTHORIZATION] == "Bearer 1.1";
+        let status = if is_first { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
+        Ok::<_, BoxError>(Response::builder().status(status).body(String::new())?)
+    });
+    let layer = AuthRefreshLayer::keyed(refreshers.clone()).replay(ReplayClone);
+    let (tokens, service) = (Cache::new(1_000), layer.layer(rejects_first));
+    let login = |key| {
+        let number = theirs.start(&key);
+        async move {
+            HeaderValue::try_from(format!("Bearer {key}.{number}")).map_err(LoginError::permanent)
+        }
+    };
+    refreshers.get(&1).unwrap().ready().await.unwrap();
+    sleep(secs(10)).await;
+    let request = || Request::get("https://api.example.com/").extension(1_u32).body(()).unwrap();
+    let by_hand = send(&tokens, rejects_first, login, 1, request()).await.unwrap();
+    assert_eq!(
+        by_hand.status(),
+        StatusCode::UNAUTHORIZED,
+        "the hand-written version does not retry"
+    );
+    assert_eq!(service.oneshot(request()).await.unwrap().status(), StatusCode::OK);
 }

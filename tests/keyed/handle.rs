@@ -255,6 +255,46 @@ async fn new_keys_beyond_the_limit_are_refused_and_known_keys_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn limit_on_new_keys_counts_keys_that_were_removed_and_those_the_factory_refuses() {
+    let calls = Arc::new(AtomicUsize::new(0));
+    let refreshers = AuthRefreshers::try_builder({
+        let calls = calls.clone();
+        move |key: &u32| {
+            calls.fetch_add(1, SeqCst);
+            if *key < 10 { Ok(any_login()) } else { Err("tenant not known") }
+        }
+    })
+    .capacity(1)
+    .new_keys(5, secs(50))
+    .build()
+    .unwrap();
+    refreshers.get(&1).unwrap();
+    refreshers.forget(&1);
+    refreshers.get(&1).unwrap();
+    refreshers.get(&2).unwrap(); // evicts 1
+    refreshers.get(&1).unwrap();
+    assert!(refreshers.get(&10).unwrap_err().is_factory());
+    for key in [2, 3, 10] {
+        refreshers.forget(&key);
+        assert!(refreshers.peek(&key).is_none());
+        assert!(refreshers.get(&key).unwrap_err().is_new_key_limit());
+    }
+    refreshers.get(&1).unwrap();
+    assert_eq!(calls.load(SeqCst), 5, "the factory is not called beyond the limit");
+    // One more for each tenth of the period, and never more than five.
+    sleep(secs(10)).await;
+    assert!(refreshers.get(&2).is_ok() && refreshers.get(&3).is_err());
+    sleep(secs(3600)).await;
+    assert_eq!((100..200).filter(|key| refreshers.get(key).unwrap_err().is_factory()).count(), 5);
+}
+
+#[test]
+fn limit_of_zero_new_keys_accepts_none() {
+    let refreshers = builder(&KeyedLogins::new()).new_keys(0, secs(1)).build().unwrap();
+    assert!(refreshers.get(&1).unwrap_err().is_new_key_limit());
+}
+
+#[tokio::test(start_paused = true)]
 async fn shutdown_ends_all_keys_and_refuses_new_ones() {
     let logins = KeyedLogins::new();
     let refreshers = builder(&logins).build().unwrap();

@@ -2,13 +2,14 @@
 
 use std::{
     convert::Infallible,
-    future::{Future, ready},
+    future::{Future, pending, ready},
     pin::pin,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering::SeqCst},
+        atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst},
     },
     task::{Context, Poll, Waker},
+    time::Duration,
 };
 
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
@@ -21,7 +22,7 @@ use tower_auth_refresh::{
 
 use crate::{
     KeyedLogins,
-    support::{HOUR, chain, secs},
+    support::{HOUR, alive_tasks, chain, secs},
 };
 
 fn builder(logins: &KeyedLogins<u32>) -> AuthRefreshersBuilder<u32> {
@@ -83,6 +84,24 @@ async fn request_without_a_key_is_not_sent() {
     assert_eq!(chain(&error), ["no identity for the request", "request has no key"]);
     assert!(key_error(error).is_missing());
     assert_eq!(sent.load(SeqCst), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_without_a_key_does_not_get_the_token_of_the_last_key() {
+    let layer = AuthRefreshLayer::keyed(builder(&KeyedLogins::new()).build().unwrap());
+    let mut service = layer.layer(service_fn(echo));
+    for _ in 0..3 {
+        service.ready().await.unwrap().call(request(1)).await.unwrap();
+    }
+    // A key of another type is not a key.
+    for with_other in [false, true] {
+        let mut without_key = Request::get("https://api.example.com/").body(()).unwrap();
+        if with_other {
+            without_key.extensions_mut().insert(1_u64);
+        }
+        let error = service.ready().await.unwrap().call(without_key).await.unwrap_err();
+        assert!(key_error(error).is_missing());
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -150,6 +169,47 @@ async fn replay_uses_a_newer_token_of_the_same_key() {
     assert_eq!((logins.started(&1), logins.started(&2)), (2, 2));
 }
 
+/// While the first attempt is under way, the function returns another key, the service serves that key, and new keys fill
+/// the cache.
+#[tokio::test(start_paused = true)]
+async fn replay_uses_the_key_of_the_first_attempt() {
+    let logins = KeyedLogins::new();
+    let refreshers = builder(&logins).capacity(1).build().unwrap();
+    let key = Arc::new(AtomicU32::new(1));
+    let layer = AuthRefreshLayer::keyed(refreshers.clone()).replay(ReplayClone).key_by({
+        let key = key.clone();
+        move |_, _, _| Some(key.load(SeqCst))
+    });
+    let mut service = layer.layer(service_fn(|request: Request<()>| async move {
+        sleep(secs(5)).await;
+        let header = request.headers()[AUTHORIZATION].to_str()?.to_owned();
+        let is_first = header.ends_with(".1");
+        let status = if is_first { StatusCode::UNAUTHORIZED } else { StatusCode::OK };
+        Ok::<_, BoxError>(Response::builder().status(status).body(header)?)
+    }));
+    let without_key = || Request::get("https://api.example.com/").body(()).unwrap();
+    // On the slow path, and on the fast path after the token was issued and evicted.
+    for is_on_fast_path in [false, true] {
+        key.store(1, SeqCst);
+        if is_on_fast_path {
+            refreshers.forget(&1);
+            logins.lock().started.clear();
+            refreshers.get(&1).unwrap().ready().await.unwrap();
+        }
+        let mut first = pin!(service.ready().await.unwrap().call(without_key()));
+        timeout(secs(3), first.as_mut()).await.unwrap_err();
+        let refresher = refreshers.peek(&1).unwrap().downgrade();
+        key.store(2, SeqCst);
+        let mut second = pin!(service.ready().await.unwrap().call(without_key()));
+        timeout(secs(1), second.as_mut()).await.unwrap_err();
+        (100..200).for_each(|key| drop(refreshers.get(&key).unwrap()));
+        assert!(refreshers.peek(&1).is_some(), "a call that can be replayed has its refresher");
+        assert_eq!(first.await.unwrap().into_body(), "Bearer 1.2");
+        assert_eq!(second.await.unwrap().into_body(), "Bearer 2.2");
+        assert!(refresher.upgrade().is_some());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn rejection_of_one_key_does_not_affect_another() {
     let logins = KeyedLogins::new();
@@ -185,6 +245,33 @@ async fn service_with_a_forgotten_key_uses_its_new_refresher() {
     refreshers.shutdown();
     let error = service.ready().await.unwrap().call(request(1)).await.unwrap_err();
     assert!(key_error(error).is_shut_down());
+}
+
+/// The service has the refresher of its last key until its next call.
+#[tokio::test(start_paused = true)]
+async fn forgotten_key_of_the_last_call_is_not_refreshed() {
+    for pause in [secs(900), Duration::MAX] {
+        let logins = KeyedLogins::new();
+        let factory = {
+            let logins = logins.clone();
+            move |key: &u32| logins.builder(key, |_| async { Ok(secs(300)) })
+        };
+        let refreshers = AuthRefreshers::builder(factory).pause_when_idle(pause).build().unwrap();
+        let mut service = AuthRefreshLayer::keyed(refreshers.clone()).layer(service_fn(echo));
+        // The last call is after a refresh, and shows that the token is used.
+        for _ in 0..3 {
+            service.ready().await.unwrap().call(request(1)).await.unwrap();
+            sleep(secs(150)).await;
+        }
+        let before = logins.started(&1);
+        assert!(before > 1);
+        refreshers.forget(&1);
+        sleep(HOUR).await;
+        assert_eq!(logins.started(&1), before);
+        assert_eq!(alive_tasks().await, 0);
+        let response = service.ready().await.unwrap().call(request(1)).await.unwrap();
+        assert_eq!(response.into_body(), format!("Bearer 1.{}", before + 1));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -278,6 +365,35 @@ fn debug_output_shows_no_key() {
     let by = layer.clone().key_by(|_, _, _| Some(String::new()));
     let all = format!("{refreshers:?} {layer:?} {service:?} {by:?}");
     assert!(!all.contains("secret-tenant"), "{all}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn debug_output_of_calls_and_errors_shows_no_key() {
+    let factory = |key: &String| match key.as_str() {
+        "secret-tenant" => Ok(known()),
+        _ => Err("tenant not known"),
+    };
+    let builder = AuthRefreshers::try_builder(factory);
+    let mut all = format!("{builder:?}");
+    let refreshers = builder.build().unwrap();
+    let mut service = AuthRefreshLayer::keyed(refreshers.clone())
+        .replay(ReplayClone)
+        .layer(service_fn(|_: Request<()>| pending::<Result<Response<()>, Infallible>>()));
+    let request = |key: &str| {
+        Request::get("https://api.example.com/").extension(key.to_owned()).body(()).unwrap()
+    };
+    // On the slow path, and on the fast path.
+    for _ in 0..2 {
+        let mut call = Box::pin(service.ready().await.unwrap().call(request("secret-tenant")));
+        all += &format!("{call:?}");
+        timeout(secs(1), call.as_mut()).await.unwrap_err();
+        all += &format!("{call:?}");
+    }
+    let refresher = refreshers.get(&"secret-tenant".to_owned()).unwrap();
+    all += &format!("{refresher:?} {:?}", refresher.status());
+    let error = service.ready().await.unwrap().call(request("secret-other")).await.unwrap_err();
+    all += &format!("{error:?} {}", chain(&error).join(": "));
+    assert!(!all.contains("secret-"), "{all}");
 }
 
 #[test]

@@ -8,6 +8,8 @@
     clippy::unwrap_used
 )]
 
+#[path = "../support/dispatch.rs"]
+mod dispatch;
 #[path = "../support/lifecycle.rs"]
 mod support;
 
@@ -16,8 +18,10 @@ mod handle;
 mod in_use;
 mod isolation;
 mod layer;
+mod on_behalf_of;
 mod permits;
 mod simulation;
+mod telemetry;
 
 use std::{
     collections::HashMap,

@@ -7,8 +7,9 @@ use std::{
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use tower_auth_refresh::oauth2::{
-    AuthorizationServer, ClientAuthentication, Grant, HttpService, OAuth2Login,
+use tower_auth_refresh::{
+    oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Login},
+    transport::HttpService,
 };
 
 use crate::support::{

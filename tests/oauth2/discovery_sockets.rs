@@ -10,9 +10,10 @@ use tokio::{
 use tower_auth_refresh::{
     http_client::HttpClient,
     oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Login},
+    transport::TransportConfig,
 };
 
-use crate::support::{GRANTED, log_in, oauth2_error};
+use crate::support::{GRANTED, log_in, oauth2_error, transport_error};
 
 /// What a server does with a connection.
 #[derive(Clone)]
@@ -67,7 +68,7 @@ fn login(issuer: &str) -> OAuth2Login<HttpClient> {
     let client = ClientAuthentication::client_secret_basic("orders", "swordfish");
     let http = HttpClient::builder().build().unwrap();
     OAuth2Login::new(http, server, client, Grant::client_credentials())
-        .timeout(Duration::from_millis(300))
+        .transport(TransportConfig::new().timeout(Duration::from_millis(300)))
 }
 
 #[tokio::test]
@@ -111,8 +112,8 @@ async fn two_broken_places_are_both_reported() {
             _ => Reply::Respond(500, "down".to_owned()),
         });
         let error = log_in(login(&issuer.await)).await.unwrap_err();
+        assert!(transport_error(&error).is_closed() && !error.is_permanent(), "{error}");
         let error = oauth2_error(&error);
-        assert!(error.is_closed() && !error.is_permanent(), "{error}");
         assert_eq!(error.status().map(|status| status.as_u16()), Some(500));
         assert!(error.to_string().ends_with("openid-configuration: 500: down"), "{error}");
     })

@@ -14,7 +14,7 @@ use tower_auth_refresh::{
 
 use crate::support::{
     MockServer, RecordedRequest, authorization_server, basic, log_in, login_with_response,
-    oauth2_error, response,
+    oauth2_error, response, transport_error,
 };
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn redirect_is_transient_and_names_the_target_origin() {
             response.headers_mut().insert("location", location.parse().unwrap());
         }
         let error = login_with_response(response).await.unwrap_err();
-        assert!(!error.is_permanent() && oauth2_error(&error).is_redirect(), "{error:?}");
+        assert!(!error.is_permanent() && transport_error(&error).is_redirect(), "{error:?}");
         assert_eq!(oauth2_error(&error).status(), StatusCode::from_u16(status).ok());
         assert!(
             format!("{error:?}").contains(shown) && !format!("{error:?}").contains("s3cr3t"),

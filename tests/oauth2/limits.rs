@@ -6,13 +6,14 @@ use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use tower::{BoxError, service_fn};
-use tower_auth_refresh::oauth2::{
-    Grant, OAuth2Login, RefreshToken, RefreshTokenStore, StoreFuture,
+use tower_auth_refresh::{
+    oauth2::{Grant, OAuth2Login, RefreshToken, RefreshTokenStore, StoreFuture},
+    transport::{TransportConfig, TransportError},
 };
 
 use crate::support::{
     GRANTED, MockServer, authorization_server, basic, log_in, log_in_again, login_with_response,
-    oauth2_error, response,
+    oauth2_error, response, transport_error,
 };
 
 #[tokio::test]
@@ -21,7 +22,7 @@ async fn response_of_five_megabytes_is_rejected() {
         let error = login_with_response(response(status, " ".repeat(5 << 20))).await.unwrap_err();
         assert!(!error.is_permanent());
         assert_eq!(
-            oauth2_error(&error).is_too_large(),
+            oauth2_error(&error).transport().is_some_and(TransportError::is_too_large),
             status == 200,
             "an error's status is enough: {error:?}"
         );
@@ -35,9 +36,9 @@ async fn slow_response_times_out() {
     });
     let login =
         OAuth2Login::new(slow, authorization_server(), basic(), Grant::client_credentials())
-            .timeout(Duration::from_secs(7));
+            .transport(TransportConfig::new().timeout(Duration::from_secs(7)));
     let error = log_in(login).await.unwrap_err();
-    assert!(oauth2_error(&error).is_timeout() && error.to_string().len() < 500, "{error:?}");
+    assert!(transport_error(&error).is_timeout() && error.to_string().len() < 500, "{error:?}");
     assert!(format!("{error:?}").contains("7s"), "{error:?}");
 }
 
@@ -58,7 +59,7 @@ async fn endless_body_times_out() {
     ))
     .await
     .unwrap_err();
-    assert!(oauth2_error(&error).is_timeout(), "{error:?}");
+    assert!(transport_error(&error).is_timeout(), "{error:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -75,7 +76,7 @@ async fn hanging_store_times_out() {
     let http = MockServer::default().service(|_| response(200, GRANTED));
     let grant = Grant::refresh_token_store(Hangs);
     let mut login = OAuth2Login::new(http, authorization_server(), basic(), grant)
-        .timeout(Duration::from_secs(7));
+        .transport(TransportConfig::new().timeout(Duration::from_secs(7)));
     tokio::time::timeout(Duration::from_secs(1), log_in_again(&mut login)).await.unwrap_err();
     let error = log_in_again(&mut login).await.unwrap_err();
     assert_eq!(oauth2_error(&error).source().unwrap().to_string(), "timed out after 7s");

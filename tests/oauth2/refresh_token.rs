@@ -17,8 +17,9 @@ use tokio::{
 use tower::{BoxError, Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
     AuthRefresher, LoginReason, LoginRequest,
-    oauth2::{Grant, HttpService, OAuth2Login, RefreshToken},
+    oauth2::{Grant, OAuth2Login, RefreshToken},
     test_util::TestClock,
+    transport::HttpService,
 };
 
 use crate::support::{

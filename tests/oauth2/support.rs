@@ -11,9 +11,10 @@ use tower::{Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, LoginError, LoginReason, LoginRequest,
     oauth2::{
-        AuthorizationServer, ClientAuthentication, Grant, HttpService, OAuth2Error, OAuth2Login,
-        RefreshToken, RefreshTokenStore, StoreFuture,
+        AuthorizationServer, ClientAuthentication, Grant, OAuth2Error, OAuth2Login, RefreshToken,
+        RefreshTokenStore, StoreFuture,
     },
+    transport::{HttpService, TransportError},
 };
 
 pub(crate) const ENDPOINT: &str = "https://as.example/token";
@@ -106,6 +107,13 @@ pub(crate) async fn login_with_response(response: MockResponse) -> Result<Access
 
 pub(crate) fn oauth2_error(error: &LoginError) -> &OAuth2Error {
     error.cause().expect("the cause is the typed error")
+}
+
+/// Returns why there was no complete response.
+#[track_caller]
+pub(crate) fn transport_error(error: &LoginError) -> &TransportError {
+    let error = oauth2_error(error);
+    error.transport().unwrap_or_else(|| panic!("not an error of the transport: {error}"))
 }
 
 pub(crate) fn claims(jwt: &str) -> (Value, Value) {

@@ -8,6 +8,7 @@ use tower_auth_refresh::{
     AuthRefreshLayer, AuthRefresher,
     oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Error, OAuth2Login},
     reqwest_client::{RequestBuilderExt, ReqwestService, same_origin_redirects},
+    transport::TransportError,
 };
 
 use crate::server::Server;
@@ -71,7 +72,7 @@ async fn redirect_that_reqwest_follows_without_the_body_is_a_redirect_error() {
     let error = AuthRefresher::new(login).token().await.unwrap_err();
     assert!(!error.is_permanent());
     let cause = error.source().unwrap().downcast_ref::<OAuth2Error>().unwrap();
-    assert!(cause.is_redirect(), "{cause}");
+    assert!(cause.transport().is_some_and(TransportError::is_redirect), "{cause}");
     assert!(
         cause
             .to_string()
@@ -109,5 +110,5 @@ async fn timeout_of_the_client_is_a_timeout_of_the_login() {
     );
     let error = AuthRefresher::new(login).token().await.unwrap_err();
     let cause = error.source().unwrap().downcast_ref::<OAuth2Error>().unwrap();
-    assert!(cause.is_timeout(), "{cause}");
+    assert!(cause.transport().is_some_and(TransportError::is_timeout), "{cause}");
 }

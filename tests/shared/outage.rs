@@ -7,7 +7,7 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 use tower::Layer;
-use tower_auth_refresh::LoginReason;
+use tower_auth_refresh::{AuthRefresher, LoginReason};
 
 use crate::{
     Fleet, at_once, layer, log_in, millis, secrets,
@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Passes time, with a request of each process every 10 seconds, none of which waits.
-async fn pass(processes: &[tower_auth_refresh::AuthRefresher], seconds: u64) {
+async fn pass(processes: &[AuthRefresher], seconds: u64) {
     for _ in 0..seconds / 10 {
         sleep(secs(10)).await;
         processes.iter().for_each(|process| drop(at_once(process)));
@@ -70,12 +70,11 @@ async fn without_the_store_processes_log_in_spread_over_the_lead() {
 #[tokio::test(start_paused = true)]
 async fn short_outage_causes_no_login() {
     let fleet = Fleet::default();
-    let random = |_: &()| u64::MAX / 2;
-    let layer = layer(fleet.store.clone()).rng(move || random(&()));
+    let layer = layer(fleet.store.clone()).rng(|| u64::MAX / 2);
     let processes: Vec<_> = (0..10)
         .map(|_| {
             let login = fleet.logins.service(|nth| async move { token(nth, HOUR) });
-            tower_auth_refresh::AuthRefresher::builder(layer.layer(login))
+            AuthRefresher::builder(layer.layer(login))
                 .jitter(false)
                 .clock(fleet.clock.clone())
                 .build()
@@ -93,12 +92,37 @@ async fn short_outage_causes_no_login() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn store_that_is_back_after_the_wait_is_used() {
+    let fleet = Fleet::default();
+    // The random time is 11 seconds after the refresh.
+    let layer = layer(fleet.store.clone()).rng(|| u64::MAX / 20);
+    let processes: Vec<_> = (0..10)
+        .map(|_| {
+            let login = fleet.logins.service(|nth| async move { token(nth, HOUR) });
+            AuthRefresher::builder(layer.layer(login))
+                .jitter(false)
+                .clock(fleet.clock.clone())
+                .build()
+                .unwrap()
+        })
+        .collect();
+    secrets(&processes).await;
+    pass(&processes, 3290).await;
+    fleet.store.set_available(false);
+    pass(&processes, 20).await;
+    fleet.store.set_available(true);
+    pass(&processes, 20).await;
+    assert_eq!(processes.iter().map(at_once).collect::<Vec<_>>(), vec!["t2"; 10]);
+    assert_eq!(fleet.logins.started(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn rejection_ends_the_wait_for_the_random_time() {
     let fleet = Fleet::default();
-    // The random time of the first outage is in 11 seconds.
+    // The random time is 11 seconds after the refresh.
     let layer = layer(fleet.store.clone()).rng(|| u64::MAX / 20);
     let login = fleet.logins.service(|nth| async move { token(nth, HOUR) });
-    let process = tower_auth_refresh::AuthRefresher::builder(layer.layer(login))
+    let process = AuthRefresher::builder(layer.layer(login))
         .jitter(false)
         .clock(fleet.clock.clone())
         .build()

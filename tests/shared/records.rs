@@ -1,6 +1,9 @@
 //! Which records a process adopts, replaces, or leaves to others.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use tokio::{
     sync::Notify,
@@ -47,8 +50,8 @@ async fn rejected_token_is_not_adopted_again() {
     let login = |nth| async move { token(nth, HOUR) };
     let first = fleet.builder(1, login).build().unwrap();
     let second = fleet.builder_with(link, 2, login).build().unwrap();
-    assert_eq!(secrets(&[first.clone()]).await, ["t1"]);
-    assert_eq!(secrets(&[second.clone()]).await, ["t1"]);
+    assert_eq!(secrets(std::slice::from_ref(&first)).await, ["t1"]);
+    assert_eq!(secrets(std::slice::from_ref(&second)).await, ["t1"]);
     sleep(secs(60)).await;
     // The second process cannot reach the store, so the rejected token stays there.
     condition.send_replace(crate::link::Condition::CutOff);
@@ -200,6 +203,7 @@ struct OddStore {
     is_read_only: bool,
     /// Each claim returns another record that no process can read.
     returns_other_records: bool,
+    records: Arc<AtomicUsize>,
 }
 
 impl TokenStore for OddStore {
@@ -221,10 +225,12 @@ impl TokenStore for OddStore {
             return Box::pin(async { Err("read-only store".into()) });
         }
         if self.returns_other_records {
-            let number = known.map_or(0, |known| known.as_bytes()[0]) + 1;
-            let plain = &b"{}"[..];
-            let record = Record::new(Revision::from_bytes([number; 16]), plain, Duration::ZERO);
-            return Box::pin(async { Ok(Claim::Changed(Some(record))) });
+            // A limit, so that a process that reads without end fails and does not hang.
+            let number = u8::try_from(self.records.fetch_add(1, Ordering::SeqCst));
+            return Box::pin(async move {
+                let revision = Revision::from_bytes([number?; 16]);
+                Ok(Claim::Changed(Some(Record::new(revision, &b"{}"[..], Duration::ZERO))))
+            });
         }
         self.store.claim(key, known, claim, time_to_live)
     }
@@ -294,10 +300,12 @@ async fn panic_of_the_store_is_an_unavailable_store() {
 #[tokio::test(start_paused = true)]
 async fn store_that_never_repeats_a_revision_does_not_block_a_login() {
     let store = OddStore { returns_other_records: true, ..OddStore::default() };
+    let records = store.records.clone();
     let fleet = Fleet::default();
     let mut service = SharedTokenLayer::danger_unsealed(store, identity())
         .layer(fleet.logins.service(|nth| async move { token(nth, HOUR) }));
     assert_eq!(log_in(&mut service, LoginReason::First).await.unwrap().secret(), "t1");
+    assert!(records.load(Ordering::SeqCst) <= 17);
 }
 
 #[tokio::test(start_paused = true)]

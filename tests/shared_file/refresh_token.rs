@@ -20,10 +20,11 @@ use tower::{ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, LoginError, LoginReason, LoginRequest,
     oauth2::{
-        AuthorizationServer, ClientAuthentication, Grant, HttpService, OAuth2Login, RefreshToken,
+        AuthorizationServer, ClientAuthentication, Grant, OAuth2Login, RefreshToken,
         RefreshTokenStore,
     },
     shared::{FileTokenStore, SealingKey, SealingKeys, SharedRefreshTokenStore, TokenIdentity},
+    transport::HttpService,
 };
 
 use crate::{process::Process, support::TempDir};

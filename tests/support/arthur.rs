@@ -30,6 +30,7 @@ use tower::ServiceExt;
 use tower_auth_refresh::{
     arthur::{ArthurApi, ArthurError, BaseUrl, Credentials, LoggedIn, UserLogin},
     http_client::{HttpClient, HttpClientBuilder},
+    transport::TransportError,
 };
 
 pub const LOGIN: &str = "jo@example.com";
@@ -271,6 +272,12 @@ pub async fn failed_login(api: ArthurApi<HttpClient>) -> ArthurError {
     let error = log_in(api).await.expect_err("the login must fail");
     assert_hidden(&error, PASSWORD);
     error
+}
+
+/// Returns why there was no complete response.
+#[track_caller]
+pub fn transport_error(error: &ArthurError) -> &TransportError {
+    error.transport().unwrap_or_else(|| panic!("not an error of the transport: {error}"))
 }
 
 /// Returns the error of a login at a server that reads the request and then behaves like `behave`.

@@ -10,7 +10,10 @@ use std::{
 use http::Request;
 use tower::Service;
 
-use crate::common::{Requests, call};
+use crate::{
+    common::{Requests, call},
+    key_draws::KeyDraws,
+};
 
 /// Makes the given number of calls.
 pub type Calls = Box<dyn FnMut(u32) + Send>;
@@ -52,4 +55,27 @@ pub fn by(mut lines: impl AsyncFnMut(Request<()>) + Send + 'static) -> Calls {
             assert_eq!(outcome, Poll::Ready(()), "a call with a token waited");
         }
     })
+}
+
+/// Calls a service with a key in the extensions of each request.
+pub fn through_keyed<S>(mut service: S, mut keys: KeyDraws) -> Calls
+where
+    S: Service<Request<()>> + Send + 'static,
+{
+    let requests = Requests::new();
+    Box::new(move |times| {
+        for _ in 0..times {
+            let mut request = requests.next();
+            request.extensions_mut().insert(keys.next());
+            call(black_box(&mut service), request);
+        }
+    })
+}
+
+/// Runs the code that a user of a crate writes around a call for a key.
+pub fn by_key(
+    mut keys: KeyDraws,
+    mut lines: impl AsyncFnMut(u64, Request<()>) + Send + 'static,
+) -> Calls {
+    by(async move |request| lines(black_box(keys.next()), request).await)
 }

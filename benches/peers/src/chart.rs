@@ -2,7 +2,7 @@
 
 use std::{error::Error, path::Path};
 
-use peers::peers::BASELINE;
+use peers::peers::UNKEYED;
 use plotters::{
     prelude::*,
     style::text_anchor::{HPos, Pos, VPos},
@@ -45,7 +45,7 @@ pub fn draw(results: &Results, path: &Path) -> Result<(), Box<dyn Error>> {
             .pos(Pos::new(horizontally, VPos::Center));
         area.draw_text(text, &style, at)
     };
-    text("Nanoseconds that each crate adds to a call", (MARGIN, 24), 19, &INK, HPos::Left)?;
+    text(results.group.title, (MARGIN, 24), 19, &INK, HPos::Left)?;
     let subtitle = "A current token, already fetched, is put on the request. One thread, median; less is better.";
     text(subtitle, (MARGIN, 48), 13, &FAINT, HPos::Left)?;
     let longest = results.rows.iter().map(|row| row.added).fold(f64::MIN_POSITIVE, f64::max);
@@ -59,8 +59,7 @@ pub fn draw(results: &Results, path: &Path) -> Result<(), Box<dyn Error>> {
         area.draw(&Rectangle::new(corners, color(row).filled()))?;
         text(&format!("{:.0} ns", row.added), (LEFT + length + 8, middle), 13, &INK, HPos::Left)?;
     }
-    let note = "* With requests or a client of its own: added to a call by these without a token.";
-    text(note, (MARGIN, height - 42), 12, &FAINT, HPos::Left)?;
+    text(results.group.note, (MARGIN, height - 42), 12, &FAINT, HPos::Left)?;
     text(&machine::line(), (MARGIN, height - 22), 12, &FAINT, HPos::Left)?;
     area.present()?;
     Ok(())
@@ -69,7 +68,8 @@ pub fn draw(results: &Results, path: &Path) -> Result<(), Box<dyn Error>> {
 fn color(row: &Row) -> RGBColor {
     match row.name {
         name if name.starts_with("tower-auth-refresh") => OURS,
-        name if name.starts_with(BASELINE) || name == "http, static token by hand" => STATIC,
+        "http, static token by hand" => STATIC,
+        name if name.starts_with(UNKEYED.baseline) => STATIC,
         _ => OTHERS,
     }
 }

@@ -4,13 +4,15 @@
 //! peer with a `tower` layer wraps the same inner service as this crate. The others are wrapped in the code that their
 //! users write. A peer with its own request type or client is compared with a bare call of that client.
 //!
-//! `cargo run --release` measures, prints a table and draws `../overhead.svg`; `instructions.sh` counts instructions.
+//! `cargo run --release` measures, prints a table and draws `../overhead.svg`; `instructions.sh` counts instructions. With
+//! the argument `keyed`, both compare the crates that select a token by a key, and the chart is `../keyed.svg`.
 
 pub mod calls;
 #[path = "../../common/mod.rs"]
 mod common;
 pub mod endpoint;
 pub mod issuer;
+pub mod key_draws;
 pub mod keys;
 pub mod peers;
 

@@ -1,9 +1,10 @@
-//! Times all peers in turn.
+//! Times all peers of a group in turn.
 
 use std::{env, process::Command};
 
 use peers::{
-    peers::{ALL, Running, Surroundings, bare},
+    calls::Calls,
+    peers::{Group, Running, Surroundings},
     timing::{Case, interleave},
 };
 
@@ -31,6 +32,7 @@ pub struct Row {
 
 #[derive(Debug)]
 pub struct Results {
+    pub group: &'static Group,
     /// In ascending order of the overhead.
     pub rows: Vec<Row>,
     /// Nanoseconds of a call of the inner service alone.
@@ -41,16 +43,17 @@ pub struct Results {
 /// # Panics
 ///
 /// A peer does not set the token.
-pub fn all() -> Results {
+pub fn all(name: &str, group: &'static Group) -> Results {
     let surroundings = Surroundings::start();
-    let running: Vec<_> = ALL.iter().map(|entry| (entry.start)(&surroundings)).collect();
-    for (entry, peer) in ALL.iter().zip(&running) {
+    let running: Vec<_> = group.entries.iter().map(|entry| (entry.start)(&surroundings)).collect();
+    for (entry, peer) in group.entries.iter().zip(&running) {
         assert!(peer.carries_token(), "{} does not put the token on", entry.name);
     }
-    let times = times(&running);
-    let rates = rates(&running);
-    let allocations = allocations();
-    let rows = ALL.iter().zip(&running).enumerate().map(|(i, (entry, _))| {
+    let times = times(group.bare, &running);
+    let rates = rates(group.bare, &running);
+    let allocations = allocations(name);
+    assert_eq!(allocations.len(), group.entries.len());
+    let rows = group.entries.iter().enumerate().map(|(i, entry)| {
         let (with, own_bare) = times.peers[i];
         Row {
             name: entry.name,
@@ -63,7 +66,7 @@ pub fn all() -> Results {
     });
     let mut rows: Vec<_> = rows.collect();
     rows.sort_by(|a, b| a.added.total_cmp(&b.added));
-    Results { rows, bare: times.bare, bare_rate: rates[0] }
+    Results { group, rows, bare: times.bare, bare_rate: rates[0] }
 }
 
 struct Times {
@@ -72,7 +75,7 @@ struct Times {
     peers: Vec<(f64, Option<f64>)>,
 }
 
-fn times(running: &[Box<dyn Running>]) -> Times {
+fn times(bare: fn() -> Calls, running: &[Box<dyn Running>]) -> Times {
     let mut cases = vec![Case::new("bare", bare())];
     let mut places = Vec::new();
     for peer in running {
@@ -92,7 +95,7 @@ fn times(running: &[Box<dyn Running>]) -> Times {
 }
 
 /// The bare call is the first.
-fn rates(running: &[Box<dyn Running>]) -> Vec<f64> {
+fn rates(bare: fn() -> Calls, running: &[Box<dyn Running>]) -> Vec<f64> {
     let mut cases = vec![Case::threaded("bare", THREADS, bare)];
     cases.extend(running.iter().map(|peer| Case::threaded("with", THREADS, || peer.calls())));
     interleave(&mut cases, THREADED_ROUNDS, THREADED_CALLS);
@@ -100,16 +103,14 @@ fn rates(running: &[Box<dyn Running>]) -> Vec<f64> {
 }
 
 /// Another program counts them, because counting slows down each allocation.
-fn allocations() -> Vec<String> {
+fn allocations(group: &str) -> Vec<String> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["run", "--quiet", "--release", "--bin", "allocations"])
+        .args(["run", "--quiet", "--release", "--bin", "allocations", group])
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let counts = String::from_utf8(output.stdout).expect("counts are printed");
-    let counts: Vec<_> = counts.lines().map(String::from).collect();
-    assert_eq!(counts.len(), ALL.len());
-    counts
+    counts.lines().map(String::from).collect()
 }

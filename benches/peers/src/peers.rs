@@ -9,9 +9,12 @@ mod gears;
 mod google_cloud;
 mod hand_written;
 mod huskarl;
+mod keyed;
 mod kube;
 mod octocrab;
 mod ours;
+
+pub use self::keyed::KEYED;
 
 use tokio::runtime::Runtime;
 
@@ -75,8 +78,9 @@ impl<P: Peer> Running for P {
     }
 
     fn carries_token(&self) -> bool {
+        let mut calls = Peer::calls::<true>(self);
         let before = endpoint::carried();
-        Peer::calls::<true>(self)(1);
+        calls(1);
         endpoint::carried() == before + 1
     }
 }
@@ -99,29 +103,55 @@ impl Entry {
     }
 }
 
-/// The baseline.
-pub const BASELINE: &str = <add_authorization::OneService as Peer>::NAME;
+/// Peers that are compared with each other.
+#[derive(Debug)]
+pub struct Group {
+    pub title: &'static str,
+    /// Explains the mark of peers that have a bare call of their own.
+    pub note: &'static str,
+    /// The file of the chart.
+    pub file: &'static str,
+    /// The name of the peer that the table compares the others with.
+    pub baseline: &'static str,
+    /// Returns calls of the bare inner service.
+    pub bare: fn() -> Calls,
+    pub entries: &'static [Entry],
+}
 
-pub const ALL: &[Entry] = &[
-    Entry::of::<hand_written::HandWritten>(),
-    Entry::of::<add_authorization::OneService>(),
-    Entry::of::<add_authorization::Clones>(),
-    Entry::of::<ours::Ours>(),
-    Entry::of::<ours::Clones>(),
-    Entry::of::<ours::Replay>(),
-    Entry::of::<aliri_tokens::Watcher>(),
-    Entry::of::<aws_smithy::Bearer>(),
-    Entry::of::<azure_core::BearerPolicy>(),
-    Entry::of::<gears::BearerAuth>(),
-    Entry::of::<gears::AutoRefresh>(),
-    Entry::of::<gcp_auth::ServiceAccount>(),
-    Entry::of::<google_cloud::UserCredentials>(),
-    Entry::of::<huskarl::Authorizer>(),
-    Entry::of::<kube::FileToken>(),
-    Entry::of::<octocrab::Installation>(),
-];
+/// The peers with one token.
+pub const UNKEYED: Group = Group {
+    title: "Nanoseconds that each crate adds to a call",
+    note: "* With requests or a client of its own: added to a call by these without a token.",
+    file: "overhead.svg",
+    baseline: <add_authorization::OneService as Peer>::NAME,
+    bare: || calls::through::<(), _>(Endpoint::<false>),
+    entries: &[
+        Entry::of::<hand_written::HandWritten>(),
+        Entry::of::<add_authorization::OneService>(),
+        Entry::of::<add_authorization::Clones>(),
+        Entry::of::<ours::Ours>(),
+        Entry::of::<ours::Clones>(),
+        Entry::of::<ours::Replay>(),
+        Entry::of::<aliri_tokens::Watcher>(),
+        Entry::of::<aws_smithy::Bearer>(),
+        Entry::of::<azure_core::BearerPolicy>(),
+        Entry::of::<gears::BearerAuth>(),
+        Entry::of::<gears::AutoRefresh>(),
+        Entry::of::<gcp_auth::ServiceAccount>(),
+        Entry::of::<google_cloud::UserCredentials>(),
+        Entry::of::<huskarl::Authorizer>(),
+        Entry::of::<kube::FileToken>(),
+        Entry::of::<octocrab::Installation>(),
+    ],
+};
 
-/// Calls of the bare inner service.
-pub fn bare() -> Calls {
-    calls::through::<(), _>(Endpoint::<false>)
+impl Group {
+    /// Returns the group with a name: "keyed" or "unkeyed".
+    pub fn named(name: &str) -> Option<&'static Self> {
+        match name {
+            "unkeyed" => Some(&UNKEYED),
+            "keyed" => Some(&KEYED),
+            _ => None,
+        }
+    }
 }

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use peers::peers::BASELINE;
-
 use crate::{
     machine,
     measure::{Results, Row},
@@ -12,8 +10,8 @@ use crate::{
 
 impl fmt::Display for Results {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let baseline =
-            self.rows.iter().find(|row| row.name == BASELINE).map_or(f64::NAN, |row| row.added);
+        let baseline = self.rows.iter().find(|row| row.name == self.group.baseline);
+        let baseline = baseline.map_or(f64::NAN, |row| row.added);
         writeln!(f, "| | version | added ns | ratio | added allocations | M calls/s, 2 threads |")?;
         writeln!(f, "|---|---|--:|--:|--:|--:|")?;
         for Row { name, package, added, own_bare, allocations, rate } in &self.rows {

@@ -5,9 +5,9 @@ use std::{any, fmt};
 use http::Request;
 
 use super::{
-    buffered::{BufferedBody, ReplayBuffered},
+    buffered::ReplayBuffered,
+    buffered_body::BufferedBody,
     policy::{ReplayPolicy, Sealed},
-    saved_request::SavedRequest,
 };
 
 impl ReplayBuffered {
@@ -91,14 +91,6 @@ where
         sender: impl FnOnce() -> R,
     ) -> Option<Self::Saved<R>> {
         self.policy.save(request, sender)
-    }
-
-    fn saved<R>(saved: &Self::Saved<R>) -> &SavedRequest<Self::SavedBody, R> {
-        P::saved(saved)
-    }
-
-    fn into_saved<R>(saved: Self::Saved<R>) -> SavedRequest<Self::SavedBody, R> {
-        P::into_saved(saved)
     }
 
     fn restore_body(body: Self::SavedBody) -> Option<Self::SavedBody> {

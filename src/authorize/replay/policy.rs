@@ -36,7 +36,7 @@ pub trait ReplayPolicy<B>: Sealed {
     type SavedBody;
     /// A saved request, and `R`, which replays it.
     #[doc(hidden)]
-    type Saved<R>;
+    type Saved<R>: AsRef<SavedRequest<Self::SavedBody, R>> + Into<SavedRequest<Self::SavedBody, R>>;
 
     /// Prepares a request before it is saved.
     #[doc(hidden)]
@@ -57,12 +57,6 @@ pub trait ReplayPolicy<B>: Sealed {
         request: &Request<Self::SavedBody>,
         sender: impl FnOnce() -> R,
     ) -> Option<Self::Saved<R>>;
-
-    #[doc(hidden)]
-    fn saved<R>(saved: &Self::Saved<R>) -> &SavedRequest<Self::SavedBody, R>;
-
-    #[doc(hidden)]
-    fn into_saved<R>(saved: Self::Saved<R>) -> SavedRequest<Self::SavedBody, R>;
 
     /// Returns the whole body, if all of it is still available. From then on, the first attempt cannot read it.
     #[doc(hidden)]
@@ -105,16 +99,6 @@ impl<B> ReplayPolicy<B> for NeverReplay {
     #[inline]
     fn save<R>(&self, _: &Request<B>, _: impl FnOnce() -> R) -> Option<Infallible> {
         None
-    }
-
-    #[inline]
-    fn saved<R>(saved: &Infallible) -> &SavedRequest<B, R> {
-        match *saved {}
-    }
-
-    #[inline]
-    fn into_saved<R>(saved: Infallible) -> SavedRequest<B, R> {
-        match saved {}
     }
 
     #[inline]
@@ -170,16 +154,6 @@ impl<B: Clone> ReplayPolicy<B> for ReplayClone {
         sender: impl FnOnce() -> R,
     ) -> Option<Box<SavedRequest<B, R>>> {
         Some(Box::new(SavedRequest::new(request, request.body().clone(), sender())))
-    }
-
-    #[inline]
-    fn saved<R>(saved: &Box<SavedRequest<B, R>>) -> &SavedRequest<B, R> {
-        saved
-    }
-
-    #[inline]
-    fn into_saved<R>(saved: Box<SavedRequest<B, R>>) -> SavedRequest<B, R> {
-        *saved
     }
 
     #[inline]

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
+use http_body::Frame;
 
 /// A new segment is at least this large, if the limit allows it.
 const MIN_SEGMENT: usize = 256;
@@ -28,12 +29,6 @@ enum RecordedFrame {
     Trailers(HeaderMap),
 }
 
-/// A frame to replay.
-pub(crate) enum ReplayFrame {
-    Data(Bytes),
-    Trailers(HeaderMap),
-}
-
 impl Recording {
     /// `None`: nothing is recorded.
     pub(crate) fn new(limit: Option<usize>) -> Self {
@@ -45,7 +40,15 @@ impl Recording {
         self.capacity_left.is_some()
     }
 
-    pub(crate) fn push_data(&mut self, data: &[u8]) {
+    pub(crate) fn push(&mut self, frame: &Frame<Bytes>) {
+        if let Some(data) = frame.data_ref() {
+            self.push_data(data);
+        } else if let Some(trailers) = frame.trailers_ref() {
+            self.push_trailers(trailers);
+        }
+    }
+
+    fn push_data(&mut self, data: &[u8]) {
         let Some(left) = self.capacity_left else { return };
         let spare = match self.frames.back() {
             Some(RecordedFrame::Data(segment)) => segment.capacity() - segment.len(),
@@ -69,7 +72,7 @@ impl Recording {
         self.frames.push_back(RecordedFrame::Data(segment));
     }
 
-    pub(crate) fn push_trailers(&mut self, trailers: &HeaderMap) {
+    fn push_trailers(&mut self, trailers: &HeaderMap) {
         let size = trailers
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD)
@@ -98,10 +101,10 @@ impl Recording {
     }
 
     /// Removes and returns the next frame to replay.
-    pub(crate) fn pop(&mut self) -> Option<ReplayFrame> {
+    pub(crate) fn pop(&mut self) -> Option<Frame<Bytes>> {
         Some(match self.frames.pop_front()? {
-            RecordedFrame::Data(data) => ReplayFrame::Data(data.freeze()),
-            RecordedFrame::Trailers(trailers) => ReplayFrame::Trailers(trailers),
+            RecordedFrame::Data(data) => Frame::data(data.freeze()),
+            RecordedFrame::Trailers(trailers) => Frame::trailers(trailers),
         })
     }
 
@@ -179,8 +182,8 @@ mod tests {
             }
             assert!(recording.is_complete(), "{frame}");
             let mut replayed = Vec::new();
-            while let Some(ReplayFrame::Data(data)) = recording.pop() {
-                replayed.extend_from_slice(&data);
+            while let Some(frame) = recording.pop() {
+                replayed.extend_from_slice(&frame.into_data().unwrap());
             }
             assert_eq!(replayed, sent, "{frame}");
         }

@@ -1,5 +1,7 @@
 //! [`SavedRequest`]: a request that can be replayed.
 
+use std::convert::Infallible;
+
 use http::{Extensions, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 /// A request with a list of headers instead of a map. A list is cheaper to create, and most requests are not replayed.
@@ -57,5 +59,24 @@ impl<B, R> SavedRequest<B, R> {
             headers.append(name, value);
         }
         Some((request, self.sender))
+    }
+}
+
+impl<B, R> From<Box<Self>> for SavedRequest<B, R> {
+    fn from(saved: Box<Self>) -> Self {
+        *saved
+    }
+}
+
+/// No request is saved.
+impl<B, R> From<Infallible> for SavedRequest<B, R> {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl<B, R> AsRef<SavedRequest<B, R>> for Infallible {
+    fn as_ref(&self) -> &SavedRequest<B, R> {
+        match *self {}
     }
 }

@@ -72,14 +72,6 @@ impl<B, F: Fn(&B) -> Option<B>> ReplayPolicy<B> for ReplayWith<F> {
         Some(Box::new(SavedRequest::new(request, copy, sender())))
     }
 
-    fn saved<R>(saved: &Box<SavedRequest<B, R>>) -> &SavedRequest<B, R> {
-        saved
-    }
-
-    fn into_saved<R>(saved: Box<SavedRequest<B, R>>) -> SavedRequest<B, R> {
-        *saved
-    }
-
     fn restore_body(body: B) -> Option<B> {
         Some(body)
     }

@@ -256,6 +256,15 @@ impl RefreshState {
         self.wake_worker(now, actions);
     }
 
+    /// ## Any => the same
+    ///
+    /// The key was forgotten: from now on, each refresh needs a call.
+    #[cfg(feature = "keyed")]
+    pub(crate) fn on_forgotten(&mut self, now: Timestamp, actions: &mut Actions) {
+        self.usage.pause_now();
+        self.wake_worker(now, actions);
+    }
+
     /// ## Any => Shut down
     pub(crate) fn on_shutdown(&mut self, actions: &mut Actions) {
         self.shut_down = true;

@@ -11,10 +11,8 @@ use super::{
 };
 use crate::{
     clock::Timestamp,
-    refresh::{
-        rejection_limit::{RejectionBudget, RejectionLimit},
-        schedule::{Backoff, Schedule},
-    },
+    rate_limit::{RateBudget, RateLimit},
+    refresh::schedule::{Backoff, Schedule},
     token::AccessToken,
 };
 
@@ -23,7 +21,7 @@ use crate::{
 pub(crate) struct Policy {
     pub(crate) schedule: Schedule,
     pub(crate) min_rejection_age: Duration,
-    pub(crate) rejection_limit: RejectionLimit,
+    pub(crate) rejection_limit: RateLimit,
     pub(crate) idle_after: Option<Duration>,
 }
 
@@ -38,7 +36,7 @@ impl Default for Policy {
                 backoff: Backoff { min: Duration::from_millis(500), max: Duration::from_secs(60) },
             },
             min_rejection_age: Duration::from_secs(1),
-            rejection_limit: RejectionLimit { max: 6, per: Duration::from_secs(60) },
+            rejection_limit: RateLimit { max: 6, per: Duration::from_secs(60) },
             idle_after: None,
         }
     }
@@ -50,7 +48,7 @@ pub(crate) struct RefreshState {
     pub(super) token: TokenState,
     pub(super) login: LoginState,
     pub(super) usage: UsageTracker,
-    pub(super) rejections: RejectionBudget,
+    pub(super) rejections: RateBudget,
     pub(super) worker: Option<ActiveWorker>,
     pub(super) last_worker: WorkerId,
     /// The last worker whose task ended unexpectedly.
@@ -67,7 +65,7 @@ impl RefreshState {
             policy,
             token: TokenState::default(),
             login: LoginState::default(),
-            rejections: RejectionBudget::default(),
+            rejections: RateBudget::default(),
             worker: None,
             last_worker: WorkerId(0),
             last_aborted: None,

@@ -1,19 +1,24 @@
-//! Prints the allocations that each peer adds to a call, one line each. It is a separate program, because the counting
+//! Prints the allocations that each peer of a group adds to a call, one line each. It is a separate program, because the counting
 //! allocator is slower and would affect the times of peers that allocate.
+
+use std::env;
 
 use allocation_counter::measure;
 use peers::{
     calls::Calls,
-    peers::{ALL, Surroundings, bare},
+    peers::{Group, Surroundings},
 };
 
 const CALLS: u32 = 1_000;
 
 fn main() {
+    let group =
+        env::args().nth(1).and_then(|name| Group::named(&name)).expect("the name of a group");
     let surroundings = Surroundings::start();
-    for entry in ALL {
+    for entry in group.entries {
         let peer = (entry.start)(&surroundings);
-        println!("{:.1}", per_call(peer.calls()) - per_call(peer.own_bare().unwrap_or_else(bare)));
+        let bare = peer.own_bare().unwrap_or_else(group.bare);
+        println!("{:.1}", per_call(peer.calls()) - per_call(bare));
     }
 }
 

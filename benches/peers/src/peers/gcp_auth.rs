@@ -22,20 +22,10 @@ impl Peer for ServiceAccount {
     const NAME: &'static str = "gcp_auth";
     const PACKAGE: &'static str = "gcp_auth";
 
-    fn start(Surroundings { runtime, issuer }: &Surroundings) -> Self {
-        let credentials = json!({
-            "type": "service_account",
-            "project_id": "peers",
-            "private_key": keys::rsa_pem(),
-            "client_email": "peers@example.com",
-            "token_uri": issuer.url(),
-        });
-        runtime.block_on(async {
-            let account = CustomServiceAccount::from_json(&credentials.to_string())
-                .expect("the credentials are valid");
-            account.token(SCOPES).await.expect("the issuer answers");
-            Self(Arc::new(account))
-        })
+    fn start(surroundings: &Surroundings) -> Self {
+        let account = service_account(surroundings);
+        surroundings.runtime.block_on(account.token(SCOPES)).expect("the issuer answers");
+        Self(account)
     }
 
     fn calls<const CHECKED: bool>(&self) -> Calls {
@@ -49,4 +39,20 @@ impl Peer for ServiceAccount {
             let Ok(_) = Endpoint::<CHECKED>.call(request).await;
         })
     }
+}
+
+/// Returns a service account that has no token yet.
+pub(super) fn service_account(
+    Surroundings { runtime, issuer }: &Surroundings,
+) -> Arc<dyn TokenProvider> {
+    let credentials = json!({
+        "type": "service_account",
+        "project_id": "peers",
+        "private_key": keys::rsa_pem(),
+        "client_email": "peers@example.com",
+        "token_uri": issuer.url(),
+    });
+    let _entered = runtime.enter();
+    let account = CustomServiceAccount::from_json(&credentials.to_string());
+    Arc::new(account.expect("the credentials are valid"))
 }
