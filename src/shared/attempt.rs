@@ -28,6 +28,9 @@ const MAX_PAUSE: Duration = Duration::from_millis(100);
 const MAX_UNHURRIED_PAUSE: Duration = Duration::from_secs(1);
 /// The least time for a step of the store, while the current token is about to expire.
 const MIN_STORE_TIMEOUT: Duration = Duration::from_millis(10);
+/// The same, if the store has just responded. Then it is slow rather than unavailable, because many processes call it
+/// shortly before the expiry. All of them would log in.
+const MIN_RESPONSIVE_STORE_TIMEOUT: Duration = Duration::from_millis(100);
 /// How many records one login reads at most.
 const MAX_RECORDS: u32 = 16;
 
@@ -87,13 +90,14 @@ impl Attempt {
 
     /// Adopts the token of another process, or logs in for all. Continues if this process has to log in by itself.
     async fn through_store(mut self) -> ControlFlow<Result<AccessToken, LoginError>, Self> {
-        let (mut pause, mut records) = (FIRST_PAUSE, 0);
+        let (mut pause, mut records, mut is_responsive) = (FIRST_PAUSE, 0, false);
         loop {
             let now = read_clocks();
             let known = self.session.known;
             let time_to_live = self.settings.claim_time_to_live.min(self.settings.login_timeout);
-            let limit = self.store_timeout(now);
+            let limit = self.store_timeout(now, is_responsive);
             let claimed = self.settings.store.claim(known, self.claim, time_to_live, limit).await;
+            is_responsive = claimed.is_ok();
             match claimed {
                 Ok(Claimed::Granted) => {
                     return ControlFlow::Break(self.log_in_as_leader(now.monotonic).await);
@@ -207,16 +211,17 @@ impl Attempt {
     }
 
     /// Returns the limit of a step of the store. The current token must not expire before its end.
-    fn store_timeout(&self, now: Timestamp) -> Duration {
+    fn store_timeout(&self, now: Timestamp, is_responsive: bool) -> Duration {
+        let min = if is_responsive { MIN_RESPONSIVE_STORE_TIMEOUT } else { MIN_STORE_TIMEOUT };
         let limit = self.settings.store_timeout;
         let live = self.session.history.live(now).and_then(|aged| aged.remaining());
-        live.map_or(limit, |remaining| (remaining / 2).max(MIN_STORE_TIMEOUT).min(limit))
+        live.map_or(limit, |remaining| (remaining / 2).max(min).min(limit))
     }
 
     /// Returns the pause until the next claim. With a live token, the process can wait longer.
     fn pause(&self, step: Duration) -> Duration {
         let live = self.session.history.live(read_clocks()).and_then(|aged| aged.remaining());
-        live.map_or(step, |remaining| (remaining / 8).clamp(FIRST_PAUSE, MAX_UNHURRIED_PAUSE))
+        live.map_or(step, |remaining| (remaining / 4).clamp(FIRST_PAUSE, MAX_UNHURRIED_PAUSE))
     }
 }
 

@@ -96,7 +96,7 @@ impl SharedTokenLayer {
     /// Sets the time limit of each step of the store. Defaults to 500 milliseconds.
     ///
     /// If a step exceeds it, the process logs in without the store. While the current token is about to expire, the
-    /// limit is half of its remaining time, but at least 10 milliseconds.
+    /// limit is half of its remaining time, but at least 10 milliseconds, or 100 if the store has responded just before.
     #[must_use]
     pub fn store_timeout(mut self, limit: Duration) -> Self {
         self.settings.store_timeout = limit;

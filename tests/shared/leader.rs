@@ -73,6 +73,23 @@ async fn claim_is_extended_while_a_login_takes_longer() {
     assert_eq!(fleet.logins.started(), 1);
 }
 
+/// The store must still have the old record, because the put names its revision.
+#[tokio::test(start_paused = true)]
+async fn login_that_ends_after_the_old_token_expires_is_put() {
+    let fleet = Fleet::default();
+    let process = || {
+        layer(fleet.store.clone()).layer(fleet.logins.service(|nth| async move {
+            sleep(secs(5)).await;
+            token(nth, secs(8))
+        }))
+    };
+    let (mut leader, mut follower) = (process(), process());
+    log_in(&mut leader, LoginReason::First).await.unwrap();
+    let second = log_in(&mut leader, LoginReason::Expiring).await.unwrap();
+    let adopted = log_in(&mut follower, LoginReason::First).await.unwrap();
+    assert_eq!((second.secret(), adopted.secret()), ("t2", "t2"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn claim_is_not_extended_beyond_the_login_timeout() {
     let fleet = Fleet::default();
