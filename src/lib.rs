@@ -181,7 +181,7 @@ pub use authorize::{
 pub use authorize::{BufferedBody, MapBody, ReplayBuffered};
 #[cfg(feature = "keyed")]
 #[cfg_attr(docsrs, doc(cfg(feature = "keyed")))]
-pub use authorize::{KeyFn, KeyFromExtensions, KeySource, KeyedIdentity};
+pub use authorize::{KeyFromExtensions, KeyFromFn, KeySource, KeyedIdentity};
 pub use clock::{Clock, SystemClock};
 pub use error::BoxError;
 pub use expiry::Expiry;

@@ -12,7 +12,7 @@ pub(crate) struct RateLimit {
 }
 
 /// Stores the remaining budget as one time: the theoretical arrival time of the generic cell rate algorithm (GCRA).
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RateBudget {
     theoretical_arrival: Option<Instant>,
 }

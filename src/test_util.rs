@@ -1,5 +1,5 @@
 //! Provides scripted logins, a wall clock that tests control, and a layer with one token. Tests with them need no
-//! network.
+//! network. With the feature `shared`, also a test of token stores.
 //!
 //! [Pause](https://docs.rs/tokio/latest/tokio/time/fn.pause.html) the time in such tests. Then an hour passes
 //! immediately, and a refresher acts at the exact millisecond.
@@ -41,6 +41,8 @@
 //! ```
 
 #[cfg(feature = "shared")]
+mod check_token_store;
+#[cfg(feature = "shared")]
 mod in_memory_token_store;
 
 use std::{
@@ -58,6 +60,9 @@ use std::{
 use tokio::time::Instant;
 use tower_service::Service;
 
+#[cfg(feature = "shared")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shared")))]
+pub use self::check_token_store::{StoreRule, StoreViolation, check_token_store};
 use crate::{
     AccessToken, AuthRefreshLayer, AuthRefresher, AuthRefresherBuilder, BoxError, Clock, Expiry,
     InvalidToken, LoginRequest, sources::StaticToken,

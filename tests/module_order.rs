@@ -92,7 +92,7 @@ const FILES: &[(&str, &[&str])] = &[
             "view",
         ],
     ),
-    ("keyed", &["entry", "cache", "error", "new_key_limit", "shared", "handle", "builder"]),
+    ("keyed", &["entry", "cache", "error", "creations", "shared", "handle", "builder"]),
     (
         "authorize",
         &[
@@ -121,6 +121,20 @@ const FILES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "authorize::replay",
+        &[
+            "saved_request",
+            "policy",
+            "recording",
+            "replay_state",
+            "replay_buffer",
+            "buffered_body",
+            "buffered",
+            "map_body",
+            "with",
+        ],
+    ),
+    (
         "shared",
         &[
             "store",
@@ -139,25 +153,13 @@ const FILES: &[(&str, &[&str])] = &[
             "service",
             "layer",
             "file",
+            "redis",
             "refresh_token_store",
         ],
     ),
+    ("shared::redis", &["connection", "scripts", "reply", "store"]),
     ("shared::refresh_token_store", &["content", "record", "lock_state", "lock", "store"]),
     ("shared::file", &["error", "format", "claim", "directory", "store"]),
-    (
-        "authorize::replay",
-        &[
-            "saved_request",
-            "policy",
-            "recording",
-            "replay_state",
-            "replay_buffer",
-            "buffered_body",
-            "buffered",
-            "map_body",
-            "with",
-        ],
-    ),
     ("reqwest_client", &["body", "future", "service", "redirect", "send", "middleware"]),
     (
         "sources",
@@ -179,15 +181,20 @@ const FILES: &[(&str, &[&str])] = &[
             "http_service",
             "redact",
             "redacted_error",
+            "server_time",
             "redirect",
             "error_kind",
             "error",
             "config",
-            "server_time",
             "exchange",
             "future",
             "secure_url",
         ],
+    ),
+    ("test_util", &["check_token_store", "in_memory_token_store"]),
+    (
+        "test_util::check_token_store",
+        &["violation", "process", "records", "claims", "puts", "concurrency"],
     ),
 ];
 

@@ -118,7 +118,9 @@ async fn orders(State(app): State<App>, tenant: TenantId) -> Response {
             let status = match &error {
                 Error::Login(error) if error.is_timeout() => StatusCode::GATEWAY_TIMEOUT,
                 // Too many new tenants at the same time.
-                Error::Key(error) if error.is_new_key_limit() => StatusCode::SERVICE_UNAVAILABLE,
+                Error::Key(error) if error.is_new_key_limit_reached() => {
+                    StatusCode::SERVICE_UNAVAILABLE
+                }
                 _ => StatusCode::BAD_GATEWAY,
             };
             eprintln!("{}", with_causes(&*BoxError::from(error)));

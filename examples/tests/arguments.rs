@@ -2,6 +2,9 @@
 
 #[path = "../arthur_client/arguments.rs"]
 mod arthur_client;
+#[path = "../fleet/arguments.rs"]
+#[allow(clippy::duplicate_mod, dead_code, unreachable_pub, reason = "it is part of a program")]
+mod fleet;
 
 use std::time::Duration;
 
@@ -78,5 +81,22 @@ fn invalid_server_arguments_are_rejected() {
     assert_eq!((arguments.config.ttl, arguments.tls), (Duration::from_secs(6), true));
     for line in ["--ttl 18446744073709551615", "--ttl -1", "--ttl", "--port 99999", "--x"] {
         assert!(Arguments::parse(words(line)).is_none(), "{line}");
+    }
+}
+
+#[test]
+fn fleet_arguments_are_parsed() {
+    let plan = |line| fleet::Plan::new(words(line));
+    assert_eq!(plan(""), Some(fleet::Plan::default()));
+    let expected = fleet::Plan {
+        processes: 100,
+        rate: 50,
+        kill: true,
+        stop_redis: Some(Duration::from_secs(9)),
+        ..fleet::Plan::default()
+    };
+    assert_eq!(plan("--processes 100 --rate 50 --kill --stop-redis 9"), Some(expected));
+    for line in ["x", "--help", "--rate", "--rate 0", "--rate x", "--file --flush"] {
+        assert_eq!(plan(line), None, "{line}");
     }
 }

@@ -181,6 +181,6 @@ async fn dropped_server_closes_connections() {
     drop(server);
     tokio::task::yield_now().await;
     let error = login.oneshot(credentials()).await.unwrap_err();
-    let cause = error.transport().unwrap();
+    let cause = error.transport_error().unwrap();
     assert!(cause.is_connect() || cause.is_closed(), "{error}");
 }

@@ -7,10 +7,12 @@
     reason = "each example is a program"
 )]
 
-use std::time::Duration;
+use std::{env, time::Duration};
 
 #[path = "../custom_login.rs"]
 mod custom_login;
+#[path = "../fleet/main.rs"]
+mod fleet;
 #[path = "../hyper_client.rs"]
 mod hyper_client;
 #[path = "../hyper_pool.rs"]
@@ -91,4 +93,25 @@ async fn token_sources_survive_refreshes_and_revocation() {
     let report = token_sources::run(Duration::from_secs(8)).await.unwrap();
     assert_eq!(report.failed, 0, "{report:?}");
     assert!(report.requests > 0, "{report:?}");
+}
+
+/// The processes are instances of the example, which Cargo builds for all tests of the package.
+#[tokio::test]
+async fn fleet_shares_token_in_directory() {
+    let program = env::current_exe().unwrap().parent().unwrap().join("../examples/fleet");
+    if !program.exists() {
+        eprintln!("skipped: {} does not exist", program.display());
+        return;
+    }
+    let plan = fleet::Plan {
+        processes: 4,
+        duration: Duration::from_secs(8),
+        file: true,
+        kill: true,
+        ..fleet::Plan::default()
+    };
+    let recorded = fleet::run(&program, plan).await.unwrap();
+    let (requests, failed) = recorded.requests();
+    assert_eq!(failed, 0, "{recorded:?}");
+    assert!(requests > 0 && recorded.lifetimes >= 2, "{recorded:?}");
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     AccessToken, BoxError,
-    transport::{HttpService, RawResponse, Transport, TransportConfig, redact},
+    transport::{HttpService, Received, Transport, TransportConfig},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -54,7 +54,11 @@ impl<S> ArthurApi<S> {
         Self { base_url, transport: Transport::new(http, TIMEOUT) }
     }
 
-    /// Sets the limits of a request. Defaults to a timeout of 30 seconds, and a response body of at most 1 MiB.
+    /// Sets the limits of each request, and the local clock. Defaults to a timeout of 30 seconds, a response body of at
+    /// most 1 MiB, and [`SystemClock`](crate::SystemClock).
+    ///
+    /// The refresher's [`login_timeout`](crate::AuthRefresherBuilder::login_timeout) is also 30 seconds by default. Set a
+    /// shorter timeout here, so that the refresher reports the cause of a slow login.
     ///
     /// [`GetCurrentOrg`](super::GetCurrentOrg) can send two requests.
     ///
@@ -69,7 +73,7 @@ impl<S> ArthurApi<S> {
     /// # fn main() -> Result<(), BoxError> {
     /// # let http = service_fn(|_: Request<Full<Bytes>>| async { Ok::<_, BoxError>(Response::new(Full::<Bytes>::default())) });
     /// let api = ArthurApi::new(BaseUrl::parse("arthur.example")?, http)
-    ///     .transport(TransportConfig::new().timeout(Duration::from_secs(10)));
+    ///     .transport_config(TransportConfig::new().timeout(Duration::from_secs(10)));
     /// # let _ = api;
     /// # Ok(())
     /// # }
@@ -78,7 +82,7 @@ impl<S> ArthurApi<S> {
     #[doc(alias = "timeout")]
     #[doc(alias = "body_limit")]
     #[doc(alias = "clock")]
-    pub fn transport(mut self, config: TransportConfig) -> Self {
+    pub fn transport_config(mut self, config: TransportConfig) -> Self {
         self.transport.config = config;
         self
     }
@@ -131,7 +135,7 @@ impl<S: HttpService> ArthurApi<S> {
                 let body = received.body.map_err(Kind::Transport)?;
                 Ok((received.head.headers, body, received.now))
             } else {
-                Err(error_response(received, secret))
+                Err(error_response(&received, secret))
             }
         };
         match response.await {
@@ -141,12 +145,12 @@ impl<S: HttpService> ArthurApi<S> {
     }
 }
 
-fn error_response(response: RawResponse, secret: &str) -> Kind {
+fn error_response(response: &Received, secret: &str) -> Kind {
     Kind::ErrorResponse(ErrorResponse {
         status: response.head.status,
         retry_after: response.retry_after(),
         // The status of an error counts without a complete body.
-        description: redact(&response.body.unwrap_or_default(), &[secret]),
+        description: response.description(&[secret]),
     })
 }
 

@@ -116,7 +116,7 @@ impl ArthurError {
     /// Returns why there is no complete response, if that is the cause.
     #[doc(alias = "is_timeout")]
     #[doc(alias = "is_connect")]
-    pub fn transport(&self) -> Option<&TransportError> {
+    pub fn transport_error(&self) -> Option<&TransportError> {
         match &self.0.kind {
             Kind::Transport(error) => Some(error),
             _ => None,
@@ -130,13 +130,14 @@ impl ArthurError {
 
     /// Returns the status of a response other than 2xx.
     pub fn status(&self) -> Option<StatusCode> {
-        let redirect = self.transport().and_then(TransportError::status);
+        let redirect = self.transport_error().and_then(TransportError::status);
         redirect.or_else(|| self.error_response().map(|response| response.status))
     }
 
     /// Returns the delay that the server requests (`Retry-After`, RFC 9110, section 10.2.3).
     pub fn retry_after(&self) -> Option<Duration> {
-        self.error_response().and_then(|response| response.retry_after)
+        let redirect = self.transport_error().and_then(TransportError::retry_after);
+        redirect.or_else(|| self.error_response()?.retry_after)
     }
 
     /// Returns whether the response to the login had no token.
@@ -174,7 +175,7 @@ impl fmt::Display for ArthurError {
             Kind::InvalidJson { line, column } => {
                 write!(f, "response is not the expected JSON (line {line}, column {column})")
             }
-            Kind::MissingToken => f.write_str("login response contains no token"),
+            Kind::MissingToken => f.write_str("login response lacks a token"),
             Kind::InvalidToken(error) => {
                 write!(f, "invalid login response: {error}")
             }
@@ -210,9 +211,8 @@ impl std::error::Error for ArthurError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.kind {
             Kind::Transport(error) => error.source(),
-            Kind::InvalidToken(error) => Some(error),
             #[cfg(feature = "arthur-jwt-verify")]
-            Kind::Signature(error) => Some(error),
+            Kind::Signature(error) => error.source(),
             _ => None,
         }
     }

@@ -40,7 +40,7 @@ use crate::{
 ///
 /// # Errors
 ///
-/// A [`LoginError`] whose source is the [`ArthurError`]. It is permanent for wrong credentials, otherwise transient, and
+/// A [`LoginError`] whose [`cause`](LoginError::cause) is the [`ArthurError`]. It is permanent for wrong credentials, otherwise transient, and
 /// has the server's `Retry-After`.
 #[derive(Clone)]
 pub struct ArthurLogin<S> {
@@ -76,7 +76,7 @@ impl<S: HttpService> Service<LoginRequest> for ArthurLogin<S> {
 impl From<ArthurError> for LoginError {
     fn from(error: ArthurError) -> Self {
         let (is_permanent, retry_after) = (error.is_wrong_credentials(), error.retry_after());
-        Self::failed(error.into(), is_permanent, retry_after)
+        Self::of_service(error.into(), is_permanent, retry_after)
     }
 }
 

@@ -24,7 +24,7 @@ pub struct KeyedIdentity<K, Q = KeyFromExtensions> {
     source: Q,
 }
 
-/// Selects the key of a request. Sealed: [`KeyFromExtensions`] and [`KeyFn`] implement it.
+/// Selects the key of a request. Sealed: [`KeyFromExtensions`] and [`KeyFromFn`] implement it.
 #[allow(private_bounds, reason = "seals the trait")]
 pub trait KeySource<K>: ReadKey<K> {}
 
@@ -44,7 +44,7 @@ pub struct KeyFromExtensions;
 /// Reads the key with a function of the request's URI, headers and extensions.
 /// [`AuthRefreshLayer::key_by`](crate::AuthRefreshLayer::key_by) creates it.
 #[derive(Clone, Copy)]
-pub struct KeyFn<F>(F);
+pub struct KeyFromFn<F>(F);
 
 impl<K: Send + Sync + 'static> KeySource<K> for KeyFromExtensions {}
 
@@ -57,9 +57,9 @@ impl<K: Send + Sync + 'static> ReadKey<K> for KeyFromExtensions {
     }
 }
 
-impl<K, F: Fn(&Uri, &HeaderMap, &Extensions) -> Option<K> + Clone> KeySource<K> for KeyFn<F> {}
+impl<K, F: Fn(&Uri, &HeaderMap, &Extensions) -> Option<K> + Clone> KeySource<K> for KeyFromFn<F> {}
 
-impl<K, F: Fn(&Uri, &HeaderMap, &Extensions) -> Option<K> + Clone> ReadKey<K> for KeyFn<F> {
+impl<K, F: Fn(&Uri, &HeaderMap, &Extensions) -> Option<K> + Clone> ReadKey<K> for KeyFromFn<F> {
     const EXTENSIONS: usize = 0;
 
     #[inline]
@@ -75,8 +75,8 @@ impl<K> KeyedIdentity<K> {
 }
 
 impl<K, Q> KeyedIdentity<K, Q> {
-    pub(super) fn with_key_fn<F>(self, key: F) -> KeyedIdentity<K, KeyFn<F>> {
-        KeyedIdentity { refreshers: self.refreshers, source: KeyFn(key) }
+    pub(super) fn with_key_fn<F>(self, key: F) -> KeyedIdentity<K, KeyFromFn<F>> {
+        KeyedIdentity { refreshers: self.refreshers, source: KeyFromFn(key) }
     }
 }
 
@@ -137,6 +137,7 @@ where
     }
 
     fn evict_stale(&self, cache: &mut LastKey<K>, (): &()) {
+        drop(cache.0.take_if(|last| last.entry.is_forgotten()));
         if let Some(last) = &mut cache.0 {
             let refresher = &last.entry.refresher;
             drop(last.header.take_if(|header| !header.is_usable(refresher)));
@@ -145,7 +146,7 @@ where
 
     fn select<B>(&self, request: &Request<B>) -> Result<Arc<KeyEntry<K>>, Error> {
         let entry = self.source.with_key(request, |key| self.refreshers.entry(key));
-        entry.unwrap_or_else(|| Err(KeyError::missing())).map_err(|error| {
+        entry.unwrap_or_else(|| Err(KeyError::missing_key())).map_err(|error| {
             self.telemetry().request_not_sent(error.label());
             Error::Key(error)
         })
@@ -240,8 +241,8 @@ impl<K, Q> fmt::Debug for KeyedIdentity<K, Q> {
     }
 }
 
-impl<F> fmt::Debug for KeyFn<F> {
+impl<F> fmt::Debug for KeyFromFn<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyFn").finish_non_exhaustive()
+        f.debug_struct("KeyFromFn").finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use http::{Extensions, HeaderMap, Uri};
 use super::{
     classify::UnauthorizedAsRejection,
     config::Config,
-    keyed_identity::{KeyFn, KeyedIdentity},
+    keyed_identity::{KeyFromFn, KeyedIdentity},
     layer::AuthRefreshLayer,
     replay::policy::NeverReplay,
 };
@@ -67,6 +67,8 @@ impl<P, C, K, Q> AuthRefreshLayer<P, C, KeyedIdentity<K, Q>> {
     /// `None` means that the request has no key: it fails. Take the key from what the program decides, such as the
     /// destination. A header that a client sends lets the client choose whose token is used.
     ///
+    /// The function must return the same key for equal requests: it can run twice for one call.
+    ///
     /// A key that allocates, such as a `String`, allocates in each call. An `Arc<str>` or a number does not.
     ///
     /// ```
@@ -82,7 +84,7 @@ impl<P, C, K, Q> AuthRefreshLayer<P, C, KeyedIdentity<K, Q>> {
     /// # Ok::<(), tower_auth_refresh::InvalidSetting>(())
     /// ```
     #[must_use]
-    pub fn key_by<F>(self, key: F) -> AuthRefreshLayer<P, C, KeyedIdentity<K, KeyFn<F>>>
+    pub fn key_by<F>(self, key: F) -> AuthRefreshLayer<P, C, KeyedIdentity<K, KeyFromFn<F>>>
     where
         F: Fn(&Uri, &HeaderMap, &Extensions) -> Option<K>,
     {

@@ -42,7 +42,7 @@ mod slow_path;
 mod tonic_status;
 
 #[cfg(feature = "keyed")]
-pub use self::keyed_identity::{KeyFn, KeyFromExtensions, KeySource, KeyedIdentity};
+pub use self::keyed_identity::{KeyFromExtensions, KeyFromFn, KeySource, KeyedIdentity};
 #[cfg(feature = "replay-buffered")]
 pub use self::replay::{buffered::ReplayBuffered, buffered_body::BufferedBody, map_body::MapBody};
 pub use self::{

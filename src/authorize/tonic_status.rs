@@ -26,7 +26,7 @@ impl From<Error> for Status {
             Error::Login(error) => code(error),
             Error::Destination(_) => Code::Unauthenticated,
             #[cfg(feature = "keyed")]
-            Error::Key(error) if error.is_new_key_limit() => Code::ResourceExhausted,
+            Error::Key(error) if error.is_new_key_limit_reached() => Code::ResourceExhausted,
             #[cfg(feature = "keyed")]
             Error::Key(error) if error.is_shut_down() => Code::Cancelled,
             #[cfg(feature = "keyed")]

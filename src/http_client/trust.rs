@@ -122,12 +122,12 @@ pub(crate) fn is_untrusted(error: &CertificateError) -> bool {
     }
 }
 
-/// No root can vouch for a certificate.
+/// No certificate can be verified, because there are no roots.
 struct NoRoots;
 
 impl fmt::Display for NoRoots {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the system has no trust roots and none were added")
+        f.write_str("trust roots missing: none in the system and none added")
     }
 }
 

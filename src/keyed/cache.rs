@@ -5,10 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use quick_cache::{
-    DefaultHashBuilder, Lifecycle, UnitWeighter,
-    sync::{Cache, EntryAction, EntryResult},
-};
+use quick_cache::{DefaultHashBuilder, Lifecycle, UnitWeighter, sync::Cache};
 
 use super::entry::{CacheKey, KeyEntry, KnownHash, Lookup, Removal};
 
@@ -19,6 +16,9 @@ const SHARD_FACTOR: usize = 4;
 ///
 /// An entry that is in use is pinned: it is not evicted, even if the cache exceeds its capacity for that. No user code
 /// runs under the cache's locks, except the comparison of two keys. The callers drop what leaves the cache.
+///
+/// Lookups can happen at any time. Insertions and removals exclude each other: the caller has a lock. So a key that
+/// [`insert`](Self::insert) does not find is not inserted or removed by another thread in the meantime.
 pub(super) struct KeyCache<K> {
     entries: Cache<CacheKey<K>, Arc<KeyEntry<K>>, UnitWeighter, KnownHash, PinInUse>,
     /// Seeded at random. Attackers may choose the keys, but collisions cost at most a comparison of numbers for each key
@@ -28,12 +28,10 @@ pub(super) struct KeyCache<K> {
 
 /// The result of an insertion.
 pub(super) enum Insertion<K> {
-    /// The entry is in the cache.
+    /// The entry is in the cache. The evicted entries start no login any more.
     Inserted { evicted: Vec<Arc<KeyEntry<K>>> },
     /// The cache has this entry for the key.
     Exists(Arc<KeyEntry<K>>),
-    /// The entry is out of date.
-    Outdated,
 }
 
 impl<K: Hash + Eq> KeyCache<K> {
@@ -63,33 +61,33 @@ impl<K: Hash + Eq> KeyCache<K> {
         self.entries.peek(&Lookup { key, hash: self.hash(key) })
     }
 
-    /// Inserts an entry, unless its key has one, or it is no longer up to date.
+    /// Inserts an entry, unless its key has one, or `admit` denies it.
     ///
-    /// A key that is removed after `is_up_to_date` is called is not inserted either.
-    pub(super) fn insert(
+    /// A worker can start a scheduled login after the cache has found its entry unused. The entry then returns to the
+    /// cache, because a drop would abort the login.
+    pub(super) fn insert<E>(
         &self,
         entry: Arc<KeyEntry<K>>,
-        is_up_to_date: impl FnOnce() -> bool,
-    ) -> Insertion<K> {
-        let existing = self.entries.entry(&CacheKey(entry.clone()), None, |_, existing| {
-            EntryAction::Retain(existing.clone())
-        });
-        match existing {
-            EntryResult::Retained(existing) => Insertion::Exists(existing),
-            EntryResult::Vacant(place) if is_up_to_date() => {
-                let mut evicted = Vec::new();
-                match place.insert_with_lifecycle(entry, &mut evicted) {
-                    Ok(()) => Insertion::Inserted { evicted },
-                    Err(_removed) => Insertion::Outdated,
-                }
-            }
-            // The other results belong to other actions.
-            _ => Insertion::Outdated,
+        admit: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Insertion<K>, E> {
+        if let Some(existing) = self.entries.peek(&Lookup { key: &entry.key, hash: entry.hash }) {
+            return Ok(Insertion::Exists(existing));
         }
+        admit()?;
+        let (mut unused, mut evicted) = (Vec::new(), Vec::new());
+        self.entries.insert_with_lifecycle(CacheKey(entry.clone()), entry, &mut unused);
+        while let Some(entry) = unused.pop() {
+            if entry.refresher.retire_unless_in_use() {
+                evicted.push(entry);
+            } else {
+                self.entries.insert_with_lifecycle(CacheKey(entry.clone()), entry, &mut unused);
+            }
+        }
+        Ok(Insertion::Inserted { evicted })
     }
 
-    pub(super) fn remove(&self, key: &K) -> Option<Arc<KeyEntry<K>>> {
-        self.entries.remove(&Removal(Lookup { key, hash: self.hash(key) })).map(|(_, entry)| entry)
+    pub(super) fn remove(&self, key: &K, hash: u64) -> Option<Arc<KeyEntry<K>>> {
+        self.entries.remove(&Removal(Lookup { key, hash })).map(|(_, entry)| entry)
     }
 
     /// Removes all entries, and returns them.
@@ -109,7 +107,8 @@ struct PinInUse;
 impl<K> Lifecycle<CacheKey<K>, Arc<KeyEntry<K>>> for PinInUse {
     type RequestState = Vec<Arc<KeyEntry<K>>>;
 
-    /// Only the cache can create another reference to an entry that it alone has, and its lock is taken here.
+    /// Only the cache can create another reference to an entry that it alone has, and its lock is taken here. A worker
+    /// can still start a login after this.
     fn is_pinned(&self, _: &CacheKey<K>, entry: &Arc<KeyEntry<K>>) -> bool {
         // The cache has two references, as key and as value.
         Arc::strong_count(entry) > 2 || entry.refresher.is_in_use()

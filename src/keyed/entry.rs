@@ -25,9 +25,11 @@ impl<K> KeyEntry<K> {
         Self { key, hash, refresher, is_forgotten: AtomicBool::new(false) }
     }
 
-    /// Marks an entry that was removed from the cache although it may be in use.
+    /// Marks an entry that was removed from the cache although it may be in use. From now on, its refresher logs in only
+    /// for a call that still has it.
     pub(super) fn forget(&self) {
         self.is_forgotten.store(true, Ordering::Release);
+        self.refresher.retire();
     }
 
     /// Returns whether a later request for the key must not use this entry.

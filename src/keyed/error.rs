@@ -13,7 +13,7 @@ pub struct KeyError(KeyErrorKind);
 
 #[derive(Debug)]
 pub(super) enum KeyErrorKind {
-    Missing,
+    MissingKey,
     TooManyNewKeys,
     ShutDown,
     Factory(BoxError),
@@ -22,14 +22,14 @@ pub(super) enum KeyErrorKind {
 }
 
 impl KeyError {
-    pub(crate) fn missing() -> Self {
-        Self(KeyErrorKind::Missing)
+    pub(crate) fn missing_key() -> Self {
+        Self(KeyErrorKind::MissingKey)
     }
 
     /// Returns the metric's label value.
     pub(crate) fn label(&self) -> &'static str {
         match self.0 {
-            KeyErrorKind::Missing => "no_key",
+            KeyErrorKind::MissingKey => "no_key",
             KeyErrorKind::TooManyNewKeys => "new_key_limit",
             KeyErrorKind::ShutDown => "shut_down",
             KeyErrorKind::Factory(_)
@@ -39,13 +39,13 @@ impl KeyError {
     }
 
     /// Returns whether a request has no key.
-    pub fn is_missing(&self) -> bool {
-        matches!(self.0, KeyErrorKind::Missing)
+    pub fn is_missing_key(&self) -> bool {
+        matches!(self.0, KeyErrorKind::MissingKey)
     }
 
     /// Returns whether the [limit on new keys](crate::AuthRefreshersBuilder::new_keys) is reached. Keys that have a
     /// refresher are not affected.
-    pub fn is_new_key_limit(&self) -> bool {
+    pub fn is_new_key_limit_reached(&self) -> bool {
         matches!(self.0, KeyErrorKind::TooManyNewKeys)
     }
 
@@ -55,12 +55,15 @@ impl KeyError {
     }
 
     /// Returns whether the factory failed: it returned an error, it panicked, or a setting of its builder is not valid.
-    pub fn is_factory(&self) -> bool {
+    /// A panic of the key's `Clone` counts too.
+    pub fn is_factory_failure(&self) -> bool {
         match self.0 {
             KeyErrorKind::Factory(_)
             | KeyErrorKind::FactoryPanicked
             | KeyErrorKind::InvalidSetting(_) => true,
-            KeyErrorKind::Missing | KeyErrorKind::TooManyNewKeys | KeyErrorKind::ShutDown => false,
+            KeyErrorKind::MissingKey | KeyErrorKind::TooManyNewKeys | KeyErrorKind::ShutDown => {
+                false
+            }
         }
     }
 }
@@ -74,7 +77,7 @@ impl From<KeyErrorKind> for KeyError {
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            KeyErrorKind::Missing => "request has no key",
+            KeyErrorKind::MissingKey => "request has no key",
             KeyErrorKind::TooManyNewKeys => "limit of new keys reached",
             KeyErrorKind::ShutDown => "refreshers shut down",
             KeyErrorKind::Factory(_) => "factory failed",
@@ -89,7 +92,7 @@ impl Error for KeyError {
         match &self.0 {
             KeyErrorKind::Factory(error) => Some(&**error),
             KeyErrorKind::InvalidSetting(error) => Some(error),
-            KeyErrorKind::Missing
+            KeyErrorKind::MissingKey
             | KeyErrorKind::TooManyNewKeys
             | KeyErrorKind::ShutDown
             | KeyErrorKind::FactoryPanicked => None,

@@ -12,9 +12,8 @@ use crate::{refresh::AuthRefresher, telemetry::Telemetry};
 /// login depends on: two requests with equal keys share one token.
 ///
 /// - Keys do not share tokens, logins, pauses or rejection limits. One tenant's failures do not affect another's token.
-/// - The number of refreshers is [bounded](crate::AuthRefreshersBuilder::capacity). For a new key, the handle evicts a key that
-///   has not been used recently. A key is not evicted while a call waits for its token, while its login is under way,
-///   or while a service or the caller has its refresher.
+/// - The number of refreshers is [limited](crate::AuthRefreshersBuilder::capacity). For a new key, the handle evicts a key that
+///   has not been used recently and is not in use.
 /// - A key without requests [stops refreshing](crate::AuthRefreshersBuilder::pause_when_idle) after 15 minutes. It has no task
 ///   and no timer then, and after eviction no memory.
 /// - The number of logins under way at the same time is [limited](crate::AuthRefreshersBuilder::logins_at_once).
@@ -22,8 +21,12 @@ use crate::{refresh::AuthRefresher, telemetry::Telemetry};
 /// Do not use a secret as a key, such as the subject token of a token exchange (RFC 8693). Use a hash of it, and pass
 /// the secret to the login by other means. Neither `Debug` nor an error nor an event of this crate shows a key.
 ///
-/// A login service must not wait for the token of another key of the same handle. If all permits are in use, both wait
-/// until a time limit. Use a separate handle or [`AuthRefresher`] for tokens that logins need.
+/// The `Hash` and `Eq` of a key must not block, and must not use the handle: keys are compared under a lock.
+///
+/// A login service must not wait for the token of another key of the same handle. If all permits are in use, the login
+/// of the other key waits for a permit, and the login that waits for it keeps one. The wait then ends with the
+/// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout) of the other key. Use a separate handle or
+/// [`AuthRefresher`] for tokens that logins need.
 ///
 /// ```
 /// use tower::{BoxError, service_fn};
@@ -60,8 +63,11 @@ impl<K: Hash + Eq + Clone> AuthRefreshers<K> {
     /// This does not log in: a refresher logs in at its first use. The key is not evicted as long as the caller has its
     /// refresher.
     ///
-    /// For a new key, this calls the factory. If several threads need a new key at the same time, each calls the
-    /// factory, and all get the refresher of the first one.
+    /// For a new key, this calls the factory. If several threads need a new key at the same time, each can call the
+    /// factory. All get the same refresher: that of the first call of the factory that returns.
+    ///
+    /// If the key is forgotten while the factory runs, this calls the factory again, at most three times. Then the
+    /// caller gets the last refresher, and the handle does not keep it.
     ///
     /// # Errors
     ///
@@ -69,6 +75,10 @@ impl<K: Hash + Eq + Clone> AuthRefreshers<K> {
     /// - The factory failed or panicked, or its builder has an invalid setting. The next call for the key calls the
     ///   factory again.
     /// - The handle has been [shut down](Self::shutdown).
+    ///
+    /// # Panics
+    ///
+    /// The `Hash` or `Eq` of the key panics.
     pub fn get(&self, key: &K) -> Result<AuthRefresher, KeyError> {
         self.entry(key).map(|entry| entry.refresher.clone())
     }
@@ -92,16 +102,22 @@ impl<K: Hash + Eq + Clone> AuthRefreshers<K> {
         self.shared.cache.peek(key).map(|entry| entry.refresher.clone())
     }
 
-    /// Removes a key. Returns whether there was a refresher for it.
+    /// Removes a key. Returns whether the handle had a refresher for it; `false` also if one is under creation.
     ///
-    /// Use it when a tenant's credentials have changed, or when a user has logged out. Calls in flight finish with the
-    /// old refresher. It no longer refreshes by itself, even if a service or a caller still has it. The next
-    /// [`get`](Self::get) calls the factory and logs in.
+    /// Use it when a tenant's credentials have changed, or when a user has logged out. The next [`get`](Self::get) calls
+    /// the factory, and a service uses the new refresher from its next call on. A refresher under creation is discarded.
+    ///
+    /// Calls in flight, and callers that have the old refresher, can use it and log in with it. It does not log in by
+    /// itself any more. To end it at once, call [`AuthRefresher::shutdown`] on the result of [`peek`](Self::peek) first.
     pub fn forget(&self, key: &K) -> bool {
         self.shared.forget(key)
     }
 
-    /// Removes all keys, and ends their refreshers and logins permanently. Later calls that need a token fail.
+    /// Removes all keys, ends their refreshers and logins permanently, and drops the factory. Later calls that need a
+    /// token fail.
+    ///
+    /// This does not end the refresher of a key that was evicted or [forgotten](Self::forget) before. It logs in only
+    /// for callers that still have it.
     pub fn shutdown(&self) {
         self.shared.shut_down();
     }
@@ -118,7 +134,8 @@ impl<K: Hash + Eq + Clone> AuthRefreshers<K> {
 }
 
 impl<K> AuthRefreshers<K> {
-    /// Returns the [largest number](crate::AuthRefreshersBuilder::capacity) of keys that are not in use.
+    /// Returns the [largest number](crate::AuthRefreshersBuilder::capacity) of keys that have a refresher. Only keys
+    /// that are in use exceed it.
     pub fn capacity(&self) -> usize {
         self.shared.capacity
     }

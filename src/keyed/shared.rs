@@ -2,48 +2,54 @@
 
 use std::{
     hash::Hash,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use super::{
     cache::{Insertion, KeyCache},
+    creations::{Creations, Factory},
     entry::KeyEntry,
     error::{KeyError, KeyErrorKind},
-    new_key_limit::NewKeyLimit,
 };
 use crate::{
-    error::BoxError,
+    clock::Clock,
     panic,
-    refresh::{AuthRefresherBuilder, LoginPermits},
+    rate_limit::RateLimit,
+    refresh::LoginPermits,
     telemetry::{KeyEvent, Telemetry},
 };
 
-/// Creates the builder of a key's refresher.
-pub(super) type Factory<K> =
-    Box<dyn Fn(&K) -> Result<AuthRefresherBuilder, BoxError> + Send + Sync>;
+/// How often a call creates the refresher of a key that is forgotten during each creation.
+const MAX_CREATIONS: usize = 4;
 
-/// The settings that apply to each key's refresher, unless the factory sets them.
+/// The settings that apply to each key's refresher.
 #[derive(Debug)]
 pub(super) struct KeySettings {
+    /// Unless the factory sets it.
     pub(super) pause_when_idle: Duration,
+    /// `None`: that of the factory.
+    pub(super) clock: Option<Arc<dyn Clock>>,
     pub(super) login_permits: Arc<LoginPermits>,
     pub(super) telemetry: Telemetry,
 }
 
 /// What the handles share.
 pub(super) struct Shared<K> {
-    factory: Factory<K>,
     pub(super) settings: KeySettings,
     pub(super) capacity: usize,
     pub(super) cache: KeyCache<K>,
-    new_keys: Option<NewKeyLimit>,
-    /// How many keys have been forgotten. A change shows that an entry under creation may be outdated.
-    forgets: AtomicU64,
-    is_shut_down: AtomicBool,
+    /// The cache inserts and removes entries under this lock. No user code runs under it, except the comparison of two
+    /// keys.
+    creations: Mutex<Creations<K>>,
+}
+
+/// What a call has created.
+enum Created<K> {
+    /// The key has this entry in the cache.
+    Cached(Arc<KeyEntry<K>>),
+    /// The key was forgotten while this entry was created.
+    Outdated(Arc<KeyEntry<K>>),
 }
 
 impl<K: Hash + Eq + Clone> Shared<K> {
@@ -51,94 +57,154 @@ impl<K: Hash + Eq + Clone> Shared<K> {
         factory: Factory<K>,
         settings: KeySettings,
         capacity: usize,
-        new_keys: Option<NewKeyLimit>,
+        new_keys: Option<RateLimit>,
     ) -> Self {
-        let cache = KeyCache::new(capacity);
-        let (forgets, is_shut_down) = (AtomicU64::new(0), AtomicBool::new(false));
-        Self { factory, settings, capacity, cache, new_keys, forgets, is_shut_down }
+        let creations = Mutex::new(Creations::new(factory, new_keys));
+        Self { settings, capacity, cache: KeyCache::new(capacity), creations }
     }
 
     /// Returns the entry of a key, and creates it if there is none.
     #[cold]
     pub(super) fn create(&self, key: &K) -> Result<Arc<KeyEntry<K>>, KeyError> {
-        if self.is_shut_down() {
-            return Err(KeyErrorKind::ShutDown.into());
+        let hash = self.cache.hash(key);
+        for _ in 1..MAX_CREATIONS {
+            match self.create_once(key, hash)? {
+                Created::Cached(entry) => return Ok(entry),
+                // The key is created again.
+                Created::Outdated(entry) => drop_entry(entry),
+            }
         }
-        if self.new_keys.as_ref().is_some_and(|limit| !limit.allows_another()) {
-            self.settings.telemetry.key_event(KeyEvent::Refused);
-            return Err(KeyErrorKind::TooManyNewKeys.into());
-        }
-        loop {
-            // Before the factory runs, so that a key that is forgotten while it runs is created again.
-            let forgets = self.forgets();
-            let entry = self.new_entry(key)?;
-            match self.cache.insert(entry.clone(), || self.forgets() == forgets) {
-                Insertion::Exists(existing) => return Ok(existing),
-                Insertion::Outdated => {}
-                Insertion::Inserted { evicted } => {
-                    self.settings.telemetry.key_event(KeyEvent::Created);
-                    for evicted in evicted {
-                        self.settings.telemetry.key_event(KeyEvent::Evicted);
-                        // The key and the login service are user code.
-                        panic::catch(|| drop(evicted));
-                    }
-                    return self.unless_shut_down(entry);
-                }
+        match self.create_once(key, hash)? {
+            Created::Cached(entry) => Ok(entry),
+            // As if the key were forgotten after this call.
+            Created::Outdated(entry) => {
+                entry.forget();
+                Ok(entry)
             }
         }
     }
 
-    /// Creates a refresher. The factory is user code, so no lock may be held.
-    fn new_entry(&self, key: &K) -> Result<Arc<KeyEntry<K>>, KeyError> {
-        let builder = panic::catch(|| (self.factory)(key)).ok_or(KeyErrorKind::FactoryPanicked)?;
-        let KeySettings { pause_when_idle, login_permits, telemetry } = &self.settings;
-        let refresher = builder
-            .map_err(KeyErrorKind::Factory)?
-            .for_key(*pause_when_idle, login_permits, telemetry)
-            .build()
-            .map_err(KeyErrorKind::InvalidSetting)?;
-        Ok(Arc::new(KeyEntry::new(key.clone(), self.cache.hash(key), refresher)))
+    fn create_once(&self, key: &K, hash: u64) -> Result<Created<K>, KeyError> {
+        let begun = self.creations().begin(hash);
+        let (id, factory) = match begun {
+            Ok(begun) => begun,
+            Err(error) => return self.existing_or(key, error),
+        };
+        let entry = self.new_entry(key, hash, factory);
+        let (insertion, is_shut_down) = {
+            let mut creations = self.creations();
+            let is_outdated = creations.end(id);
+            let is_shut_down = creations.is_shut_down();
+            let insertion = match &entry {
+                Ok(entry) if !is_outdated && !is_shut_down => {
+                    Some(self.cache.insert(entry.clone(), || creations.count_new_key()))
+                }
+                _ => None,
+            };
+            (insertion, is_shut_down)
+        };
+        let entry = entry?;
+        match insertion {
+            Some(Ok(Insertion::Inserted { evicted })) => {
+                self.settings.telemetry.key_event(KeyEvent::Created);
+                for evicted in evicted {
+                    self.settings.telemetry.key_event(KeyEvent::Evicted);
+                    drop_entry(evicted);
+                }
+                Ok(Created::Cached(entry))
+            }
+            Some(Ok(Insertion::Exists(existing))) => {
+                drop_entry(entry);
+                Ok(Created::Cached(existing))
+            }
+            Some(Err(error)) => {
+                drop_entry(entry);
+                self.existing_or(key, error)
+            }
+            None if is_shut_down => {
+                drop_entry(entry);
+                Err(KeyErrorKind::ShutDown.into())
+            }
+            None => Ok(Created::Outdated(entry)),
+        }
     }
 
-    /// Returns an entry that was inserted just now. A shutdown either removes it from the cache, or is detected here.
-    fn unless_shut_down(&self, entry: Arc<KeyEntry<K>>) -> Result<Arc<KeyEntry<K>>, KeyError> {
-        if self.is_shut_down() {
-            entry.forget();
-            entry.refresher.shutdown();
-            self.cache.remove(&entry.key);
-            return Err(KeyErrorKind::ShutDown.into());
+    /// Returns the entry that another call has inserted since the lookup, or else the error.
+    fn existing_or(&self, key: &K, error: KeyErrorKind) -> Result<Created<K>, KeyError> {
+        if let Some(existing) = self.cache.get(key) {
+            return Ok(Created::Cached(existing));
         }
-        Ok(entry)
+        if matches!(error, KeyErrorKind::TooManyNewKeys) {
+            self.settings.telemetry.key_event(KeyEvent::Refused);
+        }
+        Err(error.into())
+    }
+
+    /// Creates a refresher. All of this can be user code, so no lock may be held.
+    fn new_entry(
+        &self,
+        key: &K,
+        hash: u64,
+        factory: Factory<K>,
+    ) -> Result<Arc<KeyEntry<K>>, KeyErrorKind> {
+        let KeySettings { pause_when_idle, clock, login_permits, telemetry } = &self.settings;
+        let create = move || {
+            let refresher = factory(key)
+                .map_err(KeyErrorKind::Factory)?
+                .for_key(*pause_when_idle, clock.as_ref(), login_permits, telemetry)
+                .build()
+                .map_err(KeyErrorKind::InvalidSetting)?;
+            Ok(Arc::new(KeyEntry::new(key.clone(), hash, refresher)))
+        };
+        panic::catch(create).unwrap_or(Err(KeyErrorKind::FactoryPanicked))
     }
 
     /// Removes a key. Returns whether there was an entry for it.
     pub(super) fn forget(&self, key: &K) -> bool {
-        // Before the removal, so that no entry from before it is inserted after it.
-        self.forgets.fetch_add(1, Ordering::SeqCst);
-        let Some(entry) = self.cache.remove(key) else { return false };
+        let hash = self.cache.hash(key);
+        let removed = {
+            let mut creations = self.creations();
+            creations.outdate(hash);
+            self.cache.remove(key, hash)
+        };
+        let Some(entry) = removed else { return false };
         entry.forget();
-        entry.refresher.forget();
         self.settings.telemetry.key_event(KeyEvent::Forgotten);
+        drop_entry(entry);
         true
     }
 
     /// Removes all keys, and ends their refreshers permanently.
     pub(super) fn shut_down(&self) {
-        self.is_shut_down.store(true, Ordering::SeqCst);
-        self.forgets.fetch_add(1, Ordering::SeqCst);
-        for entry in self.cache.remove_all() {
+        let (factory, entries) = {
+            let mut creations = self.creations();
+            (creations.shut_down(), self.cache.remove_all())
+        };
+        for entry in &entries {
             entry.forget();
-            entry.refresher.shutdown();
+            self.settings.telemetry.key_event(KeyEvent::Forgotten);
+        }
+        // What follows drops user code: that of one key must not prevent the shutdown of another.
+        panic::catch(|| drop(factory));
+        for entry in entries {
+            panic::catch(|| entry.refresher.shutdown());
+            drop_entry(entry);
         }
     }
 }
 
 impl<K> Shared<K> {
-    fn forgets(&self) -> u64 {
-        self.forgets.load(Ordering::SeqCst)
+    pub(super) fn is_shut_down(&self) -> bool {
+        self.creations().is_shut_down()
     }
 
-    pub(super) fn is_shut_down(&self) -> bool {
-        self.is_shut_down.load(Ordering::SeqCst)
+    /// A comparison of keys that panics leaves the creations valid, and a poisoned lock too.
+    fn creations(&self) -> MutexGuard<'_, Creations<K>> {
+        self.creations.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Drops an entry. Its key and its login service are user code.
+fn drop_entry<K>(entry: Arc<KeyEntry<K>>) {
+    panic::catch(|| drop(entry));
 }

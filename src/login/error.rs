@@ -8,7 +8,7 @@ use crate::{
     panic,
 };
 
-/// The longest chain of causes that a timeout retains.
+/// The longest chain that a timeout retains. It includes the `LoginError` and its advice.
 const MAX_CAUSES: usize = 16;
 
 /// Reports why a login, or a wait for a token, failed.
@@ -16,6 +16,9 @@ const MAX_CAUSES: usize = 16;
 /// A login service returns a `LoginError` to state whether a retry can help, and when. Any other error of a login
 /// service counts as [transient](Self::transient). Cloning is cheap, because all callers that wait for one login share
 /// its error. [`cause`](Self::cause) finds the cause in the chain of [sources](std::error::Error::source).
+///
+/// The first source of a permanent error is a text that states this: `permanent failure`. The same applies to an error
+/// with a delay. The cause follows.
 ///
 /// ```
 /// use std::{io, time::Duration};
@@ -33,6 +36,8 @@ pub struct LoginError(Arc<Inner>);
 struct Inner {
     kind: Kind,
     advice: RetryAdvice,
+    /// Whether the advice is a link of the chain.
+    is_advice_shown: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,50 +64,64 @@ pub(crate) enum Kind {
 impl LoginError {
     /// Creates an error after which a retry can succeed: a network failure, an overloaded server, or an unknown cause.
     pub fn transient(cause: impl Into<BoxError>) -> Self {
-        Self::failed(cause.into(), false, None)
+        Self::of_service(cause.into(), false, None)
     }
 
     /// Creates an error that lasts until a person acts, such as a wrong password or a revoked client.
     ///
-    /// The refresher retries the login at most twice while the token is valid. Without a valid token, a call that needs
-    /// one causes a login, at most once in each pause. So a corrected password needs no restart.
+    /// The refresher retries the login at most twice while the token is valid. Without a valid token, only a call that
+    /// needs one causes a login, after the pause that follows each failure. So a corrected password needs no restart.
     pub fn permanent(cause: impl Into<BoxError>) -> Self {
-        Self::failed(cause.into(), true, None)
+        Self::of_service(cause.into(), true, None)
     }
 
     /// Sets the delay that the issuer requests (`Retry-After`, RFC 9110, section 10.2.3). The refresher waits for at
     /// most 5 minutes.
     #[must_use]
     pub fn with_retry_after(self, delay: Duration) -> Self {
-        let (kind, is_permanent) = (self.0.kind, self.is_permanent());
-        let cause = match Arc::try_unwrap(self.0) {
-            Ok(inner) => inner.advice.cause,
-            Err(shared) => Some(Self(shared).into()),
-        };
-        Self::with_advice(kind, RetryAdvice { is_permanent, retry_after: Some(delay), cause })
+        let advice = RetryAdvice { retry_after: Some(delay), ..self.0.advice.clone() };
+        Self::with_advice(self.0.kind, advice)
     }
 
     pub(crate) fn new(kind: Kind, cause: Option<BoxError>) -> Self {
+        let cause = cause.map(Arc::from);
         Self::with_advice(kind, RetryAdvice { is_permanent: false, retry_after: None, cause })
     }
 
     /// Creates the error of a login service.
-    pub(crate) fn failed(
+    pub(crate) fn of_service(
         cause: BoxError,
         is_permanent: bool,
         retry_after: Option<Duration>,
     ) -> Self {
-        let advice = RetryAdvice { is_permanent, retry_after, cause: Some(cause) };
+        let advice = RetryAdvice { is_permanent, retry_after, cause: Some(cause.into()) };
         Self::with_advice(Kind::Failed, advice)
     }
 
     fn with_advice(kind: Kind, advice: RetryAdvice) -> Self {
-        Self(Arc::new(Inner { kind, advice }))
+        // The first advice in the chain decides, so a cause must not contradict this one. `source` is user code.
+        let find = |cause| panic::catch(|| Self::find_advice(cause).map(RetryAdvice::terms));
+        let of_cause = advice.cause.as_deref().and_then(|cause| find(cause)?);
+        let is_advice_shown = advice.terms() != of_cause.unwrap_or_default();
+        Self(Arc::new(Inner { kind, advice, is_advice_shown }))
+    }
+
+    /// Returns the first advice among an error and its causes: that of a `LoginError`, or of one that a wrapper hides.
+    fn find_advice<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a RetryAdvice> {
+        chain(error).find_map(|error| {
+            Self::downcast(error).map(|login| &login.0.advice).or_else(|| error.downcast_ref())
+        })
+    }
+
+    fn downcast<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
+        let boxed = || error.downcast_ref::<Box<Self>>().map(AsRef::as_ref);
+        let shared = || error.downcast_ref::<Arc<Self>>().map(AsRef::as_ref);
+        error.downcast_ref().or_else(boxed).or_else(shared)
     }
 
     /// Creates a timeout. `last` is the error of the last login.
     ///
-    /// Bounds the chain: only the cause before a series of timeouts is retained. A chain of more than 16 causes is
+    /// Bounds the chain: only the cause before a series of timeouts is retained. A chain of more than 16 errors is
     /// dropped. So is one with a `source` that panics. This calls `source` on user errors, so do not call it under a lock.
     pub(crate) fn timed_out(kind: Kind, last: Option<&Self>) -> Self {
         let cause = match last {
@@ -119,34 +138,33 @@ impl LoginError {
 
     /// Converts the error of a login service.
     ///
-    /// A `LoginError` among its causes decides whether it is permanent, and when to retry. So does the advice of one
-    /// that a wrapper hides. Other kinds of `LoginError` come from another refresher, and count as transient here.
+    /// The first `LoginError` among its causes decides whether it is permanent, and when to retry. If a wrapper hides that
+    /// `LoginError`, its advice decides. Other kinds of `LoginError` come from another refresher, and are transient here.
     pub(crate) fn from_service(error: BoxError) -> Self {
         let error = match error.downcast::<Self>() {
             Ok(login) if login.0.kind == Kind::Failed => return *login,
             Ok(other) => other as BoxError,
             Err(other) => other,
         };
-        let advice = chain(&*error).find_map(|error| {
-            let login = error.downcast_ref::<Self>().map(|login| &login.0.advice);
-            login.or_else(|| error.downcast_ref::<RetryAdvice>())
-        });
-        let is_permanent = advice.is_some_and(|advice| advice.is_permanent);
-        let retry_after = advice.and_then(|advice| advice.retry_after);
-        Self::failed(error, is_permanent, retry_after)
+        let advice = Self::find_advice(&*error).map(RetryAdvice::terms);
+        let (is_permanent, retry_after) = advice.unwrap_or_default();
+        Self::of_service(error, is_permanent, retry_after)
     }
 
     /// Returns the first cause of this type, such as the error of a ready-made login.
     pub fn cause<T: Error + 'static>(&self) -> Option<&T> {
-        chain(self).find_map(|error| error.downcast_ref())
+        chain(self).skip(1).find_map(|error| error.downcast_ref())
     }
 
-    /// Returns the first `LoginError` among an error and its causes. It works for any error type that has
-    /// [sources](Error::source), such as `anyhow::Error` or a `tonic::Status`.
+    /// Returns the first `LoginError` among an error and its [sources](Error::source). Convert an `anyhow::Error` or an
+    /// `eyre::Report` with `as_ref`.
     ///
-    /// A wrapper that delegates its own `source` hides it: `#[error(transparent)]` over a `LoginError` itself, or a
-    /// `BoxError` made of an `anyhow::Error`. Over [`Error`](crate::Error), `transparent` hides nothing. Neither does
-    /// [`std::io::Error`].
+    /// It also finds a `LoginError` inside of a `Box`, an `Arc`, a [`std::io::Error`], or the crate's
+    /// [`Error`](crate::Error). It does not find one behind a wrapper that passes on the text and the source of the
+    /// `LoginError`:
+    ///
+    /// - `#[error(transparent)]` over a `LoginError`
+    /// - a `BoxError` made of an `anyhow::Error` or an `eyre::Report` without context
     ///
     /// ```
     /// use tower_auth_refresh::{BoxError, Error, LoginError};
@@ -155,7 +173,7 @@ impl LoginError {
     /// assert!(LoginError::find(&*error).is_some_and(LoginError::is_permanent));
     /// ```
     pub fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self> {
-        chain(error).find_map(|error| error.downcast_ref())
+        chain(error).find_map(Self::downcast)
     }
 
     #[cfg(feature = "tonic-0_14")]
@@ -236,7 +254,7 @@ impl fmt::Debug for LoginError {
 
 impl Error for LoginError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        let advice = &self.0.advice;
-        if advice.is_default() { advice.source() } else { Some(advice) }
+        let Inner { advice, is_advice_shown, .. } = &*self.0;
+        if *is_advice_shown { Some(advice) } else { advice.source() }
     }
 }

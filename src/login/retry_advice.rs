@@ -1,24 +1,22 @@
 //! [`RetryAdvice`]: whether and when a login can be retried, as a link in the chain of causes.
 
-use std::{error::Error, fmt, time::Duration};
-
-use crate::error::BoxError;
+use std::{error::Error, fmt, sync::Arc, time::Duration};
 
 /// What a login service states about a retry.
 ///
 /// It is an error of its own, between a `LoginError` and its cause. A wrapper that delegates its `source`, such as an
 /// `anyhow::Error`, hides the `LoginError` itself, but not this link.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RetryAdvice {
     pub(super) is_permanent: bool,
     pub(super) retry_after: Option<Duration>,
-    pub(super) cause: Option<BoxError>,
+    pub(super) cause: Option<Arc<dyn Error + Send + Sync>>,
 }
 
 impl RetryAdvice {
-    /// Returns whether it states nothing: a retry can help, at any time.
-    pub(super) fn is_default(&self) -> bool {
-        !self.is_permanent && self.retry_after.is_none()
+    /// Returns whether the failure is permanent, and the delay. The default of both is that of an unknown error.
+    pub(super) fn terms(&self) -> (bool, Option<Duration>) {
+        (self.is_permanent, self.retry_after)
     }
 }
 

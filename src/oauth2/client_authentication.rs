@@ -95,7 +95,7 @@ impl ClientAuthentication {
     /// Creates a client that sends the secret of a login service in the `Authorization` header.
     ///
     /// The login service is called at each login and has to return within the login's
-    /// [timeout](super::OAuth2Login::transport).
+    /// [timeout](super::OAuth2Login::transport_config).
     pub fn client_secret_basic_from<L>(id: impl Into<String>, source: L) -> Self
     where
         L: Service<LoginRequest, Response = AccessToken> + Send + 'static,

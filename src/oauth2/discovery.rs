@@ -21,7 +21,7 @@ pub(super) struct Endpoints {
     pub(super) audience: String,
 }
 
-/// The endpoints that have been found.
+/// The endpoints that the last valid metadata names.
 #[derive(Default)]
 pub(super) struct Discovery {
     found: Option<Endpoints>,
@@ -30,7 +30,7 @@ pub(super) struct Discovery {
 }
 
 impl Discovery {
-    /// Returns the endpoints. If the metadata cannot be read again, those found before remain in use.
+    /// Returns the endpoints. If the metadata cannot be read again, the previous endpoints remain in use.
     pub(super) async fn find<S: HttpService>(
         &mut self,
         server: &AuthorizationServer,
@@ -91,7 +91,7 @@ async fn fetch<S: HttpService>(url: &str, transport: Transport<S>) -> Result<Met
         status,
         code: None,
         retry_after: response.retry_after(),
-        description: redact(&response.body.unwrap_or_default(), &[]),
+        description: response.description(&[]),
     }))
 }
 

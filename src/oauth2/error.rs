@@ -7,7 +7,7 @@ use http::StatusCode;
 use super::error_kind::{ErrorResponse, Failure, Kind};
 use crate::{LoginError, transport::TransportError};
 
-/// The error of a login at an authorization server: the source of a [`LoginError`].
+/// The error of a login at an authorization server: the [`cause`](LoginError::cause) of a [`LoginError`].
 ///
 /// Its text names the request, without a query, and the cause. It contains no secret that was sent: if a response
 /// repeats a secret, the text contains `[redacted]` instead. It quotes at most 200 characters of a response.
@@ -42,12 +42,18 @@ impl OAuth2Error {
         })
     }
 
-    /// Returns why there is no complete response, if that is a cause. Without usable metadata in both places, it is the
-    /// first such error.
+    /// Returns why there is no complete response, if that is the cause. If the requests for metadata failed, it is the
+    /// first of [`transport_errors`](Self::transport_errors).
     #[doc(alias = "is_timeout")]
     #[doc(alias = "is_connect")]
-    pub fn transport(&self) -> Option<&TransportError> {
-        self.failures().iter().find_map(|failure| match &failure.kind {
+    pub fn transport_error(&self) -> Option<&TransportError> {
+        self.transport_errors().next()
+    }
+
+    /// Returns the reason for each request without a complete response. There are two only if both requests for metadata
+    /// failed.
+    pub fn transport_errors(&self) -> impl Iterator<Item = &TransportError> {
+        self.failures().iter().filter_map(|failure| match &failure.kind {
             Kind::Transport(error) => Some(error),
             _ => None,
         })
@@ -73,7 +79,11 @@ impl OAuth2Error {
     pub fn retry_after(&self) -> Option<Duration> {
         match &self.0.kind {
             Kind::Credential(_, error) => error.retry_after(),
-            _ => self.error_responses().filter_map(|response| response.retry_after).max(),
+            _ => {
+                let responses = self.error_responses().filter_map(|response| response.retry_after);
+                let redirects = self.transport_errors().filter_map(TransportError::retry_after);
+                responses.chain(redirects).max()
+            }
         }
     }
 
@@ -117,7 +127,7 @@ impl OAuth2Error {
 impl From<OAuth2Error> for LoginError {
     fn from(error: OAuth2Error) -> Self {
         let (is_permanent, retry_after) = (error.is_permanent(), error.retry_after());
-        Self::failed(error.into(), is_permanent, retry_after)
+        Self::of_service(error.into(), is_permanent, retry_after)
     }
 }
 
@@ -135,6 +145,9 @@ impl fmt::Debug for OAuth2Error {
 
 impl Error for OAuth2Error {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.kind.source()
+        match self.transport_error() {
+            Some(error) => error.source(),
+            None => self.0.kind.source(),
+        }
     }
 }

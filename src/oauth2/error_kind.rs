@@ -89,11 +89,9 @@ impl Kind {
         self.rejects_client() || self.standard_code() == Some("invalid_grant")
     }
 
+    /// Returns the cause, if this text does not contain it.
     pub(super) fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Transport(error) => error.source(),
-            Self::InvalidToken(error) => Some(error),
-            Self::Discovery(errors) => errors.iter().find_map(|error| error.kind.source()),
             Self::Store(error) => Some(&**error),
             Self::Credential(_, error) => Some(error),
             _ => None,
@@ -140,11 +138,11 @@ impl fmt::Display for Kind {
             Self::TokenType(token_type) => write!(f, "token type is not Bearer: {token_type:?}"),
             Self::Metadata(cause) => write!(f, "invalid metadata: {cause}"),
             Self::Discovery(errors) => {
-                f.write_str("no usable metadata")?;
+                f.write_str("metadata is missing or invalid")?;
                 errors.iter().try_for_each(|error| write!(f, "; {error}"))
             }
             Self::Store(_) => f.write_str("refresh token store failed"),
-            Self::MissingRefreshToken => f.write_str("refresh token store is empty"),
+            Self::MissingRefreshToken => f.write_str("refresh token missing: login required"),
             Self::Credential(name, _) => write!(f, "login service for {name} failed"),
             Self::Signing(error) => error.fmt(f),
             Self::InvalidSecret => f.write_str("client secret is not a valid header value"),

@@ -102,7 +102,7 @@ impl Grant {
     /// A login service returns that token at each login: a [file](crate::sources::FileToken), another ready-made login,
     /// or your own service.
     ///
-    /// The login service has to return within the login's [timeout](super::OAuth2Login::transport). Its token is sent as
+    /// The login service has to return within the login's [timeout](super::OAuth2Login::transport_config). Its token is sent as
     /// an access token. Set the [parameter](Self::parameter) `subject_token_type` for another type of token.
     pub fn token_exchange<L>(subject: L) -> Self
     where
@@ -117,7 +117,7 @@ impl Grant {
     /// Creates a grant by a signed JWT (RFC 7523, section 2.1), which a login service returns at each login:
     /// [`SignedJwt`](super::SignedJwt), or your own service.
     ///
-    /// The login service has to return within the login's [timeout](super::OAuth2Login::transport).
+    /// The login service has to return within the login's [timeout](super::OAuth2Login::transport_config).
     pub fn jwt_bearer<L>(assertion: L) -> Self
     where
         L: Service<LoginRequest, Response = AccessToken> + Send + 'static,

@@ -28,7 +28,8 @@ use crate::{
     transport::{HttpService, Transport, TransportConfig, TransportFuture},
 };
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+// Less than the default `wait_timeout`, so that the first caller also gets the cause.
+const TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Requests tokens from an OAuth 2 authorization server, as a login service. See the [module](super).
 ///
@@ -62,7 +63,7 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 ///
-/// A [`LoginError`] whose source is the [`OAuth2Error`]. It is [permanent](OAuth2Error::is_permanent) or transient, and
+/// A [`LoginError`] whose [`cause`](LoginError::cause) is the [`OAuth2Error`]. It is [permanent](OAuth2Error::is_permanent) or transient, and
 /// has the server's `Retry-After`.
 ///
 /// # Cancellation
@@ -101,10 +102,12 @@ impl<S> OAuth2Login<S> {
         Self { transport, server, client, response: ResponseSettings::default(), state }
     }
 
-    /// Sets the limits of a request. Defaults to a timeout of 10 seconds, and a response body of at most 1 MiB.
+    /// Sets the limits of each request, and the local clock. Defaults to a timeout of 8 seconds, a response body of at
+    /// most 1 MiB, and [`SystemClock`](crate::SystemClock).
     ///
-    /// A login can send several requests: two for the metadata, and two for the token, if another process has rotated the
-    /// refresh token. The timeout also applies to each step of a [store](super::RefreshTokenStore), and to each login
+    /// A login sends at most six requests: two for the metadata, and four for the token. It repeats the token request if
+    /// another process has rotated the refresh token. It also repeats each of these two requests once if the server
+    /// rejects the assertion and has another time. The timeout also applies to each step of a [store](super::RefreshTokenStore), and to each login
     /// service that returns a credential.
     ///
     /// ```
@@ -121,7 +124,7 @@ impl<S> OAuth2Login<S> {
     /// # let server = AuthorizationServer::token_endpoint("https://login.example.com/token")?;
     /// # let client = ClientAuthentication::public("orders");
     /// let login = OAuth2Login::new(http, server, client, Grant::client_credentials())
-    ///     .transport(TransportConfig::new().timeout(Duration::from_secs(5)));
+    ///     .transport_config(TransportConfig::new().timeout(Duration::from_secs(5)));
     /// # let _ = login;
     /// # Ok(())
     /// # }
@@ -130,7 +133,7 @@ impl<S> OAuth2Login<S> {
     #[doc(alias = "timeout")]
     #[doc(alias = "body_limit")]
     #[doc(alias = "clock")]
-    pub fn transport(mut self, config: TransportConfig) -> Self {
+    pub fn transport_config(mut self, config: TransportConfig) -> Self {
         self.transport.config = config;
         self
     }

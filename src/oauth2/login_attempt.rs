@@ -1,5 +1,7 @@
 //! [`LoginAttempt`]: the requests of one login.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{
     HeaderValue, Request, Uri,
@@ -7,6 +9,7 @@ use http::{
 };
 use http_body_util::Full;
 use tokio::time::Instant;
+use url::form_urlencoded;
 
 use super::{
     AuthorizationServer, ClientAuthentication, Grant, OAuth2Error, RefreshToken, RefreshTokenStore,
@@ -26,6 +29,9 @@ use crate::{
 };
 
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+
+/// The length from which a value in a query is hidden, in bytes.
+const MIN_HIDDEN_VALUE: usize = 8;
 
 /// What changes from login to login.
 pub(super) struct LoginState {
@@ -158,10 +164,10 @@ impl<S: HttpService> LoginAttempt<S> {
 
         let credential_secret = credential.as_ref().map(|Credential { secret, .. }| &***secret);
         let shown = credential_secret.into_iter().chain(refresh_token.map(RefreshToken::secret));
-        // A query can contain a key. It is hidden by parameter, because a server can show them in another order.
-        let query = uri.query().unwrap_or_default().split('&');
+        let query = query_secrets(uri.query().unwrap_or_default());
         let secrets = grant.secrets().chain(secrets.iter().map(|secret| &***secret));
-        let secrets: Vec<&str> = secrets.chain(shown).chain(query).collect();
+        let secrets: Vec<&str> =
+            secrets.chain(shown).chain(query.iter().map(AsRef::as_ref)).collect();
         let request = token_request(uri.clone(), header, form.encode());
         #[expect(clippy::disallowed_methods, reason = "measures how long the request takes")]
         let sent_at = Instant::now();
@@ -197,6 +203,16 @@ impl<S: HttpService> LoginAttempt<S> {
         discovery.stale = response.token.as_ref().is_err_and(Kind::endpoint_moved);
         Ok(Exchange { endpoint, response, sign_again })
     }
+}
+
+/// Returns what to hide of a query, which can contain a key: each parameter, because a server can show them in another
+/// order, and each long value. A short value, such as that of `api-version=1`, would hide parts of other words.
+fn query_secrets(query: &str) -> Vec<Cow<'_, str>> {
+    let parameters = query.split('&').map(Cow::Borrowed);
+    let values = query.split('&').filter_map(|parameter| Some(parameter.split_once('=')?.1.into()));
+    let decoded = form_urlencoded::parse(query.as_bytes()).map(|(_, value)| value);
+    let is_long = |value: &Cow<'_, str>| value.len() >= MIN_HIDDEN_VALUE;
+    parameters.chain(values.chain(decoded).filter(is_long)).collect()
 }
 
 fn token_request(

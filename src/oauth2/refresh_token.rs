@@ -53,7 +53,7 @@ impl fmt::Debug for RefreshToken {
 /// A token that has been replaced is not sent again by this process, even if the store returns it (up to the last 64).
 ///
 /// Errors count as transient. Their text must not contain the secret. Each step may take as long as the
-/// login's [timeout](super::OAuth2Login::transport).
+/// login's [timeout](super::OAuth2Login::transport_config).
 ///
 /// ```
 /// use std::{future::ready, sync::Mutex};

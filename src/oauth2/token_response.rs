@@ -13,7 +13,7 @@ use super::{
 use crate::{
     AccessToken, Expiry,
     json::seconds,
-    transport::{RawResponse, date, redact},
+    transport::{Received, date, redact},
 };
 
 /// The hook for the fields of a response.
@@ -59,14 +59,23 @@ impl ResponseSettings {
     }
 
     /// Reads a response. No error shows one of the `secrets`, or what may be a token.
-    pub(super) fn read(&self, response: RawResponse, secrets: &[&str]) -> TokenResponse {
+    pub(super) fn read(&self, response: Received, secrets: &[&str]) -> TokenResponse {
         let retry_after = response.retry_after();
-        let RawResponse { ref head, body, now } = response;
+        let Received { ref head, body, now } = response;
         let success = head.status.is_success();
         let body = match body {
+            Ok(body) => body,
             Err(error) if success => return Kind::Transport(error).into(),
             // The status of an error counts without a complete body.
-            body => body.unwrap_or_default(),
+            Err(error) => {
+                return Kind::ErrorResponse(ErrorResponse {
+                    status: head.status,
+                    code: None,
+                    description: error.to_string(),
+                    retry_after,
+                })
+                .into();
+            }
         };
         let time = ResponseTime { server: date(&head.headers), local: now };
         let redact = |text: &str| redact(text.as_bytes(), secrets);

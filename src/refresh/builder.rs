@@ -252,10 +252,14 @@ impl AuthRefresherBuilder {
     pub(crate) fn for_key(
         mut self,
         idle_after: Duration,
+        clock: Option<&Arc<dyn Clock>>,
         permits: &Arc<LoginPermits>,
         handle: &Telemetry,
     ) -> Self {
         self.policy.idle_after.get_or_insert(idle_after);
+        if let Some(clock) = clock {
+            self.settings.clock = clock.clone();
+        }
         self.settings.login_permits = Some(permits.clone());
         self.settings.telemetry = self.settings.telemetry.for_key(handle);
         self

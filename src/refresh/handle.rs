@@ -258,10 +258,16 @@ impl AuthRefresher {
         TokenId::new(self.shared.id, token.generation)
     }
 
-    /// Ends refreshes without a call, because the refresher's key was forgotten. Services and callers may still have it.
+    /// Starts no login any more, except for a call. Locks the state, and runs no user code.
     #[cfg(feature = "keyed")]
-    pub(crate) fn forget(&self) {
-        self.shared.forget();
+    pub(crate) fn retire(&self) {
+        self.shared.retire();
+    }
+
+    /// Starts no login any more, except for a call. Returns `false`, and changes nothing, if the refresher is in use.
+    #[cfg(feature = "keyed")]
+    pub(crate) fn retire_unless_in_use(&self) -> bool {
+        Arc::strong_count(&self.shared) == 1 && self.shared.retire_unless_logging_in()
     }
 
     /// Returns whether another handle exists, or a login is under way. Locks the state.

@@ -2,9 +2,12 @@
 //!
 //! Places are served in order of arrival, with two exceptions, so that a slow issuer does not delay the others:
 //!
-//! 1. Keys whose last login was slow ([`Pace::Slow`]) use at most a quarter of the permits.
-//! 2. While there are slow logins, a quarter of the permits is reserved for keys whose last login was quick
-//!    ([`Pace::Quick`]).
+//! 1. Keys whose last login was slow ([`Pace::Slow`]) use at most a quarter of the permits, and at least one.
+//! 2. While there are slow logins, a quarter of the permits, rounded down, is reserved for keys whose last login was
+//!    quick ([`Pace::Quick`]).
+//!
+//! A new key is neither slow nor quick ([`Pace::Unknown`]). So new keys of a slow issuer can delay other new keys: the
+//! line does not know the issuers, and a login that holds a permit is not ended for another.
 //!
 //! A login is slow if it takes more than a third of its time limit. The second rule applies from then on, until there
 //! has been no slow login for that time limit.
@@ -18,15 +21,15 @@ pub(crate) const LINE_TICK: Duration = Duration::from_secs(1);
 /// The delay of a poll after which a place is skipped. Also how long a permit counts after the login's time limit.
 const MAX_DELAY: Duration = Duration::from_secs(1);
 
-/// A number in order of arrival.
+/// When a refresher came into the line: a number in order of arrival. It also names the refresher's place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct PlaceNumber(u64);
+pub(crate) struct Arrival(pub(super) u64);
 
 /// How long a key's last login took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     Quick,
-    /// The key has had no login yet.
+    /// The key has had no login yet. So the key of a slow issuer is unknown once.
     Unknown,
     Slow,
 }
@@ -34,12 +37,11 @@ pub(crate) enum Pace {
 #[derive(Debug)]
 pub(crate) struct LoginLine {
     max: usize,
-    last_number: u64,
     /// Until then, permits are reserved for quick keys.
     reserved_until: Option<Instant>,
-    running: BTreeMap<PlaceNumber, Running>,
+    running: BTreeMap<Arrival, Running>,
     /// The places of each pace.
-    waiting: [BTreeMap<PlaceNumber, Waiting>; 3],
+    waiting: [BTreeMap<Arrival, Waiting>; 3],
 }
 
 /// A login under way.
@@ -50,6 +52,7 @@ struct Running {
     login_timeout: Duration,
     /// From then on the permit is free: the login's time limit has passed, so its runtime stands still.
     counts_until: Instant,
+    wake: Arc<Notify>,
 }
 
 /// A worker that waits for a permit.
@@ -63,8 +66,8 @@ struct Waiting {
 #[derive(Clone, Copy, Debug, Default)]
 struct Usage {
     running: usize,
-    /// Logins of keys that are not known to be quick.
-    unproven: usize,
+    /// Logins of keys that are not known to be quick: unknown and slow ones.
+    not_quick: usize,
     /// Logins of keys whose last login was slow.
     slow: usize,
 }
@@ -94,7 +97,7 @@ impl Waiting {
 impl Usage {
     fn add(&mut self, pace: Pace) {
         self.running += 1;
-        self.unproven += usize::from(pace != Pace::Quick);
+        self.not_quick += usize::from(pace != Pace::Quick);
         self.slow += usize::from(pace == Pace::Slow);
     }
 }
@@ -104,52 +107,56 @@ impl LoginLine {
     pub(crate) fn new(max: usize) -> Self {
         Self {
             max: max.max(1),
-            last_number: 0,
             reserved_until: None,
             running: BTreeMap::new(),
             waiting: Default::default(),
         }
     }
 
-    /// Returns the number of a new place, at the end of the line.
-    pub(crate) fn enter(&mut self) -> PlaceNumber {
-        self.last_number += 1;
-        PlaceNumber(self.last_number)
-    }
-
     /// Polls for a permit. Returns `true` if the place has it now.
     ///
-    /// A place that was skipped returns to its position, because its number is older.
+    /// A place that was skipped returns to its position, because it arrived earlier. A worker that replaces another one
+    /// takes over its place with its first poll.
     pub(crate) fn poll(
         &mut self,
-        number: PlaceNumber,
+        arrival: Arrival,
         pace: Pace,
         login_timeout: Duration,
         wake: &Arc<Notify>,
         now: Instant,
     ) -> bool {
-        self.waiting_of(pace).insert(number, Waiting { polled_at: now, wake: wake.clone() });
-        let counts_until = now + login_timeout + MAX_DELAY;
-        let is_next = self.next(now).iter().any(|(next, _)| *next == number);
+        self.waiting_of(pace).insert(arrival, Waiting { polled_at: now, wake: wake.clone() });
+        let is_next = self.next_places(now).iter().any(|(next, _)| *next == arrival);
         if is_next {
-            self.waiting_of(pace).remove(&number);
-            let slow_from = now + slow_after(login_timeout);
-            self.running.insert(number, Running { pace, slow_from, login_timeout, counts_until });
+            self.waiting_of(pace).remove(&arrival);
+            let login = Running {
+                pace,
+                slow_from: now + slow_after(login_timeout),
+                login_timeout,
+                counts_until: now + login_timeout + MAX_DELAY,
+                wake: wake.clone(),
+            };
+            self.running.insert(arrival, login);
         }
         is_next
     }
 
-    /// Leaves the line, or returns the permit.
-    pub(crate) fn leave(&mut self, number: PlaceNumber, now: Instant) {
+    /// Leaves the line, or returns the permit, unless another worker has taken over the place. `wake` is that of the
+    /// worker that leaves.
+    pub(crate) fn leave(&mut self, arrival: Arrival, wake: &Arc<Notify>, now: Instant) {
         self.on_tick(now);
-        self.running.remove(&number);
+        if self.running.get(&arrival).is_some_and(|login| Arc::ptr_eq(&login.wake, wake)) {
+            self.running.remove(&arrival);
+        }
         for waiting in &mut self.waiting {
-            waiting.remove(&number);
+            if waiting.get(&arrival).is_some_and(|place| Arc::ptr_eq(&place.wake, wake)) {
+                waiting.remove(&arrival);
+            }
         }
     }
 
     /// Returns the places that would get a permit if they were polled now.
-    pub(crate) fn next(&mut self, now: Instant) -> Vec<(PlaceNumber, Arc<Notify>)> {
+    pub(crate) fn next_places(&mut self, now: Instant) -> Vec<(Arrival, Arc<Notify>)> {
         self.on_tick(now);
         let mut usage = Usage::default();
         for login in self.running.values() {
@@ -175,11 +182,11 @@ impl LoginLine {
         loop {
             let allowed = lines.iter_mut().filter(|(pace, _)| self.allows(&usage, *pace));
             let first = allowed.filter_map(|(pace, line)| Some((*line.peek()?.0, *pace, line)));
-            let Some((number, pace, line)) = first.min_by_key(|(number, ..)| *number) else {
+            let Some((arrival, pace, line)) = first.min_by_key(|(arrival, ..)| *arrival) else {
                 return next;
             };
             if let Some((_, place)) = line.next() {
-                next.push((number, place.wake.clone()));
+                next.push((arrival, place.wake.clone()));
             }
             usage.add(pace);
         }
@@ -196,18 +203,18 @@ impl LoginLine {
 
     /// Returns whether a place of this pace may get a permit in addition to those in use.
     fn allows(&self, usage: &Usage, pace: Pace) -> bool {
-        let quarter = (self.max / 4).max(1);
-        let reserved = if self.reserved_until.is_some() { quarter.min(self.max - 1) } else { 0 };
-        let allows_unproven = usage.unproven + reserved < self.max;
+        let quarter = self.max / 4;
+        let reserved = if self.reserved_until.is_some() { quarter } else { 0 };
+        let allows_not_quick = usage.not_quick + reserved < self.max;
         usage.running < self.max
             && match pace {
                 Pace::Quick => true,
-                Pace::Unknown => allows_unproven,
-                Pace::Slow => allows_unproven && usage.slow < quarter,
+                Pace::Unknown => allows_not_quick,
+                Pace::Slow => allows_not_quick && usage.slow < quarter.max(1),
             }
     }
 
-    fn waiting_of(&mut self, pace: Pace) -> &mut BTreeMap<PlaceNumber, Waiting> {
+    fn waiting_of(&mut self, pace: Pace) -> &mut BTreeMap<Arrival, Waiting> {
         let [quick, unknown, slow] = &mut self.waiting;
         match pace {
             Pace::Quick => quick,
@@ -227,32 +234,34 @@ mod tests {
         line: LoginLine,
         now: Instant,
         wake: Arc<Notify>,
+        last: Arrival,
     }
 
     impl Model {
         fn new(max: usize) -> Self {
-            Self { line: LoginLine::new(max), now: Instant::now(), wake: Arc::new(Notify::new()) }
+            let (line, wake) = (LoginLine::new(max), Arc::new(Notify::new()));
+            Self { line, now: Instant::now(), wake, last: Arrival(0) }
         }
 
-        fn poll(&mut self, number: PlaceNumber, pace: Pace) -> bool {
-            self.line.poll(number, pace, TIMEOUT, &self.wake, self.now)
+        fn poll(&mut self, place: Arrival, pace: Pace) -> bool {
+            self.line.poll(place, pace, TIMEOUT, &self.wake, self.now)
         }
 
-        fn enter(&mut self, pace: Pace) -> (PlaceNumber, bool) {
-            let number = self.line.enter();
-            (number, self.poll(number, pace))
+        fn enter(&mut self, pace: Pace) -> (Arrival, bool) {
+            self.last = Arrival(self.last.0 + 1);
+            (self.last, self.poll(self.last, pace))
         }
 
         fn enter_all(&mut self, count: usize, pace: Pace) -> usize {
             (0..count).filter(|_| self.enter(pace).1).count()
         }
 
-        fn leave(&mut self, number: PlaceNumber) {
-            self.line.leave(number, self.now);
+        fn leave(&mut self, place: Arrival) {
+            self.line.leave(place, &self.wake, self.now);
         }
 
-        fn next(&mut self) -> Vec<PlaceNumber> {
-            self.line.next(self.now).into_iter().map(|(number, _)| number).collect()
+        fn next(&mut self) -> Vec<Arrival> {
+            self.line.next_places(self.now).into_iter().map(|(place, _)| place).collect()
         }
 
         fn pass(&mut self, secs: u64) {
@@ -310,6 +319,25 @@ mod tests {
     }
 
     #[test]
+    fn worker_that_replaces_another_takes_over_its_place() {
+        let mut model = Model::new(1);
+        let (running, _) = model.enter(Pace::Unknown);
+        let (place, _) = model.enter(Pace::Unknown);
+        model.enter(Pace::Unknown);
+        let replaced = std::mem::replace(&mut model.wake, Arc::new(Notify::new()));
+        assert!(!model.poll(place, Pace::Unknown));
+        // The replaced worker ends before its successor has the permit, or after that.
+        model.line.leave(place, &replaced, model.now);
+        model.line.leave(running, &replaced, model.now);
+        assert_eq!(model.next(), [place]);
+        assert!(model.poll(place, Pace::Unknown));
+        model.line.leave(place, &replaced, model.now);
+        assert!(model.next().is_empty());
+        model.leave(place);
+        assert_eq!(model.next(), [Arrival(3)]);
+    }
+
+    #[test]
     fn permit_of_a_stalled_login_is_free_after_its_time_limit() {
         let mut model = Model::new(1);
         model.enter(Pace::Unknown);
@@ -346,21 +374,21 @@ mod tests {
         assert_eq!(model.enter_all(200, Pace::Unknown), 0);
         for _ in 0..10 {
             for tick in 0..30 {
-                for number in
+                for place in
                     model.line.waiting_of(Pace::Unknown).keys().copied().collect::<Vec<_>>()
                 {
-                    assert!(!model.poll(number, Pace::Unknown), "after {tick} s");
+                    assert!(!model.poll(place, Pace::Unknown), "after {tick} s");
                 }
                 model.pass(1);
             }
-            running.into_iter().for_each(|number| model.leave(number));
+            running.into_iter().for_each(|place| model.leave(place));
             running = model.next();
             assert_eq!(running.len(), 12);
-            running.iter().for_each(|number| assert!(model.poll(*number, Pace::Unknown)));
+            running.iter().for_each(|place| assert!(model.poll(*place, Pace::Unknown)));
             let quick: Vec<_> = (0..4).map(|_| model.enter(Pace::Quick)).collect();
-            quick.into_iter().for_each(|(number, has_permit)| {
+            quick.into_iter().for_each(|(place, has_permit)| {
                 assert!(has_permit);
-                model.leave(number);
+                model.leave(place);
             });
         }
     }
@@ -381,6 +409,16 @@ mod tests {
     fn single_permit_serves_every_pace() {
         for pace in [Pace::Quick, Pace::Unknown, Pace::Slow] {
             assert_eq!(Model::new(1).enter_all(2, pace), 1);
+        }
+    }
+
+    #[test]
+    fn fewer_than_four_permits_are_not_reserved() {
+        for max in 1..4 {
+            let mut model = Model::new(max);
+            model.enter(Pace::Unknown);
+            model.pass(11);
+            assert_eq!(model.enter_all(4, Pace::Unknown), max - 1, "of {max}");
         }
     }
 

@@ -262,6 +262,22 @@ impl Shared {
         self.lock().view.is_logging_in
     }
 
+    #[cfg(feature = "keyed")]
+    pub(crate) fn retire(&self) {
+        self.lock().state.retire();
+    }
+
+    /// Returns whether no login was under way. In one step, so that none starts in between.
+    #[cfg(feature = "keyed")]
+    pub(crate) fn retire_unless_logging_in(&self) -> bool {
+        let mut locked = self.lock();
+        let retires = !locked.view.is_logging_in;
+        if retires {
+            locked.state.retire();
+        }
+        retires
+    }
+
     pub(crate) fn last_error(&self) -> Option<LoginError> {
         self.lock().state.last_error().cloned()
     }
@@ -270,14 +286,9 @@ impl Shared {
         self.event(|locked, now, actions| locked.state.on_invalidate(now, actions));
     }
 
-    #[cfg(feature = "keyed")]
-    pub(crate) fn forget(&self) {
-        self.event(|locked, now, actions| locked.state.on_forgotten(now, actions));
-    }
-
-    /// Ends the worker permanently, and drops the login service.
+    /// Ends the worker permanently, and drops the login service. Reads no clock, which could panic.
     pub(crate) fn shut_down(&self) {
-        let core = self.event(|locked, _, actions| {
+        let core = self.event_without_tick(|locked, actions| {
             locked.state.on_shutdown(actions);
             mem::replace(&mut locked.slot, Slot::ShutDown)
         });

@@ -22,13 +22,13 @@ use tokio::{
 use super::{
     clock_task::ClockRegistration,
     core::Core,
-    login_line::Pace,
+    login_line::{Arrival, Pace},
     login_permits::Place,
     settings::Settings,
     shared::Shared,
     state::{
         active_worker::WorkerId,
-        worker_events::{LoginOutcome, LoginStart, LoginSummary, Step},
+        worker_events::{LoginOutcome, LoginStart, LoginSummary, Permit, Step},
     },
 };
 use crate::{
@@ -107,17 +107,23 @@ impl Worker {
     pub(super) fn next_step(&mut self) -> Step {
         let Some(shared) = self.shared.upgrade() else { return Step::End };
         loop {
-            let has_permit = shared.settings.login_permits.is_none()
-                || self.place.as_ref().is_some_and(Place::has_permit);
+            let permit = match &shared.settings.login_permits {
+                Some(permits) if !self.place.as_ref().is_some_and(Place::has_permit) => {
+                    Permit::Awaited { next_arrival: permits.next_arrival() }
+                }
+                _ => Permit::Granted,
+            };
             let (step, core) = shared.event(|locked, now, _| {
-                match locked.state.on_worker_ready(self.id, now, has_permit) {
+                match locked.state.on_worker_ready(self.id, now, permit) {
                     Step::Login(start) => (Step::Login(start), locked.borrow_core()),
                     step => (step, None),
                 }
             });
             self.core = core;
             match &step {
-                Step::AwaitPermit { last_login, .. } if self.poll_permit(&shared, *last_login) => {
+                Step::AwaitPermit { arrival, last_login, .. }
+                    if self.poll_permit(&shared, *arrival, *last_login) =>
+                {
                     continue;
                 }
                 Step::AwaitPermit { .. } | Step::Login(_) => {}
@@ -128,13 +134,18 @@ impl Worker {
         }
     }
 
-    /// Polls for a permit to log in, from the end of the line if the worker has no place yet.
-    fn poll_permit(&mut self, shared: &Shared, last_login: Option<Duration>) -> bool {
+    /// Polls for a permit to log in, at the refresher's position in line.
+    fn poll_permit(
+        &mut self,
+        shared: &Shared,
+        arrival: Arrival,
+        last_login: Option<Duration>,
+    ) -> bool {
         let Settings { login_permits: Some(permits), login_timeout, .. } = &shared.settings else {
             return true;
         };
-        let place = self.place.get_or_insert_with(|| permits.enter());
-        place.poll(Pace::of(last_login, *login_timeout), *login_timeout, &self.wake);
+        let place = self.place.get_or_insert_with(|| permits.enter(arrival, self.wake.clone()));
+        place.poll(Pace::of(last_login, *login_timeout), *login_timeout);
         place.has_permit()
     }
 

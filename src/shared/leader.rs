@@ -106,7 +106,10 @@ impl Leader {
 
     /// Returns whether the payload was put.
     async fn put(&self, payload: &Payload, time_to_live: Option<Duration>) -> bool {
-        let Settings { store, store_timeout, .. } = &self.settings;
+        let Settings { store, store_timeout, login_timeout, .. } = &self.settings;
+        // A login that starts before the expiry replaces this record at its end. The store would refuse that if it had
+        // deleted the record in the meantime.
+        let time_to_live = time_to_live.map(|time| time.saturating_add(*login_timeout * 2));
         let put =
             store.put(self.known, self.claim, self.next, payload, time_to_live, *store_timeout);
         match put.await {

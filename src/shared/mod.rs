@@ -45,6 +45,7 @@
 //! | `service`, `layer` | [`SharedToken`] and [`SharedTokenLayer`] |
 //! | `file` | [`FileTokenStore`]: a store in a directory |
 //! | `refresh_token_store` | [`SharedRefreshTokenStore`]: a refresh token that rotates |
+//! | `redis` | `RedisTokenStore`: a store in Redis, with the feature `shared-redis` |
 
 mod adoption;
 mod attempt;
@@ -54,6 +55,8 @@ mod identity;
 mod layer;
 mod leader;
 mod payload;
+#[cfg(feature = "shared-redis")]
+mod redis;
 #[cfg(feature = "oauth2")]
 mod refresh_token_store;
 mod revision;
@@ -69,6 +72,9 @@ mod unshared;
 #[cfg(feature = "shared-file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shared-file")))]
 pub use self::file::{FileStoreError, FileTokenStore};
+#[cfg(feature = "shared-redis")]
+#[cfg_attr(docsrs, doc(cfg(feature = "shared-redis")))]
+pub use self::redis::RedisTokenStore;
 #[cfg(feature = "oauth2")]
 #[cfg_attr(docsrs, doc(cfg(feature = "oauth2")))]
 pub use self::refresh_token_store::SharedRefreshTokenStore;

@@ -1,4 +1,4 @@
-//! [`TransportConfig`]: the limits of a request, and the clock of its response.
+//! [`TransportConfig`]: the limits of a request, and the local clock.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -8,8 +8,8 @@ const BODY_LIMIT: usize = 1 << 20;
 
 /// The settings of the HTTP requests of a ready-made login or endpoint.
 ///
-/// [`OAuth2Login::transport`](crate::oauth2::OAuth2Login::transport) and
-/// [`ArthurApi::transport`](crate::arthur::ArthurApi::transport) apply them.
+/// [`OAuth2Login::transport_config`](crate::oauth2::OAuth2Login::transport_config) and
+/// [`ArthurApi::transport_config`](crate::arthur::ArthurApi::transport_config) apply them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,12 +33,13 @@ impl TransportConfig {
         Self { timeout: None, body_limit: BODY_LIMIT, clock: Arc::new(SystemClock) }
     }
 
-    /// Sets the time limit of one request, from the wait for the HTTP service to the end of the response. Defaults to 10
-    /// seconds in OAuth 2, and to 30 seconds in the Arthur API.
+    /// Sets the time limit of one request, including the wait until the HTTP service is ready. Defaults to 8 seconds in
+    /// OAuth 2, and to 30 seconds in the Arthur API.
     ///
     /// If the status of an error response arrives within the limit, the request fails with that status, even if the body
     /// does not arrive. Set the limit below the refresher's
-    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout), so that the cause of a slow login is reported.
+    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout) and
+    /// [`wait_timeout`](crate::AuthRefresherBuilder::wait_timeout), so that the cause of a slow login is reported.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);

@@ -1,4 +1,4 @@
-//! [`TransportErrorKind`]: what failed below HTTP, found in an error's chain of causes.
+//! [`TransportErrorKind`]: what failed below HTTP, according to an error's chain of causes.
 
 use std::{error::Error, fmt, io};
 
@@ -22,8 +22,10 @@ pub(crate) enum TransportErrorKind {
     StreamReset(String),
     /// The server shut the HTTP/2 connection down, and why (RFC 9113, section 6.8).
     GoAway(String),
-    /// The connection timed out: a timeout of the operating system or of reqwest, or no reply to an HTTP/2 ping.
+    /// The connection timed out: a timeout of the operating system, or no reply to an HTTP/2 ping.
     TimedOut,
+    /// The HTTP service's own timeout: that of tokio, tower or reqwest.
+    ServiceTimedOut,
     /// The server's certificate was rejected.
     Certificate {
         why: String,
@@ -60,8 +62,15 @@ impl TransportErrorKind {
             return Some(kind);
         }
         #[cfg(feature = "reqwest")]
-        if cause.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_timeout) {
-            return Some(Self::TimedOut);
+        if let Some(error) = cause.downcast_ref::<reqwest::Error>() {
+            return match error {
+                _ if error.is_timeout() => Some(Self::ServiceTimedOut),
+                _ if error.is_connect() => Some(Self::Connect(why.to_owned())),
+                _ => None,
+            };
+        }
+        if cause.is::<tokio::time::error::Elapsed>() {
+            return Some(Self::ServiceTimedOut);
         }
         match cause.downcast_ref::<io::Error>()?.kind() {
             io::ErrorKind::ConnectionRefused => Some(Self::Refused),
@@ -111,6 +120,9 @@ impl TransportErrorKind {
                 _ => None,
             };
         }
+        if cause.is::<tower::timeout::error::Elapsed>() {
+            return Some(Self::ServiceTimedOut);
+        }
         if cause.is::<http_client::DnsError>() {
             return Some(Self::Dns);
         }
@@ -118,6 +130,10 @@ impl TransportErrorKind {
             .downcast_ref::<hyper_util::client::legacy::Error>()
             .filter(|error| error.is_connect())
             .map(|_| Self::Connect(why.to_owned()))
+    }
+
+    pub(crate) fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::ServiceTimedOut)
     }
 
     pub(crate) fn is_connect(&self) -> bool {
@@ -149,6 +165,7 @@ impl fmt::Display for TransportErrorKind {
                 write!(f, "HTTP/2 connection shut down by the server (GOAWAY): {why}")
             }
             Self::TimedOut => f.write_str("connection timed out"),
+            Self::ServiceTimedOut => f.write_str("HTTP service timed out"),
             Self::Certificate { why, untrusted: false } => {
                 write!(f, "server certificate rejected: {why}")
             }
@@ -158,7 +175,7 @@ impl fmt::Display for TransportErrorKind {
                  `add_root_certificate`)"
             ),
             Self::Tls(why) => write!(f, "TLS failed: {why}"),
-            Self::NotTls => f.write_str("server does not speak TLS (is it an http port?)"),
+            Self::NotTls => f.write_str("server does not use TLS (is it an http port?)"),
             Self::NotHttp => f.write_str("response is not HTTP (is it an https port?)"),
             Self::InvalidHttp2(why) => write!(f, "response is not valid HTTP/2: {why}"),
             Self::HeadTooLarge => f.write_str("response head too large"),

@@ -16,11 +16,11 @@ use http_body_util::Full;
 
 use super::{
     config::TransportConfig,
-    error::{Context, TransportError},
+    error::{ErrorContext, TransportError},
     http_service::HttpService,
     redact::redact,
     redirect::Redirect,
-    server_time::{date, retry_after},
+    server_time::retry_after,
 };
 use crate::{BoxError, Clock};
 
@@ -39,7 +39,7 @@ pub(crate) struct Transport<S> {
 }
 
 /// A response of any status except a redirect.
-pub(crate) struct RawResponse {
+pub(crate) struct Received {
     pub(crate) head: Parts,
     /// The head is valid even if the body failed.
     pub(crate) body: Result<Bytes, TransportError>,
@@ -47,11 +47,18 @@ pub(crate) struct RawResponse {
     pub(crate) now: SystemTime,
 }
 
-impl RawResponse {
-    /// Returns the delay that the server requests. A date counts from the server's time, if the response has it.
+impl Received {
+    /// Returns the delay that the server requests.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
-        let headers = &self.head.headers;
-        retry_after(headers, date(headers).unwrap_or(self.now))
+        retry_after(&self.head.headers, self.now)
+    }
+
+    /// Describes an error response: the start of its body, or why the body could not be read.
+    pub(crate) fn description(&self, secrets: &[&str]) -> String {
+        match &self.body {
+            Ok(body) => redact(body, secrets),
+            Err(error) => error.to_string(),
+        }
     }
 }
 
@@ -78,7 +85,7 @@ impl<S: HttpService> Transport<S> {
         self,
         request: Result<Request<Full<Bytes>>, impl Into<BoxError>>,
         secrets: &[&str],
-    ) -> Result<RawResponse, TransportError> {
+    ) -> Result<Received, TransportError> {
         let timeout = self.timeout();
         let Self { http, config: TransportConfig { body_limit, clock, .. }, .. } = self;
         let (mut uri, mut method) = (http::Uri::default(), Method::default());
@@ -93,25 +100,25 @@ impl<S: HttpService> Transport<S> {
             request.extensions_mut().insert(crate::http_client::NewConnection);
             request
         });
-        let context = Context { uri: &uri, secrets, timeout, body_limit };
+        let context = ErrorContext { uri: &uri, secrets, timeout, body_limit };
         let failed = |error: BoxError| TransportError::new(error, &context);
         let response =
             http.send(request.map_err(failed)?, body_limit, timeout).await.map_err(failed)?;
         let (head, body) = response.into_parts();
-        if let Some(redirect) = Redirect::of_response(&head, &method, &uri, secrets) {
+        let now = clock.now();
+        if let Some(redirect) = Redirect::of_response(&head, &method, &uri, secrets, now) {
             return Err(TransportError::redirect(redirect));
         }
         let body = body.map_err(failed).and_then(|body| decoded(&head, body, secrets));
-        Ok(RawResponse { head, body, now: clock.now() })
+        Ok(Received { head, body, now })
     }
 }
 
 /// Removes a byte order mark, which JSON must not have but some servers send (RFC 8259, section 8.1).
 fn decoded(head: &Parts, body: Bytes, secrets: &[&str]) -> Result<Bytes, TransportError> {
-    let coding = head.headers.get(CONTENT_ENCODING).filter(|_| !body.is_empty());
-    if let Some(coding) =
-        coding.filter(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"))
-    {
+    let mut codings = head.headers.get_all(CONTENT_ENCODING).into_iter();
+    let coding = codings.find(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if let Some(coding) = coding.filter(|_| !body.is_empty()) {
         return Err(TransportError::content_coding(redact(coding.as_bytes(), secrets)));
     }
     let mark = if body.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len() } else { 0 };

@@ -3,15 +3,18 @@
 use std::{
     fmt,
     future::{Future, poll_fn},
-    pin::pin,
+    pin::{Pin, pin},
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::{BodyExt, Full, Limited};
-use tokio::time::sleep;
+use http_body_util::{BodyExt, Full};
+use tokio::{
+    task::coop::consume_budget,
+    time::{Sleep, sleep},
+};
 use tower_service::Service;
 
 use crate::BoxError;
@@ -19,7 +22,7 @@ use crate::BoxError;
 /// Any `Service<Request<Full<Bytes>>, Response = Response<B>>` that can be cloned.
 ///
 /// Its future and its body must be `Send`, and their errors must convert into [`BoxError`]. The trait is implemented for
-/// all such services, and stands for their bounds.
+/// all such services, so a function that accepts one needs this bound only.
 ///
 /// ```
 /// use bytes::Bytes;
@@ -73,12 +76,35 @@ where
             () = &mut deadline => return Err(Elapsed.into()),
         };
         let (head, body) = response.into_parts();
-        let body = tokio::select! {
+        Ok(Response::from_parts(head, read_body(body, limit, deadline).await))
+    }
+}
+
+async fn read_body<B>(
+    body: B,
+    limit: usize,
+    mut deadline: Pin<&mut Sleep>,
+) -> Result<Bytes, BoxError>
+where
+    B: Body<Error: Into<BoxError>>,
+{
+    let mut body = pin!(body);
+    let mut read = BytesMut::new();
+    loop {
+        // A body that is always ready would delay the runtime's timer, and so the deadline.
+        consume_budget().await;
+        let frame = tokio::select! {
             biased;
-            body = Limited::new(body, limit).collect() => body.map(|body| body.to_bytes()),
-            () = deadline => Err(Elapsed.into()),
+            () = &mut deadline => return Err(Elapsed.into()),
+            frame = body.frame() => frame,
         };
-        Ok(Response::from_parts(head, body))
+        let Some(frame) = frame.transpose().map_err(Into::into)? else { return Ok(read.freeze()) };
+        if let Ok(data) = frame.into_data() {
+            if data.remaining() > limit.saturating_sub(read.len()) {
+                return Err(TooLarge.into());
+            }
+            read.put(data);
+        }
     }
 }
 
@@ -93,3 +119,15 @@ impl fmt::Display for Elapsed {
 }
 
 impl std::error::Error for Elapsed {}
+
+/// The error of a body that exceeds its limit.
+#[derive(Debug)]
+pub(crate) struct TooLarge;
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("response body too large")
+    }
+}
+
+impl std::error::Error for TooLarge {}

@@ -25,11 +25,11 @@
 //! let server = AuthorizationServer::token_endpoint("https://login.example.com/token")?;
 //! let client = ClientAuthentication::client_secret_basic("orders", "swordfish");
 //! let login = OAuth2Login::new(http, server, client, Grant::client_credentials())
-//!     .transport(TransportConfig::new().timeout(Duration::from_millis(10)));
+//!     .transport_config(TransportConfig::new().timeout(Duration::from_millis(10)));
 //!
 //! let error = AuthRefresher::new(login).token().await.unwrap_err();
 //! let error: &OAuth2Error = error.cause().unwrap();
-//! assert!(error.transport().is_some_and(TransportError::is_timeout));
+//! assert!(error.transport_error().is_some_and(TransportError::is_timeout));
 //! # Ok(())
 //! # }
 //! ```
@@ -55,7 +55,7 @@ pub use self::{
     http_service::HttpService,
 };
 pub(crate) use self::{
-    exchange::{RawResponse, Transport},
+    exchange::{Received, Transport},
     redact::redact,
     secure_url::{InvalidUrl, validate as validate_url},
     server_time::date,

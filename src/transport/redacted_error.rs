@@ -21,9 +21,14 @@ pub(crate) struct RedactedError {
 }
 
 impl RedactedError {
-    pub(crate) fn of(error: &(dyn Error + 'static), secrets: &[&str]) -> Option<Box<Self>> {
-        let texts: Vec<String> =
-            shown_chain(error).take(DEPTH).map(|error| redacted(error, secrets)).collect();
+    /// Returns the texts that `outer` does not contain: the text of the error before them.
+    pub(crate) fn of(
+        error: &(dyn Error + 'static),
+        secrets: &[&str],
+        outer: &str,
+    ) -> Option<Box<Self>> {
+        let texts = shown_chain(error).take(DEPTH).map(|error| redacted(error, secrets));
+        let texts: Vec<String> = texts.filter(|text| !outer.contains(&**text)).collect();
         texts.into_iter().rev().fold(None, |next, text| Some(Box::new(Self { text, next })))
     }
 }
@@ -48,7 +53,7 @@ impl Error for RedactedError {
 
 /// Returns the text of an error without secrets.
 ///
-/// A text without input from the server is not searched, because a short or common secret would garble it.
+/// A text without input from the server is not searched, because a short or common secret would make it unreadable.
 pub(crate) fn redacted(error: &(dyn Error + 'static), secrets: &[&str]) -> String {
     // The text of an HTTP/2 error contains data of the server. Its reason is one of a few fixed texts.
     #[cfg(feature = "http-client")]

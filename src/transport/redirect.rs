@@ -1,11 +1,14 @@
 //! [`Redirect`]: a redirect that was not followed.
 
-use std::fmt;
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
 
 use http::{Method, StatusCode, Uri, header::LOCATION, response::Parts};
 use url::Url;
 
-use super::redact::redact;
+use super::{redact::redact, server_time::retry_after};
 use crate::BoxError;
 
 /// A redirect that was not followed: the target has another origin, or the request would lose its method and its body.
@@ -16,6 +19,7 @@ pub(crate) struct Redirect {
     /// The target's origin only: its path and query can hold secrets.
     origin: Option<String>,
     too_many: bool,
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Redirect {
@@ -29,9 +33,11 @@ impl Redirect {
         method: &Method,
         uri: &Uri,
         secrets: &[&str],
+        now: SystemTime,
     ) -> Option<Self> {
+        let retry_after = retry_after(&head.headers, now);
         #[cfg(feature = "reqwest")]
-        if let Some(redirect) = Self::of_lost_body(head, method, secrets) {
+        if let Some(redirect) = Self::of_lost_body(head, method, secrets, retry_after) {
             return Some(redirect);
         }
         // 304 is the response to a conditional request.
@@ -40,18 +46,24 @@ impl Redirect {
         }
         let location = head.headers.get(LOCATION).and_then(|location| location.to_str().ok());
         let origin = location.and_then(|location| origin(location, uri, secrets));
-        Some(Self { status: Some(head.status), origin, too_many: false })
+        Some(Self { status: Some(head.status), origin, too_many: false, retry_after })
     }
 
     /// Detects that reqwest has followed a redirect of a POST, and received an error. It cannot send the body again, so
     /// it has sent a GET.
     #[cfg(feature = "reqwest")]
-    fn of_lost_body(head: &Parts, method: &Method, secrets: &[&str]) -> Option<Self> {
+    fn of_lost_body(
+        head: &Parts,
+        method: &Method,
+        secrets: &[&str],
+        retry_after: Option<Duration>,
+    ) -> Option<Self> {
         let crate::reqwest_client::RedirectedTo(url) = head.extensions.get()?;
         if method != Method::POST || head.status.is_success() {
             return None;
         }
-        Some(Self { status: None, origin: shown_origin(url, secrets), too_many: false })
+        let origin = shown_origin(url, secrets);
+        Some(Self { status: None, origin, too_many: false, retry_after })
     }
 
     /// Reads the error of an HTTP client that followed too many redirects.
@@ -61,10 +73,15 @@ impl Redirect {
     )]
     pub(super) fn of_error(error: &BoxError, uri: &Uri, secrets: &[&str]) -> Option<Self> {
         #[cfg(feature = "http-client")]
-        if let Some(error) = error.downcast_ref::<crate::http_client::TooManyRedirects>() {
+        {
+            use crate::{error::chain, http_client::TooManyRedirects};
+            let error =
+                chain(&**error).find_map(|cause| cause.downcast_ref::<TooManyRedirects>())?;
             let origin = origin(&error.location().to_string(), uri, secrets);
-            return Some(Self { status: Some(error.status()), origin, too_many: true });
+            let status = Some(error.status());
+            Some(Self { status, origin, too_many: true, retry_after: None })
         }
+        #[cfg(not(feature = "http-client"))]
         None
     }
 }
@@ -80,7 +97,7 @@ fn shown_origin(url: &Url, secrets: &[&str]) -> Option<String> {
 
 impl fmt::Display for Redirect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { status, origin, too_many } = self;
+        let Self { status, origin, too_many, .. } = self;
         if let Some(status) = status {
             write!(f, "{status}: ")?;
         }

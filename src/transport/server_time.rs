@@ -12,8 +12,9 @@ pub(crate) fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
 
-/// Returns the delay that the server requests: seconds, or a date (RFC 9110, section 10.2.3).
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+/// Returns the delay that the server requests: seconds, or a date (RFC 9110, section 10.2.3). A date counts from the
+/// server's time, or from the local time if the response lacks it.
+pub(super) fn retry_after(headers: &HeaderMap, local: SystemTime) -> Option<Duration> {
     let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if value.is_empty() {
         return None;
@@ -22,8 +23,8 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
         // Only a number that is too large fails to parse.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
+    let retry_at = httpdate::parse_http_date(value).ok()?;
+    Some(retry_at.duration_since(date(headers).unwrap_or(local)).unwrap_or_default())
 }
 
 #[cfg(test)]

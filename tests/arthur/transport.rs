@@ -10,14 +10,14 @@ use std::{
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
 use hyper::body::Frame;
 use tokio::io::AsyncWriteExt;
-use tower::{BoxError, ServiceExt, service_fn};
+use tower::{BoxError, ServiceExt, service_fn, timeout::Timeout};
 use tower_auth_refresh::{
     AccessToken,
-    arthur::{ArthurApi, BaseUrl, GetArthurInternalUserOrg, UserLogin},
-    transport::TransportConfig,
+    arthur::{ArthurApi, ArthurError, BaseUrl, GetArthurInternalUserOrg, UserLogin},
+    transport::{HttpService, TransportConfig},
 };
 
 use crate::support::*;
@@ -31,7 +31,7 @@ async fn unknown_error_shows_innermost_cause_redacted() {
     let api = ArthurApi::new(BaseUrl::parse("arthur.example").unwrap(), http);
     let error = UserLogin::new(api).oneshot(credentials()).await.unwrap_err();
     assert!(error.to_string().ends_with("the [redacted] port is busy"), "{error}");
-    assert!(std::error::Error::source(&error).is_some());
+    assert!(std::error::Error::source(&error).is_none(), "the text contains it");
     assert_hidden(&error, PASSWORD);
     let cause = transport_error(&error);
     assert!(!cause.is_connect() && !cause.is_closed() && !cause.is_timeout());
@@ -57,7 +57,6 @@ async fn error_that_is_its_own_cause_is_cut_off() {
     let api = ArthurApi::new(BaseUrl::parse("arthur.example").unwrap(), http);
     let error = UserLogin::new(api).oneshot(credentials()).await.unwrap_err();
     assert!(error.to_string().ends_with("request failed: endless"), "{error}");
-    assert!(std::error::Error::source(&error).is_some());
 }
 
 #[tokio::test]
@@ -68,7 +67,7 @@ async fn hanging_server_times_out() {
     })
     .await;
     let api = api(&format!("http://{addr}"))
-        .transport(TransportConfig::new().timeout(Duration::from_millis(100)));
+        .transport_config(TransportConfig::new().timeout(Duration::from_millis(100)));
     let error = failed_login(api).await;
     assert!(transport_error(&error).is_timeout(), "{error}");
     assert!(error.to_string().contains("100ms"), "{error}");
@@ -88,13 +87,13 @@ async fn error_status_counts_although_body_hangs() {
         let start = std::time::Instant::now();
         let error = failed_login(
             api(&format!("http://{addr}"))
-                .transport(TransportConfig::new().timeout(Duration::from_millis(100))),
+                .transport_config(TransportConfig::new().timeout(Duration::from_millis(100))),
         )
         .await;
         assert!(start.elapsed() < Duration::from_secs(5));
         assert_eq!(error.status().map(|status| status.as_u16()), Some(code), "{error}");
         assert_eq!(error.is_wrong_credentials(), wrong);
-        assert!(error.transport().is_none());
+        assert!(error.transport_error().is_none());
         assert_eq!(error.retry_after(), Some(Duration::from_secs(7)));
     }
 }
@@ -127,8 +126,8 @@ async fn dripping_body_times_out() {
         cookies(&["Authorization=a.b.c"]).map(|_| BodyExt::boxed(StreamBody::new(drops)))
     })
     .await;
-    let api =
-        api(&server.url()).transport(TransportConfig::new().timeout(Duration::from_millis(200)));
+    let api = api(&server.url())
+        .transport_config(TransportConfig::new().timeout(Duration::from_millis(200)));
     let error = failed_login(api).await;
     assert!(transport_error(&error).is_timeout(), "{error}");
 }
@@ -147,7 +146,7 @@ async fn dripping_head_times_out() {
     })
     .await;
     let api = api(&format!("http://{addr}"))
-        .transport(TransportConfig::new().timeout(Duration::from_millis(200)));
+        .transport_config(TransportConfig::new().timeout(Duration::from_millis(200)));
     let error = failed_login(api).await;
     assert!(transport_error(&error).is_timeout(), "{error}");
 }
@@ -220,10 +219,68 @@ async fn endless_body_is_error_at_limit() {
 #[tokio::test]
 async fn body_limit_is_inclusive() {
     let server = Script::start(|seen| accept_login(seen).map(|_| full("four"))).await;
-    log_in(api(&server.url()).transport(TransportConfig::new().body_limit(4))).await.unwrap();
+    log_in(api(&server.url()).transport_config(TransportConfig::new().body_limit(4)))
+        .await
+        .unwrap();
     let error =
-        failed_login(api(&server.url()).transport(TransportConfig::new().body_limit(3))).await;
+        failed_login(api(&server.url()).transport_config(TransportConfig::new().body_limit(3)))
+            .await;
     assert!(transport_error(&error).is_too_large(), "{error}");
+}
+
+/// Logs in over this HTTP service, with a timeout of 50 ms.
+async fn failed_login_over(http: impl HttpService) -> ArthurError {
+    let api = ArthurApi::new(BaseUrl::parse("arthur.example").unwrap(), http)
+        .transport_config(TransportConfig::new().timeout(Duration::from_millis(50)));
+    let login = UserLogin::new(api).oneshot(credentials());
+    tokio::time::timeout(Duration::from_secs(60), login).await.unwrap().unwrap_err()
+}
+
+#[tokio::test]
+async fn body_of_empty_frames_times_out_although_it_is_always_ready() {
+    let error = failed_login_over(service_fn(|_: Request<Full<Bytes>>| async {
+        let frames = stream::repeat_with(|| Ok::<_, Infallible>(Frame::data(Bytes::new())));
+        Ok::<_, Infallible>(Response::new(StreamBody::new(frames)))
+    }))
+    .await;
+    assert!(transport_error(&error).is_timeout(), "{error}");
+}
+
+#[tokio::test]
+async fn limit_of_the_http_service_is_not_that_of_the_login() {
+    let error = failed_login_over(service_fn(|_: Request<Full<Bytes>>| async {
+        Ok::<_, Infallible>(Response::new(Limited::new(Full::<Bytes>::from("four"), 3)))
+    }))
+    .await;
+    assert!(error.to_string().ends_with("request failed: length limit exceeded"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn timeout_of_the_http_service_is_a_timeout() {
+    let never = || {
+        service_fn(|_: Request<Full<Bytes>>| pending::<Result<Response<Full<Bytes>>, BoxError>>())
+    };
+    let limit = Duration::from_millis(10);
+    let error = failed_login_over(Timeout::new(never(), limit)).await;
+    assert!(transport_error(&error).is_timeout(), "{error}");
+    assert!(error.to_string().ends_with("HTTP service timed out"), "{error}");
+
+    let error = failed_login_over(service_fn(move |request| async move {
+        tokio::time::timeout(limit, never().oneshot(request)).await?
+    }))
+    .await;
+    assert!(transport_error(&error).is_timeout(), "{error}");
+    assert!(error.to_string().ends_with("HTTP service timed out"), "{error}");
+}
+
+#[tokio::test]
+async fn retry_after_of_a_redirect_is_returned() {
+    let error = failed_login_over(service_fn(|_: Request<Full<Bytes>>| async {
+        let redirect = Response::builder().status(307).header("location", "https://down.example/");
+        redirect.header("retry-after", "120").body(Full::<Bytes>::default())
+    }))
+    .await;
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(120)));
 }
 
 #[tokio::test]

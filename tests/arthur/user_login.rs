@@ -125,7 +125,8 @@ async fn other_status_shows_a_bounded_part_of_the_body() {
 async fn status_counts_if_the_body_is_too_large() {
     let server = Script::start(|_| status(500, "far more than four bytes")).await;
     let error =
-        failed_login(api(&server.url()).transport(TransportConfig::new().body_limit(4))).await;
+        failed_login(api(&server.url()).transport_config(TransportConfig::new().body_limit(4)))
+            .await;
     assert_eq!(error.status().unwrap(), 500);
 }
 
@@ -176,7 +177,7 @@ async fn missing_empty_or_expired_cookie_has_no_token() {
     ] {
         let error = token_of(cookies).await.unwrap_err();
         assert!(error.is_missing_token(), "{cookies:?}");
-        assert!(error.to_string().contains("contains no token"), "{error}");
+        assert!(error.to_string().contains("lacks a token"), "{error}");
         assert!(!LoginError::from(error).is_permanent());
     }
 }
@@ -285,8 +286,9 @@ async fn expiry_of(token: String, date: Option<u64>) -> Expiry {
         response
     })
     .await;
-    let login =
-        log_in(api(&server.url()).transport(TransportConfig::new().clock(Stopped))).await.unwrap();
+    let login = log_in(api(&server.url()).transport_config(TransportConfig::new().clock(Stopped)))
+        .await
+        .unwrap();
     login.token.expiry()
 }
 

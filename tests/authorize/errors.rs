@@ -169,3 +169,47 @@ async fn retry_after_inside_a_wrapper_is_followed() {
         assert_eq!((error.is_permanent(), error.retry_after()), (false, Some(delay)), "{error:?}");
     }
 }
+
+#[tokio::test]
+async fn outer_error_decides_inside_every_wrapper() {
+    let passes = || LoginError::transient(LoginError::permanent("locked for a minute"));
+    for error in [
+        login_error(move || passes().into()).await,
+        login_error(move || anyhow::Error::from(passes()).context("not logged in").into()).await,
+        login_error(move || anyhow::Error::from(passes()).into()).await,
+        login_error(move || eyre::Report::from(passes()).into()).await,
+        login_error(move || Transparent::from(passes()).into()).await,
+    ] {
+        assert!(!error.is_permanent(), "{error:?}");
+    }
+}
+
+#[test]
+fn cause_of_an_error_is_not_the_error_itself() {
+    assert!(LoginError::transient("busy").cause::<LoginError>().is_none());
+    let error = LoginError::transient(LoginError::permanent("locked"));
+    assert!(error.cause::<LoginError>().is_some_and(LoginError::is_permanent));
+}
+
+#[test]
+fn boxed_or_shared_login_error_is_found() {
+    #[derive(Debug, thiserror::Error)]
+    #[error("boxed")]
+    struct Boxed(#[source] Box<LoginError>);
+    #[derive(Debug, thiserror::Error)]
+    #[error("shared")]
+    struct Shared(#[source] std::sync::Arc<LoginError>);
+
+    let error = LoginError::permanent("wrong password");
+    assert!(LoginError::find(&Boxed(Box::new(error.clone()))).is_some());
+    assert!(LoginError::find(&Shared(error.into())).is_some());
+}
+
+#[test]
+fn retry_after_of_a_shared_error_repeats_no_text() {
+    let error = LoginError::permanent("locked");
+    let delayed = error.clone().with_retry_after(Duration::from_secs(7));
+    let advice = "permanent failure, retry after 7s";
+    assert_eq!(chain(&delayed), ["login failed", advice, "locked"]);
+    assert_eq!(error.retry_after(), None);
+}

@@ -17,6 +17,7 @@ mod header_cache;
 mod layer;
 mod origin;
 mod rejection;
+mod replay_buffered;
 mod replay_policies;
 mod replay_wire;
 mod stack;

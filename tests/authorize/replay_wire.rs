@@ -206,6 +206,28 @@ async fn streaming_body_is_replayed_from_buffer() {
 }
 
 #[tokio::test]
+async fn slow_upload_causes_few_polls() {
+    let server = Server::start(State::default()).await;
+    let polls = Arc::new(AtomicUsize::new(0));
+    let count = polls.clone();
+    let mut ticks = Box::pin(stream::iter(0..4).then(|_| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Ok::<_, BoxError>(Frame::data(Bytes::from_static(b"x")))
+    }));
+    let body = StreamBody::new(stream::poll_fn(move |cx| {
+        count.fetch_add(1, SeqCst);
+        ticks.poll_next_unpin(cx)
+    }));
+    let client = AuthRefreshLayer::new(refresher(&MockLogin::default()))
+        .replay(ReplayBuffered::new())
+        .layer(hyper());
+    let response = client.oneshot(server.post(body)).await.unwrap();
+    assert_eq!(read(response).await, (StatusCode::OK, "xxxx".into()));
+    let polls = polls.load(SeqCst);
+    assert!(polls < 50, "{polls} polls for 4 frames");
+}
+
+#[tokio::test]
 async fn streaming_body_above_buffer_limit_is_not_replayed() {
     let server = Server::start(State::default()).await;
     server.reject("t1");

@@ -138,7 +138,7 @@ async fn https_to_http_port_is_protocol_error() {
     let cause = transport_error(&error);
     assert!(cause.is_protocol(), "{error}");
     assert!(!cause.is_tls() && !cause.is_connect());
-    assert!(error.to_string().contains("does not speak TLS"), "{error}");
+    assert!(error.to_string().contains("does not use TLS"), "{error}");
 }
 
 #[tokio::test]

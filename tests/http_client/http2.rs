@@ -49,7 +49,8 @@ async fn relayed(
 #[tokio::test]
 async fn login_leaves_dead_connection() {
     let (client, server, relay) = relayed(accept_login).await;
-    let api = api_with(client, &relay.url()).transport(TransportConfig::new().timeout(GUARD));
+    let api =
+        api_with(client, &relay.url()).transport_config(TransportConfig::new().timeout(GUARD));
     for logins in 1..4 {
         log_in(api.clone()).await.unwrap();
         assert_eq!(server.seen()[logins - 1].version, Version::HTTP_2);
@@ -63,11 +64,11 @@ async fn login_after_timeout_succeeds_on_new_connection() {
     let api = api_with(client, &relay.url());
     relay.kill(1);
     let error = failed_login(
-        api.clone().transport(TransportConfig::new().timeout(Duration::from_millis(200))),
+        api.clone().transport_config(TransportConfig::new().timeout(Duration::from_millis(200))),
     )
     .await;
     assert!(transport_error(&error).is_timeout(), "{error}");
-    log_in(api.transport(TransportConfig::new().timeout(GUARD))).await.unwrap();
+    log_in(api.transport_config(TransportConfig::new().timeout(GUARD))).await.unwrap();
     assert_eq!(relay.connections(), 2);
 }
 
@@ -80,7 +81,7 @@ async fn refresher_heals_after_one_timeout() {
     })
     .await;
     let api = api_with(client, &relay.url())
-        .transport(TransportConfig::new().timeout(Duration::from_millis(500)));
+        .transport_config(TransportConfig::new().timeout(Duration::from_millis(500)));
     let login = ArthurLogin::new(UserLogin::new(api), credentials());
     let builder =
         AuthRefresher::builder(login).backoff(Duration::from_millis(1), Duration::from_millis(1));
@@ -112,8 +113,10 @@ async fn dead_connection_is_timeout_error_by_pings() {
     let client = client
         .http2_keep_alive_interval(Duration::from_millis(50))
         .http2_keep_alive_timeout(Duration::from_millis(50));
-    let error =
-        failed_login(api_with(client, &url).transport(TransportConfig::new().timeout(GUARD))).await;
+    let error = failed_login(
+        api_with(client, &url).transport_config(TransportConfig::new().timeout(GUARD)),
+    )
+    .await;
     let cause = transport_error(&error);
     assert!(cause.is_timeout() && !cause.is_closed() && !cause.is_protocol(), "{error}");
     assert!(

@@ -5,7 +5,7 @@ use http::{Method, Response};
 use tower::ServiceExt;
 use tower_auth_refresh::{
     AccessToken, LoginError,
-    arthur::{GetArthurInternalUserOrg, GetAuthInfo},
+    arthur::{ArthurApi, BaseUrl, GetArthurInternalUserOrg, GetAuthInfo, UserLogin},
 };
 
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
@@ -129,9 +129,8 @@ async fn token_request_redirect_is_transient_error_with_origin() {
         let error = login.oneshot(LoginRequest::new(LoginReason::First)).await.unwrap_err();
         assert!(!error.is_permanent());
         assert_hidden(&error, "s3cr3t");
-        let cause =
-            std::error::Error::source(&error).unwrap().downcast_ref::<OAuth2Error>().unwrap();
-        assert!(cause.transport().is_some_and(TransportError::is_redirect));
+        let cause = error.cause::<OAuth2Error>().unwrap();
+        assert!(cause.transport_error().is_some_and(TransportError::is_redirect));
         assert_eq!(cause.status().unwrap(), code);
         assert!(cause.to_string().contains("https://moved.example not followed"), "{cause}");
         assert_eq!(server.seen().len(), 1);
@@ -161,6 +160,11 @@ async fn endless_redirects_are_error_that_says_too_many() {
     assert_eq!(error.status().unwrap(), 307);
     assert!(!LoginError::from(error).is_permanent());
     assert_eq!(server.seen().len(), 6, "one request and five redirects");
+
+    let wrapped = client().map_err(std::io::Error::other);
+    let api = ArthurApi::new(BaseUrl::parse(&server.url()).unwrap(), wrapped);
+    let error = UserLogin::new(api).oneshot(credentials()).await.unwrap_err();
+    assert!(transport_error(&error).is_redirect(), "also inside another error: {error}");
 }
 
 #[tokio::test]

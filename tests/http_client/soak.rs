@@ -83,7 +83,7 @@ async fn dying_login_connections_fail_no_request() {
     let endpoint = AuthorizationServer::token_endpoint(&format!("{}/token", relay.url())).unwrap();
     let client = ClientAuthentication::client_secret_basic("soak", "s3cr3t");
     let login = OAuth2Login::new(http.clone(), endpoint, client, Grant::client_credentials())
-        .transport(TransportConfig::new().timeout(LOGIN_TIMEOUT));
+        .transport_config(TransportConfig::new().timeout(LOGIN_TIMEOUT));
     let refresher = AuthRefresher::builder(login).backoff(BACKOFF, BACKOFF).build().unwrap();
     let layer = AuthRefreshLayer::new(refresher.clone()).replay(ReplayClone);
     let client = ServiceBuilder::new().layer(layer).service(http);

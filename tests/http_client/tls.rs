@@ -196,8 +196,11 @@ async fn client_without_trust_roots_serves_http() {
     let tls = Script::start_tls(acceptor, accept_login).await;
     let error = failed_login(api(&tls.url())).await;
     assert!(transport_error(&error).is_tls(), "{error}");
-    let why =
-        if std::env::var_os("NO_ROOTS").is_some() { "has no trust roots" } else { "UnknownIssuer" };
+    let why = if std::env::var_os("NO_ROOTS").is_some() {
+        "trust roots missing"
+    } else {
+        "UnknownIssuer"
+    };
     assert!(error.to_string().contains(why), "{error}");
 }
 
@@ -253,7 +256,7 @@ async fn client_traces_no_secret() {
 }
 
 #[tokio::test]
-async fn short_password_does_not_garble_local_texts() {
+async fn short_password_is_not_redacted_in_local_texts() {
     let (_, acceptor) = self_signed("localhost");
     let server = Script::start_tls(acceptor, accept_login).await;
     let login = UserLogin::new(api(&server.url()));
@@ -280,7 +283,7 @@ async fn hanging_tls_handshake_times_out() {
     })
     .await;
     let api = api(&format!("https://{addr}"))
-        .transport(TransportConfig::new().timeout(Duration::from_millis(100)));
+        .transport_config(TransportConfig::new().timeout(Duration::from_millis(100)));
     let error = failed_login(api).await;
     assert!(transport_error(&error).is_timeout(), "{error}");
 }

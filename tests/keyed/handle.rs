@@ -230,7 +230,11 @@ fn factory_that_fails_or_panics_is_called_again() {
         ]
     );
     for error in &errors {
-        assert!(error.is_factory() && !error.is_shut_down() && !error.is_new_key_limit());
+        assert!(
+            error.is_factory_failure()
+                && !error.is_shut_down()
+                && !error.is_new_key_limit_reached()
+        );
         assert!(!format!("{error:?}").contains("secret-tenant"));
     }
     assert!(refreshers.is_empty());
@@ -246,7 +250,7 @@ async fn new_keys_beyond_the_limit_are_refused_and_known_keys_are_not() {
         refreshers.get(&key).unwrap();
     }
     let error = refreshers.get(&3).unwrap_err();
-    assert!(error.is_new_key_limit());
+    assert!(error.is_new_key_limit_reached());
     assert_eq!(error.to_string(), "limit of new keys reached");
     assert_eq!(secret(&refreshers, 0).await, "0.1");
     sleep(secs(10)).await;
@@ -255,13 +259,13 @@ async fn new_keys_beyond_the_limit_are_refused_and_known_keys_are_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn limit_on_new_keys_counts_keys_that_were_removed_and_those_the_factory_refuses() {
+async fn limit_on_new_keys_counts_keys_that_were_removed_and_not_those_the_factory_refuses() {
     let calls = Arc::new(AtomicUsize::new(0));
     let refreshers = AuthRefreshers::try_builder({
         let calls = calls.clone();
         move |key: &u32| {
             calls.fetch_add(1, SeqCst);
-            if *key < 10 { Ok(any_login()) } else { Err("tenant not known") }
+            if (10..100).contains(key) { Err("tenant not known") } else { Ok(any_login()) }
         }
     })
     .capacity(1)
@@ -273,25 +277,28 @@ async fn limit_on_new_keys_counts_keys_that_were_removed_and_those_the_factory_r
     refreshers.get(&1).unwrap();
     refreshers.get(&2).unwrap(); // evicts 1
     refreshers.get(&1).unwrap();
-    assert!(refreshers.get(&10).unwrap_err().is_factory());
-    for key in [2, 3, 10] {
-        refreshers.forget(&key);
-        assert!(refreshers.peek(&key).is_none());
-        assert!(refreshers.get(&key).unwrap_err().is_new_key_limit());
+    for key in 10..20 {
+        assert!(refreshers.get(&key).unwrap_err().is_factory_failure());
     }
-    refreshers.get(&1).unwrap();
-    assert_eq!(calls.load(SeqCst), 5, "the factory is not called beyond the limit");
+    refreshers.get(&3).unwrap(); // evicts 1
+    assert_eq!(calls.swap(0, SeqCst), 15);
+    for key in [1, 2, 10] {
+        assert!(refreshers.peek(&key).is_none());
+        assert!(refreshers.get(&key).unwrap_err().is_new_key_limit_reached());
+    }
+    refreshers.get(&3).unwrap();
+    assert_eq!(calls.load(SeqCst), 0, "the factory is not called beyond the limit");
     // One more for each tenth of the period, and never more than five.
     sleep(secs(10)).await;
     assert!(refreshers.get(&2).is_ok() && refreshers.get(&3).is_err());
     sleep(secs(3600)).await;
-    assert_eq!((100..200).filter(|key| refreshers.get(key).unwrap_err().is_factory()).count(), 5);
+    assert_eq!((100..200).filter(|key| refreshers.get(key).is_ok()).count(), 5);
 }
 
 #[test]
 fn limit_of_zero_new_keys_accepts_none() {
     let refreshers = builder(&KeyedLogins::new()).new_keys(0, secs(1)).build().unwrap();
-    assert!(refreshers.get(&1).unwrap_err().is_new_key_limit());
+    assert!(refreshers.get(&1).unwrap_err().is_new_key_limit_reached());
 }
 
 #[tokio::test(start_paused = true)]

@@ -82,7 +82,7 @@ async fn request_without_a_key_is_not_sent() {
     without_key.extensions_mut().clear();
     let error = service.oneshot(without_key).await.unwrap_err();
     assert_eq!(chain(&error), ["no identity for the request", "request has no key"]);
-    assert!(key_error(error).is_missing());
+    assert!(key_error(error).is_missing_key());
     assert_eq!(sent.load(SeqCst), 0);
 }
 
@@ -100,7 +100,7 @@ async fn request_without_a_key_does_not_get_the_token_of_the_last_key() {
             without_key.extensions_mut().insert(1_u64);
         }
         let error = service.ready().await.unwrap().call(without_key).await.unwrap_err();
-        assert!(key_error(error).is_missing());
+        assert!(key_error(error).is_missing_key());
     }
 }
 
@@ -116,7 +116,7 @@ async fn policy_for_calls_without_a_token_does_not_apply_without_a_key() {
     }));
     assert!(!service.clone().oneshot(request(1)).await.unwrap().into_body());
     let without_key = Request::get("https://api.example.com/").body(()).unwrap();
-    assert!(key_error(service.oneshot(without_key).await.unwrap_err()).is_missing());
+    assert!(key_error(service.oneshot(without_key).await.unwrap_err()).is_missing_key());
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,7 +135,7 @@ async fn key_can_come_from_any_part_of_the_request() {
         "Bearer 7.1"
     );
     let error = by_port.oneshot(request("https://api.example.com/")).await.unwrap_err();
-    assert!(key_error(error).is_missing());
+    assert!(key_error(error).is_missing_key());
 }
 
 #[tokio::test(start_paused = true)]
@@ -320,7 +320,8 @@ async fn slow_path_reports_the_errors_of_the_handle() {
         chain(&error),
         ["no identity for the request", "factory failed", "tenant not known"]
     );
-    assert!(key_error(service.oneshot(request(2)).await.unwrap_err()).is_new_key_limit());
+    service.clone().oneshot(request(2)).await.unwrap();
+    assert!(key_error(service.oneshot(request(3)).await.unwrap_err()).is_new_key_limit_reached());
 }
 
 fn known() -> tower_auth_refresh::AuthRefresherBuilder {

@@ -13,6 +13,7 @@ mod dispatch;
 #[path = "../support/lifecycle.rs"]
 mod support;
 
+mod creation;
 mod hand_written;
 mod handle;
 mod in_use;
@@ -20,6 +21,7 @@ mod isolation;
 mod layer;
 mod on_behalf_of;
 mod permits;
+mod removal;
 mod simulation;
 mod telemetry;
 

@@ -110,7 +110,7 @@ async fn login_exchanges_the_subject_token_of_its_key() {
     refreshers.get(&keys[0]).unwrap().refresh().await.unwrap_err();
     assert!(refreshers.forget(&keys[0]));
     match call(&keys[0]).await.unwrap_err() {
-        Error::Key(error) => assert!(error.is_factory()),
+        Error::Key(error) => assert!(error.is_factory_failure()),
         other => panic!("{other:?}"),
     }
     assert_eq!(call(&keys[1]).await.unwrap().into_body(), "Bearer api-token-of-mo");

@@ -1,10 +1,17 @@
 //! How many logins run at the same time, and in which order.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use futures::future::join_all;
 use tokio::{
     runtime::Builder,
+    sync::Notify,
     task::JoinSet,
     time::{Instant, sleep},
 };
@@ -190,4 +197,124 @@ fn runtime_that_is_not_driven_keeps_no_permit() {
         sleep(secs(1)).await;
         refreshers.get(&99).unwrap().token().await.unwrap();
     });
+}
+
+/// One key hangs, and a permit is free.
+#[tokio::test(start_paused = true)]
+async fn free_permit_serves_a_new_key_while_one_login_hangs() {
+    let logins = KeyedLogins::new();
+    let refreshers = AuthRefreshers::builder(move |key: &usize| {
+        let hangs = *key == 0;
+        logins.builder(key, move |_| async move {
+            if hangs {
+                std::future::pending::<()>().await;
+            }
+            Ok(HOUR)
+        })
+    })
+    .logins_at_once(2)
+    .build()
+    .unwrap();
+    let slow = refreshers.get(&0).unwrap();
+    tokio::spawn(async move { slow.token().await });
+    sleep(secs(11)).await;
+    refreshers.get(&1).unwrap().token().await.unwrap();
+}
+
+#[test]
+fn key_keeps_its_place_in_line_on_another_runtime() {
+    let paused = || Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let logins = KeyedLogins::<usize>::new();
+    let order = Arc::new(Mutex::new(Vec::new()));
+    let refreshers = {
+        let order = order.clone();
+        AuthRefreshers::builder(move |key: &usize| {
+            let order = order.clone();
+            let login = move |key: &usize| {
+                order.lock().unwrap().push(*key);
+                async {
+                    sleep(secs(5)).await;
+                    Ok(HOUR)
+                }
+            };
+            logins.builder(key, login).wait_timeout(HOUR)
+        })
+        .logins_at_once(1)
+        .build()
+        .unwrap()
+    };
+    let spawn = |key: usize| {
+        let refresher = refreshers.get(&key).unwrap();
+        tokio::spawn(async move { refresher.token().await.map(drop) })
+    };
+    let (driven, undriven) = (paused(), paused());
+    driven.block_on(async {
+        spawn(0);
+        sleep(Duration::from_millis(1)).await;
+    });
+    // Key 1 is the first in line.
+    undriven.block_on(async {
+        spawn(1);
+        sleep(Duration::from_millis(1)).await;
+    });
+    driven.block_on(async {
+        let others: Vec<_> = (2..6).map(spawn).collect();
+        sleep(Duration::from_millis(1)).await;
+        // A call on this runtime waits for key 1 too.
+        spawn(1).await.unwrap().unwrap();
+        for other in others {
+            other.await.unwrap().unwrap();
+        }
+    });
+    assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn quick_key_whose_runtime_stood_still_is_not_slow() {
+    let logins = KeyedLogins::<usize>::new();
+    let gate = Arc::new(Notify::new());
+    let refreshers = AuthRefreshers::builder({
+        let gate = gate.clone();
+        move |key: &usize| {
+            let (hangs, gate, first) = (*key == 0, gate.clone(), AtomicBool::new(true));
+            let login = move |_: &usize| {
+                let (gate, first) = (gate.clone(), first.swap(false, SeqCst));
+                async move {
+                    if hangs {
+                        std::future::pending::<()>().await;
+                    }
+                    if first {
+                        gate.notified().await;
+                    }
+                    Ok(HOUR)
+                }
+            };
+            logins.builder(key, login).backoff(secs(1), secs(1))
+        }
+    })
+    .logins_at_once(4)
+    .build()
+    .unwrap();
+    let (slow, quick) = (refreshers.get(&0).unwrap(), refreshers.get(&1).unwrap());
+    // The first login of key 0 ends at 30 s. From 31 s on, it has the one permit for slow keys.
+    tokio::spawn(async move {
+        while slow.token().await.is_err() {
+            sleep(secs(1)).await;
+        }
+    });
+    sleep(secs(40)).await;
+    let waiting = tokio::spawn({
+        let quick = quick.clone();
+        async move { quick.token().await.map(drop) }
+    });
+    sleep(Duration::from_millis(10)).await;
+    // Nothing drives the runtime for 12 s. Then the login is ready.
+    gate.notify_one();
+    tokio::time::advance(secs(12)).await;
+    let _ = waiting.await.unwrap();
+    sleep(secs(2)).await;
+    quick.token().await.unwrap();
+    sleep(secs(14)).await;
+    quick.invalidate();
+    quick.token().await.unwrap();
 }

@@ -154,8 +154,8 @@ async fn failed_or_hanging_source_fails_the_login() {
     let hanging =
         service_fn(|_: LoginRequest| std::future::pending::<Result<AccessToken, LoginError>>());
     let client = ClientAuthentication::client_assertion("orders", hanging);
-    let mut login =
-        login(&server, client).transport(TransportConfig::new().timeout(Duration::from_secs(7)));
+    let mut login = login(&server, client)
+        .transport_config(TransportConfig::new().timeout(Duration::from_secs(7)));
     for _ in 0..2 {
         let started = Instant::now();
         let error = log_in_again(&mut login).await.unwrap_err();
@@ -212,7 +212,7 @@ async fn backdated_assertion_satisfies_server_a_few_seconds_behind() {
         let http = strict_server(&server);
         let login =
             OAuth2Login::new(http, authorization_server(), client, Grant::client_credentials());
-        log_in(login.transport(clock.config())).await.unwrap();
+        log_in(login.transport_config(clock.config())).await.unwrap();
         assert_eq!(server.requests().len(), requests, "{backdate:?}");
     }
 }
@@ -235,7 +235,7 @@ async fn wrong_local_clock_is_corrected_by_date_of_response() {
             let server = MockServer::default();
             let http = strict_server(&server);
             let mut login = OAuth2Login::new(http, authorization_server(), client, grant)
-                .transport(clock.config());
+                .transport_config(clock.config());
             log_in_again(&mut login).await.unwrap();
             assert_eq!(
                 server.requests().len(),
@@ -263,7 +263,7 @@ async fn wrong_date_of_response_is_corrected_by_local_clock() {
     });
     let client = ClientAuthentication::client_secret_jwt("orders", "secret");
     let login = OAuth2Login::new(http, authorization_server(), client, Grant::client_credentials());
-    let mut login = login.transport(SkewedClock(0).config());
+    let mut login = login.transport_config(SkewedClock(0).config());
     for requests in [1, 3, 4] {
         log_in_again(&mut login).await.unwrap();
         assert_eq!(
@@ -289,7 +289,7 @@ async fn rejected_or_replaced_refresh_token_is_not_sent_again_for_a_wrong_clock(
         let client = ClientAuthentication::client_secret_jwt("orders", "secret");
         let grant = Grant::refresh_token(RefreshToken::new("r0"));
         let login = OAuth2Login::new(http, authorization_server(), client, grant)
-            .transport(SkewedClock(3600).config());
+            .transport_config(SkewedClock(3600).config());
         log_in(login).await.unwrap_err();
         assert_eq!(server.requests().len(), 1, "{body}");
     }
@@ -305,7 +305,9 @@ async fn right_local_clock_causes_no_second_assertion() {
     });
     let client = ClientAuthentication::client_secret_jwt("orders", "secret");
     let login = OAuth2Login::new(http, authorization_server(), client, Grant::client_credentials());
-    assert!(log_in(login.transport(SkewedClock(0).config())).await.unwrap_err().is_permanent());
+    assert!(
+        log_in(login.transport_config(SkewedClock(0).config())).await.unwrap_err().is_permanent()
+    );
     assert_eq!(server.requests().len(), 1);
 }
 
@@ -338,7 +340,7 @@ async fn client_assertion_is_signed_for_each_login() {
         client,
         Grant::client_credentials(),
     );
-    let mut login = login.transport(SkewedClock(0).config());
+    let mut login = login.transport_config(SkewedClock(0).config());
     for _ in 0..2 {
         login.ready().await.unwrap().call(LoginRequest::new(LoginReason::First)).await.unwrap();
     }

@@ -131,7 +131,7 @@ async fn discovery_error_contains_the_causes_of_both_places() {
     assert_eq!(
         oauth2_error(&error).to_string(),
         format!(
-            "https://as.example: no usable metadata; GET {FIRST}: 503: not now; GET {SECOND}: 429: not now"
+            "https://as.example: metadata is missing or invalid; GET {FIRST}: 503: not now; GET {SECOND}: 429: not now"
         )
     );
 }

@@ -68,7 +68,7 @@ fn login(issuer: &str) -> OAuth2Login<HttpClient> {
     let client = ClientAuthentication::client_secret_basic("orders", "swordfish");
     let http = HttpClient::builder().build().unwrap();
     OAuth2Login::new(http, server, client, Grant::client_credentials())
-        .transport(TransportConfig::new().timeout(Duration::from_millis(300)))
+        .transport_config(TransportConfig::new().timeout(Duration::from_millis(300)))
 }
 
 #[tokio::test]

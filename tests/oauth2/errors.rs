@@ -10,6 +10,7 @@ use tower::service_fn;
 use tower_auth_refresh::{
     AuthRefresher,
     oauth2::{AuthorizationServer, ClientAuthentication, Grant, OAuth2Login, RefreshToken},
+    transport::TransportError,
 };
 
 use crate::support::{
@@ -220,6 +221,93 @@ async fn error_shows_no_query_of_the_token_endpoint() {
     let shown = format!("{:?}", log_in(login).await.unwrap_err());
     assert!(shown.contains("cannot POST https://as.example/token"), "{shown}");
     assert!(!shown.contains("s3cr3t"), "{shown}");
+}
+
+#[tokio::test]
+async fn error_shows_no_long_value_of_the_query() {
+    for (query, shown) in [
+        ("code=topsecretkey123", "unknown key topsecretkey123"),
+        ("a=1&code=top%20secret%20key", "unknown key top secret key"),
+        ("code=top%20secret%20key", "unknown key top%20secret%20key"),
+    ] {
+        let url = format!("https://as.example/token?{query}");
+        let server = AuthorizationServer::token_endpoint(&url).unwrap();
+        let http = MockServer::default().service(move |_| response(403, shown));
+        let login = OAuth2Login::new(http, server, basic(), Grant::client_credentials());
+        let error = log_in(login).await.unwrap_err();
+        assert!(
+            oauth2_error(&error).to_string().ends_with("403: unknown key [redacted]"),
+            "{error:?}"
+        );
+    }
+    let server =
+        AuthorizationServer::token_endpoint("https://as.example/token?api-version=1").unwrap();
+    let http = MockServer::default().service(|_| response(403, "unknown key 1"));
+    let login = OAuth2Login::new(http, server, basic(), Grant::client_credentials());
+    let error = log_in(login).await.unwrap_err();
+    assert!(oauth2_error(&error).to_string().ends_with("unknown key 1"), "{error:?}");
+}
+
+#[tokio::test]
+async fn content_coding_is_named_for_every_status() {
+    for status in [200, 401] {
+        for codings in [&["gzip"][..], &["identity", "gzip"]] {
+            let mut response = response(status, r#"{"error":"invalid_client"}"#);
+            for coding in codings {
+                response.headers_mut().append("content-encoding", coding.parse().unwrap());
+            }
+            let error = login_with_response(response).await.unwrap_err();
+            let text = oauth2_error(&error).to_string();
+            assert!(text.ends_with("response body has the content coding gzip"), "{text}");
+            assert_eq!(text.contains("401"), status == 401, "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn retry_after_of_a_redirect_is_followed() {
+    let mut response = response(302, "");
+    response.headers_mut().insert("location", "https://down.example/".parse().unwrap());
+    response.headers_mut().insert("retry-after", "120".parse().unwrap());
+    let error = login_with_response(response).await.unwrap_err();
+    assert_eq!(error.retry_after(), Some(Duration::from_secs(120)));
+}
+
+#[tokio::test]
+async fn chain_shows_each_text_once() {
+    fn texts(error: &(dyn std::error::Error + 'static)) -> String {
+        let chain = std::iter::successors(Some(error), |error| error.source());
+        chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    }
+    let http = service_fn(|_: Request<Full<Bytes>>| async {
+        Err::<Response<Full<Bytes>>, tower::BoxError>("boom".into())
+    });
+    let login =
+        OAuth2Login::new(http, authorization_server(), basic(), Grant::client_credentials());
+    let error = log_in(login).await.unwrap_err();
+    assert_eq!(texts(&error), "login failed: POST https://as.example/token: request failed: boom");
+    let error = login_with_response(response(200, r#"{"access_token":"a b"}"#)).await.unwrap_err();
+    assert_eq!(texts(&error).matches("invalid byte").count(), 1, "{}", texts(&error));
+}
+
+#[tokio::test]
+async fn errors_of_both_metadata_requests_are_returned() {
+    let http = service_fn(|request: Request<Full<Bytes>>| async move {
+        if request.uri().path().ends_with("oauth-authorization-server") {
+            let redirect =
+                Response::builder().status(302).header("location", "https://down.example/");
+            return Ok(redirect.body(Full::<Bytes>::default()).unwrap());
+        }
+        Err(std::io::Error::from(std::io::ErrorKind::TimedOut))
+    });
+    let server = AuthorizationServer::discover("https://as.example").unwrap();
+    let error = log_in(OAuth2Login::new(http, server, basic(), Grant::client_credentials()))
+        .await
+        .unwrap_err();
+    let error = oauth2_error(&error);
+    assert!(error.transport_errors().any(TransportError::is_timeout), "{error}");
+    assert!(error.transport_error().unwrap().is_redirect(), "the first: {error}");
+    assert!(std::error::Error::source(error).is_none(), "of the first");
 }
 
 #[tokio::test]

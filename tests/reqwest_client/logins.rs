@@ -1,6 +1,6 @@
 //! reqwest's client as the HTTP service of a login.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, sync::Arc, time::Duration};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use tower::ServiceBuilder;
@@ -71,8 +71,8 @@ async fn redirect_that_reqwest_follows_without_the_body_is_a_redirect_error() {
     );
     let error = AuthRefresher::new(login).token().await.unwrap_err();
     assert!(!error.is_permanent());
-    let cause = error.source().unwrap().downcast_ref::<OAuth2Error>().unwrap();
-    assert!(cause.transport().is_some_and(TransportError::is_redirect), "{cause}");
+    let cause = error.cause::<OAuth2Error>().unwrap();
+    assert!(cause.transport_error().is_some_and(TransportError::is_redirect), "{cause}");
     assert!(
         cause
             .to_string()
@@ -109,6 +109,25 @@ async fn timeout_of_the_client_is_a_timeout_of_the_login() {
         Grant::client_credentials(),
     );
     let error = AuthRefresher::new(login).token().await.unwrap_err();
-    let cause = error.source().unwrap().downcast_ref::<OAuth2Error>().unwrap();
-    assert!(cause.transport().is_some_and(TransportError::is_timeout), "{cause}");
+    let cause = error.cause::<OAuth2Error>().unwrap();
+    assert!(cause.transport_error().is_some_and(TransportError::is_timeout), "{cause}");
+}
+
+#[tokio::test]
+async fn unknown_host_is_a_connection_error_of_the_login() {
+    struct Unknown;
+    impl reqwest::dns::Resolve for Unknown {
+        fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+            Box::pin(async { Err("unknown host".into()) })
+        }
+    }
+    let reqwest =
+        reqwest::Client::builder().no_proxy().dns_resolver(Arc::new(Unknown)).build().unwrap();
+    let endpoint = AuthorizationServer::token_endpoint("http://localhost:1/token").unwrap();
+    let client = ClientAuthentication::public("orders");
+    let grant = Grant::client_credentials();
+    let login = OAuth2Login::new(ReqwestService::new(reqwest), endpoint, client, grant);
+    let error = AuthRefresher::new(login).token().await.unwrap_err();
+    let cause = error.cause::<OAuth2Error>().unwrap();
+    assert!(cause.transport_error().is_some_and(TransportError::is_connect), "{cause}");
 }

@@ -16,7 +16,7 @@ use crate::{
 async fn killed_process_leaves_a_whole_record() {
     let directory = TempDir::new();
     let store = directory.store();
-    for round in 0..30 {
+    for round in 0..20 {
         let mut process = Process::start("put", &directory.0);
         let mut put: u64 = process.line().parse().unwrap();
         let (start, puts) = (Instant::now(), fastrand::u32(1..10));

@@ -70,8 +70,8 @@ async fn handles_of_one_process_exclude_each_other() {
         matches!(file_error(claim.unwrap_err()), FileStoreError::TimedOut { limit: l } if l == limit)
     );
     // Neither needs the lock.
-    assert!(impatient.load(&KEY.get()).await.unwrap().is_some());
-    let claim = impatient.claim(&KEY.get(), None, id(1), HOUR).await.unwrap();
+    assert!(other.load(&KEY.get()).await.unwrap().is_some());
+    let claim = other.claim(&KEY.get(), None, id(1), HOUR).await.unwrap();
     assert!(matches!(claim, Claim::Changed(Some(_))));
     // An operation that waits continues when the lock is released.
     let waiting = tokio::spawn(async move {

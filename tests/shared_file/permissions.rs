@@ -112,8 +112,10 @@ async fn record_in_a_read_only_directory_is_loaded_and_not_replaced() {
     let is_root = fs::metadata(&directory.0).unwrap().uid() == 0;
     let binary = TempDir::new();
     let mut command = Command::new(&binary.0);
-    // The other user may have no access to the build's directory.
-    fs::copy(std::env::current_exe().unwrap(), &binary.0).unwrap();
+    // The other user may have no access to the build's directory. Another process copies, because a file that this one has
+    // open for writing can be in the children of other tests, and then cannot be executed.
+    let copied = Command::new("cp").arg(std::env::current_exe().unwrap()).arg(&binary.0).status();
+    assert!(copied.unwrap().success());
     set_mode(&binary.0, 0o755);
     if is_root {
         for path in [&directory.0, &directory.file(KEY, "token")] {

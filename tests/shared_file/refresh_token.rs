@@ -20,11 +20,12 @@ use tower::{ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, LoginError, LoginReason, LoginRequest,
     oauth2::{
-        AuthorizationServer, ClientAuthentication, Grant, OAuth2Login, RefreshToken,
+        AuthorizationServer, ClientAuthentication, Grant, OAuth2Error, OAuth2Login, RefreshToken,
         RefreshTokenStore,
     },
     shared::{FileTokenStore, SealingKey, SealingKeys, SharedRefreshTokenStore, TokenIdentity},
-    transport::HttpService,
+    test_util::TestClock,
+    transport::{HttpService, TransportConfig},
 };
 
 use crate::{process::Process, support::TempDir};
@@ -65,7 +66,8 @@ async fn log_in(
     let server = AuthorizationServer::token_endpoint("https://as.example/token").unwrap();
     let client = ClientAuthentication::public("cli");
     let login = OAuth2Login::new(http, server, client, Grant::refresh_token_store(store));
-    login.oneshot(LoginRequest::new(LoginReason::First)).await
+    let config = TransportConfig::new().timeout(Duration::from_secs(60));
+    login.transport(config).oneshot(LoginRequest::new(LoginReason::First)).await
 }
 
 /// A server that calls a function with the refresh token. The function returns the status and the response.
@@ -202,16 +204,16 @@ async fn lock_excludes_other_locks_until_it_is_dropped() {
     tasks.join_all().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn lock_outlives_its_time_to_live_while_the_guard_lives() {
-    let directory = TempDir::new();
-    let hour = Duration::from_secs(3600);
-    let first = shared(directory.store()).claim_time_to_live(Duration::from_millis(600));
-    let second = shared(directory.store()).claim_time_to_live(hour);
+    let (directory, clock) = (TempDir::new(), TestClock::default());
+    let [first, second] = [(); 2].map(|()| {
+        shared(directory.store().clock(clock.clone())).claim_time_to_live(Duration::from_secs(5))
+    });
     let lock = first.lock().await.unwrap();
     let waiting = second.lock();
     tokio::pin!(waiting);
-    assert!(tokio::time::timeout(Duration::from_millis(1200), &mut waiting).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_secs(60), &mut waiting).await.is_err());
     drop(lock);
     waiting.await.unwrap();
 }
@@ -259,7 +261,10 @@ async fn token_that_was_sent_is_not_sent_by_another_process() {
 
     assert_eq!(loaded_with_lock(&store).await, None);
     let unexpected = server(|sent| panic!("{sent} was sent"));
-    assert!(log_in(unexpected, store.clone()).await.unwrap_err().is_permanent());
+    let error = log_in(unexpected, store.clone()).await.unwrap_err();
+    assert!(error.is_permanent());
+    let cause = error.cause::<OAuth2Error>().unwrap().to_string();
+    assert!(cause.ends_with("refresh token missing: login required"), "{cause}");
     let resending = store.clone().resend_interrupted(true);
     assert_eq!(loaded_with_lock(&resending).await.unwrap(), "r0");
 

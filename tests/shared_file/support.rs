@@ -30,8 +30,9 @@ impl TempDir {
         Self(path)
     }
 
+    /// Returns a store whose time limit is only a guard.
     pub(crate) fn store(&self) -> FileTokenStore {
-        FileTokenStore::new(&self.0)
+        FileTokenStore::new(&self.0).timeout(Duration::from_secs(60))
     }
 
     pub(crate) fn file(&self, key: StoreKeyNumber, extension: &str) -> PathBuf {

@@ -277,7 +277,7 @@ pub async fn failed_login(api: ArthurApi<HttpClient>) -> ArthurError {
 /// Returns why there was no complete response.
 #[track_caller]
 pub fn transport_error(error: &ArthurError) -> &TransportError {
-    error.transport().unwrap_or_else(|| panic!("not an error of the transport: {error}"))
+    error.transport_error().unwrap_or_else(|| panic!("not an error of the transport: {error}"))
 }
 
 /// Returns the error of a login at a server that reads the request and then behaves like `behave`.

@@ -17,8 +17,8 @@ use crate::error::BoxError;
 /// default.
 ///
 /// If the compiler reports that `oneshot` or `ready` exists but its trait bounds were not satisfied, the inner service
-/// does not accept the policy's body: hyper-util's client has the type
-/// `Client<_, BufferedBody<B>>` then, or [`map_body`](Self::map_body) converts the body.
+/// does not accept the policy's body. Create hyper-util's client as a `Client<_, BufferedBody<B>>`, or convert the body with
+/// [`map_body`](Self::map_body).
 ///
 /// ```
 /// use tower_auth_refresh::{AccessToken, AuthRefreshLayer, LoginRequest, ReplayBuffered};

@@ -78,6 +78,12 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = self.get_mut();
+        // The saved body has been dropped, for example because the response was not a rejection.
+        if this.attempt == Attempt::First
+            && let Some(buffer) = Arc::get_mut(&mut this.buffer)
+        {
+            buffer.stop_recording();
+        }
         this.buffer.poll_frame(this.attempt, cx).map_ok(|frame| {
             let read = frame.data_ref().map_or(0, Bytes::len);
             this.remaining = subtract(&this.remaining, read as u64);

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Frame;
 
@@ -25,7 +25,7 @@ pub(crate) struct Recording {
 
 #[derive(Debug)]
 enum RecordedFrame {
-    Data(BytesMut),
+    Data(Vec<u8>),
     Trailers(HeaderMap),
 }
 
@@ -66,7 +66,7 @@ impl Recording {
         }
         // Segments grow with the recorded size, so that there are few.
         let capacity = rest.len().max(self.reserved).max(MIN_SEGMENT).min(left);
-        let mut segment = BytesMut::with_capacity(capacity);
+        let mut segment = Vec::with_capacity(capacity);
         segment.extend_from_slice(rest);
         self.reserve(segment.capacity());
         self.frames.push_back(RecordedFrame::Data(segment));
@@ -77,11 +77,23 @@ impl Recording {
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len() + HEADER_OVERHEAD)
             .sum();
+        // No data follows trailers, so they can use what the last segment has to spare.
+        self.shrink_last_segment();
         if self.capacity_left.is_some_and(|left| left < size) {
             self.discard();
         } else if self.capacity_left.is_some() {
             self.reserve(size);
             self.frames.push_back(RecordedFrame::Trailers(trailers.clone()));
+        }
+    }
+
+    fn shrink_last_segment(&mut self) {
+        if let Some(RecordedFrame::Data(segment)) = self.frames.back_mut() {
+            let before = segment.capacity();
+            segment.shrink_to_fit();
+            let freed = before.saturating_sub(segment.capacity());
+            self.reserved = self.reserved.saturating_sub(freed);
+            self.capacity_left = self.capacity_left.map(|left| left.saturating_add(freed));
         }
     }
 
@@ -103,7 +115,7 @@ impl Recording {
     /// Removes and returns the next frame to replay.
     pub(crate) fn pop(&mut self) -> Option<Frame<Bytes>> {
         Some(match self.frames.pop_front()? {
-            RecordedFrame::Data(data) => Frame::data(data.freeze()),
+            RecordedFrame::Data(data) => Frame::data(data.into()),
             RecordedFrame::Trailers(trailers) => Frame::trailers(trailers),
         })
     }

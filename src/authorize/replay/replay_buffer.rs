@@ -3,7 +3,7 @@
 use std::{
     mem,
     sync::{Mutex, MutexGuard, PoisonError},
-    task::{Context, Poll, Waker},
+    task::{Context, Poll},
 };
 
 use bytes::{Buf, Bytes};
@@ -42,6 +42,11 @@ impl<B> ReplayBuffer<B> {
     pub(super) fn is_end(&self, attempt: Attempt) -> bool {
         self.lock().is_end(attempt)
     }
+
+    /// Stops recording, because no replay can follow.
+    pub(super) fn stop_recording(&mut self) {
+        self.0.get_mut().unwrap_or_else(PoisonError::into_inner).discard_recording();
+    }
 }
 
 impl<B> ReplayBuffer<B>
@@ -54,60 +59,48 @@ where
         attempt: Attempt,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let mut waker = Some(cx.waker().clone());
-        let next = self.lock().next(attempt, &mut waker);
-        let source = match next {
+        let waker = cx.waker().clone();
+        let (next, replaced) = self.lock().next(attempt, waker);
+        drop(replaced);
+        let mut body = match next {
             Next::Read(frame) => return Poll::Ready(frame),
-            Next::Wait(replaced) => {
-                drop(replaced);
-                return Poll::Pending;
-            }
-            Next::Poll(source) => source,
+            Next::Wait => return Poll::Pending,
+            Next::Poll(body) => body,
         };
-        let mut polled = PollGuard { buffer: self, source, waker: None };
-        let Source::Body(body) = &mut polled.source else { return Poll::Ready(None) };
+        let mut poll = PollGuard { buffer: self, attempt, source: Source::Failed };
         match body.as_mut().poll_frame(cx) {
             Poll::Pending => {
-                polled.waker = waker;
-                drop(polled);
-                // A replay may have started during the poll, when this attempt could not be woken.
-                let can_read = self.lock().check(attempt);
-                can_read.map_or_else(|error| Poll::Ready(Some(Err(error))), |()| Poll::Pending)
+                poll.source = Source::Body(body);
+                Poll::Pending
             }
             Poll::Ready(None) => {
-                polled.source = Source::End;
+                poll.source = Source::End;
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(error))) => {
-                polled.source = Source::Failed;
-                self.lock().discard_recording();
-                Poll::Ready(Some(Err(error.into())))
-            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(Some(Ok(frame))) => {
                 let frame = frame.map_data(|mut data| data.copy_to_bytes(data.remaining()));
-                if body.is_end_stream() {
-                    polled.source = Source::End;
-                }
+                let rest = if body.is_end_stream() { Source::End } else { Source::Body(body) };
                 // Before the body is put back, so that a replay reads the frames in order.
                 let recorded = self.lock().record(attempt, &frame);
+                poll.source = rest;
                 Poll::Ready(Some(recorded.map(|()| frame)))
             }
         }
     }
 }
 
-/// The body while an attempt polls it. Its destructor puts it back, even if the poll panics.
+/// Ends a poll when it is dropped. The body has failed unless the poll sets another source: a panic can lose a frame.
 struct PollGuard<'a, B> {
     buffer: &'a ReplayBuffer<B>,
+    attempt: Attempt,
     source: Source<B>,
-    /// Wakes this attempt when it can read more.
-    waker: Option<Waker>,
 }
 
 impl<B> Drop for PollGuard<'_, B> {
     fn drop(&mut self) {
-        let source = mem::replace(&mut self.source, Source::End);
-        let waiting = self.buffer.lock().end_poll(source, self.waker.take());
+        let source = mem::replace(&mut self.source, Source::Failed);
+        let waiting = self.buffer.lock().end_poll(self.attempt, source);
         if let Some(waiting) = waiting {
             waiting.wake();
         }
@@ -122,6 +115,7 @@ mod tests {
         future::poll_fn,
         pin::Pin,
         rc::Rc,
+        task::Waker,
     };
 
     use tokio_test::task;

@@ -1,4 +1,4 @@
-//! [`ReplayState`]: which attempt reads, from what, and what has been recorded. It performs nothing.
+//! [`ReplayState`]: which attempt reads, from what, and what has been recorded. It calls no user code.
 
 use std::{mem, pin::Pin, task::Waker};
 
@@ -27,9 +27,9 @@ pub(super) enum Source<B> {
 pub(super) enum Next<B> {
     Read(Option<Result<Frame<Bytes>, BoxError>>),
     /// Polls the body, and puts it back.
-    Poll(Source<B>),
-    /// Waits until the other attempt puts the body back. The replaced waker is dropped without the lock.
-    Wait(Option<Waker>),
+    Poll(Pin<Box<B>>),
+    /// Waits until the other attempt puts the body back.
+    Wait,
 }
 
 /// What the two attempts of one request share.
@@ -38,7 +38,7 @@ pub(super) struct ReplayState<B> {
     recording: Recording,
     /// Only this attempt can read.
     attempt: Attempt,
-    /// The attempt that waits for more of the body.
+    /// Wakes this attempt. Each of its polls replaces the waker.
     waker: Option<Waker>,
 }
 
@@ -71,22 +71,27 @@ impl<B> ReplayState<B> {
     }
 
     /// Returns an error if this attempt cannot read any more.
-    pub(super) fn check(&self, attempt: Attempt) -> Result<(), BoxError> {
+    fn ensure_current(&self, attempt: Attempt) -> Result<(), BoxError> {
         if self.attempt == attempt { Ok(()) } else { Err("request is being replayed".into()) }
     }
 
-    /// Returns the next step of an attempt. `waker` wakes it when it can read more.
-    pub(super) fn next(&mut self, attempt: Attempt, waker: &mut Option<Waker>) -> Next<B> {
-        if let Err(error) = self.check(attempt) {
-            return Next::Read(Some(Err(error)));
+    /// Registers the waker of an attempt and returns its next step. Also returns the waker to drop without the lock.
+    pub(super) fn next(&mut self, attempt: Attempt, waker: Waker) -> (Next<B>, Option<Waker>) {
+        if let Err(error) = self.ensure_current(attempt) {
+            return (Next::Read(Some(Err(error))), Some(waker));
         }
+        let replaced = self.waker.replace(waker);
+        (self.next_step(attempt), replaced)
+    }
+
+    fn next_step(&mut self, attempt: Attempt) -> Next<B> {
         if attempt == Attempt::Replay
             && let Some(frame) = self.recording.pop()
         {
             return Next::Read(Some(Ok(frame)));
         }
         match mem::replace(&mut self.source, Source::Polling) {
-            Source::Polling => Next::Wait(mem::replace(&mut self.waker, waker.take())),
+            Source::Polling => Next::Wait,
             Source::End => {
                 self.source = Source::End;
                 Next::Read(None)
@@ -95,7 +100,7 @@ impl<B> ReplayState<B> {
                 self.source = Source::Failed;
                 Next::Read(Some(Err("request body has failed".into())))
             }
-            body @ Source::Body(_) => Next::Poll(body),
+            Source::Body(body) => Next::Poll(body),
         }
     }
 
@@ -105,25 +110,29 @@ impl<B> ReplayState<B> {
         attempt: Attempt,
         frame: &Frame<Bytes>,
     ) -> Result<(), BoxError> {
-        let is_read = self.check(attempt);
-        if is_read.is_err() {
+        let current = self.ensure_current(attempt);
+        if current.is_err() {
             // The replay needs this frame, which the body does not return a second time.
             self.recording.lift_limit();
         }
         if attempt == Attempt::First {
             self.recording.push(frame);
         }
-        is_read
+        current
     }
 
-    /// The body has failed, so it can no longer be replayed.
+    /// Stops recording and frees the recording.
     pub(super) fn discard_recording(&mut self) {
         self.recording.discard();
     }
 
-    /// Ends a poll. Returns the waker of the other attempt, which may wait because the body was in use.
-    pub(super) fn end_poll(&mut self, source: Source<B>, waker: Option<Waker>) -> Option<Waker> {
+    /// Ends a poll. Returns the waker of the other attempt if it is the current one, and may wait for the body.
+    pub(super) fn end_poll(&mut self, attempt: Attempt, source: Source<B>) -> Option<Waker> {
+        if matches!(source, Source::Failed) {
+            self.discard_recording();
+        }
         self.source = source;
-        mem::replace(&mut self.waker, waker)
+        // Waking the attempt that polls would cause a busy loop.
+        if self.attempt == attempt { None } else { self.waker.take() }
     }
 }

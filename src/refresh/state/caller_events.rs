@@ -190,7 +190,8 @@ impl RefreshState {
         })
     }
 
-    /// A token source requests a refresh, and does not wait for it. Without a worker, the next one serves the request.
+    /// A token source requests a refresh, and does not wait for it. Without a worker, the next one serves the request. A
+    /// retired refresher ignores it.
     ///
     /// [`AuthRefresher::refresh`](crate::AuthRefresher::refresh) polls for [`WaitFor::NextLogin`] instead.
     #[cfg_attr(
@@ -198,7 +199,7 @@ impl RefreshState {
         allow(dead_code, reason = "only that source reports by itself")
     )]
     pub(crate) fn on_source_request(&mut self, now: Timestamp, actions: &mut Actions) {
-        if !self.shut_down {
+        if !self.shut_down && !self.is_retired {
             self.login.forced = true;
             self.wake_worker(now, actions);
         }
@@ -258,11 +259,10 @@ impl RefreshState {
 
     /// ## Any => the same
     ///
-    /// The key was forgotten: from now on, each refresh needs a call.
+    /// The refresher's key was removed. A worker ends at its next login, unless a call requests it.
     #[cfg(feature = "keyed")]
-    pub(crate) fn on_forgotten(&mut self, now: Timestamp, actions: &mut Actions) {
-        self.usage.pause_now();
-        self.wake_worker(now, actions);
+    pub(crate) fn retire(&mut self) {
+        self.is_retired = true;
     }
 
     /// ## Any => Shut down

@@ -5,7 +5,7 @@ use std::{mem, time::Duration};
 use tokio::time::Instant;
 
 use super::actions::Actions;
-use crate::{clock::Timestamp, login::LoginError};
+use crate::{clock::Timestamp, login::LoginError, refresh::login_line::Arrival};
 
 #[derive(Debug, Default)]
 pub(crate) struct LoginState {
@@ -19,8 +19,10 @@ pub(crate) struct LoginState {
     pub(crate) completed: u64,
     /// The number of logins that have failed since the last success.
     pub(crate) failures: u32,
-    /// How long the last login took.
+    /// How long the last login took. A login whose runtime stood still does not count.
     pub(crate) last_duration: Option<Duration>,
+    /// When the refresher came into the line for a permit, while it is in line. A worker that replaces another keeps it.
+    pub(crate) arrival: Option<Arrival>,
     /// The error of the last login, if it failed.
     last_error: Option<LoginError>,
     /// No login starts before this.

@@ -54,6 +54,8 @@ pub(crate) struct RefreshState {
     /// The last worker whose task ended unexpectedly.
     pub(super) last_aborted: Option<WorkerId>,
     pub(super) shut_down: bool,
+    /// The refresher's key was removed. Only a call starts a login.
+    pub(super) is_retired: bool,
     /// When the last event happened, for an event that must not read a clock.
     pub(super) last_tick: Option<Timestamp>,
 }
@@ -70,6 +72,7 @@ impl RefreshState {
             last_worker: WorkerId(0),
             last_aborted: None,
             shut_down: false,
+            is_retired: false,
             last_tick: None,
         }
     }

@@ -42,15 +42,6 @@ impl UsageTracker {
         }
     }
 
-    /// Reduces the idle time to zero. From now on, each refresh needs a call.
-    #[cfg(feature = "keyed")]
-    pub(crate) fn pause_now(&mut self) {
-        self.idle_after = Some(Duration::ZERO);
-        if self.probe == UseProbe::Answered {
-            self.probe = UseProbe::Pending;
-        }
-    }
-
     /// Returns whether the token is withheld from the cell.
     pub(crate) fn withholds_token(&self) -> bool {
         self.probe == UseProbe::Withheld

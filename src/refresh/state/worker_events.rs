@@ -11,7 +11,11 @@ use super::{
 use crate::{
     clock::Timestamp,
     login::{LoginError, LoginReason},
-    refresh::{cached_token::expired_during_login, login_line::LINE_TICK, schedule},
+    refresh::{
+        cached_token::expired_during_login,
+        login_line::{Arrival, LINE_TICK},
+        schedule,
+    },
     token::AccessToken,
 };
 
@@ -22,11 +26,21 @@ pub(crate) enum Step {
     /// A login is due. Poll for a permit now, after this time, and when woken.
     AwaitPermit {
         limit: Duration,
+        arrival: Arrival,
         last_login: Option<Duration>,
     },
     /// Wait this long, or until it is woken.
     Wait(Option<Duration>),
     End,
+}
+
+/// Whether the worker can log in now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Permit {
+    /// The worker has a permit, or needs none.
+    Granted,
+    /// The worker must await a permit. If its refresher is not in line yet, it arrives now.
+    Awaited { next_arrival: Arrival },
 }
 
 #[derive(Debug)]
@@ -59,20 +73,17 @@ impl RefreshState {
     ///
     /// ## Waiting => No worker
     ///
-    /// The refresher is idle, and no call requests a login.
+    /// The refresher is idle, and no call requests a login. Or it is retired, and a login is due that no call requests.
     ///
     /// ## Waiting => Waiting
     ///
     /// In all other cases. A probe may start.
-    pub(crate) fn on_worker_ready(
-        &mut self,
-        id: WorkerId,
-        now: Timestamp,
-        has_permit: bool,
-    ) -> Step {
+    pub(crate) fn on_worker_ready(&mut self, id: WorkerId, now: Timestamp, permit: Permit) -> Step {
         if !self.works(id) {
             return Step::End;
         }
+        // It stays only if the worker awaits a permit.
+        let arrival = self.login.arrival.take();
         let has_token = self.token.current().is_some();
         let login_needs_call = self.login_needs_call(now);
         let can_probe = has_token && self.can_probe();
@@ -99,9 +110,17 @@ impl RefreshState {
             until_scheduled_login
         };
         let login_is_due = until_scheduled_login == Some(Duration::ZERO);
-        if login_is_due && has_permit {
-            return Step::Login(self.start_login(now));
+        if login_is_due && self.is_retired && !login_requested {
+            self.worker = None;
+            return Step::End;
         }
+        let permit = match permit {
+            Permit::Granted if login_is_due => return Step::Login(self.start_login(now)),
+            Permit::Awaited { next_arrival } if login_is_due => {
+                Some(*self.login.arrival.insert(arrival.unwrap_or(next_arrival)))
+            }
+            _ => None,
+        };
         let until_probe = self
             .usage
             .until_probe(until_scheduled_login, now.monotonic)
@@ -116,11 +135,14 @@ impl RefreshState {
             until_stale_withheld,
             self.until_token_changes(now),
         ];
-        match self.expect_worker(waits, now) {
-            Some(limit) if login_is_due => {
-                Step::AwaitPermit { limit, last_login: self.login.last_duration }
-            }
-            limit => Step::Wait(limit),
+        let limit = self.expect_worker(waits, now);
+        match permit {
+            Some(arrival) => Step::AwaitPermit {
+                limit: limit.unwrap_or(LINE_TICK),
+                arrival,
+                last_login: self.login.last_duration,
+            },
+            None => Step::Wait(limit),
         }
     }
 
@@ -182,7 +204,10 @@ impl RefreshState {
         };
         attempt.on_tick(login_poll_time, now);
         let elapsed = now.monotonic.saturating_duration_since(attempt.requested_at.monotonic);
-        self.login.last_duration = Some(elapsed);
+        // The time in which a runtime stood still is not that of the issuer.
+        if !attempt.stood_still {
+            self.login.last_duration = Some(elapsed);
+        }
         let outcome = self.finish_login(&attempt, result, random, now, actions);
         // After `finish_login`, because `until_scheduled_login` reads the new state.
         if self.can_probe() {

@@ -1,0 +1,65 @@
+//! Processes that share one token, in Redis or in a directory. One of them logs in for all.
+//!
+//! ```sh
+//! cargo run --release -p examples --features fleet --example fleet -- --processes 20 --seconds 20 --rate 10
+//! ```
+//!
+//! It starts a `redis-server`, which must be installed, an issuer of tokens that live for 3 seconds, and the processes,
+//! which send requests all the time. `--file` shares the token in a directory. `--kill`, `--stop-redis`,
+//! `--restart-redis` and `--flush` disturb them. `--help` lists all options.
+//!
+//! At the end, it prints:
+//!
+//! - requests that failed, and those that the API rejected;
+//! - logins that issued a token, and lifetimes. A lifetime is a login that was necessary: the previous token was in the
+//!   second half of its life. So `logins/lifetimes` is 1.00 if no process logged in unnecessarily;
+//! - with `--kill`, logins that the death of a process interrupted, and the longest time until the next one started;
+//! - the commands that each process sent to Redis in a lifetime (`evalsha`), and all others (`to_connect`).
+
+mod arguments;
+mod counts;
+mod redis;
+mod server;
+mod store;
+mod supervisor;
+mod worker;
+
+use std::{env, path::Path, process::ExitCode};
+
+pub use arguments::Plan;
+use arguments::USAGE;
+use counts::Recorded;
+use examples::load;
+use tower::BoxError;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let outcome = if env::var_os(worker::PROCESS).is_some() {
+        worker::run().await.map(|()| 0)
+    } else {
+        let Some(plan) = Plan::new(env::args().skip(1)) else {
+            println!("{USAGE}");
+            return ExitCode::FAILURE;
+        };
+        match env::current_exe() {
+            Ok(program) => run(&program, plan).await.map(|recorded| recorded.requests().1),
+            Err(error) => Err(error.into()),
+        }
+    };
+    match outcome {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{}", load::with_causes(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs the processes, each an instance of `program`, and prints what happens.
+pub async fn run(program: &Path, plan: Plan) -> Result<Recorded, BoxError> {
+    let counts = counts::Counts::new(plan.lifetime);
+    let address = server::serve(counts.clone(), plan.lifetime).await?;
+    let store = store::Store::start(plan.file).await?;
+    supervisor::Supervisor::new(program, address, plan, counts, store).run().await
+}

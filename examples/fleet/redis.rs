@@ -1,0 +1,100 @@
+//! A Redis server of the run.
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::sleep,
+};
+use tower::BoxError;
+
+pub(crate) struct Redis {
+    port: u16,
+    process: Child,
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Redis {
+    pub(crate) async fn start() -> Result<Self, BoxError> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let redis = Self { port, process: spawn(port)? };
+        redis.wait_until_it_responds().await?;
+        Ok(redis)
+    }
+
+    pub(crate) async fn restart(&mut self) -> Result<(), BoxError> {
+        self.process.kill()?;
+        self.process.wait()?;
+        self.process = spawn(self.port)?;
+        self.wait_until_it_responds().await
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Sends a signal: `-STOP` or `-CONT`.
+    pub(crate) fn signal(&self, signal: &str) -> Result<(), BoxError> {
+        let status =
+            Command::new("kill").args([signal, &self.process.id().to_string()]).status()?;
+        if status.success() { Ok(()) } else { Err(format!("kill: {status}").into()) }
+    }
+
+    /// Executes a command without arguments that need quotes. Returns the reply as it is in the protocol.
+    pub(crate) async fn execute(&self, command: &str) -> Result<String, BoxError> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
+        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).await?;
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await?;
+        Ok(reply)
+    }
+
+    /// Returns how often the processes called a script, and how many other commands they sent to connect.
+    pub(crate) async fn commands(&self) -> Result<(u64, u64), BoxError> {
+        let stats = self.execute("INFO commandstats").await?;
+        let calls = |line: &str| -> Option<(String, u64)> {
+            let (name, counts) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
+            Some((name.to_owned(), counts.split(',').next()?.parse().ok()?))
+        };
+        Ok(stats.lines().filter_map(calls).fold((0, 0), |(scripts, others), (name, calls)| {
+            match name.as_str() {
+                "evalsha" => (scripts + calls, others),
+                "hello" | "auth" | "select" | "client|setinfo" | "script|load" => {
+                    (scripts, others + calls)
+                }
+                // Those that the scripts execute.
+                _ => (scripts, others),
+            }
+        }))
+    }
+
+    async fn wait_until_it_responds(&self) -> Result<(), BoxError> {
+        for _ in 0..500 {
+            if self.execute("PING").await.is_ok_and(|reply| reply.starts_with("+PONG")) {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        Err("redis-server does not respond".into())
+    }
+}
+
+fn spawn(port: u16) -> Result<Child, BoxError> {
+    Command::new("redis-server")
+        .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
+        .args(["--save", "", "--appendonly", "no"])
+        .stdout(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("redis-server does not start, install it: {error}").into())
+}

@@ -1,0 +1,250 @@
+//! [`Connection`]: opened when it is needed, and again after a failure.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use redis::RedisResult;
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+/// The limit of one attempt to connect. A call waits for it only as long as its own limit.
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Firewalls, load balancers and Redis itself close idle connections, and not all of them notify the client.
+const IDLE_LIMIT: Duration = Duration::from_secs(60);
+
+type Connect<C> = dyn Fn() -> Pin<Box<dyn Future<Output = RedisResult<C>> + Send>> + Send + Sync;
+
+/// An attempt to connect. Contains `None` while it is under way.
+type Attempt<C> = watch::Receiver<Option<RedisResult<C>>>;
+
+/// Connects in a task, one attempt at a time. So an attempt that takes longer than a call serves the next call.
+///
+/// A connection is used until a call fails, or is dropped because of its limit. Then the server may be frozen, gone, or
+/// not the primary any more.
+pub(super) struct Connection<C> {
+    connect: Arc<Connect<C>>,
+    current: Mutex<Option<Current<C>>>,
+}
+
+struct Current<C> {
+    attempt: Attempt<C>,
+    used_at: Instant,
+}
+
+impl<C> Current<C> {
+    fn is_usable(&self, now: Instant) -> bool {
+        match *self.attempt.borrow() {
+            Some(Ok(_)) => now.saturating_duration_since(self.used_at) <= IDLE_LIMIT,
+            Some(Err(_)) => false,
+            None => true,
+        }
+    }
+}
+
+/// A call with a connection. Unless it is [finished](Self::finish), the connection is not used again.
+pub(super) struct Call<'a, C> {
+    pub(super) connection: C,
+    /// Whether the connection was open before the call.
+    pub(super) is_reused: bool,
+    attempt: Attempt<C>,
+    owner: Option<&'a Connection<C>>,
+}
+
+impl<C: Clone + Send + Sync + 'static> Connection<C> {
+    pub(super) fn new<F, R>(connect: F) -> Self
+    where
+        F: Fn() -> R + Send + Sync + 'static,
+        R: Future<Output = RedisResult<C>> + Send + 'static,
+    {
+        Self { connect: Arc::new(move || Box::pin(connect())), current: Mutex::new(None) }
+    }
+
+    /// Returns the connection. Connects if there is none.
+    pub(super) async fn open(&self) -> RedisResult<Call<'_, C>> {
+        let (mut attempt, is_reused) = self.attempt();
+        let outcome = match attempt.wait_for(Option::is_some).await {
+            Ok(outcome) => outcome.clone(),
+            Err(_) => None,
+        };
+        let aborted = || Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
+        match outcome.unwrap_or_else(aborted) {
+            Ok(connection) => Ok(Call { connection, is_reused, attempt, owner: Some(self) }),
+            Err(error) => {
+                self.discard(&attempt);
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns the current attempt, and whether it is finished. Starts one if there is none that is usable.
+    fn attempt(&self) -> (Attempt<C>, bool) {
+        #[expect(clippy::disallowed_methods, reason = "connections are idle in tokio's time")]
+        let now = Instant::now();
+        let mut current = self.lock();
+        // Dropped without the lock.
+        let _unusable = current.take_if(|current| !current.is_usable(now));
+        let current =
+            current.get_or_insert_with(|| Current { attempt: self.start(), used_at: now });
+        current.used_at = now;
+        let is_finished = current.attempt.borrow().is_some();
+        (current.attempt.clone(), is_finished)
+    }
+
+    fn start(&self) -> Attempt<C> {
+        let (outcome, attempt) = watch::channel(None);
+        let connect = self.connect.clone();
+        tokio::spawn(async move {
+            let connected = timeout(CONNECT_LIMIT, async { connect().await }).await;
+            let connected =
+                connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
+            outcome.send_replace(Some(connected));
+        });
+        attempt
+    }
+}
+
+impl<C> Connection<C> {
+    /// Connects for the next call, unless another call has connected since this attempt.
+    fn discard(&self, attempt: &Attempt<C>) {
+        let discarded = self.lock().take_if(|current| current.attempt.same_channel(attempt));
+        drop(discarded);
+    }
+
+    /// Nothing panics under this lock, so a poisoned one is still valid.
+    fn lock(&self) -> MutexGuard<'_, Option<Current<C>>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C> Call<'_, C> {
+    pub(super) fn finish(mut self) {
+        self.owner = None;
+    }
+}
+
+impl<C> Drop for Call<'_, C> {
+    fn drop(&mut self) {
+        if let Some(owner) = self.owner {
+            owner.discard(&self.attempt);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// Returns a connection whose attempts are numbered, and take as long as `duration` returns. The count of attempts
+    /// is shared.
+    fn numbered<R>(
+        attempt: impl Fn(u32) -> R + Clone + Send + Sync + 'static,
+    ) -> (Connection<u32>, Arc<AtomicU32>)
+    where
+        R: Future<Output = RedisResult<u32>> + Send,
+    {
+        let attempts = Arc::new(AtomicU32::new(0));
+        let count = attempts.clone();
+        let connection = Connection::new(move || {
+            let number = count.fetch_add(1, SeqCst) + 1;
+            let attempt = attempt.clone();
+            async move { attempt(number).await }
+        });
+        (connection, attempts)
+    }
+
+    fn refused() -> RedisResult<u32> {
+        Err(io::Error::from(io::ErrorKind::ConnectionRefused).into())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connection_is_used_until_a_call_does_not_finish() {
+        let (connection, _) = numbered(async |number| Ok(number));
+        for is_reused in [false, true, true] {
+            let call = connection.open().await.unwrap();
+            assert_eq!((call.connection, call.is_reused), (1, is_reused));
+            call.finish();
+        }
+        drop(connection.open().await.unwrap());
+        let call = connection.open().await.unwrap();
+        assert_eq!((call.connection, call.is_reused), (2, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn late_failure_does_not_discard_the_next_connection() {
+        let (connection, _) = numbered(async |number| Ok(number));
+        let slow = connection.open().await.unwrap();
+        drop(connection.open().await.unwrap());
+        connection.open().await.unwrap().finish();
+        drop(slow);
+        assert_eq!(connection.open().await.unwrap().connection, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connection_is_replaced() {
+        let (connection, _) = numbered(async |number| Ok(number));
+        for (pause, number) in [(0, 1), (60, 1), (60, 1), (61, 2)] {
+            sleep(SECOND * pause).await;
+            let call = connection.open().await.unwrap();
+            assert_eq!(call.connection, number);
+            call.finish();
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_attempt_serves_the_next_call() {
+        let (connection, attempts) = numbered(async |number| {
+            sleep(SECOND).await;
+            Ok(number)
+        });
+        for _ in 0..3 {
+            assert!(timeout(SECOND / 4, connection.open()).await.is_err());
+        }
+        let call = timeout(SECOND / 2, connection.open()).await.unwrap().unwrap();
+        assert_eq!((call.connection, attempts.load(SeqCst)), (1, 1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn attempt_is_limited() {
+        let (connection, attempts) = numbered(async |number| match number {
+            1 => std::future::pending().await,
+            number => Ok(number),
+        });
+        assert!(connection.open().await.is_err());
+        assert_eq!(connection.open().await.unwrap().connection, 2);
+        assert_eq!(attempts.load(SeqCst), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn failed_attempt_fails_no_later_call() {
+        let (connection, _) = numbered(async |number| {
+            sleep(SECOND).await;
+            if number == 1 { refused() } else { Ok(number) }
+        });
+        assert!(timeout(SECOND / 2, connection.open()).await.is_err());
+        sleep(SECOND).await;
+        assert_eq!(connection.open().await.unwrap().connection, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn panic_of_an_attempt_is_an_error() {
+        let (connection, _) = numbered(async |number| match number {
+            1 => panic!("connect"),
+            number => Ok(number),
+        });
+        assert!(connection.open().await.is_err());
+        assert_eq!(connection.open().await.unwrap().connection, 2);
+    }
+}

@@ -1,0 +1,20 @@
+-- Replaces the record and ends the claim. Returns 1, or 0 if the claim or the record's revision is another.
+-- KEYS: record, claim.
+-- ARGV: known revision (empty: no record), claim, revision, bytes, time to live in milliseconds (empty: none).
+if redis.call('GET', KEYS[2]) ~= ARGV[2] then
+  return 0
+end
+if (redis.call('HGET', KEYS[1], 'revision') or '') ~= ARGV[1] then
+  return 0
+end
+local time = redis.call('TIME')
+local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
+-- The first write is the one that fails without memory. Redis does not undo the writes before an error.
+redis.call('HSET', KEYS[1], 'revision', ARGV[3], 'bytes', ARGV[4], 'put_at', now)
+if ARGV[5] == '' then
+  redis.call('PERSIST', KEYS[1])
+else
+  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+end
+redis.call('DEL', KEYS[2])
+return 1

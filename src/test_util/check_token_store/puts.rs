@@ -1,0 +1,78 @@
+//! The rules of puts: which ones replace the record.
+
+use tokio::time::sleep;
+
+use super::{
+    process::{Handles, LONG, SHORT, TOLERANCE, new_record},
+    violation::{
+        StoreRule::{PutComparesRevision, PutEndsClaim, PutNeedsClaim},
+        StoreViolation,
+    },
+};
+use crate::shared::Claim;
+
+pub(super) async fn put_needs_claim(handles: &Handles) -> Result<(), StoreViolation> {
+    let rule = PutNeedsClaim;
+    let [a, b] = handles.processes();
+    let (record, late) = (new_record(b"record"), new_record(b"late"));
+    rule.require(!a.put(None, &late).await?, "put without a claim returned true")?;
+    rule.require(a.has(None).await?, "put without a claim took place")?;
+
+    b.take_claim(None).await?;
+    rule.require(!a.put(None, &late).await?, "put without the other's claim returned true")?;
+    rule.require(a.has(None).await?, "put without the other's claim took place")?;
+    let claim = b.put(None, &record).await?;
+    rule.require(claim, "put without a claim ended the claim of another process")?;
+
+    let known = Some(record.revision);
+    rule.require(!a.put(known, &late).await?, "put without a claim returned true")?;
+    rule.require(a.has(Some(&record)).await?, "put without a claim replaced a record")?;
+
+    b.take_claim(known).await?;
+    b.release().await?;
+    rule.require(!b.put(known, &late).await?, "put after a release returned true")?;
+    rule.require(a.has(Some(&record)).await?, "put after a release replaced a record")?;
+
+    // No other process claims after the end of the claim.
+    b.take_claim_for(known, SHORT).await?;
+    sleep(SHORT + TOLERANCE).await;
+    rule.require(!b.put(known, &late).await?, "put after the end of the claim returned true")?;
+    rule.require(a.has(Some(&record)).await?, "put after the end of the claim replaced a record")
+}
+
+pub(super) async fn put_compares_revision(handles: &Handles) -> Result<(), StoreViolation> {
+    let rule = PutComparesRevision;
+    let [a, b] = handles.processes();
+    let (record, other, late) = (new_record(b"record"), new_record(b"other"), new_record(b"late"));
+    a.take_claim(None).await?;
+    let put = a.put(Some(other.revision), &late).await?;
+    rule.require(!put, "put with a revision returned true, but there was no record")?;
+    rule.require(b.has(None).await?, "put with a revision took place, but there was no record")?;
+    let put = a.put(None, &record).await?;
+    rule.require(put, "put with another revision ended the claim")?;
+
+    a.take_claim(Some(record.revision)).await?;
+    for known in [None, Some(other.revision)] {
+        rule.require(!a.put(known, &late).await?, "put with another revision returned true")?;
+        rule.require(b.has(Some(&record)).await?, "put with another revision took place")?;
+    }
+    let put = a.put(Some(record.revision), &other).await?;
+    rule.require(put, "put with another revision ended the claim")?;
+    rule.require(b.has(Some(&other)).await?, "put did not replace the record")
+}
+
+pub(super) async fn put_ends_claim(handles: &Handles) -> Result<(), StoreViolation> {
+    let rule = PutEndsClaim;
+    let [a, b] = handles.processes();
+    let (record, second) = (new_record(b"record"), new_record(b"second"));
+    let known = Some(record.revision);
+    a.take_claim(None).await?;
+    a.replace(None, &record).await?;
+    rule.require(!a.extend(LONG).await?, "extend after a put returned true")?;
+    rule.require(!a.put(known, &second).await?, "second put with one claim returned true")?;
+    let claim = b.claim(known).await?;
+    rule.require(claim == Claim::Granted, "claim was denied after a put")?;
+    a.release().await?;
+    b.replace(known, &second).await?;
+    rule.require(a.has(Some(&second)).await?, "put did not replace the record")
+}
