@@ -14,6 +14,9 @@ const MIN_REMAINING: Duration = Duration::from_secs(10);
 /// How far two clocks can disagree about an age: a thirty-second of it.
 const CLOCK_TOLERANCE: u32 = 32;
 
+/// How much an age can be too high: it includes the time in which it was read.
+const AGE_ERROR: Duration = Duration::from_secs(1);
+
 /// The SHA-256 of a header value.
 type Digest = Vec<u8>;
 
@@ -110,7 +113,10 @@ impl History {
             .map_or(claim_time_to_live, |lifetime| claim_time_to_live.min(lifetime / 8));
         let (age, least_age) = (last.aged(now).age, last.least_age(now));
         match last.revision.and_then(|last| revision.is_after(&last)) {
-            Some(is_after) => is_after && aged.age <= age.saturating_add(age / CLOCK_TOLERANCE),
+            Some(is_after) => {
+                let tolerance = age / CLOCK_TOLERANCE + AGE_ERROR;
+                is_after && aged.age <= age.saturating_add(tolerance)
+            }
             None => aged.age.saturating_add(delay) < least_age - least_age / CLOCK_TOLERANCE,
         }
     }
@@ -231,7 +237,7 @@ mod tests {
         let now = start();
         let history = history(token("t2", 100), Some(revision(1, 2)), now);
         for (number, expected) in [(1, false), (2, false), (3, true)] {
-            for age in [0, 100, 103] {
+            for age in [0, 100, 104] {
                 let adopted =
                     history.can_adopt(&token("t3", age), revision(1, number), TIME_TO_LIVE, now);
                 assert_eq!(adopted, expected, "{number} {age}");
@@ -244,7 +250,7 @@ mod tests {
         let now = start();
         let history = history(token("t2", 100), Some(revision(1, 2)), now);
         // The store has gone back to a record before, and an error was put beside its token.
-        assert!(!history.can_adopt(&token("t1", 104), revision(1, 3), TIME_TO_LIVE, now));
+        assert!(!history.can_adopt(&token("t1", 105), revision(1, 3), TIME_TO_LIVE, now));
     }
 
     #[test]
