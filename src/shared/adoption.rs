@@ -14,6 +14,9 @@ const MIN_REMAINING: Duration = Duration::from_secs(10);
 /// How far two clocks can disagree about an age: a thirty-second of it.
 const CLOCK_TOLERANCE: u32 = 32;
 
+/// How much an age can be too high: it includes the time in which it was read.
+const AGE_ERROR: Duration = Duration::from_secs(1);
+
 /// The SHA-256 of a header value.
 type Digest = Vec<u8>;
 
@@ -85,8 +88,9 @@ impl History {
 
     /// Returns whether the token of a record is live, was not rejected, and is newer than the token used last.
     ///
-    /// Within an epoch, the order of the revisions is that of the tokens. Otherwise the ages decide, and a token that
-    /// is about as old counts as older. A token can be older than it looks by the time that its put took, which is
+    /// Within an epoch, the order of the revisions is that of the tokens, unless the store has gone back to an earlier
+    /// state. So a token that is clearly older is not adopted. Without a common epoch, the ages decide, and a token that is
+    /// about as old counts as older. A token can be older than it looks by the time that its put took, which is
     /// less than `claim_time_to_live`: after that time, the put would have been refused.
     pub(super) fn can_adopt(
         &self,
@@ -103,15 +107,18 @@ impl History {
         if self.used.contains(&digest) {
             return false;
         }
-        let is_after = last.revision.and_then(|last| revision.is_after(&last));
-        is_after.unwrap_or_else(|| {
-            // All tokens of a short lifetime are about as old.
-            let delay = aged
-                .lifetime()
-                .map_or(claim_time_to_live, |lifetime| claim_time_to_live.min(lifetime / 8));
-            let last_age = last.least_age(now);
-            aged.age.saturating_add(delay) < last_age - last_age / CLOCK_TOLERANCE
-        })
+        // All tokens of a short lifetime are about as old.
+        let delay = aged
+            .lifetime()
+            .map_or(claim_time_to_live, |lifetime| claim_time_to_live.min(lifetime / 8));
+        let (age, least_age) = (last.aged(now).age, last.least_age(now));
+        match last.revision.and_then(|last| revision.is_after(&last)) {
+            Some(is_after) => {
+                let tolerance = age / CLOCK_TOLERANCE + AGE_ERROR;
+                is_after && aged.age <= age.saturating_add(tolerance)
+            }
+            None => aged.age.saturating_add(delay) < least_age - least_age / CLOCK_TOLERANCE,
+        }
     }
 
     /// Returns the token that was used last and not rejected, if it is live.
@@ -230,13 +237,20 @@ mod tests {
         let now = start();
         let history = history(token("t2", 100), Some(revision(1, 2)), now);
         for (number, expected) in [(1, false), (2, false), (3, true)] {
-            // The store's clock may have been set, so the ages do not count.
-            for age in [0, 100, 200] {
+            for age in [0, 100, 104] {
                 let adopted =
                     history.can_adopt(&token("t3", age), revision(1, number), TIME_TO_LIVE, now);
                 assert_eq!(adopted, expected, "{number} {age}");
             }
         }
+    }
+
+    #[test]
+    fn later_revision_of_an_older_token_is_not_adopted() {
+        let now = start();
+        let history = history(token("t2", 100), Some(revision(1, 2)), now);
+        // The store has gone back to a record before, and an error was put beside its token.
+        assert!(!history.can_adopt(&token("t1", 105), revision(1, 3), TIME_TO_LIVE, now));
     }
 
     #[test]
