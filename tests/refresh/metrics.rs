@@ -204,7 +204,8 @@ fn rejections_and_replays_are_counted() {
 #[test]
 fn unsent_requests_are_counted_by_reason() {
     with_recorder(|snapshotter| async move {
-        let refresher = MockLogin::default().refresher(|_| async { Err("down".into()) });
+        let login = MockLogin::default().builder(|_| async { Err("down".into()) });
+        let refresher = login.name("orders").build().unwrap();
         assert!(matches!(send(&refresher).await, Err(Error::Login(_))));
         let plaintext = http::Request::get("http://api.example.com/").body(()).unwrap();
         assert!(matches!(client(&refresher).oneshot(plaintext).await, Err(Error::Destination(_))));
@@ -213,7 +214,7 @@ fn unsent_requests_are_counted_by_reason() {
         let metrics = snapshot(&snapshotter);
         for reason in ["login_failed", "plaintext", "shut_down"] {
             let key = format!(
-                "auth_refresh_requests_not_sent_total{{refresher=default,reason={reason}}}"
+                "auth_refresh_requests_not_sent_total{{refresher=orders,reason={reason}}}"
             );
             assert_eq!(find(&metrics, &key), 1.0);
         }

@@ -67,7 +67,7 @@ async fn log_in(
     let client = ClientAuthentication::public("cli");
     let login = OAuth2Login::new(http, server, client, Grant::refresh_token_store(store));
     let config = TransportConfig::new().timeout(Duration::from_secs(60));
-    login.transport(config).oneshot(LoginRequest::new(LoginReason::First)).await
+    login.transport_config(config).oneshot(LoginRequest::new(LoginReason::First)).await
 }
 
 /// A server that calls a function with the refresh token. The function returns the status and the response.
