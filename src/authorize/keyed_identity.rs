@@ -246,3 +246,46 @@ impl<F> fmt::Debug for KeyFromFn<F> {
         f.debug_struct("KeyFromFn").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use http::{Request, Response};
+    use tower::{BoxError, Layer, Service, service_fn};
+
+    use super::*;
+    use crate::{AccessToken, AuthRefreshLayer, LoginReason, LoginRequest};
+
+    /// A unit test, because no public API shows whether the bytes of a secret have been released.
+    #[tokio::test(start_paused = true)]
+    async fn slow_path_drops_a_cached_secret_only_if_it_is_withdrawn() {
+        let refreshers = AuthRefreshers::builder(|_: &u32| {
+            AuthRefresher::builder(service_fn(|request: LoginRequest| async move {
+                if !matches!(request.reason, LoginReason::First) {
+                    pending::<()>().await;
+                }
+                AccessToken::bearer("abc")
+            }))
+        });
+        let refreshers = refreshers.build().unwrap();
+        let identity = KeyedIdentity::<u32>::new(refreshers.clone());
+        let http = service_fn(|_: Request<()>| async { Ok::<_, BoxError>(Response::new(())) });
+        let request =
+            || Request::get("https://api.example.com/").extension(1_u32).body(()).unwrap();
+        let mut service = AuthRefreshLayer::keyed(refreshers.clone()).layer(http);
+        service.call(request()).await.unwrap();
+
+        let mut cache = LastKey::default();
+        for _ in 0..2 {
+            let mut request = request();
+            identity.insert_current(&mut cache, &(), &HeaderConfig::default(), &mut request);
+        }
+        let has_secret = |cache: &LastKey<u32>| cache.0.as_ref().unwrap().header.is_some();
+        identity.evict_stale(&mut cache, &());
+        assert!(has_secret(&cache), "its token is current");
+        refreshers.get(&1).unwrap().invalidate();
+        identity.evict_stale(&mut cache, &());
+        assert!(!has_secret(&cache));
+    }
+}

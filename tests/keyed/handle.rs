@@ -13,7 +13,7 @@ use std::{
 use tokio::time::sleep;
 use tower_auth_refresh::{
     AccessToken, AuthRefresher, AuthRefresherBuilder, AuthRefreshers, AuthRefreshersBuilder,
-    BoxError, LoginRequest, State,
+    BoxError, KeyError, LoginRequest, State,
 };
 
 use crate::{
@@ -373,4 +373,29 @@ fn calls_on_many_threads_share_one_refresher_for_a_new_key() {
         refreshers.shutdown();
         assert!(all.iter().all(|refresher| refresher.status().state == State::ShutDown));
     }
+}
+
+#[test]
+fn each_key_error_states_one_cause() {
+    let states = |error: KeyError| {
+        [
+            error.is_missing_key(),
+            error.is_new_key_limit_reached(),
+            error.is_shut_down(),
+            error.is_factory_failure(),
+        ]
+    };
+    let refreshers = AuthRefreshers::try_builder(|key: &u32| match key {
+        1 => Err("tenant not known"),
+        _ => Ok(any_login()),
+    });
+    let refreshers = refreshers.new_keys(1, secs(60)).name("orders").build().unwrap();
+    assert_eq!(refreshers.name(), Some("orders"));
+    assert_eq!(states(refreshers.get(&1).unwrap_err()), [false, false, false, true]);
+    refreshers.get(&2).unwrap();
+    assert_eq!(states(refreshers.get(&3).unwrap_err()), [false, true, false, false]);
+    refreshers.shutdown();
+    assert_eq!(states(refreshers.get(&2).unwrap_err()), [false, false, true, false]);
+    let unnamed = builder(&KeyedLogins::new()).build().unwrap();
+    assert_eq!(unnamed.name(), None);
 }

@@ -346,6 +346,23 @@ async fn settings_of_the_layer_apply_to_every_key() {
     assert!(matches!(service.oneshot(elsewhere).await.unwrap_err(), Error::Destination(_)));
 }
 
+#[tokio::test(start_paused = true)]
+async fn token_of_a_key_is_valid_for_the_time_that_a_request_states() {
+    let logins = KeyedLogins::new();
+    let refreshers = builder(&logins).build().unwrap();
+    let mut service = AuthRefreshLayer::keyed(refreshers).layer(service_fn(echo));
+    for _ in 0..2 {
+        service.ready().await.unwrap().call(request(1)).await.unwrap();
+    }
+    sleep(HOUR - secs(599)).await;
+    for (seconds, expected) in [(590, "Bearer 1.1"), (600, "Bearer 1.2")] {
+        let mut request = request(1);
+        request.extensions_mut().insert(TokenValidFor(secs(seconds)));
+        let response = service.ready().await.unwrap().call(request).await.unwrap();
+        assert_eq!(response.body(), expected);
+    }
+}
+
 #[test]
 fn debug_output_shows_no_key() {
     let refreshers = AuthRefreshers::builder(|_: &String| known()).build().unwrap();

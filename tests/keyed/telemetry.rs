@@ -164,7 +164,7 @@ fn metrics_have_the_label_of_the_handle_and_no_other() {
                 .unwrap();
             runtime.block_on(use_everything(name, Some("tenant 7")));
         });
-        let mut key_events = Vec::new();
+        let (mut key_events, mut not_sent) = (Vec::new(), Vec::new());
         for (key, _, _, value) in recorder.snapshotter().snapshot().into_vec() {
             let key = key.key();
             let labels: Vec<_> = key.labels().map(|label| (label.key(), label.value())).collect();
@@ -175,8 +175,15 @@ fn metrics_have_the_label_of_the_handle_and_no_other() {
                 let event = labels.iter().find(|(key, _)| *key == "event").unwrap().1;
                 let DebugValue::Counter(count) = value else { panic!("{value:?}") };
                 key_events.push((event.to_owned(), count));
+            } else if key.name() == "auth_refresh_requests_not_sent_total"
+                && !matches!(value, DebugValue::Counter(0))
+            {
+                not_sent
+                    .push(labels.iter().find(|(key, _)| *key == "reason").unwrap().1.to_owned());
             }
         }
+        not_sent.sort();
+        assert_eq!(not_sent, ["login_failed", "new_key_limit", "no_key"]);
         key_events.sort();
         let expected = [("created", 2), ("evicted", 1), ("forgotten", 1), ("refused", 1)];
         assert_eq!(key_events, expected.map(|(event, count)| (event.to_owned(), count)));
