@@ -406,6 +406,17 @@ mod tests {
     }
 
     #[test]
+    fn places_that_are_next_are_as_many_as_the_free_permits() {
+        let mut model = Model::new(4);
+        let running: Vec<_> = (0..4).map(|_| model.enter(Pace::Quick).0).collect();
+        assert_eq!(model.enter_all(8, Pace::Quick), 0);
+        for (number, place) in (1..).zip(running) {
+            model.leave(place);
+            assert_eq!(model.next().len(), number);
+        }
+    }
+
+    #[test]
     fn single_permit_serves_every_pace() {
         for pace in [Pace::Quick, Pace::Unknown, Pace::Slow] {
             assert_eq!(Model::new(1).enter_all(2, pace), 1);
