@@ -390,12 +390,6 @@ impl Freezable {
         Self { runtime, store: shared(directory.store()) }
     }
 
-    /// Another process with a clone of the store.
-    fn clone_of(other: &Self) -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        Self { runtime, store: other.store.clone() }
-    }
-
     fn run<T>(&self, part: impl AsyncFnOnce(&SharedRefreshTokenStore) -> T) -> T {
         self.runtime.block_on(part(&self.store))
     }
@@ -431,24 +425,23 @@ fn process_that_lost_its_lock_does_not_send_a_token_that_was_sent() {
     });
 }
 
-#[test]
-fn clone_that_gets_a_lost_lock_sends_no_token_twice() {
-    let directory = TempDir::new();
-    let frozen = Freezable::new(&directory);
-    let clone = Freezable::clone_of(&frozen);
-    let _lock = frozen.run(async |store| {
-        store.save(token("r0")).await.unwrap();
-        let lock = store.lock().await.unwrap();
-        assert_eq!(loaded(store).await.unwrap(), "r0");
-        lock
-    });
-    let _other = clone.run(async |store| {
-        let lock = store.lock().await.unwrap();
-        assert_eq!(loaded(store).await.unwrap(), "r0");
-        lock
-    });
-    frozen.run(async |store| store.before_send(token("r0")).await.unwrap());
-    clone.run(async |store| store.before_send(token("r0")).await.unwrap_err());
+#[tokio::test]
+async fn clone_that_gets_a_lost_lock_sends_no_token_twice() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let (directory, clock) = (TempDir::new(), TestClock::default());
+    let first = shared(directory.store().clock(clock.clone())).lock_time_to_live(HOUR);
+    let second = first.clone();
+    first.save(token("r0")).await.unwrap();
+    let _lock = first.lock().await.unwrap();
+    assert_eq!(loaded(&first).await.unwrap(), "r0");
+    // The first login is frozen until its claim has ended.
+    clock.advance(2 * HOUR);
+    let _other = second.lock().await.unwrap();
+    assert_eq!(loaded(&second).await.unwrap(), "r0");
+    first.before_send(token("r0")).await.unwrap();
+    second.before_send(token("r0")).await.unwrap_err();
+    first.after_send(token("r0")).await.unwrap();
+    assert_eq!(loaded(&first).await.unwrap(), "r0");
 }
 
 #[test]
