@@ -123,7 +123,7 @@ impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
     }
 }
 
-/// The key of a record: 32 bytes, the hash of an [identity](super::TokenIdentity).
+/// A record key: 32 bytes, the hash of an [identity](super::TokenIdentity).
 ///
 /// It contains no secret. `Display` renders it as 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -189,7 +189,7 @@ pub struct Record {
     pub revision: Revision,
     /// The sealed bytes it was put with.
     pub bytes: Bytes,
-    /// How long ago it was put, by the store's clock.
+    /// The time in the store: how long ago it was put, by the store's clock.
     pub age: Duration,
 }
 

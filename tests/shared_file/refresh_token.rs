@@ -163,11 +163,13 @@ async fn record_is_sealed_and_bound_to_its_identity() {
     assert!(!format!("{store:?}").contains("s3cr3t"));
     assert_eq!(loaded(&store).await.unwrap(), "s3cr3t");
     let other =
-        SharedRefreshTokenStore::new(directory.store(), identity().with("user", "a"), keys());
+        SharedRefreshTokenStore::new(directory.store(), identity().parameter("user", "a"), keys());
     assert_eq!(loaded(&other).await, None);
 
-    let unsealed =
-        SharedRefreshTokenStore::danger_unsealed(directory.store(), identity().with("user", "b"));
+    let unsealed = SharedRefreshTokenStore::danger_unsealed(
+        directory.store(),
+        identity().parameter("user", "b"),
+    );
     unsealed.save(token("s3cr3t")).await.unwrap();
     assert!(contains(&contents()));
     assert_eq!(loaded(&unsealed).await.unwrap(), "s3cr3t");

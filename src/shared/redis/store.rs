@@ -45,7 +45,7 @@ const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 ///
 /// # Failures
 ///
-/// The store connects at the first call, and connects again in each of these cases:
+/// The store needs a tokio runtime. It connects at the first call, and connects again in each of these cases:
 ///
 /// - A call failed, or it was dropped, because the server did not respond within the limit of the layer. So a server that
 ///   was frozen, restarted or replaced is used again as soon as it responds.

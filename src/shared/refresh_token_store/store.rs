@@ -28,7 +28,7 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(5);
 /// # let directory = std::env::temp_dir().join(format!("refresh-token-{}", std::process::id()));
 /// # let key = [7; 32];
 /// let identity = TokenIdentity::new("https://login.example.com", "orders-cli", "refresh_token")
-///     .with("user", "alice");
+///     .parameter("user", "alice");
 /// let keys = SealingKeys::new(SealingKey::new(1, key));
 /// let store = SharedRefreshTokenStore::new(FileTokenStore::new(&directory), identity, keys);
 ///
@@ -65,9 +65,17 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(5);
 /// response, because of a timeout for example. The next token may be lost. By default, no process sends such a token again, and [`load`](RefreshTokenStore::load) returns `None`: a person has to
 /// log in. [`resend_interrupted`](Self::resend_interrupted) changes that.
 ///
+/// # Errors
+///
+/// - The [`TokenStore`] failed. Its error is returned as it is.
+/// - The record cannot be opened, because it is damaged or sealed with an unknown key. `save` without the lock replaces it.
+/// - Another process has replaced the token, or `before_send` was called without the lock.
+///
+/// A login treats each of them as transient.
+///
 /// # Cancellation
 ///
-/// A task of its own releases the lock, so it can be dropped anywhere. If the runtime shuts down first, the claim ends
+/// A tokio task of its own releases the lock, so it can be dropped anywhere. If the runtime shuts down first, the claim ends
 /// after its [time to live](Self::lock_time_to_live).
 ///
 /// # Clones
