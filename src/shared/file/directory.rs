@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ring::rand::{SecureRandom, SystemRandom};
+
 use super::{
     claim::{CLAIM_LEN, GrantedClaim},
     error::FileTokenStoreError,
@@ -13,7 +15,7 @@ use super::{
 };
 use crate::shared::StoreKey;
 
-/// A directory with three files for each key: the record, its lock file, and a temporary file while it is replaced.
+/// A directory with files for each key: the record, its lock file, and temporary files while it is replaced.
 #[derive(Debug)]
 pub(super) struct Directory(pub(super) PathBuf);
 
@@ -23,6 +25,16 @@ pub(super) struct Directory(pub(super) PathBuf);
 pub(super) struct LockedFile {
     file: File,
     path: PathBuf,
+}
+
+/// A record that is written and not in its place. It is removed on drop.
+pub(super) struct TemporaryFile(PathBuf);
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        // After the record is in its place, there is none.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 impl Directory {
@@ -54,10 +66,7 @@ impl Directory {
         &self,
         key: &StoreKey,
     ) -> Result<Option<LockedFile>, FileTokenStoreError> {
-        if !self.check()? {
-            private_directory().create(&self.0).map_err(failed("creating", &self.0))?;
-            self.check()?;
-        }
+        self.create()?;
         let path = self.path(key, "lock");
         let is_new = !check_file(&path)?;
         let mut options = private_file();
@@ -77,35 +86,67 @@ impl Directory {
         }
     }
 
+    /// Writes a record to a temporary file, without the lock: it takes as long as an `fsync`.
+    pub(super) fn write(
+        &self,
+        key: &StoreKey,
+        record: &StoredRecord,
+    ) -> Result<TemporaryFile, FileTokenStoreError> {
+        self.create()?;
+        let mut unique = [0; 8];
+        let filled = SystemRandom::new().fill(&mut unique);
+        let unavailable = |_| failed("creating", &self.0)(io::ErrorKind::Unsupported.into());
+        filled.map_err(unavailable)?;
+        let path = self.path(key, &format!("{:016x}.new", u64::from_be_bytes(unique)));
+        let file = private_file().create_new(true).open(&path);
+        let mut file = file.map_err(failed("creating", &path))?;
+        let temporary = TemporaryFile(path);
+        self.check_owner(&file, &temporary.0)?;
+        let written = file.write_all(&record.encode()).and_then(|()| file.sync_all());
+        written.map_err(failed("writing", &temporary.0))?;
+        Ok(temporary)
+    }
+
     /// Replaces the record, ends the claim, and releases the lock. If the process ends during this call, the record is the
     /// old or the new one.
     pub(super) fn replace(
         &self,
         key: &StoreKey,
-        record: &StoredRecord,
+        record: &TemporaryFile,
         mut lock: LockedFile,
     ) -> Result<(), FileTokenStoreError> {
-        let temporary = self.path(key, "new");
-        // The rest of a process that ended while it had the lock.
-        remove(&temporary)?;
-        let mut file = private_file()
-            .create_new(true)
-            .open(&temporary)
-            .map_err(failed("creating", &temporary))?;
-        if let Err(error) = self.check_owner(&file, &temporary) {
-            remove(&temporary)?;
-            return Err(error);
-        }
-        let written = file.write_all(&record.encode()).and_then(|()| file.sync_all());
-        written.map_err(failed("writing", &temporary))?;
-        drop(file);
         // First, so that no process finds the new record with the claim on the old one.
         lock.set_claim(None)?;
         let path = self.path(key, "token");
-        fs::rename(&temporary, &path).map_err(failed("replacing", &path))?;
+        fs::rename(&record.0, &path).map_err(failed("replacing", &path))?;
+        self.remove_temporary(key)?;
         // Other processes can load the record before its name is stored.
         drop(lock);
         self.sync()
+    }
+
+    /// Removes the temporary files of processes that have ended. Only for the process that has the lock and the claim: the
+    /// puts of all others are refused.
+    fn remove_temporary(&self, key: &StoreKey) -> Result<(), FileTokenStoreError> {
+        let prefix = format!("{key}.");
+        for file in fs::read_dir(&self.0).map_err(failed("reading", &self.0))? {
+            let file = file.map_err(failed("reading", &self.0))?;
+            let name = file.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(&prefix) && name.ends_with(".new") {
+                remove(&file.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates the directory, if it is missing.
+    fn create(&self) -> Result<(), FileTokenStoreError> {
+        if !self.check()? {
+            private_directory().create(&self.0).map_err(failed("creating", &self.0))?;
+            self.check()?;
+        }
+        Ok(())
     }
 
     /// Removes the record. Only for the process that has locked it.

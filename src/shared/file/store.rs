@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::Future,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -47,8 +48,8 @@ const MAX_PAUSE: Duration = Duration::from_millis(16);
 ///
 /// Each [key](StoreKey) has a record file (`<key>.token`) and a lock file (`<key>.lock`), which also contains the claim.
 /// Neither a crash nor a power failure leaves a part of a record: a new record is written to a temporary file
-/// (`<key>.new`), synced, and renamed. The store removes such a file when it replaces the record the next time. Lock
-/// files are never deleted. A damaged record file counts as missing, so that one process logs in and replaces it.
+/// (`<key>.<random>.new`), synced, and renamed. The store removes such files when it replaces the record the next time.
+/// Lock files are never deleted. A damaged record file counts as missing, so that one process logs in and replaces it.
 ///
 /// The locks are those of `flock` on Unix and `LockFileEx` on Windows. The directory should be on a local file system,
 /// because not every network file system has them.
@@ -86,7 +87,8 @@ const MAX_PAUSE: Duration = Duration::from_millis(16);
 ///
 /// # Cancellation
 ///
-/// Dropping a future does not cancel an operation that has started. It then takes place as if it had been awaited.
+/// Dropping a future does not cancel a file operation that has started. A [`put`](TokenStore::put) that is dropped while it
+/// writes its temporary file does not take place.
 #[derive(Clone)]
 pub struct FileTokenStore {
     directory: Arc<Directory>,
@@ -132,29 +134,42 @@ impl FileTokenStore {
             + 'static,
         T: Send + 'static,
     {
-        let operation = Arc::new(operation);
-        let attempts = async {
-            let mut pause = MIN_PAUSE;
-            loop {
-                let permit = self.thread.clone().acquire_owned().await;
-                let permit = permit.map_err(|_| FileTokenStoreError::Interrupted)?;
-                let (operation, directory) = (operation.clone(), self.directory.clone());
-                let clock = WallClock(self.clock.clone());
-                let attempt = spawn_blocking(move || {
-                    let _permit = permit;
-                    operation(&directory, &clock)
-                });
-                if let Some(done) =
-                    attempt.await.map_err(|_| FileTokenStoreError::Interrupted)??
-                {
-                    return Ok(done);
-                }
-                sleep(pause).await;
-                pause = (2 * pause).min(MAX_PAUSE);
-            }
-        };
+        self.limited(self.attempts(operation)).await
+    }
+
+    async fn limited<T>(
+        &self,
+        operation: impl Future<Output = Result<T, FileTokenStoreError>>,
+    ) -> Result<T, BoxError> {
         let timed_out = |_| Err(FileTokenStoreError::TimedOut { limit: self.timeout });
-        Ok(timeout(self.timeout, attempts).await.unwrap_or_else(timed_out)?)
+        Ok(timeout(self.timeout, operation).await.unwrap_or_else(timed_out)?)
+    }
+
+    async fn attempts<T, F>(&self, operation: F) -> Result<T, FileTokenStoreError>
+    where
+        F: Fn(&Directory, &WallClock) -> Result<Option<T>, FileTokenStoreError>
+            + Send
+            + Sync
+            + 'static,
+        T: Send + 'static,
+    {
+        let operation = Arc::new(operation);
+        let mut pause = MIN_PAUSE;
+        loop {
+            let permit = self.thread.clone().acquire_owned().await;
+            let permit = permit.map_err(|_| FileTokenStoreError::Interrupted)?;
+            let (operation, directory) = (operation.clone(), self.directory.clone());
+            let clock = WallClock(self.clock.clone());
+            let attempt = spawn_blocking(move || {
+                let _permit = permit;
+                operation(&directory, &clock)
+            });
+            if let Some(done) = attempt.await.map_err(|_| FileTokenStoreError::Interrupted)?? {
+                return Ok(done);
+            }
+            sleep(pause).await;
+            pause = (2 * pause).min(MAX_PAUSE);
+        }
     }
 }
 
@@ -281,20 +296,28 @@ impl TokenStore for FileTokenStore {
         record: NewRecord,
     ) -> StoreFuture<'a, bool> {
         let key = *key;
-        Box::pin(self.run(move |directory, clock| {
+        let write = move |directory: &Directory, clock: &WallClock| {
             let len = record.bytes.len();
             if len > MAX_RECORD_LEN {
                 return Err(FileTokenStoreError::TooLarge { len });
             }
-            let Some(mut lock) = directory.try_lock(&key)? else { return Ok(None) };
-            let now = clock.now();
-            if own_claim(&mut lock, id, now)?.is_none()
-                || revision(load(directory, &key, now)?.as_ref()) != known
-            {
-                return Ok(Some(false));
-            }
-            directory.replace(&key, &StoredRecord::new(record.clone(), now), lock)?;
-            Ok(Some(true))
+            // The record looks older by the time that it waits for the lock, and never younger.
+            directory.write(&key, &StoredRecord::new(record.clone(), clock.now())).map(Some)
+        };
+        Box::pin(self.limited(async move {
+            let record = self.attempts(write).await?;
+            self.attempts(move |directory, clock| {
+                let Some(mut lock) = directory.try_lock(&key)? else { return Ok(None) };
+                let now = clock.now();
+                if own_claim(&mut lock, id, now)?.is_none()
+                    || revision(load(directory, &key, now)?.as_ref()) != known
+                {
+                    return Ok(Some(false));
+                }
+                directory.replace(&key, &record, lock)?;
+                Ok(Some(true))
+            })
+            .await
         }))
     }
 }
