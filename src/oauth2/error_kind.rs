@@ -72,6 +72,18 @@ impl Kind {
         }
     }
 
+    /// Returns whether the server may have replaced a refresh token although the next one was not received.
+    ///
+    /// Token requests have a connection of their own, so one that fails to connect was not sent.
+    pub(super) fn may_hide_rotation(&self) -> bool {
+        match self {
+            Self::Transport(error) => {
+                !(error.is_connect() || error.is_tls() || error.is_redirect())
+            }
+            _ => false,
+        }
+    }
+
     fn standard_code(&self) -> Option<&'static str> {
         match self {
             Self::ErrorResponse(response) => response.standard_code(),

@@ -50,6 +50,24 @@ pub(super) struct LoginAttempt<S> {
     pub(super) request: LoginRequest,
 }
 
+/// A refresh token to send, and the store that is notified before.
+struct Refresh<'a> {
+    store: &'a TimedStore<'a>,
+    token: &'a RefreshToken,
+    is_announced: bool,
+}
+
+impl Refresh<'_> {
+    /// Announces the token. A request that is signed again sends a token that is announced already.
+    async fn announce(&mut self) -> Result<(), Kind> {
+        if !self.is_announced {
+            self.store.before_send(self.token.clone()).await?;
+            self.is_announced = true;
+        }
+        Ok(())
+    }
+}
+
 /// The response to one token request.
 struct Exchange {
     endpoint: String,
@@ -94,15 +112,25 @@ impl<S: HttpService> LoginAttempt<S> {
         store: &TimedStore<'_>,
         token: &RefreshToken,
     ) -> Result<AccessToken, OAuth2Error> {
-        let announced = store.before_send(token.clone()).await;
-        announced.map_err(|kind| OAuth2Error::new("grant_type refresh_token", kind))?;
-        let Exchange { endpoint, response, .. } = self.request_token(state, Some(token)).await?;
+        let mut refresh = Refresh { store, token, is_announced: false };
+        let exchange = self.request_token(state, Some(&mut refresh)).await;
+        let Exchange { endpoint, response, .. } = match exchange {
+            Ok(exchange) => exchange,
+            Err(error) => {
+                // The first request was rejected, and the second was not sent.
+                if refresh.is_announced {
+                    let _ = store.after_send(token.clone()).await;
+                }
+                return Err(error);
+            }
+        };
         let saved = match response.refresh_token.filter(|next| next != token) {
             Some(next) => {
                 state.rotation.rotate(token, next);
                 state.rotation.save(store).await
             }
-            None => Ok(()),
+            None if response.token.as_ref().is_err_and(Kind::may_hide_rotation) => Ok(()),
+            None => store.after_send(token.clone()).await,
         };
         // The error of the response comes first: the next login starts with the save, and reports its error.
         let granted = response.token.and_then(|granted| saved.map(|()| granted));
@@ -116,17 +144,18 @@ impl<S: HttpService> LoginAttempt<S> {
     async fn request_token(
         &mut self,
         state: &mut LoginState,
-        refresh_token: Option<&RefreshToken>,
+        mut refresh: Option<&mut Refresh<'_>>,
     ) -> Result<Exchange, OAuth2Error> {
-        let exchange = self.exchange(state, refresh_token).await?;
-        if exchange.sign_again { self.exchange(state, refresh_token).await } else { Ok(exchange) }
+        let exchange = self.exchange(state, refresh.as_deref_mut()).await?;
+        if exchange.sign_again { self.exchange(state, refresh).await } else { Ok(exchange) }
     }
 
     async fn exchange(
         &mut self,
         state: &mut LoginState,
-        refresh_token: Option<&RefreshToken>,
+        refresh: Option<&mut Refresh<'_>>,
     ) -> Result<Exchange, OAuth2Error> {
+        let refresh_token = refresh.as_ref().map(|refresh| refresh.token);
         let LoginState { grant, discovery, server_clock, .. } = state;
         let (clock, timeout) = (self.transport.clock(), self.transport.timeout());
         let Endpoints { endpoint: uri, audience } =
@@ -171,6 +200,10 @@ impl<S: HttpService> LoginAttempt<S> {
         let request = token_request(uri.clone(), header, form.encode());
         #[expect(clippy::disallowed_methods, reason = "measures how long the request takes")]
         let sent_at = Instant::now();
+        if let Some(refresh) = refresh {
+            let announced = refresh.announce().await;
+            announced.map_err(|kind| OAuth2Error::new("grant_type refresh_token", kind))?;
+        }
         let received = self.transport.clone().send(request, &secrets).await;
         if let Some(server_time) =
             received.as_ref().ok().and_then(|received| date(&received.head.headers))

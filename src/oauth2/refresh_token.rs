@@ -46,10 +46,12 @@ impl fmt::Debug for RefreshToken {
 ///
 /// 1. It [locks](Self::lock) the store until its end, and loads the token, which another process may have saved.
 /// 2. It [announces](Self::before_send) the token, sends it, and saves the next one before it uses the access token.
-/// 3. If the server rejects the token (`invalid_grant`), it loads again, because a process without a lock may have
+/// 3. If the server has not replaced the token, it [notifies](Self::after_send) the store.
+/// 4. If the server rejects the token (`invalid_grant`), it loads again, because a process without a lock may have
 ///    rotated the token.
 ///
-/// If a save fails, the login fails. The next login saves that token first, unless the store has another one by then.
+/// If one of these steps fails, the login fails, and keeps the error of the server's response if there is one. After a
+/// failed save, the next login saves that token first, unless the store has another one by then.
 /// A token that has been replaced is not sent again by this process, even if the store returns it (up to the last 64).
 ///
 /// Errors count as transient. Their text must not contain the secret. Each step may take as long as the
@@ -90,9 +92,25 @@ pub trait RefreshTokenStore: Send + Sync + 'static {
 
     /// Records that the token is about to be sent. The login sends it only if this succeeds.
     ///
-    /// Does nothing by default. A store can leave a mark until the next [`save`](Self::save), or until the lock is released.
-    /// If the process dies in between, the mark shows the next process that the token may have been replaced.
+    /// Does nothing by default. A store can leave a mark until the next [`save`](Self::save) or
+    /// [`after_send`](Self::after_send). If neither follows, the server may have replaced the token, and the mark shows
+    /// that to the next process.
+    ///
+    /// The login calls it once, after discovery and after the client's authentication is ready.
     fn before_send(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
+        let _ = token;
+        Box::pin(ready(Ok(())))
+    }
+
+    /// Records that the announced token has not been replaced and can be sent again. The lock is still held.
+    ///
+    /// Does nothing by default. The login waits for it in these cases:
+    ///
+    /// - The server has responded without a next token: it does not rotate tokens, or has rejected the request.
+    /// - The request was not sent, because there was no connection.
+    ///
+    /// The login does not call it if the outcome is unknown: there was no complete response, or the process was stopped.
+    fn after_send(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
         let _ = token;
         Box::pin(ready(Ok(())))
     }

@@ -88,6 +88,10 @@ impl TimedStore<'_> {
         self.limited(self.store.before_send(token)).await
     }
 
+    pub(super) async fn after_send(&self, token: RefreshToken) -> Result<(), Kind> {
+        self.limited(self.store.after_send(token)).await
+    }
+
     async fn save(&self, token: RefreshToken) -> Result<(), Kind> {
         self.limited(self.store.save(token)).await
     }

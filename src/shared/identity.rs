@@ -11,20 +11,20 @@ use super::StoreKey;
 /// Processes with equal identities share a token. Everything that the token depends on belongs to the identity: scopes,
 /// audience, resource, tenant, and the user, if the token is that of a user.
 ///
-/// The [key](StoreKey) of the records is a hash (SHA-256) of all parts, each with its length in front. So the parts
+/// The [record key](StoreKey) is a hash (SHA-256) of all parts, each with its length in front. So the parts
 /// `ab` and `c` are not the same as `a` and `bc`. The parts are compared byte by byte: `https://login.example.com` and
-/// `https://login.example.com/` are two issuers. An identity must not contain a secret, because a person who sees the
-/// key can try out what a short secret is.
+/// `https://login.example.com/` are two issuers. An identity must not contain a secret: a person who sees the
+/// record key can guess a short secret by hashing candidates.
 ///
 /// ```
 /// use tower_auth_refresh::shared::TokenIdentity;
 ///
 /// let identity = TokenIdentity::new("https://login.example.com", "orders", "client_credentials")
-///     .with("scope", "invoices:read")
-///     .with("audience", "https://api.example.com");
+///     .parameter("scope", "invoices:read")
+///     .parameter("audience", "https://api.example.com");
 /// # let reordered = TokenIdentity::new("https://login.example.com", "orders", "client_credentials")
-/// #     .with("audience", "https://api.example.com")
-/// #     .with("scope", "invoices:read");
+/// #     .parameter("audience", "https://api.example.com")
+/// #     .parameter("scope", "invoices:read");
 /// # assert_eq!(identity, reordered);
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -80,7 +80,7 @@ impl TokenIdentity {
     /// The order of the calls does not matter. The order within a value does: `read write` and `write read` are two
     /// scopes.
     #[must_use]
-    pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let parameter = (name.into(), value.into());
         let position = self.parameters.partition_point(|other| *other < parameter);
         self.parameters.insert(position, parameter);
@@ -137,18 +137,18 @@ mod tests {
             identity("a", "b", "cd"),
             identity("abc", "", "d"),
             identity("", "abc", "d"),
-            identity("ab", "c", "d").with("", ""),
-            identity("ab", "c", "d").with("scope", ""),
-            identity("ab", "c", "d").with("", "scope"),
-            identity("ab", "c", "d").with("scop", "e"),
-            identity("ab", "c", "d").with("scope", "read"),
-            identity("ab", "c", "d").with("scope", "write"),
-            identity("ab", "c", "d").with("scope", "read write"),
-            identity("ab", "c", "d").with("scope", "write read"),
-            identity("ab", "c", "d").with("scope", "read").with("scope", "write"),
-            identity("ab", "c", "d").with("scope", "read").with("scope", "read"),
-            identity("ab", "c", "d").with("scope", "read").with("audience", "write"),
-            identity("ab", "c", "d").with("scope", "write").with("audience", "read"),
+            identity("ab", "c", "d").parameter("", ""),
+            identity("ab", "c", "d").parameter("scope", ""),
+            identity("ab", "c", "d").parameter("", "scope"),
+            identity("ab", "c", "d").parameter("scop", "e"),
+            identity("ab", "c", "d").parameter("scope", "read"),
+            identity("ab", "c", "d").parameter("scope", "write"),
+            identity("ab", "c", "d").parameter("scope", "read write"),
+            identity("ab", "c", "d").parameter("scope", "write read"),
+            identity("ab", "c", "d").parameter("scope", "read").parameter("scope", "write"),
+            identity("ab", "c", "d").parameter("scope", "read").parameter("scope", "read"),
+            identity("ab", "c", "d").parameter("scope", "read").parameter("audience", "write"),
+            identity("ab", "c", "d").parameter("scope", "write").parameter("audience", "read"),
         ];
         let keys: std::collections::HashSet<_> = identities.iter().map(key).collect();
         assert_eq!(keys.len(), identities.len());
@@ -157,8 +157,9 @@ mod tests {
     #[test]
     fn order_of_parameters_does_not_change_the_key() {
         let identity = TokenIdentity::new("a", "b", "c");
-        let one = identity.clone().with("scope", "r").with("aud", "x").with("aud", "w");
-        let other = identity.with("aud", "w").with("scope", "r").with("aud", "x");
+        let one =
+            identity.clone().parameter("scope", "r").parameter("aud", "x").parameter("aud", "w");
+        let other = identity.parameter("aud", "w").parameter("scope", "r").parameter("aud", "x");
         assert_eq!((&one, key(&one)), (&other, key(&other)));
     }
 
@@ -168,7 +169,7 @@ mod tests {
         let identity =
             TokenIdentity::new("https://login.example.com", "orders", "client_credentials");
         assert_eq!(
-            key(&identity.with("scope", "read")).to_string(),
+            key(&identity.parameter("scope", "read")).to_string(),
             "ed135821b5d2cb442929ff86dec44d7b237f303681a1c07d07cf0e06dff53680"
         );
     }
@@ -185,7 +186,8 @@ mod tests {
 
     #[test]
     fn debug_shows_no_value_of_a_parameter() {
-        let identity = TokenIdentity::new("issuer", "client", "password").with("username", "alice");
+        let identity =
+            TokenIdentity::new("issuer", "client", "password").parameter("username", "alice");
         assert_eq!(
             format!("{identity:?}"),
             "TokenIdentity { issuer: \"issuer\", client: \"client\", grant: \"password\", parameters: [\"username\"] }"

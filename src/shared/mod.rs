@@ -71,7 +71,7 @@ mod unshared;
 
 #[cfg(feature = "shared-file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shared-file")))]
-pub use self::file::{FileStoreError, FileTokenStore};
+pub use self::file::{FileTokenStore, FileTokenStoreError};
 #[cfg(feature = "shared-redis")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shared-redis")))]
 pub use self::redis::RedisTokenStore;

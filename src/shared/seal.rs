@@ -61,7 +61,7 @@ impl SealingKey {
 
 /// The keys of a process: one that seals, and any number that open.
 ///
-/// To replace a key without a moment in which processes cannot read each other's records:
+/// To replace a key without extra logins:
 ///
 /// 1. Give every process the new key with [`also_open`](Self::also_open).
 /// 2. Seal with the new key, and open with the old one too.

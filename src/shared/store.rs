@@ -1,6 +1,6 @@
 //! [`TokenStore`]: where processes share a token.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
@@ -23,17 +23,20 @@ use super::StoreFuture;
 ///    returns zero.
 /// 5. A store may lose records and claims at any time. Then there is one login more than necessary.
 /// 6. A future can be dropped at any time. The operation then has taken place or not.
+/// 7. Every time to live is valid, from zero to [`Duration::MAX`]. A store that cannot represent one uses the nearest that
+///    it can. A claim with a time to live of zero may end at once.
 ///
-/// Errors count as an unavailable store: the process logs in by itself. The text of an error must not contain a record.
+/// The layer treats an error as an unavailable store: the process logs in by itself. The text of an error must not contain a record.
 ///
 /// `test_util::check_token_store` tests a store against this contract.
 pub trait TokenStore: Send + Sync + 'static {
     /// Returns the record, or `None` if there is none.
     fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>>;
 
-    /// Claims the right to replace the record, if its revision is `known`, in one step. `None` means: no record.
+    /// Claims the right to replace the record, in one step, for the login that `claim` names.
     ///
-    /// If the revision differs, returns the record and grants nothing. A process that already has the claim is granted
+    /// The claim is granted if the record's revision is `known`, and no other login has a claim. `None` means: no record.
+    /// It ends after `time_to_live`. If the revision differs, returns the record and grants nothing. A process that already has the claim is granted
     /// it again, with a new time to live.
     fn claim<'a>(
         &'a self,
@@ -56,6 +59,9 @@ pub trait TokenStore: Send + Sync + 'static {
 
     /// Replaces the record and ends the claim, if the claim is granted and the record's revision is `known`. Returns
     /// `false` and changes nothing if not.
+    ///
+    /// If an earlier call has put this same record, and no other has replaced it, the store may return `true` again. A
+    /// store that repeats calls after a lost connection should do that.
     fn put<'a>(
         &'a self,
         key: &'a StoreKey,
@@ -74,7 +80,50 @@ pub trait TokenStore: Send + Sync + 'static {
     }
 }
 
-/// The key of a record: 32 bytes, the hash of an [identity](super::TokenIdentity).
+impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
+    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+        (**self).load(key)
+    }
+
+    fn claim<'a>(
+        &'a self,
+        key: &'a StoreKey,
+        known: Option<Revision>,
+        claim: ClaimId,
+        time_to_live: Duration,
+    ) -> StoreFuture<'a, Claim> {
+        (**self).claim(key, known, claim, time_to_live)
+    }
+
+    fn extend<'a>(
+        &'a self,
+        key: &'a StoreKey,
+        claim: ClaimId,
+        time_to_live: Duration,
+    ) -> StoreFuture<'a, bool> {
+        (**self).extend(key, claim, time_to_live)
+    }
+
+    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()> {
+        (**self).release(key, claim)
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a StoreKey,
+        known: Option<Revision>,
+        claim: ClaimId,
+        record: NewRecord,
+    ) -> StoreFuture<'a, bool> {
+        (**self).put(key, known, claim, record)
+    }
+
+    fn changed<'a>(&'a self, key: &'a StoreKey, known: Option<Revision>) -> StoreFuture<'a, ()> {
+        (**self).changed(key, known)
+    }
+}
+
+/// A record key: 32 bytes, the hash of an [identity](super::TokenIdentity).
 ///
 /// It contains no secret. `Display` renders it as 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -98,10 +147,9 @@ impl fmt::Display for StoreKey {
     }
 }
 
-/// The revision of a record. Each record has another one.
+/// The revision of a record: 16 bytes. No two records have the same revision.
 ///
-/// A store compares revisions for equality only. The order is known to the processes that put them: 16 bytes, of which
-/// the first 8 are random and change when a record is put where there was none.
+/// A store compares revisions for equality only. The processes that put them know the order of those of access tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Revision(pub(super) [u8; 16]);
 
@@ -117,7 +165,7 @@ impl Revision {
     }
 }
 
-/// Names one attempt to claim: 16 random bytes.
+/// Names the claim of one login: 16 random bytes. Each new login has another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimId(pub(super) [u8; 16]);
 
@@ -141,7 +189,7 @@ pub struct Record {
     pub revision: Revision,
     /// The sealed bytes it was put with.
     pub bytes: Bytes,
-    /// How long ago it was put, by the store's clock.
+    /// The time in the store: how long ago it was put, by the store's clock.
     pub age: Duration,
 }
 

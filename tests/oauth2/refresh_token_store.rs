@@ -154,6 +154,54 @@ async fn token_is_announced_to_the_store_before_it_is_sent() {
 }
 
 #[tokio::test]
+async fn store_learns_that_a_token_was_not_replaced() {
+    /// Records the calls.
+    #[derive(Clone)]
+    struct Recorded(Store, Arc<Mutex<Vec<String>>>);
+    impl Recorded {
+        fn record(&self, call: &str, token: &RefreshToken) {
+            self.1.lock().unwrap().push(format!("{call} {}", token.secret()));
+        }
+    }
+    impl RefreshTokenStore for Recorded {
+        fn load(&self) -> StoreFuture<'_, Option<RefreshToken>> {
+            self.0.load()
+        }
+        fn before_send(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
+            self.record("before", &token);
+            Box::pin(async { Ok(()) })
+        }
+        fn after_send(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
+            self.record("after", &token);
+            Box::pin(async { Ok(()) })
+        }
+        fn save(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
+            self.record("save", &token);
+            self.0.save(token)
+        }
+    }
+    let rejected = r#"{"error":"invalid_grant"}"#;
+    let rotated = r#"{"access_token":"a","refresh_token":"r1"}"#;
+    let same = r#"{"access_token":"a","refresh_token":"r0"}"#;
+    let not_granted = r#"{"refresh_token":"r1"}"#;
+    for (status, body, expected) in [
+        (200, GRANTED, ["before r0", "after r0"]),
+        (200, same, ["before r0", "after r0"]),
+        (200, rotated, ["before r0", "save r1"]),
+        (200, not_granted, ["before r0", "save r1"]),
+        (400, rejected, ["before r0", "after r0"]),
+        (503, "", ["before r0", "after r0"]),
+    ] {
+        let server = MockServer::default();
+        let store = Recorded(Store::with("r0"), Arc::default());
+        let http = server.service(move |_| response(status, body));
+        let grant = Grant::refresh_token_store(store.clone());
+        let _ = log_in(OAuth2Login::new(http, authorization_server(), basic(), grant)).await;
+        assert_eq!(*store.1.lock().unwrap(), expected, "{status} {body}");
+    }
+}
+
+#[tokio::test]
 async fn store_is_locked_until_the_grant_ends() {
     /// Notices each use without the lock.
     #[derive(Clone)]

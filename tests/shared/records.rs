@@ -167,7 +167,7 @@ async fn sealed_and_unsealed_processes_do_not_read_each_other() {
 async fn identities_do_not_share() {
     let fleet = Fleet::default();
     let service = |scope| {
-        let identity = identity().with("scope", scope);
+        let identity = identity().parameter("scope", scope);
         SharedTokenLayer::new(fleet.store.clone(), identity, crate::keys())
             .layer(fleet.logins.service(|nth| async move { token(nth, HOUR) }))
     };

@@ -56,3 +56,19 @@ async fn claim_of_a_killed_process_ends_after_its_time_to_live() {
     clock.advance(100 * 365 * 24 * HOUR);
     assert_eq!(store.claim(&key.get(), None, id(2), HOUR).await.unwrap(), Claim::Granted);
 }
+
+#[tokio::test]
+async fn temporary_files_are_removed() {
+    let directory = TempDir::new();
+    let store = directory.store();
+    let record = |number| NewRecord::new(revision(number), &b"new"[..]);
+    assert!(!store.put(&KEY.get(), None, id(1), record(1)).await.unwrap());
+    assert_eq!(directory.extensions(), ["lock"]);
+
+    for rest in ["new", "0123456789abcdef.new"] {
+        std::fs::write(directory.file(KEY, rest), "rest of a process that was killed").unwrap();
+    }
+    assert_eq!(store.claim(&KEY.get(), None, id(1), HOUR).await.unwrap(), Claim::Granted);
+    assert!(store.put(&KEY.get(), None, id(1), record(1)).await.unwrap());
+    assert_eq!(directory.extensions(), ["lock", "token"]);
+}

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use tower_auth_refresh::shared::{Claim, FileStoreError, NewRecord, TokenStore};
+use tower_auth_refresh::shared::{Claim, FileTokenStoreError, NewRecord, TokenStore};
 
 use crate::support::{HOUR, KEY, TempDir, file_error, id, put, revision};
 
@@ -44,7 +44,10 @@ async fn record_of_a_newer_version_is_an_error_and_is_not_replaced() {
         store.claim(&key, None, id(1), HOUR).await.unwrap_err(),
         store.claim(&key, Some(revision(1)), id(1), HOUR).await.unwrap_err(),
     ] {
-        assert!(matches!(file_error(error), FileStoreError::UnknownVersion { version: 2, .. }));
+        assert!(matches!(
+            file_error(error),
+            FileTokenStoreError::UnknownVersion { version: 2, .. }
+        ));
     }
     assert_eq!(fs::read(directory.file(KEY, "token")).unwrap(), file);
 }

@@ -11,7 +11,7 @@ use std::{
 
 use tower_auth_refresh::{
     Clock, SystemClock,
-    shared::{Claim, FileStoreError, FileTokenStore, NewRecord, TokenStore},
+    shared::{Claim, FileTokenStore, FileTokenStoreError, NewRecord, TokenStore},
 };
 
 use crate::support::{HOUR, KEY, TempDir, file_error, id, put, revision};
@@ -67,7 +67,7 @@ async fn handles_of_one_process_exclude_each_other() {
     let claim = impatient.claim(&KEY.get(), Some(revision(1)), id(1), HOUR).await;
     let limit = Duration::from_millis(50);
     assert!(
-        matches!(file_error(claim.unwrap_err()), FileStoreError::TimedOut { limit: l } if l == limit)
+        matches!(file_error(claim.unwrap_err()), FileTokenStoreError::TimedOut { limit: l } if l == limit)
     );
     // Neither needs the lock.
     assert!(other.load(&KEY.get()).await.unwrap().is_some());
@@ -89,7 +89,7 @@ async fn operation_that_hangs_occupies_one_thread() {
     let impatient = locked.store.clone().timeout(Duration::from_millis(20));
     for _ in 0..10 {
         let error = impatient.load(&KEY.get()).await.unwrap_err();
-        assert!(matches!(file_error(error), FileStoreError::TimedOut { .. }));
+        assert!(matches!(file_error(error), FileTokenStoreError::TimedOut { .. }));
     }
     assert_eq!(locked.readings.load(SeqCst), 1);
     locked.proceed.send(()).unwrap();
@@ -122,7 +122,7 @@ async fn clock_that_panics_fails_one_operation() {
     let panicking = directory.store().clock(Panicking);
     for _ in 0..2 {
         let error = panicking.extend(&KEY.get(), id(1), HOUR).await.unwrap_err();
-        assert!(matches!(file_error(error), FileStoreError::Interrupted));
+        assert!(matches!(file_error(error), FileTokenStoreError::Interrupted));
     }
     let claim = directory.store().claim(&KEY.get(), None, id(1), HOUR).await.unwrap();
     assert_eq!(claim, Claim::Granted);

@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use tower_auth_refresh::shared::{FileStoreError, NewRecord, TokenStore};
+use tower_auth_refresh::shared::{Claim, FileTokenStoreError, NewRecord, TokenStore};
 
 use crate::{
     process::Process,
@@ -58,7 +58,7 @@ async fn directory_that_others_can_access_is_refused() {
         ] {
             let error = file_error(error);
             assert!(
-                matches!(&error, FileStoreError::NotPrivate { path, mode: m } if *path == directory.0 && *m == mode & 0o777),
+                matches!(&error, FileTokenStoreError::NotPrivate { path, mode: m } if *path == directory.0 && *m == mode & 0o777),
                 "{error:?}"
             );
         }
@@ -80,7 +80,7 @@ async fn file_that_others_can_access_is_refused() {
     set_mode(&directory.file(KEY, "token"), 0o600);
     set_mode(&directory.file(KEY, "lock"), 0o604);
     let error = store.claim(&KEY.get(), Some(revision(1)), id(1), HOUR).await.unwrap_err();
-    assert!(matches!(file_error(error), FileStoreError::NotPrivate { mode: 0o604, .. }));
+    assert!(matches!(file_error(error), FileTokenStoreError::NotPrivate { mode: 0o604, .. }));
 }
 
 #[tokio::test]
@@ -92,7 +92,9 @@ async fn symbolic_link_is_not_followed_to_a_file() {
         fs::remove_file(&path).unwrap();
         symlink(elsewhere.file(KEY, extension), &path).unwrap();
         let error = store.claim(&KEY.get(), Some(revision(1)), id(1), HOUR).await.unwrap_err();
-        assert!(matches!(file_error(error), FileStoreError::FileType { path: p } if p == path));
+        assert!(
+            matches!(file_error(error), FileTokenStoreError::FileType { path: p } if p == path)
+        );
         fs::remove_file(&path).unwrap();
     }
     put(&store, None, NewRecord::new(revision(1), &b"sealed"[..])).await;
@@ -101,6 +103,42 @@ async fn symbolic_link_is_not_followed_to_a_file() {
     put(&store, Some(revision(1)), NewRecord::new(revision(2), &b"new"[..])).await;
     let unchanged = elsewhere.store().load(&KEY.get()).await.unwrap().unwrap();
     assert_eq!(unchanged.revision, revision(1));
+}
+
+/// Only root can change the owner, so the test needs root.
+#[tokio::test]
+async fn directory_of_another_user_is_refused() {
+    const USER: u32 = 65_534;
+    let directory = directory_with_record().await;
+    let store = directory.store();
+    if fs::metadata(&directory.0).unwrap().uid() != 0 {
+        return;
+    }
+    let change_owner = |path: &Path| chown(path, Some(USER), Some(USER)).unwrap();
+    let assert_refused = |error| {
+        let error = file_error(error);
+        assert!(matches!(error, FileTokenStoreError::Owner { .. }), "{error:?}");
+    };
+    let known = Some(revision(1));
+    let token = directory.file(KEY, "token");
+    change_owner(&token);
+    assert_refused(store.load(&KEY.get()).await.unwrap_err());
+    change_owner(&directory.0);
+    assert!(store.load(&KEY.get()).await.unwrap().is_some());
+
+    // The lock file is that of root.
+    assert_refused(store.claim(&KEY.get(), known, id(1), HOUR).await.unwrap_err());
+    fs::remove_file(directory.file(KEY, "lock")).unwrap();
+    assert_refused(store.claim(&KEY.get(), known, id(1), HOUR).await.unwrap_err());
+    assert_eq!(directory.extensions(), ["token"]);
+
+    fs::write(directory.file(KEY, "lock"), "").unwrap();
+    set_mode(&directory.file(KEY, "lock"), 0o600);
+    change_owner(&directory.file(KEY, "lock"));
+    assert_eq!(store.claim(&KEY.get(), known, id(1), HOUR).await.unwrap(), Claim::Granted);
+    let record = NewRecord::new(revision(2), &b"s3cr3t"[..]);
+    assert_refused(store.put(&KEY.get(), known, id(1), record).await.unwrap_err());
+    assert_eq!(directory.extensions(), ["lock", "token"]);
 }
 
 /// Root can write to every directory. So the test runs as another user, if it is started by root.

@@ -3,7 +3,7 @@
 use std::{fs, time::Duration};
 
 use tower_auth_refresh::{
-    shared::{Claim, FileStoreError, NewRecord, TokenStore},
+    shared::{Claim, FileTokenStoreError, NewRecord, TokenStore},
     test_util::TestClock,
 };
 
@@ -33,7 +33,7 @@ async fn record_that_is_too_large_is_an_error() {
     store.claim(&KEY.get(), None, id(1), HOUR).await.unwrap();
     let record = NewRecord::new(revision(1), vec![0; (1 << 20) + 1]);
     let error = store.put(&KEY.get(), None, id(1), record).await.unwrap_err();
-    assert!(matches!(file_error(error), FileStoreError::TooLarge { len: 1_048_577 }));
+    assert!(matches!(file_error(error), FileTokenStoreError::TooLarge { len: 1_048_577 }));
     assert!(store.load(&KEY.get()).await.unwrap().is_none());
 }
 

@@ -42,7 +42,7 @@ fn keys() -> SealingKeys {
 }
 
 fn shared(store: FileTokenStore) -> SharedRefreshTokenStore {
-    SharedRefreshTokenStore::new(store, identity(), keys()).claim_time_to_live(TTL)
+    SharedRefreshTokenStore::new(store, identity(), keys()).lock_time_to_live(TTL)
 }
 
 fn token(secret: &str) -> RefreshToken {
@@ -59,11 +59,22 @@ async fn loaded_with_lock(store: &SharedRefreshTokenStore) -> Option<String> {
     loaded(store).await
 }
 
+fn token_endpoint() -> AuthorizationServer {
+    AuthorizationServer::token_endpoint("https://as.example/token").unwrap()
+}
+
 async fn log_in(
     http: impl HttpService,
     store: SharedRefreshTokenStore,
 ) -> Result<AccessToken, LoginError> {
-    let server = AuthorizationServer::token_endpoint("https://as.example/token").unwrap();
+    log_in_to(http, token_endpoint(), store).await
+}
+
+async fn log_in_to(
+    http: impl HttpService,
+    server: AuthorizationServer,
+    store: SharedRefreshTokenStore,
+) -> Result<AccessToken, LoginError> {
     let client = ClientAuthentication::public("cli");
     let login = OAuth2Login::new(http, server, client, Grant::refresh_token_store(store));
     let config = TransportConfig::new().timeout(Duration::from_secs(60));
@@ -128,7 +139,7 @@ async fn logins_of_many_handles_use_no_token_twice() {
     for _ in 0..20 {
         let judge = judge.clone();
         let http = server(move |sent| granted(&judge.lock().unwrap().rotate(&sent)));
-        let store = shared(directory.store()).claim_time_to_live(Duration::from_secs(60));
+        let store = shared(directory.store()).lock_time_to_live(Duration::from_secs(60));
         logins.spawn(log_in(http, store));
     }
     for login in logins.join_all().await {
@@ -152,11 +163,13 @@ async fn record_is_sealed_and_bound_to_its_identity() {
     assert!(!format!("{store:?}").contains("s3cr3t"));
     assert_eq!(loaded(&store).await.unwrap(), "s3cr3t");
     let other =
-        SharedRefreshTokenStore::new(directory.store(), identity().with("user", "a"), keys());
+        SharedRefreshTokenStore::new(directory.store(), identity().parameter("user", "a"), keys());
     assert_eq!(loaded(&other).await, None);
 
-    let unsealed =
-        SharedRefreshTokenStore::danger_unsealed(directory.store(), identity().with("user", "b"));
+    let unsealed = SharedRefreshTokenStore::danger_unsealed(
+        directory.store(),
+        identity().parameter("user", "b"),
+    );
     unsealed.save(token("s3cr3t")).await.unwrap();
     assert!(contains(&contents()));
     assert_eq!(loaded(&unsealed).await.unwrap(), "s3cr3t");
@@ -190,7 +203,7 @@ async fn lock_excludes_other_locks_until_it_is_dropped() {
         for _ in 0..4 {
             let (store, is_locked) = (store.clone(), is_locked.clone());
             tasks.spawn(async move {
-                let store = store.claim_time_to_live(Duration::from_secs(60));
+                let store = store.lock_time_to_live(Duration::from_secs(60));
                 for _ in 0..3 {
                     let lock = store.lock().await.unwrap();
                     assert!(!is_locked.swap(true, SeqCst));
@@ -208,7 +221,7 @@ async fn lock_excludes_other_locks_until_it_is_dropped() {
 async fn lock_outlives_its_time_to_live_while_the_guard_lives() {
     let (directory, clock) = (TempDir::new(), TestClock::default());
     let [first, second] = [(); 2].map(|()| {
-        shared(directory.store().clock(clock.clone())).claim_time_to_live(Duration::from_secs(5))
+        shared(directory.store().clock(clock.clone())).lock_time_to_live(Duration::from_secs(5))
     });
     let lock = first.lock().await.unwrap();
     let waiting = second.lock();
@@ -221,7 +234,7 @@ async fn lock_outlives_its_time_to_live_while_the_guard_lives() {
 #[tokio::test]
 async fn dropped_lock_attempt_leaves_no_lock() {
     let directory = TempDir::new();
-    let store = shared(directory.store()).claim_time_to_live(Duration::from_secs(3600));
+    let store = shared(directory.store()).lock_time_to_live(Duration::from_secs(3600));
     let lock = store.lock().await.unwrap();
     for delay in [0, 1, 5, 20] {
         let attempt = tokio::time::timeout(Duration::from_millis(delay), store.lock());
@@ -233,6 +246,81 @@ async fn dropped_lock_attempt_leaves_no_lock() {
         drop(attempt.await);
     }
     drop(store.lock().await.unwrap());
+}
+
+/// A program that ends right after its login, before its tasks can run.
+fn log_in_and_exit(
+    directory: &TempDir,
+    http: impl HttpService,
+    server: AuthorizationServer,
+) -> Result<AccessToken, LoginError> {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(log_in_to(http, server, shared(directory.store())))
+}
+
+fn next_program_finds(directory: &TempDir) -> Option<String> {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(loaded(&shared(directory.store())))
+}
+
+fn failing(kind: io::ErrorKind) -> impl HttpService {
+    service_fn(move |_: Request<Full<Bytes>>| async move {
+        Err::<Response<Full<Bytes>>, _>(io::Error::from(kind))
+    })
+}
+
+fn save(directory: &TempDir, secret: &str) {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(shared(directory.store()).save(token(secret))).unwrap();
+}
+
+#[test]
+fn program_that_ends_after_its_login_keeps_the_session() {
+    let directory = TempDir::new();
+    save(&directory, "r0");
+    for status in [200, 400, 503] {
+        let http = server(move |_| (status, json!({"access_token": "abc"})));
+        let login = log_in_and_exit(&directory, http, token_endpoint());
+        assert_eq!(login.is_ok(), status == 200);
+        assert_eq!(next_program_finds(&directory).unwrap(), "r0", "{status}");
+    }
+    let rotating = server(|_| granted("r1"));
+    log_in_and_exit(&directory, rotating, token_endpoint()).unwrap();
+    assert_eq!(next_program_finds(&directory).unwrap(), "r1");
+}
+
+#[test]
+fn program_without_a_connection_keeps_the_session() {
+    let directory = TempDir::new();
+    save(&directory, "r0");
+    let issuer = AuthorizationServer::discover("https://as.example").unwrap();
+    for (server, kind) in [
+        (token_endpoint(), io::ErrorKind::ConnectionRefused),
+        (token_endpoint(), io::ErrorKind::NetworkUnreachable),
+        (issuer.clone(), io::ErrorKind::ConnectionRefused),
+        // The metadata has no complete response.
+        (issuer, io::ErrorKind::TimedOut),
+    ] {
+        log_in_and_exit(&directory, failing(kind), server).unwrap_err();
+        assert_eq!(next_program_finds(&directory).unwrap(), "r0", "{kind}");
+    }
+}
+
+#[test]
+fn token_without_a_complete_response_is_not_sent_again() {
+    for kind in [io::ErrorKind::TimedOut, io::ErrorKind::ConnectionReset, io::ErrorKind::Other] {
+        let directory = TempDir::new();
+        save(&directory, "r0");
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let store = shared(directory.store());
+            let error = log_in(failing(kind), store.clone()).await.unwrap_err();
+            assert!(!error.is_permanent(), "{error:?}");
+            assert_eq!(loaded_with_lock(&store).await, None, "{kind}");
+            let resending = shared(directory.store()).resend_interrupted(true);
+            assert_eq!(loaded_with_lock(&resending).await.unwrap(), "r0", "{kind}");
+        });
+    }
 }
 
 #[tokio::test]
@@ -326,6 +414,8 @@ fn process_that_lost_its_lock_does_not_send_a_token_that_was_sent() {
             store.before_send(token("r0")).await.unwrap();
             if is_saved {
                 store.save(token("r1")).await.unwrap();
+            } else {
+                store.after_send(token("r0")).await.unwrap();
             }
         });
         let announced = frozen.run(async |store| store.before_send(token("r0")).await);
@@ -335,6 +425,63 @@ fn process_that_lost_its_lock_does_not_send_a_token_that_was_sent() {
         store.save(token("r0")).await.unwrap_err();
         assert_eq!(loaded(store).await.unwrap(), "r1");
     });
+}
+
+#[tokio::test]
+async fn clone_that_gets_a_lost_lock_sends_no_token_twice() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let (directory, clock) = (TempDir::new(), TestClock::default());
+    let first = shared(directory.store().clock(clock.clone())).lock_time_to_live(HOUR);
+    let second = first.clone();
+    first.save(token("r0")).await.unwrap();
+    let _lock = first.lock().await.unwrap();
+    assert_eq!(loaded(&first).await.unwrap(), "r0");
+    // The first login is frozen until its claim has ended.
+    clock.advance(2 * HOUR);
+    let _other = second.lock().await.unwrap();
+    assert_eq!(loaded(&second).await.unwrap(), "r0");
+    first.before_send(token("r0")).await.unwrap();
+    second.before_send(token("r0")).await.unwrap_err();
+    first.after_send(token("r0")).await.unwrap();
+    assert_eq!(loaded(&first).await.unwrap(), "r0");
+}
+
+#[test]
+fn load_of_others_does_not_change_what_a_login_compares() {
+    let directory = TempDir::new();
+    let (frozen, other) = (Freezable::new(&directory), Freezable::new(&directory));
+    let _lock = frozen.run(async |store| {
+        store.save(token("r0")).await.unwrap();
+        let lock = store.lock().await.unwrap();
+        assert_eq!(loaded(store).await.unwrap(), "r0");
+        lock
+    });
+    other.run(async |store| {
+        let _lock = store.lock().await.unwrap();
+        assert_eq!(loaded(store).await.unwrap(), "r0");
+        store.before_send(token("r0")).await.unwrap();
+        store.save(token("r1")).await.unwrap();
+    });
+    frozen.run(async |store| {
+        // The application looks at the token while its login has lost the lock.
+        assert_eq!(loaded(store).await.unwrap(), "r1");
+        store.before_send(token("r0")).await.unwrap_err();
+        assert_eq!(loaded(store).await.unwrap(), "r1");
+    });
+}
+
+#[tokio::test]
+async fn login_does_not_overwrite_what_a_person_has_saved() {
+    let directory = TempDir::new();
+    let store = shared(directory.store());
+    store.save(token("r0")).await.unwrap();
+    let _lock = store.lock().await.unwrap();
+    assert_eq!(loaded(&store).await.unwrap(), "r0");
+    store.before_send(token("r0")).await.unwrap();
+    store.clone().save(token("from-a-person")).await.unwrap();
+    assert_eq!(loaded(&store).await.unwrap(), "from-a-person");
+    store.save(token("r1")).await.unwrap_err();
+    assert_eq!(loaded(&store).await.unwrap(), "from-a-person");
 }
 
 #[test]

@@ -11,7 +11,8 @@ use std::{
 use tower_auth_refresh::{
     BoxError,
     shared::{
-        Claim, ClaimId, FileStoreError, FileTokenStore, NewRecord, Revision, StoreKey, TokenStore,
+        Claim, ClaimId, FileTokenStore, FileTokenStoreError, NewRecord, Revision, StoreKey,
+        TokenStore,
     },
 };
 
@@ -87,6 +88,6 @@ pub(crate) async fn put(store: &FileTokenStore, known: Option<Revision>, record:
     assert!(store.put(&KEY.get(), known, id(1), record).await.unwrap());
 }
 
-pub(crate) fn file_error(error: BoxError) -> FileStoreError {
+pub(crate) fn file_error(error: BoxError) -> FileTokenStoreError {
     *error.downcast().unwrap()
 }

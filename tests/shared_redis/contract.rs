@@ -21,7 +21,8 @@ async fn connection_manager_keeps_the_contract() {
     let server = Server::start().await;
     let client = redis::Client::open(server.url.as_str()).unwrap();
     check_token_store(async || {
-        Ok(RedisTokenStore::new(client.get_connection_manager().await?).prefix("manager"))
+        Ok(RedisTokenStore::from_connection(client.get_connection_manager().await?)
+            .prefix("manager"))
     })
     .await
     .unwrap();
@@ -40,7 +41,9 @@ async fn cluster_keeps_the_contract() {
     })
     .await;
     let cluster = ClusterClient::new(vec![server.url.as_str()]).unwrap();
-    check_token_store(async || Ok(RedisTokenStore::new(cluster.get_async_connection().await?)))
-        .await
-        .unwrap();
+    check_token_store(async || {
+        Ok(RedisTokenStore::from_connection(cluster.get_async_connection().await?))
+    })
+    .await
+    .unwrap();
 }

@@ -137,6 +137,26 @@ async fn put_without_memory_keeps_the_record() {
     assert!(store.put(&key(1), known, claim_id(1), record(2)).await.unwrap());
 }
 
+/// The store repeats a call whose reply was lost.
+#[tokio::test]
+#[ignore = "needs redis-server: cargo test --all-features --test shared_redis -- --ignored"]
+async fn put_that_took_place_succeeds_again() {
+    let server = Server::start().await;
+    let store = open(&server);
+    put_first(&store, 1).await;
+    assert!(store.clone().put(&key(1), None, claim_id(1), record(1)).await.unwrap());
+
+    let mut other = record(1);
+    other.bytes = vec![9].into();
+    assert!(!store.put(&key(1), None, claim_id(1), other).await.unwrap());
+    let known = Some(record(1).revision);
+    store.claim(&key(1), known, claim_id(2), LONG).await.unwrap();
+    assert!(store.put(&key(1), None, claim_id(1), record(1)).await.unwrap());
+    assert!(store.put(&key(1), known, claim_id(2), record(2)).await.unwrap());
+    assert!(!store.put(&key(1), None, claim_id(1), record(1)).await.unwrap());
+    assert_eq!(loaded(&store, 1).await, Some(2));
+}
+
 #[tokio::test]
 #[ignore = "needs redis-server: cargo test --all-features --test shared_redis -- --ignored"]
 async fn server_that_is_not_there_yet_is_used_later() {

@@ -6,14 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use ring::rand::{SecureRandom, SystemRandom};
+
 use super::{
     claim::{CLAIM_LEN, GrantedClaim},
-    error::FileStoreError,
+    error::FileTokenStoreError,
     format::{MAX_FILE_LEN, StoredRecord, UnknownVersion},
 };
 use crate::shared::StoreKey;
 
-/// A directory with three files for each key: the record, its lock file, and a temporary file while it is replaced.
+/// A directory with files for each key: the record, its lock file, and temporary files while it is replaced.
 #[derive(Debug)]
 pub(super) struct Directory(pub(super) PathBuf);
 
@@ -25,9 +27,19 @@ pub(super) struct LockedFile {
     path: PathBuf,
 }
 
+/// A record that is written and not in its place. It is removed on drop.
+pub(super) struct TemporaryFile(PathBuf);
+
+impl Drop for TemporaryFile {
+    fn drop(&mut self) {
+        // After the record is in its place, there is none.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
 impl Directory {
     /// Returns the record, as it is at some moment during this call. A damaged file has no record.
-    pub(super) fn read(&self, key: &StoreKey) -> Result<Option<StoredRecord>, FileStoreError> {
+    pub(super) fn read(&self, key: &StoreKey) -> Result<Option<StoredRecord>, FileTokenStoreError> {
         let path = self.path(key, "token");
         if !self.check()? || !check_file(&path)? {
             return Ok(None);
@@ -36,28 +48,36 @@ impl Directory {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             opened => opened.map_err(failed("opening", &path))?,
         };
+        self.check_owner(&file, &path)?;
         let mut bytes = Vec::new();
         // One byte more than allowed shows that the file is too long, which the checksum then detects.
         file.take(MAX_FILE_LEN as u64 + 1)
             .read_to_end(&mut bytes)
             .map_err(failed("reading", &path))?;
-        StoredRecord::decode(&bytes)
-            .map_err(|UnknownVersion(version)| FileStoreError::UnknownVersion { path, version })
+        StoredRecord::decode(&bytes).map_err(|UnknownVersion(version)| {
+            FileTokenStoreError::UnknownVersion { path, version }
+        })
     }
 
     /// Locks the key's files, or returns `None` while another process or another handle has the lock.
     ///
     /// Creates the directory and the lock file if they are missing.
-    pub(super) fn try_lock(&self, key: &StoreKey) -> Result<Option<LockedFile>, FileStoreError> {
-        if !self.check()? {
-            private_directory().create(&self.0).map_err(failed("creating", &self.0))?;
-            self.check()?;
-        }
+    pub(super) fn try_lock(
+        &self,
+        key: &StoreKey,
+    ) -> Result<Option<LockedFile>, FileTokenStoreError> {
+        self.create()?;
         let path = self.path(key, "lock");
-        check_file(&path)?;
+        let is_new = !check_file(&path)?;
         let mut options = private_file();
         let file = options.read(true).create(true).truncate(false).open(&path);
         let file = file.map_err(failed("opening", &path))?;
+        if let Err(error) = self.check_owner(&file, &path) {
+            if is_new {
+                remove(&path)?;
+            }
+            return Err(error);
+        }
         // By name of the trait: a later standard library has a method with this name.
         match fs4::FileExt::try_lock(&file) {
             Ok(()) => Ok(Some(LockedFile { file, path })),
@@ -66,32 +86,71 @@ impl Directory {
         }
     }
 
-    /// Replaces the record and ends the claim. If the process ends during this call, the record is the old or the new one.
-    pub(super) fn replace(
+    /// Writes a record to a temporary file, without the lock: it takes as long as an `fsync`.
+    pub(super) fn write(
         &self,
         key: &StoreKey,
         record: &StoredRecord,
-        lock: &mut LockedFile,
-    ) -> Result<(), FileStoreError> {
-        let temporary = self.path(key, "new");
-        // The rest of a process that ended while it had the lock.
-        remove(&temporary)?;
-        let mut file = private_file()
-            .create_new(true)
-            .open(&temporary)
-            .map_err(failed("creating", &temporary))?;
+    ) -> Result<TemporaryFile, FileTokenStoreError> {
+        self.create()?;
+        let mut unique = [0; 8];
+        let filled = SystemRandom::new().fill(&mut unique);
+        let unavailable = |_| failed("creating", &self.0)(io::ErrorKind::Unsupported.into());
+        filled.map_err(unavailable)?;
+        let path = self.path(key, &format!("{:016x}.new", u64::from_be_bytes(unique)));
+        let file = private_file().create_new(true).open(&path);
+        let mut file = file.map_err(failed("creating", &path))?;
+        let temporary = TemporaryFile(path);
+        self.check_owner(&file, &temporary.0)?;
         let written = file.write_all(&record.encode()).and_then(|()| file.sync_all());
-        written.map_err(failed("writing", &temporary))?;
-        drop(file);
+        written.map_err(failed("writing", &temporary.0))?;
+        Ok(temporary)
+    }
+
+    /// Replaces the record, ends the claim, and releases the lock. If the process ends during this call, the record is the
+    /// old or the new one.
+    pub(super) fn replace(
+        &self,
+        key: &StoreKey,
+        record: &TemporaryFile,
+        mut lock: LockedFile,
+    ) -> Result<(), FileTokenStoreError> {
         // First, so that no process finds the new record with the claim on the old one.
         lock.set_claim(None)?;
         let path = self.path(key, "token");
-        fs::rename(&temporary, &path).map_err(failed("replacing", &path))?;
+        fs::rename(&record.0, &path).map_err(failed("replacing", &path))?;
+        self.remove_temporary(key)?;
+        // Other processes can load the record before its name is stored.
+        drop(lock);
         self.sync()
     }
 
+    /// Removes the temporary files of processes that have ended. Only for the process that has the lock and the claim: the
+    /// puts of all others are refused.
+    fn remove_temporary(&self, key: &StoreKey) -> Result<(), FileTokenStoreError> {
+        let prefix = format!("{key}.");
+        for file in fs::read_dir(&self.0).map_err(failed("reading", &self.0))? {
+            let file = file.map_err(failed("reading", &self.0))?;
+            let name = file.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(&prefix) && name.ends_with(".new") {
+                remove(&file.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Creates the directory, if it is missing.
+    fn create(&self) -> Result<(), FileTokenStoreError> {
+        if !self.check()? {
+            private_directory().create(&self.0).map_err(failed("creating", &self.0))?;
+            self.check()?;
+        }
+        Ok(())
+    }
+
     /// Removes the record. Only for the process that has locked it.
-    pub(super) fn remove(&self, key: &StoreKey, _: &LockedFile) -> Result<(), FileStoreError> {
+    pub(super) fn remove(&self, key: &StoreKey, _: &LockedFile) -> Result<(), FileTokenStoreError> {
         remove(&self.path(key, "token"))
     }
 
@@ -100,13 +159,33 @@ impl Directory {
     }
 
     /// Returns whether the directory exists. Fails if other users have access to it.
-    fn check(&self) -> Result<bool, FileStoreError> {
+    fn check(&self) -> Result<bool, FileTokenStoreError> {
         check(&self.0, fs::metadata(&self.0), Metadata::is_dir)
+    }
+
+    /// Fails if the file and the directory have different owners. A file that this process has created shows whether the
+    /// directory is that of its user.
+    #[cfg(unix)]
+    fn check_owner(&self, file: &File, path: &Path) -> Result<(), FileTokenStoreError> {
+        let owner = |metadata: io::Result<Metadata>| {
+            let metadata = metadata.map_err(failed("opening", path))?;
+            Ok(std::os::unix::fs::MetadataExt::uid(&metadata))
+        };
+        if owner(file.metadata())? == owner(fs::metadata(&self.0))? {
+            Ok(())
+        } else {
+            Err(FileTokenStoreError::Owner { path: path.to_owned() })
+        }
+    }
+
+    #[cfg(not(unix))]
+    fn check_owner(&self, _: &File, _: &Path) -> Result<(), FileTokenStoreError> {
+        Ok(())
     }
 
     /// Waits until the names of the files are stored.
     #[cfg(unix)]
-    fn sync(&self) -> Result<(), FileStoreError> {
+    fn sync(&self) -> Result<(), FileTokenStoreError> {
         let synced = File::open(&self.0).and_then(|directory| directory.sync_all());
         match synced {
             // Some file systems cannot do this for a directory.
@@ -116,13 +195,13 @@ impl Directory {
     }
 
     #[cfg(not(unix))]
-    fn sync(&self) -> Result<(), FileStoreError> {
+    fn sync(&self) -> Result<(), FileTokenStoreError> {
         Ok(())
     }
 }
 
 impl LockedFile {
-    pub(super) fn claim(&mut self) -> Result<Option<GrantedClaim>, FileStoreError> {
+    pub(super) fn claim(&mut self) -> Result<Option<GrantedClaim>, FileTokenStoreError> {
         let mut bytes = Vec::with_capacity(CLAIM_LEN);
         let read = self
             .file
@@ -133,7 +212,10 @@ impl LockedFile {
     }
 
     /// The claim is not synced: a claim that a power failure has removed costs one login.
-    pub(super) fn set_claim(&mut self, claim: Option<GrantedClaim>) -> Result<(), FileStoreError> {
+    pub(super) fn set_claim(
+        &mut self,
+        claim: Option<GrantedClaim>,
+    ) -> Result<(), FileTokenStoreError> {
         let bytes = claim.map_or_else(|| vec![0; CLAIM_LEN], |claim| claim.encode());
         let written = self.file.rewind().and_then(|()| self.file.write_all(&bytes));
         written.map_err(failed("writing", &self.path))
@@ -148,7 +230,7 @@ impl Drop for LockedFile {
 }
 
 /// Returns whether there is a regular file at the path. A symbolic link is not one. Fails if other users have access.
-fn check_file(path: &Path) -> Result<bool, FileStoreError> {
+fn check_file(path: &Path) -> Result<bool, FileTokenStoreError> {
     check(path, fs::symlink_metadata(path), Metadata::is_file)
 }
 
@@ -156,26 +238,26 @@ fn check(
     path: &Path,
     metadata: io::Result<Metadata>,
     is_expected_type: impl FnOnce(&Metadata) -> bool,
-) -> Result<bool, FileStoreError> {
+) -> Result<bool, FileTokenStoreError> {
     let metadata = match metadata {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         metadata => metadata.map_err(failed("opening", path))?,
     };
     if !is_expected_type(&metadata) {
-        return Err(FileStoreError::FileType { path: path.to_owned() });
+        return Err(FileTokenStoreError::FileType { path: path.to_owned() });
     }
     #[cfg(unix)]
     {
         let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & 0o777;
         if mode & 0o077 != 0 {
-            return Err(FileStoreError::NotPrivate { path: path.to_owned(), mode });
+            return Err(FileTokenStoreError::NotPrivate { path: path.to_owned(), mode });
         }
     }
     Ok(true)
 }
 
 /// Removes a file, if there is one.
-fn remove(path: &Path) -> Result<(), FileStoreError> {
+fn remove(path: &Path) -> Result<(), FileTokenStoreError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         removed => removed.map_err(failed("removing", path)),
@@ -198,6 +280,6 @@ fn private_directory() -> DirBuilder {
     builder
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileStoreError {
-    move |source| FileStoreError::Io { action, path: path.to_owned(), source }
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileTokenStoreError {
+    move |source| FileTokenStoreError::Io { action, path: path.to_owned(), source }
 }

@@ -1,17 +1,22 @@
-//! [`FileStoreError`]: why an operation on the directory failed.
+//! [`FileTokenStoreError`]: why an operation on the directory failed.
 
 use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 
 /// The error of a [`FileTokenStore`](super::FileTokenStore). It contains no part of a record.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum FileStoreError {
+pub enum FileTokenStoreError {
     /// Other users can access the file or the directory. `chmod go=` removes their access.
     NotPrivate {
         /// The file or directory.
         path: PathBuf,
         /// Its permission bits.
         mode: u32,
+    },
+    /// A file and the directory have different owners, or the directory belongs to another user.
+    Owner {
+        /// The file, which this process may have just created.
+        path: PathBuf,
     },
     /// The path is not a directory, or not a regular file.
     FileType {
@@ -48,7 +53,7 @@ pub enum FileStoreError {
     },
 }
 
-impl FileStoreError {
+impl FileTokenStoreError {
     /// Returns whether the process is not allowed to write to the directory.
     ///
     /// Records in such a directory can be loaded, and not replaced.
@@ -63,11 +68,14 @@ impl FileStoreError {
     }
 }
 
-impl fmt::Display for FileStoreError {
+impl fmt::Display for FileTokenStoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotPrivate { path, mode } => {
                 write!(f, "other users have access to {}: mode {mode:03o}", path.display())
+            }
+            Self::Owner { path } => {
+                write!(f, "directory has another owner than {}", path.display())
             }
             Self::FileType { path } => write!(f, "unexpected type of file: {}", path.display()),
             Self::UnknownVersion { path, version } => {
@@ -83,7 +91,7 @@ impl fmt::Display for FileStoreError {
     }
 }
 
-impl Error for FileStoreError {
+impl Error for FileTokenStoreError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Io { source, .. } => Some(source),

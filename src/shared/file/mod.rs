@@ -2,7 +2,7 @@
 //!
 //! | file of the module | |
 //! | --- | --- |
-//! | `error` | [`FileStoreError`] |
+//! | `error` | [`FileTokenStoreError`] |
 //! | `format` | a record file's bytes |
 //! | `claim` | a lock file's bytes: the claim |
 //! | `directory` | the files, and what is done with them: read, lock, replace |
@@ -14,4 +14,4 @@ mod error;
 mod format;
 mod store;
 
-pub use self::{error::FileStoreError, store::FileTokenStore};
+pub use self::{error::FileTokenStoreError, store::FileTokenStore};

@@ -2,6 +2,7 @@
 
 use std::{
     fmt,
+    future::Future,
     path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
@@ -16,7 +17,7 @@ use tokio::{
 use super::{
     claim::GrantedClaim,
     directory::{Directory, LockedFile},
-    error::FileStoreError,
+    error::FileTokenStoreError,
     format::{MAX_RECORD_LEN, StoredRecord},
 };
 use crate::{
@@ -32,7 +33,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(16);
 
 /// Stores records in a directory, for the processes of one user on one machine.
 ///
-/// Clones share their thread. Any number of stores and processes can use one directory.
+/// Clones run one file operation at a time. Any number of stores and processes can use one directory.
 ///
 /// ```no_run
 /// use tower_auth_refresh::shared::FileTokenStore;
@@ -47,8 +48,8 @@ const MAX_PAUSE: Duration = Duration::from_millis(16);
 ///
 /// Each [key](StoreKey) has a record file (`<key>.token`) and a lock file (`<key>.lock`), which also contains the claim.
 /// Neither a crash nor a power failure leaves a part of a record: a new record is written to a temporary file
-/// (`<key>.new`), synced, and renamed. The store removes such a file when it replaces the record the next time. Lock
-/// files are never deleted. A damaged record file has no record, so that one process logs in and replaces it.
+/// (`<key>.<random>.new`), synced, and renamed. The store removes such files when it replaces the record the next time.
+/// Lock files are never deleted. A damaged record file counts as missing, so that one process logs in and replaces it.
 ///
 /// The locks are those of `flock` on Unix and `LockFileEx` on Windows. The directory should be on a local file system,
 /// because not every network file system has them.
@@ -56,15 +57,17 @@ const MAX_PAUSE: Duration = Duration::from_millis(16);
 /// # Permissions
 ///
 /// On Unix, the store creates the directory with mode 0700, and files with mode 0600. It fails if other users have any
-/// access to the directory or a file ([`FileStoreError::NotPrivate`]). It follows no symbolic link to a file. On other
-/// systems, the application must choose a directory that is private.
+/// access to the directory or a file ([`FileTokenStoreError::NotPrivate`]), or if a file that it reads or creates and the
+/// directory have different owners ([`FileTokenStoreError::Owner`]). So root writes no token into the directory of another
+/// user. The store follows no symbolic link to a file. On other systems, the application must choose a directory that is
+/// private.
 ///
 /// In a read-only directory, [`load`](TokenStore::load) works, and [`claim`](TokenStore::claim) returns records that have
-/// changed. Everything else fails ([`FileStoreError::is_read_only`]).
+/// changed. Everything else fails ([`FileTokenStoreError::is_read_only`]).
 ///
 /// # Threads and time limits
 ///
-/// File operations run on tokio's threads for blocking work, one at a time. While another process has a lock, the store
+/// The store needs a tokio runtime: file operations run on its threads for blocking work, one at a time. While another process has a lock, the store
 /// tries again after short pauses, without a thread. So a process that is frozen while it has a lock, or a file system
 /// that does not respond, occupies at most one thread, and fails operations after the [time limit](Self::timeout).
 ///
@@ -80,11 +83,12 @@ const MAX_PAUSE: Duration = Duration::from_millis(16);
 ///
 /// # Errors
 ///
-/// The source of a [`StoreFuture`]'s error is a [`FileStoreError`]: `error.downcast_ref::<FileStoreError>()` returns it.
+/// The source of a [`StoreFuture`]'s error is a [`FileTokenStoreError`]: `error.downcast_ref::<FileTokenStoreError>()` returns it.
 ///
 /// # Cancellation
 ///
-/// Dropping a future does not cancel an operation that has started. It then takes place as if it had been awaited.
+/// Dropping a future does not cancel a file operation that has started. A [`put`](TokenStore::put) that is dropped while it
+/// writes its temporary file does not take place.
 #[derive(Clone)]
 pub struct FileTokenStore {
     directory: Arc<Directory>,
@@ -124,30 +128,48 @@ impl FileTokenStore {
     /// Runs an operation that blocks. Runs it again after a pause while it returns `None`: another process has the lock.
     async fn run<T, F>(&self, operation: F) -> Result<T, BoxError>
     where
-        F: Fn(&Directory, &WallClock) -> Result<Option<T>, FileStoreError> + Send + Sync + 'static,
+        F: Fn(&Directory, &WallClock) -> Result<Option<T>, FileTokenStoreError>
+            + Send
+            + Sync
+            + 'static,
+        T: Send + 'static,
+    {
+        self.limited(self.attempts(operation)).await
+    }
+
+    async fn limited<T>(
+        &self,
+        operation: impl Future<Output = Result<T, FileTokenStoreError>>,
+    ) -> Result<T, BoxError> {
+        let timed_out = |_| Err(FileTokenStoreError::TimedOut { limit: self.timeout });
+        Ok(timeout(self.timeout, operation).await.unwrap_or_else(timed_out)?)
+    }
+
+    async fn attempts<T, F>(&self, operation: F) -> Result<T, FileTokenStoreError>
+    where
+        F: Fn(&Directory, &WallClock) -> Result<Option<T>, FileTokenStoreError>
+            + Send
+            + Sync
+            + 'static,
         T: Send + 'static,
     {
         let operation = Arc::new(operation);
-        let attempts = async {
-            let mut pause = MIN_PAUSE;
-            loop {
-                let permit = self.thread.clone().acquire_owned().await;
-                let permit = permit.map_err(|_| FileStoreError::Interrupted)?;
-                let (operation, directory) = (operation.clone(), self.directory.clone());
-                let clock = WallClock(self.clock.clone());
-                let attempt = spawn_blocking(move || {
-                    let _permit = permit;
-                    operation(&directory, &clock)
-                });
-                if let Some(done) = attempt.await.map_err(|_| FileStoreError::Interrupted)?? {
-                    return Ok(done);
-                }
-                sleep(pause).await;
-                pause = (2 * pause).min(MAX_PAUSE);
+        let mut pause = MIN_PAUSE;
+        loop {
+            let permit = self.thread.clone().acquire_owned().await;
+            let permit = permit.map_err(|_| FileTokenStoreError::Interrupted)?;
+            let (operation, directory) = (operation.clone(), self.directory.clone());
+            let clock = WallClock(self.clock.clone());
+            let attempt = spawn_blocking(move || {
+                let _permit = permit;
+                operation(&directory, &clock)
+            });
+            if let Some(done) = attempt.await.map_err(|_| FileTokenStoreError::Interrupted)?? {
+                return Ok(done);
             }
-        };
-        let timed_out = |_| Err(FileStoreError::TimedOut { limit: self.timeout });
-        Ok(timeout(self.timeout, attempts).await.unwrap_or_else(timed_out)?)
+            sleep(pause).await;
+            pause = (2 * pause).min(MAX_PAUSE);
+        }
     }
 }
 
@@ -166,7 +188,7 @@ fn load(
     directory: &Directory,
     key: &StoreKey,
     now: Duration,
-) -> Result<Option<Record>, FileStoreError> {
+) -> Result<Option<Record>, FileTokenStoreError> {
     let record = directory.read(key)?.filter(|record| !record.is_expired(now));
     Ok(record.map(|record| record.into_record(now)))
 }
@@ -181,7 +203,7 @@ fn claim(
     key: &StoreKey,
     known: Option<Revision>,
     claim: GrantedClaim,
-) -> Result<Option<Claim>, FileStoreError> {
+) -> Result<Option<Claim>, FileTokenStoreError> {
     // A changed record needs no lock, which a read-only directory does not have.
     let record = load(directory, key, clock.now())?;
     if revision(record.as_ref()) != known {
@@ -215,7 +237,7 @@ fn own_claim(
     lock: &mut LockedFile,
     id: ClaimId,
     now: Duration,
-) -> Result<Option<GrantedClaim>, FileStoreError> {
+) -> Result<Option<GrantedClaim>, FileTokenStoreError> {
     Ok(lock.claim()?.filter(|claim| claim.id == id && claim.remaining(now).is_some()))
 }
 
@@ -274,20 +296,28 @@ impl TokenStore for FileTokenStore {
         record: NewRecord,
     ) -> StoreFuture<'a, bool> {
         let key = *key;
-        Box::pin(self.run(move |directory, clock| {
+        let write = move |directory: &Directory, clock: &WallClock| {
             let len = record.bytes.len();
             if len > MAX_RECORD_LEN {
-                return Err(FileStoreError::TooLarge { len });
+                return Err(FileTokenStoreError::TooLarge { len });
             }
-            let Some(mut lock) = directory.try_lock(&key)? else { return Ok(None) };
-            let now = clock.now();
-            if own_claim(&mut lock, id, now)?.is_none()
-                || revision(load(directory, &key, now)?.as_ref()) != known
-            {
-                return Ok(Some(false));
-            }
-            directory.replace(&key, &StoredRecord::new(record.clone(), now), &mut lock)?;
-            Ok(Some(true))
+            // The record looks older by the time that it waits for the lock, and never younger.
+            directory.write(&key, &StoredRecord::new(record.clone(), clock.now())).map(Some)
+        };
+        Box::pin(self.limited(async move {
+            let record = self.attempts(write).await?;
+            self.attempts(move |directory, clock| {
+                let Some(mut lock) = directory.try_lock(&key)? else { return Ok(None) };
+                let now = clock.now();
+                if own_claim(&mut lock, id, now)?.is_none()
+                    || revision(load(directory, &key, now)?.as_ref()) != known
+                {
+                    return Ok(Some(false));
+                }
+                directory.replace(&key, &record, lock)?;
+                Ok(Some(true))
+            })
+            .await
         }))
     }
 }

@@ -87,9 +87,10 @@ impl<C: Clone + Send + Sync + 'static> Connection<C> {
     fn attempt(&self) -> (Attempt<C>, bool) {
         #[expect(clippy::disallowed_methods, reason = "connections are idle in tokio's time")]
         let now = Instant::now();
+        // Declared before the guard, and so dropped without the lock.
+        let _unusable;
         let mut current = self.lock();
-        // Dropped without the lock.
-        let _unusable = current.take_if(|current| !current.is_usable(now));
+        _unusable = current.take_if(|current| !current.is_usable(now));
         let current =
             current.get_or_insert_with(|| Current { attempt: self.start(), used_at: now });
         current.used_at = now;
@@ -139,7 +140,10 @@ impl<C> Drop for Call<'_, C> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+    use std::sync::{
+        OnceLock, Weak,
+        atomic::{AtomicU32, Ordering::SeqCst},
+    };
 
     use tokio::time::{sleep, timeout};
 
@@ -201,6 +205,35 @@ mod tests {
             assert_eq!(call.connection, number);
             call.finish();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_connection_is_dropped_without_the_lock() {
+        #[derive(Clone, Default)]
+        struct Probe {
+            owner: Arc<OnceLock<Weak<Connection<Self>>>>,
+            is_locked: Arc<Mutex<Vec<bool>>>,
+        }
+        impl Drop for Probe {
+            fn drop(&mut self) {
+                let owner = self.owner.get().and_then(Weak::upgrade);
+                let is_locked = owner.is_some_and(|owner| owner.current.try_lock().is_err());
+                self.is_locked.lock().unwrap().push(is_locked);
+            }
+        }
+        let probe = Probe::default();
+        let opened = probe.clone();
+        let connection = Arc::new(Connection::new(move || {
+            let opened = opened.clone();
+            async move { Ok(opened) }
+        }));
+        probe.owner.set(Arc::downgrade(&connection)).unwrap();
+        for _ in 0..2 {
+            connection.open().await.unwrap().finish();
+            sleep(2 * IDLE_LIMIT).await;
+        }
+        let is_locked = probe.is_locked.lock().unwrap().clone();
+        assert!(!is_locked.is_empty() && !is_locked.contains(&true), "{is_locked:?}");
     }
 
     #[tokio::test(start_paused = true)]

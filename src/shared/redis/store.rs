@@ -1,6 +1,6 @@
 //! [`RedisTokenStore`]: a store in Redis.
 
-use std::{fmt, future::Future, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use redis::{
     AsyncConnectionConfig, Client, IntoConnectionInfo, RedisError, RedisResult, RetryMethod,
@@ -26,7 +26,12 @@ const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 ///
 /// Each method executes one Lua script, atomically (`EVALSHA`; the first call after a restart of the server loads the
 /// script). A record is a hash, `<prefix>:{<key>}:record`, and its claim a string, `<prefix>:{<key>}:claim`. Both
-/// expire, and belong to the same slot of a cluster.
+/// belong to the same slot of a cluster.
+///
+/// A claim expires after its time to live. So does the record of an access token with a lifetime. Records of refresh tokens
+/// and of tokens without a lifetime do not expire.
+///
+/// A clone uses the same connection.
 ///
 /// ```
 /// use tower_auth_refresh::shared::RedisTokenStore;
@@ -40,7 +45,7 @@ const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 ///
 /// # Failures
 ///
-/// The store connects at the first call, and connects again in each of these cases:
+/// The store needs a tokio runtime. It connects at the first call, and connects again in each of these cases:
 ///
 /// - A call failed, or it was dropped, because the server did not respond within the limit of the layer. So a server that
 ///   was frozen, restarted or replaced is used again as soon as it responds.
@@ -50,8 +55,13 @@ const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 /// If a connection that was open before has been lost, the call is repeated once with a new one. An attempt to connect is
 /// limited to five seconds. It continues when its call is dropped.
 ///
-/// Redis may evict records and claims (`maxmemory-policy`), or lose the last ones in a failover. Then a process
-/// logs in although another token is valid.
+/// Redis may evict records and claims (`maxmemory-policy`), or lose the last ones in a failover or a restart. Then a
+/// process logs in although another token is valid.
+///
+/// A refresh token that is lost this way ends the session: a person has to log in. For a `SharedRefreshTokenStore`, use a
+/// server that evicts no key without an expiry (`noeviction`, or a policy `volatile-*`) and syncs every write
+/// (`appendonly yes`, `appendfsync always`). A failover can still lose the last write, because Redis replicates
+/// asynchronously. A server that rotates refresh tokens can then revoke the session.
 ///
 /// # TLS, Sentinel, cluster
 ///
@@ -62,13 +72,21 @@ const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 /// | --- | --- |
 /// | one server, with or without TLS and password | [`open`](Self::open), [`from_client`](Self::from_client) |
 /// | Sentinel | [`connect_with`](Self::connect_with) |
-/// | cluster, or a [`ConnectionManager`] | [`new`](Self::new) |
+/// | cluster, or a [`ConnectionManager`] | [`from_connection`](Self::from_connection) |
 ///
 /// [`ConnectionManager`]: https://docs.rs/redis/latest/redis/aio/struct.ConnectionManager.html
 pub struct RedisTokenStore<C = MultiplexedConnection> {
-    connection: Connection<C>,
+    connection: Arc<Connection<C>>,
     prefix: String,
-    scripts: Scripts,
+    scripts: Arc<Scripts>,
+}
+
+/// `C` is not cloned.
+impl<C> Clone for RedisTokenStore<C> {
+    fn clone(&self) -> Self {
+        let Self { connection, prefix, scripts } = self;
+        Self { connection: connection.clone(), prefix: prefix.clone(), scripts: scripts.clone() }
+    }
 }
 
 impl RedisTokenStore {
@@ -113,7 +131,9 @@ where
 {
     /// Creates a store with a connection that reconnects by itself: a `ConnectionManager` or a `ClusterConnection`.
     ///
-    /// Set their timeouts too. A store that does not respond within the limit of the layer counts as unavailable.
+    /// A bare `MultiplexedConnection` is not suitable: it does not reconnect, so the store fails for good once it is lost.
+    ///
+    /// Set the connection's timeouts too. A store that does not respond within the limit of the layer counts as unavailable.
     ///
     /// ```no_run
     /// use redis::cluster::ClusterClient;
@@ -121,12 +141,12 @@ where
     ///
     /// # async fn open() -> Result<(), BoxError> {
     /// let cluster = ClusterClient::new(vec!["redis://node-1:6379", "redis://node-2:6379"])?;
-    /// let store = RedisTokenStore::new(cluster.get_async_connection().await?);
+    /// let store = RedisTokenStore::from_connection(cluster.get_async_connection().await?);
     /// # let _ = store;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn new(connection: C) -> Self {
+    pub fn from_connection(connection: C) -> Self {
         Self::connect_with(move || std::future::ready(Ok(connection.clone())))
     }
 
@@ -159,9 +179,9 @@ where
         R: Future<Output = RedisResult<C>> + Send + 'static,
     {
         Self {
-            connection: Connection::new(connect),
+            connection: Arc::new(Connection::new(connect)),
             prefix: "tower-auth-refresh".into(),
-            scripts: Scripts::new(),
+            scripts: Arc::new(Scripts::new()),
         }
     }
 
@@ -177,8 +197,8 @@ where
 
     /// Executes a script with a connection that is open. Repeats it once if that connection has been lost.
     ///
-    /// Each script can be repeated: a claim that was granted is granted again, and a put that took place returns `false`
-    /// the second time.
+    /// Each script can be repeated: a claim that was granted is granted again, and a put that took place returns `true`
+    /// again.
     async fn execute(
         &self,
         script: &Script,

@@ -9,7 +9,6 @@ use tokio::{
 };
 
 use super::{
-    content::Content,
     lock_state::LockState,
     record::{SealedRecord, random},
 };
@@ -33,6 +32,7 @@ pub(super) struct Lock {
     pub(super) store: Arc<dyn TokenStore>,
     pub(super) key: StoreKey,
     pub(super) time_to_live: Duration,
+    /// Shared with the task, and not with a clone of the store.
     pub(super) state: Arc<LockState>,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct Guard {
 }
 
 struct Released {
-    /// The record still has the mark of this lock.
+    /// The record may have the mark of this lock, although the token was not sent.
     is_marked: bool,
 }
 
@@ -72,7 +72,7 @@ impl Lock {
             let _ = granted.send(Ok(guard));
             let Released { is_marked } = self.extend_until(id, released).await;
             if is_marked {
-                let _ = limited(remove_mark(&record, id)).await;
+                let _ = limited(record.remove_mark(id)).await;
             }
         } else if let Err(error) = claimed {
             let _ = granted.send(Err(error));
@@ -123,15 +123,6 @@ impl Lock {
             let _ = limited(self.store.extend(&self.key, id, self.time_to_live)).await;
         }
     }
-}
-
-async fn remove_mark(record: &SealedRecord, id: ClaimId) -> Result<(), BoxError> {
-    if let Some((revision, Content { token, sent_by })) = record.load().await?
-        && sent_by == Some(id)
-    {
-        record.replace(Some(revision), &Content { token, sent_by: None }).await?;
-    }
-    Ok(())
 }
 
 async fn limited<T>(step: impl Future<Output = Result<T, BoxError>>) -> Result<T, BoxError> {

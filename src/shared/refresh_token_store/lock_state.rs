@@ -2,76 +2,148 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::shared::{ClaimId, Revision};
+use super::record::REPLACED;
+use crate::{
+    oauth2::RefreshToken,
+    shared::{ClaimId, Revision},
+};
 
+const NOT_LOCKED: &str = "refresh token store not locked";
+
+/// The lock of one handle. Clones of a store do not share it: their logins are those of other processes to each other.
 #[derive(Default)]
 pub(super) struct LockState(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     lock: Option<Lock>,
-    /// The last lock whose token was sent and not replaced, and whose login has ended. The token can be sent again, even if
-    /// the store still has the mark of this lock.
+    /// The last lock whose token can be sent again, even if the store still has the mark of this lock.
     settled: Option<ClaimId>,
 }
 
 struct Lock {
     id: ClaimId,
-    /// The revision that this process has loaded or put last.
-    known: Option<Revision>,
-    /// The token has been sent, and there is no next one yet.
-    is_sent: bool,
+    /// The record that this process has loaded first or put last. Later calls of `load`, which can be those of others with
+    /// the same handle, must not change what the login compares with.
+    known: Option<Known>,
+    progress: Progress,
+}
+
+/// `record` is `None` if there is no record.
+struct Known {
+    record: Option<(Revision, RefreshToken)>,
+}
+
+impl Known {
+    fn revision(&self) -> Option<Revision> {
+        self.record.as_ref().map(|(revision, _)| *revision)
+    }
+
+    fn has(&self, token: &RefreshToken) -> bool {
+        self.record.as_ref().is_some_and(|(_, known)| known == token)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Progress {
+    /// No token has been sent, or the last one has been settled or replaced.
+    Unsent,
+    /// The store may have the mark, and the token has not been sent.
+    Announcing,
+    /// The token may have been sent.
+    Sent,
 }
 
 impl LockState {
     pub(super) fn begin(&self, id: ClaimId) {
-        self.get().lock = Some(Lock { id, known: None, is_sent: false });
+        self.get().lock = Some(Lock { id, known: None, progress: Progress::Unsent });
     }
 
-    /// Returns whether the mark must be removed from the store.
+    /// Returns whether the mark must be removed from the store, because the token has not been sent.
     pub(super) fn end(&self, id: ClaimId) -> bool {
         let mut state = self.get();
         let Some(lock) = state.lock.take_if(|lock| lock.id == id) else { return false };
-        if lock.is_sent {
+        let is_unsent = lock.progress == Progress::Announcing;
+        if is_unsent {
             state.settled = Some(id);
         }
-        lock.is_sent
+        is_unsent
     }
 
-    /// This process has loaded or put this revision.
-    pub(super) fn set_known(&self, revision: Option<Revision>) {
-        if let Some(lock) = &mut self.get().lock {
-            lock.known = revision;
+    /// Returns the lock.
+    pub(super) fn id(&self) -> Option<ClaimId> {
+        self.get().lock.as_ref().map(|lock| lock.id)
+    }
+
+    /// A process with this lock has loaded this record.
+    pub(super) fn set_loaded(&self, id: ClaimId, record: Option<(Revision, RefreshToken)>) {
+        if let Some(lock) = self.get().lock_of(id) {
+            lock.known.get_or_insert(Known { record });
         }
     }
 
-    /// The token is about to be sent. Returns the lock and the revision of the token's record.
-    pub(super) fn start_sending(&self) -> Option<(ClaimId, Option<Revision>)> {
-        self.set_sent(true)
+    /// The process with this lock has put this record.
+    pub(super) fn set_put(&self, id: ClaimId, revision: Revision, token: RefreshToken) {
+        if let Some(lock) = self.get().lock_of(id) {
+            lock.known = Some(Known { record: Some((revision, token)) });
+        }
+    }
+
+    /// The token is about to be announced. Returns the lock and the revision of the token's record.
+    pub(super) fn start_announcing(
+        &self,
+        token: &RefreshToken,
+    ) -> Result<(ClaimId, Option<Revision>), &'static str> {
+        let mut state = self.get();
+        let lock = state.lock.as_mut().ok_or(NOT_LOCKED)?;
+        let known = lock.known.as_ref().filter(|known| known.has(token)).ok_or(REPLACED)?;
+        if lock.progress == Progress::Sent {
+            return Err(REPLACED);
+        }
+        lock.progress = Progress::Announcing;
+        Ok((lock.id, known.revision()))
+    }
+
+    /// The token has been announced, and is sent.
+    pub(super) fn set_sent(&self, id: ClaimId) {
+        if let Some(lock) = self.get().lock_of(id) {
+            lock.progress = Progress::Sent;
+        }
+    }
+
+    /// The token that was sent can be sent again. Returns the lock whose mark to remove.
+    pub(super) fn settle(&self) -> Option<ClaimId> {
+        let mut state = self.get();
+        let lock = state.lock.as_mut().filter(|lock| lock.progress == Progress::Sent)?;
+        (lock.progress, lock.known) = (Progress::Unsent, None);
+        let id = lock.id;
+        state.settled = Some(id);
+        Some(id)
     }
 
     /// There is a next token. From now on, the token that was sent must not be sent again, even if the next one cannot be
     /// saved.
     pub(super) fn start_saving(&self) -> Option<(ClaimId, Option<Revision>)> {
-        self.set_sent(false)
-    }
-
-    /// Returns whether the mark is that of this process, and the token can be sent.
-    pub(super) fn is_own(&self, id: ClaimId) -> bool {
-        let state = self.get();
-        state.settled == Some(id) || state.lock.as_ref().is_some_and(|lock| lock.id == id)
-    }
-
-    fn set_sent(&self, is_sent: bool) -> Option<(ClaimId, Option<Revision>)> {
         let mut state = self.get();
         let lock = state.lock.as_mut()?;
-        lock.is_sent = is_sent;
-        Some((lock.id, lock.known))
+        lock.progress = Progress::Unsent;
+        Some((lock.id, lock.known.as_ref().and_then(Known::revision)))
+    }
+
+    /// Returns whether the mark is that of this handle, and the token can be sent.
+    pub(super) fn is_settled(&self, id: ClaimId) -> bool {
+        self.get().settled == Some(id)
     }
 
     /// Nothing panics under this lock, so a poisoned one is still valid.
     fn get(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn lock_of(&mut self, id: ClaimId) -> Option<&mut Lock> {
+        self.lock.as_mut().filter(|lock| lock.id == id)
     }
 }
 
@@ -82,34 +154,87 @@ mod tests {
     const ID: ClaimId = ClaimId([1; 16]);
     const NEXT_ID: ClaimId = ClaimId([2; 16]);
 
+    fn revision(number: u8) -> Revision {
+        Revision::from_bytes([number; 16])
+    }
+
+    fn record(number: u8) -> Option<(Revision, RefreshToken)> {
+        Some((revision(number), token(number)))
+    }
+
+    fn token(number: u8) -> RefreshToken {
+        RefreshToken::new(format!("r{number}"))
+    }
+
+    fn announcing(id: ClaimId) -> LockState {
+        let state = LockState::default();
+        state.begin(id);
+        state.set_loaded(id, record(1));
+        assert_eq!(state.start_announcing(&token(1)), Ok((id, Some(revision(1)))));
+        state
+    }
+
     #[test]
-    fn mark_is_removed_only_if_there_is_no_next_token() {
+    fn mark_is_removed_at_the_end_only_if_nothing_was_sent() {
         let state = LockState::default();
         state.begin(ID);
-        assert!(!state.end(ID));
-        assert!(!state.is_own(ID));
+        assert!(!state.end(ID) && !state.is_settled(ID));
 
-        state.begin(ID);
-        state.start_sending();
-        assert!(state.end(ID));
-        assert!(state.is_own(ID));
+        let state = announcing(ID);
+        assert!(state.end(ID) && state.is_settled(ID));
 
-        state.begin(NEXT_ID);
-        state.start_sending();
+        let state = announcing(ID);
+        state.set_sent(ID);
+        assert!(!state.end(ID) && !state.is_settled(ID));
+
+        let state = announcing(ID);
+        state.set_sent(ID);
         state.start_saving();
-        assert!(!state.end(NEXT_ID));
-        assert!(!state.is_own(NEXT_ID));
+        assert!(!state.end(ID) && !state.is_settled(ID));
+    }
+
+    #[test]
+    fn sent_token_is_settled_once() {
+        let state = announcing(ID);
+        assert_eq!(state.settle(), None);
+        state.set_sent(ID);
+        assert_eq!(state.settle(), Some(ID));
+        assert!(state.is_settled(ID));
+        assert_eq!(state.settle(), None);
+        state.set_loaded(ID, record(2));
+        assert_eq!(state.start_announcing(&token(2)), Ok((ID, Some(revision(2)))));
+    }
+
+    #[test]
+    fn later_load_does_not_change_what_is_known() {
+        let state = LockState::default();
+        state.begin(ID);
+        state.set_loaded(ID, record(1));
+        state.set_loaded(ID, record(2));
+        assert_eq!(state.start_announcing(&token(2)), Err(REPLACED));
+        assert_eq!(state.start_announcing(&token(1)), Ok((ID, Some(revision(1)))));
+        state.set_put(ID, revision(3), token(1));
+        state.set_loaded(ID, record(2));
+        assert_eq!(state.start_saving(), Some((ID, Some(revision(3)))));
+    }
+
+    #[test]
+    fn sent_token_is_not_announced_again() {
+        let state = announcing(ID);
+        state.set_put(ID, revision(2), token(1));
+        state.set_sent(ID);
+        assert_eq!(state.start_announcing(&token(1)), Err(REPLACED));
     }
 
     #[test]
     fn end_of_a_lost_lock_does_not_end_the_next_one() {
-        let state = LockState::default();
-        state.begin(ID);
-        state.start_sending();
+        let state = announcing(ID);
         state.begin(NEXT_ID);
         assert!(!state.end(ID));
-        state.set_known(Some(Revision::from_bytes([3; 16])));
-        assert_eq!(state.start_sending(), Some((NEXT_ID, Some(Revision::from_bytes([3; 16])))));
+        state.set_put(ID, revision(4), token(4));
+        state.set_sent(ID);
+        state.set_loaded(NEXT_ID, record(3));
+        assert_eq!(state.start_announcing(&token(3)), Ok((NEXT_ID, Some(revision(3)))));
         assert!(state.end(NEXT_ID));
         assert_eq!(state.start_saving(), None);
     }

@@ -21,7 +21,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// How often a record that is to be overwritten can be replaced by another process in between.
 const MAX_REPLACED: usize = 16;
 
-const REPLACED: &str = "refresh token replaced by another process";
+pub(super) const REPLACED: &str = "refresh token replaced by another process";
 
 /// Another process has replaced the record, by that of this revision if it is known.
 struct Changed(Option<Revision>);
@@ -57,12 +57,22 @@ impl SealedRecord {
         self.try_replace(known, content).await?.map_err(|_| REPLACED.into())
     }
 
-    /// Replaces any record, even one that this process cannot open. Returns the new revision.
-    pub(super) async fn overwrite(&self, content: &Content) -> Result<Revision, BoxError> {
+    /// Removes the mark of this lock, if the record has it.
+    pub(super) async fn remove_mark(&self, id: ClaimId) -> Result<(), BoxError> {
+        if let Some((revision, Content { token, sent_by })) = self.load().await?
+            && sent_by == Some(id)
+        {
+            self.replace(Some(revision), &Content { token, sent_by: None }).await?;
+        }
+        Ok(())
+    }
+
+    /// Replaces any record, even one that this process cannot open.
+    pub(super) async fn overwrite(&self, content: &Content) -> Result<(), BoxError> {
         let mut known = None;
         for _ in 0..MAX_REPLACED {
             match self.try_replace(known, content).await? {
-                Ok(revision) => return Ok(revision),
+                Ok(_) => return Ok(()),
                 Err(Changed(revision)) => known = revision,
             }
         }
@@ -84,7 +94,7 @@ impl SealedRecord {
                 }
             }
         }
-        let revision = next(known, random()?);
+        let revision = Revision::from_bytes(random()?);
         let record = NewRecord::new(revision, self.seal(&revision, content)?);
         let is_put = self.store.put(&self.key, known, id, record).await?;
         Ok(if is_put { Ok(revision) } else { Err(Changed(known)) })
@@ -103,11 +113,4 @@ pub(super) fn random<const N: usize>() -> Result<[u8; N], BoxError> {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).map_err(|_| "random numbers unavailable")?;
     Ok(bytes)
-}
-
-/// Returns the revision of the record that replaces this one. `epoch` is used if there is none.
-fn next(known: Option<Revision>, epoch: [u8; 8]) -> Revision {
-    let known = known.map(|known| u128::from_be_bytes(*known.as_bytes()));
-    let first = u128::from(u64::from_be_bytes(epoch)) << 64 | 1;
-    Revision::from_bytes(known.map_or(first, |known| known.wrapping_add(1)).to_be_bytes())
 }

@@ -4,7 +4,6 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{content::Content, lock::Lock, lock_state::LockState, record::SealedRecord};
 use crate::{
-    BoxError,
     oauth2::{RefreshToken, RefreshTokenStore},
     shared::{SealingKeys, StoreFuture, TokenIdentity, TokenStore, identity::Purpose},
 };
@@ -29,7 +28,7 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(5);
 /// # let directory = std::env::temp_dir().join(format!("refresh-token-{}", std::process::id()));
 /// # let key = [7; 32];
 /// let identity = TokenIdentity::new("https://login.example.com", "orders-cli", "refresh_token")
-///     .with("user", "alice");
+///     .parameter("user", "alice");
 /// let keys = SealingKeys::new(SealingKey::new(1, key));
 /// let store = SharedRefreshTokenStore::new(FileTokenStore::new(&directory), identity, keys);
 ///
@@ -57,20 +56,32 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(5);
 /// [`save`](RefreshTokenStore::save) replaces the record only if it still is the one that the process has marked. It
 /// fails if another process has replaced it. If only the lock was lost, it succeeds: the next token must not be lost.
 ///
-/// When a login ends without a next token, because the server does not rotate tokens or the request failed, the process
-/// removes the mark, and the token can be sent again.
+/// If the server responds without a next token, or the request was not sent, the login removes the mark before it ends.
+/// The token can then be sent again.
 ///
-/// # Processes that die
+/// # Unknown outcomes
 ///
-/// A process that dies between the request and `save` leaves the mark. The next token may be lost with the process.
-/// By default, no process sends such a token again, and [`load`](RefreshTokenStore::load) returns `None`: a person has to
+/// A process that dies between the request and `save` leaves the mark. So does a login whose request has no complete
+/// response, because of a timeout for example. The next token may be lost. By default, no process sends such a token again, and [`load`](RefreshTokenStore::load) returns `None`: a person has to
 /// log in. [`resend_interrupted`](Self::resend_interrupted) changes that.
+///
+/// # Errors
+///
+/// - The [`TokenStore`] failed. Its error is returned as it is.
+/// - The record cannot be opened, because it is damaged or sealed with an unknown key. `save` without the lock replaces it.
+/// - Another process has replaced the token, or `before_send` was called without the lock.
+///
+/// A login treats each of them as transient.
 ///
 /// # Cancellation
 ///
-/// A task of its own releases the lock, so it can be dropped anywhere. If the runtime shuts down first, the claim ends
-/// after its [time to live](Self::claim_time_to_live).
-#[derive(Clone)]
+/// A tokio task of its own releases the lock, so it can be dropped anywhere. If the runtime shuts down first, the claim ends
+/// after its [time to live](Self::lock_time_to_live).
+///
+/// # Clones
+///
+/// A clone has a lock of its own, as another process has. So a person's login can be saved with a clone at any time: a
+/// login that is under way does not overwrite it.
 pub struct SharedRefreshTokenStore {
     record: SealedRecord,
     lock: Lock,
@@ -111,12 +122,12 @@ impl SharedRefreshTokenStore {
 
     /// Sets after what time other processes ignore the lock of a process that has died. Defaults to 5 seconds.
     #[must_use]
-    pub fn claim_time_to_live(mut self, time_to_live: Duration) -> Self {
+    pub fn lock_time_to_live(mut self, time_to_live: Duration) -> Self {
         self.lock.time_to_live = time_to_live;
         self
     }
 
-    /// Sets whether a token is sent again that a process has sent before it died. Defaults to `false`.
+    /// Sets whether a token is sent again whose last request has an unknown outcome. Defaults to `false`.
     ///
     /// Enable this for a server that does not rotate refresh tokens, or that accepts a token again for a while. At any other
     /// server, it can end the session of all processes at once, including the access tokens that they use.
@@ -127,6 +138,14 @@ impl SharedRefreshTokenStore {
     }
 }
 
+impl Clone for SharedRefreshTokenStore {
+    fn clone(&self) -> Self {
+        let Self { record, lock, resend_interrupted } = self;
+        let lock = Lock { state: Arc::default(), ..lock.clone() };
+        Self { record: record.clone(), lock, resend_interrupted: *resend_interrupted }
+    }
+}
+
 impl RefreshTokenStore for SharedRefreshTokenStore {
     fn lock(&self) -> StoreFuture<'_, Box<dyn Send>> {
         Box::pin(async { Ok(Box::new(self.lock.acquire(self.record.clone()).await?) as _) })
@@ -134,12 +153,17 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
 
     fn load(&self) -> StoreFuture<'_, Option<RefreshToken>> {
         Box::pin(async {
-            let found = self.record.load().await?;
             let state = &self.lock.state;
-            state.set_known(found.as_ref().map(|(revision, _)| *revision));
+            let id = state.id();
+            let found = self.record.load().await?;
+            if let Some(id) = id {
+                let record =
+                    found.as_ref().map(|(revision, content)| (*revision, content.token.clone()));
+                state.set_loaded(id, record);
+            }
             Ok(found.and_then(|(_, Content { token, sent_by })| {
                 let can_be_sent =
-                    self.resend_interrupted || sent_by.is_none_or(|id| state.is_own(id));
+                    self.resend_interrupted || sent_by.is_none_or(|id| state.is_settled(id));
                 can_be_sent.then_some(token)
             }))
         })
@@ -147,24 +171,33 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
 
     fn before_send(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
         Box::pin(async {
-            let Some((id, known)) = self.lock.state.start_sending() else {
-                return Err(BoxError::from("refresh token store not locked"));
-            };
+            let state = &self.lock.state;
+            let (id, known) = state.start_announcing(&token)?;
             let content = Content { token, sent_by: Some(id) };
             let revision = self.record.replace(known, &content).await?;
-            self.lock.state.set_known(Some(revision));
+            state.set_put(id, revision, content.token);
+            state.set_sent(id);
             Ok(())
+        })
+    }
+
+    fn after_send(&self, _: RefreshToken) -> StoreFuture<'_, ()> {
+        Box::pin(async {
+            match self.lock.state.settle() {
+                Some(id) => self.record.remove_mark(id).await,
+                None => Ok(()),
+            }
         })
     }
 
     fn save(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
         Box::pin(async {
             let content = Content { token, sent_by: None };
-            let revision = match self.lock.state.start_saving() {
-                Some((_, known)) => self.record.replace(known, &content).await?,
-                None => self.record.overwrite(&content).await?,
+            let Some((id, known)) = self.lock.state.start_saving() else {
+                return self.record.overwrite(&content).await;
             };
-            self.lock.state.set_known(Some(revision));
+            let revision = self.record.replace(known, &content).await?;
+            self.lock.state.set_put(id, revision, content.token);
             Ok(())
         })
     }
@@ -174,7 +207,7 @@ impl fmt::Debug for SharedRefreshTokenStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SharedRefreshTokenStore")
             .field("key", &format_args!("{}", self.record.key))
-            .field("claim_time_to_live", &self.lock.time_to_live)
+            .field("lock_time_to_live", &self.lock.time_to_live)
             .field("resend_interrupted", &self.resend_interrupted)
             .finish_non_exhaustive()
     }

@@ -29,7 +29,10 @@ pub(super) async fn load_returns_record(handles: &Handles) -> Result<(), StoreVi
     let second = NewRecord::new(new_record(b"").revision, &b"second"[..]);
     a.take_claim(Some(first.revision)).await?;
     a.replace(Some(first.revision), &second).await?;
-    rule.require(b.has(Some(&second)).await?, "load did not return the record that replaced one")
+    rule.require(b.has(Some(&second)).await?, "load did not return the record that replaced one")?;
+    // Otherwise the store could never delete it.
+    a.take_claim(Some(second.revision)).await?;
+    a.replace(Some(second.revision), &new_record(b"last")).await
 }
 
 pub(super) async fn keys_are_independent(handles: &Handles) -> Result<(), StoreViolation> {
@@ -104,5 +107,9 @@ pub(super) async fn any_time_to_live_is_valid(handles: &Handles) -> Result<(), S
         rule.require(b.is_denied(None).await?, "claim extended by a long time ended")?;
     }
     a.replace(None, &record).await?;
-    rule.require(b.has(Some(&record)).await?, "record with a long time to live was deleted")
+    rule.require(b.has(Some(&record)).await?, "record with a long time to live was deleted")?;
+    // Otherwise the store could never delete it.
+    let known = Some(record.revision);
+    a.take_claim(known).await?;
+    a.replace(known, &new_record(b"last")).await
 }
