@@ -213,9 +213,8 @@ fn unsent_requests_are_counted_by_reason() {
         assert!(send(&refresher).await.is_err());
         let metrics = snapshot(&snapshotter);
         for reason in ["login_failed", "plaintext", "shut_down"] {
-            let key = format!(
-                "auth_refresh_requests_not_sent_total{{refresher=orders,reason={reason}}}"
-            );
+            let key =
+                format!("auth_refresh_requests_not_sent_total{{refresher=orders,reason={reason}}}");
             assert_eq!(find(&metrics, &key), 1.0);
         }
     });
