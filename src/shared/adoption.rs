@@ -127,7 +127,7 @@ impl History {
     /// Returns the token that was used last and not rejected, if it is live.
     pub(super) fn live(&self, now: Timestamp) -> Option<AgedToken> {
         let aged = self.accepted()?.aged(now);
-        (aged.remaining() != Some(Duration::ZERO)).then_some(aged)
+        aged.is_live().then_some(aged)
     }
 
     /// Returns the lifetime of the token that was used last and not rejected.
@@ -138,6 +138,11 @@ impl History {
     /// Returns the revision of the token that was used last, even if it was rejected.
     pub(super) fn revision(&self) -> Option<Revision> {
         self.last.as_ref()?.revision
+    }
+
+    /// Returns whether the token was rejected, as one of those that are remembered.
+    pub(super) fn is_rejected(&self, token: &AccessToken) -> bool {
+        self.rejected.contains(&digest_of(token))
     }
 
     /// Returns whether this is the token that was used last and not rejected.

@@ -8,9 +8,9 @@ use tokio::{sync::OwnedMutexGuard, time::Instant};
 use super::{
     ClaimId, Revision,
     leader::Leader,
-    payload::FAILURE_TIME,
+    payload::{FAILURE_TIME, Payload},
     sealed_store::{Claimed, OpenedRecord, read_clocks},
-    session::Session,
+    session::{SeenRecord, Session},
     settings::Settings,
 };
 use crate::{
@@ -93,7 +93,7 @@ impl Attempt {
         let (mut pause, mut records, mut is_responsive) = (FIRST_PAUSE, 0, false);
         loop {
             let now = read_clocks();
-            let known = self.session.known;
+            let known = self.session.known();
             let time_to_live = self.settings.claim_time_to_live.min(self.settings.login_timeout);
             let limit = self.store_timeout(now, is_responsive);
             let claimed = self.settings.store.claim(known, self.claim, time_to_live, limit).await;
@@ -116,15 +116,14 @@ impl Attempt {
                     return ControlFlow::Continue(self);
                 }
                 Ok(Claimed::Changed(None)) => {
-                    self.session.known = None;
+                    self.session.seen = None;
                     records += 1;
                 }
                 Ok(Claimed::Changed(Some(record))) => {
-                    let revision = record.revision;
                     match self.examine(*record) {
                         Use::Token(token) => return ControlFlow::Break(Ok(token)),
                         Use::Failure(error) => return ControlFlow::Break(Err(error)),
-                        Use::Nothing => self.session.known = Some(revision),
+                        Use::Nothing => {}
                         Use::Unreadable => return ControlFlow::Continue(self),
                     }
                     records += 1;
@@ -156,42 +155,48 @@ impl Attempt {
 
     fn examine(&mut self, record: OpenedRecord) -> Use {
         let OpenedRecord { revision, age, payload } = record;
-        let payload = match payload {
-            Ok(payload) => payload,
+        let now = read_clocks();
+        let record = match payload {
+            Ok(payload) => SeenRecord { revision, payload, at: now },
             Err(error) => {
                 // Processes that can read it would have replaced it by now.
                 let is_abandoned =
                     self.session.history.lifetime().is_some_and(|lifetime| age > lifetime);
                 if is_abandoned {
+                    let payload = Payload::default();
+                    self.session.seen = Some(SeenRecord { revision, payload, at: now });
                     return Use::Nothing;
                 }
                 telemetry::shared_record_unreadable(&*error);
                 return Use::Unreadable;
             }
         };
-        let (now, time_to_live) = (read_clocks(), self.settings.claim_time_to_live);
-        if let Some(aged) = payload.token {
+        let time_to_live = self.settings.claim_time_to_live;
+        if let Some(aged) = record.payload.token.clone() {
             if self.session.history.can_adopt(&aged, revision, time_to_live, now) {
                 telemetry::shared_token_adopted(aged.age);
-                let token = self.session.adopt(aged, revision, now);
+                let token = self.session.adopt(aged, record);
                 return Use::Token(token);
             }
             self.session.history.see(&aged, revision);
         }
-        match payload.failure {
+        match &record.payload.failure {
             Some(failure)
                 if failure.age < FAILURE_TIME && self.request.reason != LoginReason::Forced =>
             {
-                Use::Failure(LoginError::permanent(FailedElsewhere(failure.text)))
+                Use::Failure(LoginError::permanent(FailedElsewhere(failure.text.clone())))
             }
-            _ => Use::Nothing,
+            _ => {
+                self.session.seen = Some(record);
+                Use::Nothing
+            }
         }
     }
 
     /// Logs in for all processes, in a task of its own. If this future is dropped, the next login finds the record.
     async fn log_in_as_leader(self, claimed_at: Instant) -> Result<AccessToken, LoginError> {
         let Self { settings, mut session, request, claim, epoch, .. } = self;
-        let known = session.known;
+        let known = session.known();
         let next = Revision::next(known, session.history.revision(), epoch);
         let leader = Leader { settings, claim, known, next, claimed_at };
         session.unshared_login_at = None;

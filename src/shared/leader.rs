@@ -9,7 +9,6 @@ use tokio::{
 
 use super::{
     ClaimId, Revision,
-    adoption::History,
     payload::{AgedToken, FAILURE_TIME, Payload},
     sealed_store::read_clocks,
     session::{Issued, Session, shared_failure},
@@ -39,6 +38,7 @@ impl Leader {
         session: &mut Session,
         request: LoginRequest,
     ) -> Result<(Issued, Option<Revision>), LoginError> {
+        let trigger = request.trigger().clone();
         let login = session.log_in(request, self.settings.login_timeout);
         let login = select! {
             biased;
@@ -46,8 +46,8 @@ impl Leader {
             never = self.extend_claim() => match never {},
         };
         match login {
-            // The issuer has returned the same token. Others have it.
-            Ok(issued) if session.history.is_last(&issued.aged.token) => {
+            // The issuer has returned the token of the record.
+            Ok(issued) if self.is_in_record(session, &issued) => {
                 self.release().await;
                 Ok((issued, session.history.revision()))
             }
@@ -57,7 +57,7 @@ impl Leader {
             }
             Err(error) => {
                 if error.is_permanent() {
-                    self.put_failure(&session.history, &error).await;
+                    self.put_failure(session.kept_token(&trigger), &error).await;
                 } else {
                     self.release().await;
                 }
@@ -92,10 +92,16 @@ impl Leader {
         self.put(&payload, aged.remaining()).await.then_some(self.next)
     }
 
-    /// Puts a permanent error beside the record's token, if that is live.
-    async fn put_failure(&self, history: &History, error: &LoginError) {
-        let is_in_record = self.known.is_some() && history.revision() == self.known;
-        let token = history.live(read_clocks()).filter(|_| is_in_record);
+    /// Returns whether the record has this token, and no error.
+    fn is_in_record(&self, session: &Session, issued: &Issued) -> bool {
+        let history = &session.history;
+        session.seen.as_ref().is_some_and(|seen| seen.payload.failure.is_none())
+            && history.revision() == self.known
+            && history.is_last(&issued.aged.token)
+    }
+
+    /// Puts a permanent error beside the record's token.
+    async fn put_failure(&self, token: Option<AgedToken>, error: &LoginError) {
         let time_to_live = match &token {
             Some(aged) => aged.remaining().map(|remaining| remaining.max(FAILURE_TIME)),
             None => Some(FAILURE_TIME),

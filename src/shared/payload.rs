@@ -58,6 +58,10 @@ impl AgedToken {
     pub(super) fn remaining(&self) -> Option<Duration> {
         self.lifetime().map(|lifetime| lifetime.saturating_sub(self.age))
     }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.remaining() != Some(Duration::ZERO)
+    }
 }
 
 impl Payload {

@@ -124,6 +124,51 @@ async fn permanent_error_does_not_put_a_rejected_token_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn permanent_error_does_not_remove_the_token_of_another_process() {
+    let fleet = Fleet::default();
+    let login = |nth| async move {
+        match nth {
+            1 | 2 => token(nth, HOUR),
+            _ => wrong_password().await,
+        }
+    };
+    let service = || layer(fleet.store.clone()).layer(fleet.logins.service(login));
+    let (mut first, mut second) = (service(), service());
+    log_in(&mut first, LoginReason::First).await.unwrap();
+    sleep(secs(10)).await;
+    // The second process has a newer token that is in no record, so it does not use that of the record.
+    fleet.store.set_available(false);
+    log_in(&mut second, LoginReason::First).await.unwrap();
+    fleet.store.set_available(true);
+    log_in(&mut second, LoginReason::Forced).await.unwrap_err();
+    assert_eq!(log_in(&mut service(), LoginReason::First).await.unwrap().secret(), "t1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_rejected_during_a_failing_login_is_not_put_again() {
+    let fleet = Fleet::default();
+    let login = |nth| async move {
+        match nth {
+            1 => token(nth, HOUR),
+            _ => {
+                sleep(secs(2)).await;
+                wrong_password().await
+            }
+        }
+    };
+    let process = |seed| fleet.builder(seed, login).build().unwrap();
+    let first = process(1);
+    let rejected = first.token().await.unwrap();
+    sleep(secs(10)).await;
+    let refreshing = first.clone();
+    let refreshing = tokio::spawn(async move { refreshing.refresh().await });
+    sleep(secs(1)).await;
+    assert!(first.reject(&rejected, None));
+    refreshing.await.unwrap().unwrap_err();
+    assert!(process(2).token().await.is_err(), "no token is left");
+}
+
+#[tokio::test(start_paused = true)]
 async fn transient_error_lets_the_next_process_log_in_at_once() {
     let fleet = Fleet::default();
     let login = |nth| async move {
@@ -142,6 +187,29 @@ async fn transient_error_lets_the_next_process_log_in_at_once() {
     assert!(!failed.unwrap_err().is_permanent());
     assert_eq!(succeeded.unwrap().secret(), "t2");
     assert!(start.elapsed() <= millis(210), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_that_the_issuer_returns_again_is_put_if_it_is_in_no_record() {
+    let fleet = Fleet::default();
+    let layer = layer(fleet.store.clone());
+    let login = |_| async { Ok(AccessToken::bearer("same")?.with_expires_in(HOUR)) };
+    let mut service = layer.layer(fleet.logins.service(login));
+    fleet.store.set_available(false);
+    log_in(&mut service, LoginReason::First).await.unwrap();
+    fleet.store.set_available(true);
+    log_in(&mut service, LoginReason::Expiring).await.unwrap();
+    let logins = fleet.logins.started();
+    let mut other = layer.layer(fleet.logins.service(login));
+    assert_eq!(log_in(&mut other, LoginReason::First).await.unwrap().secret(), "same");
+    assert_eq!(fleet.logins.started(), logins);
+    // The same after a flush.
+    fleet.store.flush();
+    log_in(&mut service, LoginReason::Expiring).await.unwrap();
+    let mut third = layer.layer(fleet.logins.service(login));
+    let logins = fleet.logins.started();
+    assert_eq!(log_in(&mut third, LoginReason::First).await.unwrap().secret(), "same");
+    assert_eq!(fleet.logins.started(), logins);
 }
 
 #[tokio::test(start_paused = true)]
