@@ -11,8 +11,8 @@ use crate::{clock::Timestamp, token::AccessToken};
 const MAX_REMEMBERED: usize = 64;
 /// A token with less than this, or an eighth of its lifetime, is not adopted: it would expire before its first use.
 const MIN_REMAINING: Duration = Duration::from_secs(10);
-/// How far two clocks can disagree about an age: a thirty-second of it.
-const CLOCK_TOLERANCE: u32 = 32;
+/// How far two clocks can disagree about a duration: a thirty-second of it.
+pub(super) const CLOCK_TOLERANCE: u32 = 32;
 
 /// How much an age can be too high: it includes the time in which it was read.
 const AGE_ERROR: Duration = Duration::from_secs(1);

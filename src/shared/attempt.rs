@@ -7,7 +7,8 @@ use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use super::{
     ClaimId, Revision,
-    leader::Leader,
+    adoption::CLOCK_TOLERANCE,
+    leader::{Leader, release_later},
     payload::{FAILURE_TIME, Payload},
     sealed_store::{Claimed, OpenedRecord, read_clocks},
     session::{SeenRecord, Session},
@@ -31,6 +32,8 @@ const MIN_STORE_TIMEOUT: Duration = Duration::from_millis(10);
 /// The same, if the store has just responded. Then it is slow rather than unavailable, because many processes call it
 /// shortly before the expiry. All of them would log in.
 const MIN_RESPONSIVE_STORE_TIMEOUT: Duration = Duration::from_millis(100);
+/// From this attempt on, a process does not rely on the logins of others.
+const LAST_RELIANT_ATTEMPT: u32 = 2;
 /// How many records one login reads at most.
 const MAX_RECORDS: u32 = 16;
 
@@ -40,9 +43,9 @@ pub(super) struct Attempt {
     pub(super) request: LoginRequest,
     /// When the refresher requested the token.
     pub(super) requested_at: Timestamp,
-    claim: ClaimId,
+    pub(super) claim: ClaimId,
     /// The epoch of the next record, if there is none yet.
-    epoch: [u8; 8],
+    pub(super) epoch: [u8; 8],
 }
 
 /// What a record is good for.
@@ -70,7 +73,8 @@ impl Attempt {
             .fill(&mut claim)
             .and_then(|()| random.fill(&mut epoch))
             .map_err(|_| LoginError::transient("random numbers unavailable"))?;
-        Ok(Self { settings, session, request, requested_at, claim: ClaimId(claim), epoch })
+        let claim = ClaimId(claim);
+        Ok(Self { settings, session, request, requested_at, claim, epoch })
     }
 
     pub(super) async fn log_in(self) -> Result<AccessToken, LoginError> {
@@ -91,6 +95,7 @@ impl Attempt {
     /// Adopts the token of another process, or logs in for all. Continues if this process has to log in by itself.
     async fn through_store(mut self) -> ControlFlow<Result<AccessToken, LoginError>, Self> {
         let (mut pause, mut records, mut is_responsive) = (FIRST_PAUSE, 0, false);
+        let mut patience = None;
         loop {
             let now = read_clocks();
             let known = self.session.known();
@@ -102,12 +107,16 @@ impl Attempt {
                 Ok(Claimed::Granted) => {
                     return ControlFlow::Break(self.log_in_as_leader(now.monotonic).await);
                 }
-                Ok(Claimed::Denied { .. })
-                    if self.requested_at.elapsed_at(now) >= self.settings.login_timeout =>
-                {
-                    return ControlFlow::Continue(self);
-                }
                 Ok(Claimed::Denied { expires_in }) => {
+                    let patience = *patience.get_or_insert_with(|| self.patience());
+                    if self.requested_at.elapsed_at(now) >= patience {
+                        return match self.relies_on_claim(expires_in) {
+                            true => {
+                                ControlFlow::Break(Err(LoginError::transient(ClaimedElsewhere)))
+                            }
+                            false => ControlFlow::Continue(self),
+                        };
+                    }
                     let limit = self.pause(pause).min(expires_in).max(MIN_PAUSE);
                     self.settings.store.changed(known, MIN_PAUSE, limit).await;
                     pause = (pause * 2).min(MAX_PAUSE);
@@ -130,6 +139,7 @@ impl Attempt {
                 }
                 Err(error) => {
                     telemetry::token_store_unavailable(&*error);
+                    self.withdraw_claim();
                     let has_responded = now.elapsed_at(read_clocks()) < limit;
                     return if has_responded {
                         self.load(limit).await
@@ -223,12 +233,59 @@ impl Attempt {
         live.map_or(limit, |remaining| (remaining / 2).max(min).min(limit))
     }
 
+    /// Returns how long the current token can still be used; `None` if requests wait for the login.
+    pub(super) fn remaining(&self, now: Timestamp) -> Option<Duration> {
+        // The history does not know of a rejection during this login.
+        let is_usable =
+            self.request.reason == LoginReason::Expiring && !self.request.trigger().lacks_token();
+        self.session.history.live(now).filter(|_| is_usable)?.remaining()
+    }
+
     /// Returns the pause until the next claim. With a live token, the process can wait longer.
     fn pause(&self, step: Duration) -> Duration {
-        let live = self.session.history.live(read_clocks()).and_then(|aged| aged.remaining());
-        live.map_or(step, |remaining| (remaining / 4).clamp(FIRST_PAUSE, MAX_UNHURRIED_PAUSE))
+        self.remaining(read_clocks())
+            .map_or(step, |remaining| (remaining / 4).clamp(FIRST_PAUSE, MAX_UNHURRIED_PAUSE))
+    }
+
+    /// Returns for how long the process waits for the logins of others. Processes that then log in must not do so at the
+    /// same time.
+    fn patience(&self) -> Duration {
+        let limit = self.settings.login_timeout;
+        match self.request.attempt {
+            ..=LAST_RELIANT_ATTEMPT => limit,
+            _ => limit.saturating_add((limit / 2).mul_f64(self.settings.random())),
+        }
+    }
+
+    /// Returns whether another process is logging in, and this one can wait for it once more.
+    ///
+    /// A claim that ends later than any claim should is a fault of the store.
+    fn relies_on_claim(&self, expires_in: Duration) -> bool {
+        let time_to_live = self.settings.claim_time_to_live;
+        let tolerance = time_to_live / CLOCK_TOLERANCE;
+        self.request.attempt <= LAST_RELIANT_ATTEMPT
+            && expires_in <= time_to_live.saturating_add(tolerance)
+    }
+
+    /// Releases a claim that the store can have granted although it returned an error. Does not wait for that.
+    fn withdraw_claim(&mut self) {
+        release_later(&self.settings, self.claim);
+        // The release must not end the next claim.
+        self.claim = self.claim.next();
     }
 }
+
+/// Another process has the claim, and this one has waited for it long enough.
+#[derive(Debug)]
+struct ClaimedElsewhere;
+
+impl fmt::Display for ClaimedElsewhere {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("login of another process has not ended")
+    }
+}
+
+impl Error for ClaimedElsewhere {}
 
 /// The permanent error of another process.
 #[derive(Debug)]

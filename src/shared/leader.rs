@@ -10,11 +10,12 @@ use tokio::{
 use super::{
     ClaimId, Revision,
     payload::{AgedToken, FAILURE_TIME, Payload},
-    sealed_store::read_clocks,
+    sealed_store::{Claimed, read_clocks},
     session::{Issued, Session, shared_failure},
     settings::Settings,
 };
 use crate::{
+    clock::Timestamp,
     login::{LoginError, LoginRequest},
     telemetry,
 };
@@ -87,6 +88,22 @@ impl Leader {
         }
     }
 
+    /// Puts the token of a login that had no claim, unless another process has the claim or has replaced the record.
+    pub(super) async fn claim_and_put(&self, mut aged: AgedToken, at: Timestamp) {
+        let Settings { store, claim_time_to_live, store_timeout, .. } = &self.settings;
+        match store.claim(self.known, self.claim, *claim_time_to_live, *store_timeout).await {
+            Ok(Claimed::Granted) => {
+                aged.age = aged.age.saturating_add(at.elapsed_at(read_clocks()));
+                self.put_token(&aged).await;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                telemetry::token_store_unavailable(&*error);
+                release_later(&self.settings, self.claim);
+            }
+        }
+    }
+
     async fn put_token(&self, aged: &AgedToken) -> Option<Revision> {
         let payload = Payload { token: Some(aged.clone()), failure: None };
         self.put(&payload, aged.remaining()).await.then_some(self.next)
@@ -126,6 +143,7 @@ impl Leader {
             }
             Err(error) => {
                 telemetry::token_store_unavailable(&*error);
+                release_later(&self.settings, self.claim);
                 false
             }
         }
@@ -138,4 +156,13 @@ impl Leader {
             telemetry::token_store_unavailable(&*error);
         }
     }
+}
+
+/// Releases a claim whose state is unknown, in a task of its own.
+pub(super) fn release_later(settings: &Settings, claim: ClaimId) {
+    let (store, limit) = (settings.store.clone(), settings.claim_time_to_live);
+    tokio::spawn(async move {
+        // It ends by itself if it cannot be released.
+        let _ = store.release(claim, limit).await;
+    });
 }
