@@ -9,7 +9,7 @@ use super::{
     ClaimId, Revision,
     adoption::CLOCK_TOLERANCE,
     leader::{Leader, release_later},
-    payload::{FAILURE_TIME, Payload},
+    payload::{Payload, SharedFailure},
     sealed_store::{Claimed, OpenedRecord, read_clocks},
     session::{SeenRecord, Session},
     settings::Settings,
@@ -51,7 +51,7 @@ pub(super) struct Attempt {
 /// What a record is good for.
 enum Use {
     Token(AccessToken),
-    /// The permanent error of another process.
+    /// The error of another process, after which all processes pause.
     Failure(LoginError),
     /// Nothing: it can be replaced.
     Nothing,
@@ -192,14 +192,29 @@ impl Attempt {
         }
         match &record.payload.failure {
             Some(failure)
-                if failure.age < FAILURE_TIME && self.request.reason != LoginReason::Forced =>
+                if !failure.remaining().is_zero() && self.request.reason != LoginReason::Forced =>
             {
-                Use::Failure(LoginError::permanent(FailedElsewhere(failure.text.clone())))
+                Use::Failure(self.failed_elsewhere(failure))
             }
             _ => {
                 self.session.seen = Some(record);
                 Use::Nothing
             }
+        }
+    }
+
+    /// Returns the error of another process.
+    ///
+    /// A permanent one can have a cause that this process does not share, such as a wrong password. So it is transient while
+    /// the current token can be used: this process logs in before the expiry. Without a token, calls fail at once.
+    fn failed_elsewhere(&self, failure: &SharedFailure) -> LoginError {
+        let cause = FailedElsewhere(failure.text.clone());
+        if !failure.is_permanent {
+            return LoginError::transient(cause).with_retry_after(failure.remaining());
+        }
+        match self.remaining(read_clocks()) {
+            Some(_) => LoginError::transient(cause),
+            None => LoginError::permanent(cause),
         }
     }
 
@@ -287,7 +302,7 @@ impl fmt::Display for ClaimedElsewhere {
 
 impl Error for ClaimedElsewhere {}
 
-/// The permanent error of another process.
+/// The error of another process, after which all processes pause.
 #[derive(Debug)]
 struct FailedElsewhere(String);
 

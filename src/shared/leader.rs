@@ -9,7 +9,7 @@ use tokio::{
 
 use super::{
     ClaimId, Revision,
-    payload::{AgedToken, FAILURE_TIME, Payload},
+    payload::{AgedToken, Payload, SharedFailure},
     sealed_store::{Claimed, read_clocks},
     session::{Issued, Session, shared_failure},
     settings::Settings,
@@ -57,10 +57,13 @@ impl Leader {
                 Ok((issued, revision))
             }
             Err(error) => {
-                if error.is_permanent() {
-                    self.put_failure(session.kept_token(&trigger), &error).await;
-                } else {
-                    self.release().await;
+                let seen = session.seen.as_ref();
+                let previous = seen.and_then(|seen| seen.payload.failure.as_ref());
+                match shared_failure(&error, previous) {
+                    Some(failure) => {
+                        self.put_failure(session.kept_token(&trigger), failure).await;
+                    }
+                    None => self.release().await,
                 }
                 Err(error)
             }
@@ -117,13 +120,13 @@ impl Leader {
             && history.is_last(&issued.aged.token)
     }
 
-    /// Puts a permanent error beside the record's token.
-    async fn put_failure(&self, token: Option<AgedToken>, error: &LoginError) {
+    /// Puts an error beside the record's token.
+    async fn put_failure(&self, token: Option<AgedToken>, failure: SharedFailure) {
         let time_to_live = match &token {
-            Some(aged) => aged.remaining().map(|remaining| remaining.max(FAILURE_TIME)),
-            None => Some(FAILURE_TIME),
+            Some(aged) => aged.remaining().map(|remaining| remaining.max(failure.pause)),
+            None => Some(failure.pause),
         };
-        let payload = Payload { token, failure: Some(shared_failure(error)) };
+        let payload = Payload { token, failure: Some(failure) };
         self.put(&payload, time_to_live).await;
     }
 

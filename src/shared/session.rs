@@ -147,14 +147,19 @@ impl Session {
     }
 }
 
-/// Renders the cause of a permanent error for other processes.
-pub(super) fn shared_failure(error: &LoginError) -> SharedFailure {
-    // The two outer errors only state that the login failed, and that the failure is permanent.
+/// Returns an error as other processes see it; `None` if they can log in at once.
+pub(super) fn shared_failure(
+    error: &LoginError,
+    previous: Option<&SharedFailure>,
+) -> Option<SharedFailure> {
+    let pause = SharedFailure::pause(error, previous)?;
+    // The two outer errors only state that the login failed, and when it can be retried.
     let cause = || {
         let cause = std::error::Error::source(error)?.source()?;
         Some(error::message(cause).chars().take(MAX_TEXT).collect())
     };
     // The error's text is user code.
     let text = panic::catch(cause).flatten().unwrap_or_else(|| "unknown cause".to_owned());
-    SharedFailure { text, age: Duration::ZERO }
+    let is_permanent = error.is_permanent();
+    Some(SharedFailure { text, is_permanent, age: Duration::ZERO, pause })
 }

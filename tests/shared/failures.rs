@@ -1,4 +1,4 @@
-//! Logins that fail: a permanent error is shared for 5 seconds, and a transient one is not.
+//! Logins that fail: processes share a permanent error, and the time that an issuer requests before a retry.
 
 use tokio::time::{Instant, sleep};
 use tower::Layer;
@@ -34,7 +34,8 @@ async fn wrong_password_causes_one_login_of_a_hundred_processes() {
         assert!(futures::future::join_all(calls).await.iter().all(Result::is_err));
     }
     let logins = fleet.logins.started();
-    assert!((8..=13).contains(&logins), "{logins} logins in a minute");
+    // After 5, 15 and 35 seconds.
+    assert!((3..=4).contains(&logins), "{logins} logins in a minute");
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,6 +57,78 @@ async fn corrected_password_is_used_within_seconds() {
         assert!(log_in(service, LoginReason::First).await.unwrap_err().is_permanent());
     }
     sleep(millis(200)).await;
+    for service in &mut services {
+        assert_eq!(log_in(service, LoginReason::First).await.unwrap().secret(), "t2");
+    }
+    assert_eq!(fleet.logins.started(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn success_ends_the_doubling_of_the_pause() {
+    let fleet = Fleet::default();
+    let login = |nth| async move {
+        match nth {
+            3 => token(nth, HOUR),
+            _ => wrong_password().await,
+        }
+    };
+    let mut service = layer(fleet.store.clone()).layer(fleet.logins.service(login));
+    let mut fails_until_login = async |reason: LoginReason, logins| {
+        let start = Instant::now();
+        while fleet.logins.started() < logins {
+            let _ = log_in(&mut service, reason.clone()).await;
+            sleep(millis(100)).await;
+        }
+        start.elapsed().as_secs()
+    };
+    fails_until_login(LoginReason::First, 1).await;
+    assert_eq!(fails_until_login(LoginReason::First, 2).await, 5);
+    assert_eq!(fails_until_login(LoginReason::First, 3).await, 10);
+    fails_until_login(LoginReason::Forced, 4).await;
+    assert_eq!(fails_until_login(LoginReason::Expiring, 5).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn permanent_error_of_another_process_is_transient_with_a_live_token() {
+    let fleet = Fleet::default();
+    let right = |nth| async move { token(nth, HOUR) };
+    let layer = layer(fleet.store.clone());
+    let mut healthy = layer.layer(fleet.logins.service(right));
+    let mut broken = layer.layer(fleet.logins.service(|_| wrong_password()));
+    log_in(&mut healthy, LoginReason::First).await.unwrap();
+    log_in(&mut broken, LoginReason::First).await.unwrap();
+    log_in(&mut broken, LoginReason::Forced).await.unwrap_err();
+    let error = log_in(&mut healthy, LoginReason::Expiring).await.unwrap_err();
+    assert!(!error.is_permanent());
+    assert!(chain(&error).join(": ").contains("wrong password"), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_that_the_issuer_requests_is_kept_by_all_processes() {
+    let fleet = Fleet::default();
+    let login = |nth| async move {
+        sleep(millis(50)).await;
+        match nth {
+            1 => {
+                let error = LoginError::transient("too many requests");
+                Err(error.with_retry_after(secs(60)).into())
+            }
+            nth => token(nth, HOUR),
+        }
+    };
+    let layer = layer(fleet.store.clone());
+    let mut services: Vec<_> = (0..20).map(|_| layer.layer(fleet.logins.service(login))).collect();
+    for after in [0, 20, 39] {
+        sleep(secs(after)).await;
+        for service in &mut services {
+            let error = log_in(service, LoginReason::First).await.unwrap_err();
+            assert!(!error.is_permanent());
+            assert!(error.retry_after().is_some_and(|rest| rest <= secs(60)), "{error:?}");
+            assert!(chain(&error).join(": ").contains("too many requests"), "{error:?}");
+        }
+        assert_eq!(fleet.logins.started(), 1);
+    }
+    sleep(secs(2)).await;
     for service in &mut services {
         assert_eq!(log_in(service, LoginReason::First).await.unwrap().secret(), "t2");
     }

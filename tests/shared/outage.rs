@@ -207,6 +207,27 @@ async fn rejection_during_the_wait_of_a_retry_is_not_spread_out() {
     assert!(start.elapsed() <= millis(600), "{:?}", start.elapsed());
 }
 
+#[test]
+fn random_source_that_panics_is_replaced_by_the_default_one() {
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let mut waits = std::collections::HashSet::new();
+    for _ in 0..8 {
+        waits.insert(runtime().unwrap().block_on(async {
+            let fleet = Fleet::default();
+            let layer = layer(fleet.store.clone()).rng(|| panic!("by script"));
+            let login = fleet.logins.service(|nth| async move { token(nth, secs(16)) });
+            let mut service = layer.layer(login);
+            log_in(&mut service, LoginReason::First).await.unwrap();
+            fleet.store.set_available(false);
+            let start = Instant::now();
+            log_in(&mut service, LoginReason::Expiring).await.unwrap();
+            start.elapsed()
+        }));
+    }
+    assert!(waits.len() > 1, "{waits:?}");
+}
+
 /// A store whose calls take place 600 milliseconds later, even if the process no longer waits for them.
 #[derive(Clone, Default)]
 struct SlowStore(InMemoryTokenStore);
