@@ -10,6 +10,7 @@ use super::{
     adoption::CLOCK_TOLERANCE,
     leader::{Leader, release_later},
     payload::{Payload, SharedFailure},
+    seal::OpenError,
     sealed_store::{Claimed, OpenedRecord, read_clocks},
     session::{SeenRecord, Session},
     settings::Settings,
@@ -55,7 +56,7 @@ enum Use {
     Failure(LoginError),
     /// Nothing: it can be replaced.
     Nothing,
-    /// Nothing for this process. Other processes can read it.
+    /// Nothing for this process. Other processes may be able to read it.
     Unreadable,
 }
 
@@ -169,10 +170,12 @@ impl Attempt {
         let record = match payload {
             Ok(payload) => SeenRecord { revision, payload, at: now },
             Err(error) => {
+                // No process can read it.
+                let is_damaged = error.downcast_ref() == Some(&OpenError::Damaged);
                 // Processes that can read it would have replaced it by now.
                 let is_abandoned =
                     self.session.history.lifetime().is_some_and(|lifetime| age > lifetime);
-                if is_abandoned {
+                if is_damaged || is_abandoned {
                     let payload = Payload::default();
                     self.session.seen = Some(SeenRecord { revision, payload, at: now });
                     return Use::Nothing;
