@@ -1,6 +1,6 @@
 //! [`Attempt`]: one login of a process, through the store or without it.
 
-use std::{error::Error, fmt, ops::ControlFlow, panic::resume_unwind, time::Duration};
+use std::{ops::ControlFlow, panic::resume_unwind, time::Duration};
 
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{sync::OwnedMutexGuard, time::Instant};
@@ -8,6 +8,7 @@ use tokio::{sync::OwnedMutexGuard, time::Instant};
 use super::{
     ClaimId, Revision,
     adoption::CLOCK_TOLERANCE,
+    elsewhere::{ClaimedElsewhere, FailedElsewhere},
     leader::{Leader, release_later},
     payload::{Payload, SharedFailure},
     seal::OpenError,
@@ -33,7 +34,7 @@ const MIN_STORE_TIMEOUT: Duration = Duration::from_millis(10);
 /// The same, if the store has just responded. Then it is slow rather than unavailable, because many processes call it
 /// shortly before the expiry. All of them would log in.
 const MIN_RESPONSIVE_STORE_TIMEOUT: Duration = Duration::from_millis(100);
-/// From this attempt on, a process does not rely on the logins of others.
+/// After this attempt, a process does not rely on the logins of others.
 const LAST_RELIANT_ATTEMPT: u32 = 2;
 /// How many records one login reads at most.
 const MAX_RECORDS: u32 = 16;
@@ -292,27 +293,3 @@ impl Attempt {
         self.claim = self.claim.next();
     }
 }
-
-/// Another process has the claim, and this one has waited for it long enough.
-#[derive(Debug)]
-struct ClaimedElsewhere;
-
-impl fmt::Display for ClaimedElsewhere {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("login of another process has not ended")
-    }
-}
-
-impl Error for ClaimedElsewhere {}
-
-/// The error of another process, after which all processes pause.
-#[derive(Debug)]
-struct FailedElsewhere(String);
-
-impl fmt::Display for FailedElsewhere {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "login of another process failed: {}", self.0)
-    }
-}
-
-impl Error for FailedElsewhere {}

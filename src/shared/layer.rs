@@ -14,7 +14,7 @@ use crate::{BoxError, login::LoginRequest, token::AccessToken};
 /// Shares the token of a login service with other processes, through a [`TokenStore`].
 ///
 /// One process logs in, and the others use its token. The [module](super) describes how. Each refresher needs a service
-/// of its own.
+/// of its own. Its logins need a tokio runtime with a timer.
 ///
 /// ```
 /// use std::time::Duration;

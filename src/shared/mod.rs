@@ -44,6 +44,7 @@
 //! | `settings` | the settings and their defaults |
 //! | `session` | the login service of a process, and what it knows of the record |
 //! | `leader` | the process that logs in for all |
+//! | `elsewhere` | the errors because of another process |
 //! | `attempt`, `unshared` | one login, through the store or without it |
 //! | `service`, `layer` | [`SharedToken`] and [`SharedTokenLayer`] |
 //! | `file` | [`FileTokenStore`]: a store in a directory |
@@ -52,6 +53,7 @@
 
 mod adoption;
 mod attempt;
+mod elsewhere;
 #[cfg(feature = "shared-file")]
 mod file;
 mod identity;
