@@ -276,7 +276,7 @@ impl Attempt {
         }
     }
 
-    /// Returns whether another process is logging in, and this one can wait for it once more.
+    /// Returns whether another process is logging in, and this one can wait for it again.
     ///
     /// A claim that ends later than any claim should is a fault of the store.
     fn relies_on_claim(&self, expires_in: Duration) -> bool {
