@@ -177,6 +177,10 @@ impl AccessToken {
     /// The token's lifetime and its refresh hint then count from its request. A rejection of the token counts as the
     /// rejection of one of that age. So a [shared token](crate::shared) has the same schedule in each process.
     ///
+    /// The age continues to grow from this call on, so call this when the age is measured. The last call wins. The age does
+    /// not end what [`with_unknown_age`](Self::with_unknown_age) declares: a rejection of such a token is never ignored, and
+    /// its times count from the request.
+    ///
     /// ```
     /// use std::time::Duration;
     /// use tower_auth_refresh::AccessToken;

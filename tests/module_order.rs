@@ -148,6 +148,7 @@ const FILES: &[(&str, &[&str])] = &[
             "settings",
             "session",
             "leader",
+            "elsewhere",
             "attempt",
             "unshared",
             "service",

@@ -25,15 +25,14 @@ pub(crate) struct Counts {
 pub struct Recorded {
     /// The expiry of each token.
     tokens: HashMap<String, Instant>,
-    newest: Option<Instant>,
     /// Tokens that were issued.
     pub(crate) logins: u32,
-    /// Tokens that were issued while no other was in the first half of its lifetime. All other logins are unnecessary.
-    pub(crate) lifetimes: u32,
     /// Logins that were started, but not completed.
     pub(crate) interrupted: u32,
     /// Requests whose token was not accepted.
     pub(crate) rejected: u32,
+    /// Requests whose token had expired, but was accepted.
+    pub(crate) accepted_late: u32,
     logins_of_second: HashMap<u64, u32>,
     /// The requests of each process so far, and those that failed.
     requests: HashMap<usize, (u64, u64)>,
@@ -74,9 +73,11 @@ impl Counts {
     /// Returns whether the API accepts a token.
     pub(crate) fn accepts(&self, token: &str) -> bool {
         let mut recorded = self.lock();
-        let expiry = recorded.tokens.get(token);
-        let accepted = expiry.is_some_and(|expiry| Instant::now() < *expiry + LEEWAY);
+        let (now, expiry) = (Instant::now(), recorded.tokens.get(token).copied());
+        let accepted = expiry.is_some_and(|expiry| now < expiry + LEEWAY);
+        let is_late = accepted && expiry.is_some_and(|expiry| now >= expiry);
         recorded.rejected += u32::from(!accepted);
+        recorded.accepted_late += u32::from(is_late);
         accepted
     }
 
@@ -89,6 +90,11 @@ impl Counts {
         self.lock().clone()
     }
 
+    /// Returns how often one process alone would have logged in so far.
+    pub(crate) fn necessary_logins(&self) -> f64 {
+        1.0 + self.started.elapsed().div_duration_f64(refresh_age(self.lifetime)).floor()
+    }
+
     pub(crate) fn second(&self) -> u64 {
         self.started.elapsed().as_secs()
     }
@@ -96,6 +102,13 @@ impl Counts {
     fn lock(&self) -> MutexGuard<'_, Recorded> {
         self.recorded.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Returns the mean age at which a refresher with the default settings refreshes a token.
+fn refresh_age(lifetime: Duration) -> Duration {
+    let lead = (lifetime / 4).min(Duration::from_secs(300));
+    let max_jitter = (lifetime / 10).min(Duration::from_secs(30));
+    lifetime - lead - max_jitter / 2
 }
 
 /// A login that has started.
@@ -110,12 +123,7 @@ impl StartedLogin {
         recorded.interrupted -= 1;
         recorded.logins += 1;
         *recorded.logins_of_second.entry(second).or_default() += 1;
-        let is_necessary = recorded.newest.is_none_or(|expiry| expiry < now + counts.lifetime / 2);
         let expiry = now + counts.lifetime;
-        if is_necessary {
-            recorded.lifetimes += 1;
-            recorded.newest = Some(expiry);
-        }
         let token = format!("t{}", recorded.logins);
         recorded.tokens.insert(token.clone(), expiry);
         token

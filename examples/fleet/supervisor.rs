@@ -184,15 +184,16 @@ impl Supervisor {
         recorded: &Recorded,
         longest_takeover: Duration,
     ) -> Result<(), BoxError> {
-        let Recorded { logins, lifetimes, interrupted, rejected, .. } = recorded;
+        let Recorded { logins, interrupted, rejected, accepted_late, .. } = recorded;
+        let necessary = self.counts.necessary_logins();
         let (requests, failed) = recorded.requests();
         println!(
-            "processes={} requests={requests} failed={failed} rejected={rejected}",
+            "processes={} requests={requests} failed={failed} rejected={rejected} accepted_late={accepted_late}",
             self.processes.len(),
         );
         println!(
-            "logins={logins} lifetimes={lifetimes} logins/lifetimes={:.2} most_logins_in_a_second={}",
-            f64::from(*logins) / f64::from(*lifetimes),
+            "logins={logins} necessary={necessary} logins/necessary={:.2} most_logins_in_a_second={}",
+            f64::from(*logins) / necessary,
             recorded.most_logins_in_a_second(),
         );
         if self.plan.kill {
@@ -203,9 +204,9 @@ impl Supervisor {
         }
         if let Store::Redis(redis) = &self.store {
             let (scripts, others) = redis.commands().await?;
-            let shares = f64::from(*lifetimes) * self.processes.len() as f64;
+            let shares = necessary * self.processes.len() as f64;
             println!(
-                "redis_commands={scripts} redis_commands/processes/lifetimes={:.2} to_connect={others}",
+                "redis_commands={scripts} redis_commands/processes/necessary={:.2} to_connect={others}",
                 scripts as f64 / shares,
             );
         }

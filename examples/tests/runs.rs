@@ -113,5 +113,5 @@ async fn fleet_shares_token_in_directory() {
     let recorded = fleet::run(&program, plan).await.unwrap();
     let (requests, failed) = recorded.requests();
     assert_eq!(failed, 0, "{recorded:?}");
-    assert!(requests > 0 && recorded.lifetimes >= 2, "{recorded:?}");
+    assert!(requests > 0 && recorded.logins >= 2, "{recorded:?}");
 }

@@ -41,8 +41,9 @@ impl CachedToken {
         schedule: &Schedule,
         random: f64,
     ) -> Self {
-        let Anchor { requested_at, elapsed } = Anchor::new(&token, requested_at, received_at);
-        let lifetime = lifetime(&token, requested_at, schedule);
+        let anchor = Anchor::new(&token, requested_at, received_at);
+        let lifetime = lifetime(&token, &anchor, schedule);
+        let Anchor { requested_at, elapsed } = anchor;
         let expiry = match (token.expiry(), lifetime) {
             (Expiry::In(_), Some(lifetime)) => {
                 let remaining = lifetime.saturating_sub(elapsed);
@@ -175,12 +176,16 @@ impl Anchor {
 }
 
 /// Returns how long a token lives after its login was sent; `None` if it has no known expiry.
-fn lifetime(token: &AccessToken, requested_at: Timestamp, schedule: &Schedule) -> Option<Duration> {
+fn lifetime(token: &AccessToken, anchor: &Anchor, schedule: &Schedule) -> Option<Duration> {
     match token.expiry() {
         Expiry::In(lifetime) => Some(lifetime),
         Expiry::At(expires) => {
-            let remaining = expires.duration_since(requested_at.wall).unwrap_or_default();
-            Some(token.max_lifetime().map_or(remaining, |max_lifetime| remaining.min(max_lifetime)))
+            // The time from the request to the expiry. The anchor can be later than the request.
+            let lifetime = match expires.duration_since(anchor.requested_at.wall) {
+                Ok(remaining) => remaining.saturating_add(anchor.elapsed),
+                Err(expired) => anchor.elapsed.saturating_sub(expired.duration()),
+            };
+            Some(token.max_lifetime().map_or(lifetime, |max_lifetime| lifetime.min(max_lifetime)))
         }
         Expiry::Never => None,
         Expiry::Unknown => schedule.default_lifetime,
@@ -195,7 +200,7 @@ pub(crate) fn expired_during_login(
     schedule: &Schedule,
 ) -> bool {
     let anchor = Anchor::new(token, requested_at, now);
-    lifetime(token, anchor.requested_at, schedule).is_some_and(|lifetime| {
+    lifetime(token, &anchor, schedule).is_some_and(|lifetime| {
         lifetime > Duration::ZERO
             && lifetime.saturating_sub(anchor.elapsed) <= anchor.requested_at.elapsed_at(now)
     })
@@ -370,6 +375,24 @@ mod tests {
         let token = CachedToken::new(token, 1, start, start, &schedule(), 0.0);
         assert_eq!(token.until_expired(start), Some(secs(3600)));
         assert!(!token.is_too_new(secs(1), start));
+    }
+
+    #[test]
+    fn age_before_the_clocks_start_does_not_shorten_an_absolute_expiry() {
+        let start = start();
+        // A time that no clock can represent.
+        let age = secs(u64::MAX - 3600);
+        assert!(start.checked_sub(age).is_none());
+        let token = |expires| {
+            let token = AccessToken::bearer("abc").unwrap().with_expiry(Expiry::At(expires));
+            token.with_age(age)
+        };
+        let cached = |expires| CachedToken::new(token(expires), 1, start, start, &schedule(), 0.0);
+        assert_eq!(cached(start.wall + secs(1800)).until_expired(start), Some(secs(1800)));
+        assert!(cached(start.wall - secs(1)).is_expired(start));
+        let is_late = |expires| expired_during_login(&token(expires), start, start, &schedule());
+        assert!(!is_late(start.wall + secs(1800)));
+        assert!(is_late(start.wall - secs(1)), "it was valid at the request");
     }
 
     #[test]

@@ -11,8 +11,8 @@ use crate::{clock::Timestamp, token::AccessToken};
 const MAX_REMEMBERED: usize = 64;
 /// A token with less than this, or an eighth of its lifetime, is not adopted: it would expire before its first use.
 const MIN_REMAINING: Duration = Duration::from_secs(10);
-/// How far two clocks can disagree about an age: a thirty-second of it.
-const CLOCK_TOLERANCE: u32 = 32;
+/// How far two clocks can disagree about a duration: a thirty-second of it.
+pub(super) const CLOCK_TOLERANCE: u32 = 32;
 
 /// How much an age can be too high: it includes the time in which it was read.
 const AGE_ERROR: Duration = Duration::from_secs(1);
@@ -36,6 +36,8 @@ struct UsedToken {
     aged: AgedToken,
     /// When it had that age.
     at: Timestamp,
+    /// A server has rejected it. It is still the one that a newer token is compared with.
+    is_rejected: bool,
 }
 
 impl UsedToken {
@@ -60,8 +62,9 @@ impl History {
 
     /// The token that was used last has been rejected.
     pub(super) fn reject_last(&mut self) {
-        if let Some(last) = self.last.take() {
-            self.rejected.add(last.digest);
+        if let Some(last) = &mut self.last {
+            last.is_rejected = true;
+            self.rejected.add(last.digest.clone());
         }
     }
 
@@ -74,7 +77,7 @@ impl History {
     ) {
         let digest = digest_of(&aged.token);
         self.used.add(digest.clone());
-        self.last = Some(UsedToken { revision, digest, aged, at: now });
+        self.last = Some(UsedToken { revision, digest, aged, at: now, is_rejected: false });
     }
 
     /// A record contains a token. If it is the one used last, it now has this revision.
@@ -123,23 +126,32 @@ impl History {
 
     /// Returns the token that was used last and not rejected, if it is live.
     pub(super) fn live(&self, now: Timestamp) -> Option<AgedToken> {
-        let aged = self.last.as_ref()?.aged(now);
-        (aged.remaining() != Some(Duration::ZERO)).then_some(aged)
+        let aged = self.accepted()?.aged(now);
+        aged.is_live().then_some(aged)
     }
 
-    /// Returns the lifetime of the token that was used last.
+    /// Returns the lifetime of the token that was used last and not rejected.
     pub(super) fn lifetime(&self) -> Option<Duration> {
-        self.last.as_ref()?.aged.lifetime()
+        self.accepted()?.aged.lifetime()
     }
 
-    /// Returns the revision of the token that was used last.
+    /// Returns the revision of the token that was used last, even if it was rejected.
     pub(super) fn revision(&self) -> Option<Revision> {
         self.last.as_ref()?.revision
     }
 
-    /// Returns whether this is the token that was used last.
+    /// Returns whether the token was rejected, as one of those that are remembered.
+    pub(super) fn is_rejected(&self, token: &AccessToken) -> bool {
+        self.rejected.contains(&digest_of(token))
+    }
+
+    /// Returns whether this is the token that was used last and not rejected.
     pub(super) fn is_last(&self, token: &AccessToken) -> bool {
-        self.last.as_ref().is_some_and(|last| last.digest == digest_of(token))
+        self.accepted().is_some_and(|last| last.digest == digest_of(token))
+    }
+
+    fn accepted(&self) -> Option<&UsedToken> {
+        self.last.as_ref().filter(|last| !last.is_rejected)
     }
 }
 
@@ -295,6 +307,7 @@ mod tests {
         assert!(!history.can_adopt(&token("t1", 0), revision(1, 2), TIME_TO_LIVE, now));
         assert!(!history.can_adopt(&token("t1", 0), revision(2, 1), TIME_TO_LIVE, now));
         assert!(history.can_adopt(&token("t2", 0), revision(1, 2), TIME_TO_LIVE, now));
+        assert!(!history.is_last(&token("t1", 0).token));
         history.start();
         assert!(
             !history.can_adopt(&token("t1", 0), revision(3, 1), TIME_TO_LIVE, now),
@@ -308,6 +321,21 @@ mod tests {
             !history.can_adopt(&token("t1", 0), revision(3, 1), TIME_TO_LIVE, now),
             "the 64th latest"
         );
+    }
+
+    #[test]
+    fn token_older_than_a_rejected_one_is_not_adopted() {
+        let now = start();
+        let mut history = history(token("t1", 200), Some(revision(1, 1)), now);
+        history.use_token(token("t3", 100), Some(revision(1, 3)), now);
+        history.reject_last();
+        // A failover has brought an earlier record back.
+        assert!(!history.can_adopt(&token("t1", 200), revision(1, 1), TIME_TO_LIVE, now));
+        assert!(!history.can_adopt(&token("t2", 150), revision(1, 2), TIME_TO_LIVE, now));
+        assert!(!history.can_adopt(&token("t2", 150), revision(2, 1), TIME_TO_LIVE, now));
+        assert!(!history.can_adopt(&token("t1", 0), revision(1, 4), TIME_TO_LIVE, now));
+        assert!(history.can_adopt(&token("t4", 0), revision(1, 4), TIME_TO_LIVE, now));
+        assert_eq!(history.revision(), Some(revision(1, 3)));
     }
 
     #[test]

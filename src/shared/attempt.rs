@@ -1,16 +1,19 @@
 //! [`Attempt`]: one login of a process, through the store or without it.
 
-use std::{error::Error, fmt, ops::ControlFlow, panic::resume_unwind, time::Duration};
+use std::{ops::ControlFlow, panic::resume_unwind, time::Duration};
 
 use ring::rand::{SecureRandom, SystemRandom};
 use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use super::{
     ClaimId, Revision,
-    leader::Leader,
-    payload::FAILURE_TIME,
+    adoption::CLOCK_TOLERANCE,
+    elsewhere::{ClaimedElsewhere, FailedElsewhere},
+    leader::{Leader, release_later},
+    payload::{Payload, SharedFailure},
+    seal::OpenError,
     sealed_store::{Claimed, OpenedRecord, read_clocks},
-    session::Session,
+    session::{SeenRecord, Session},
     settings::Settings,
 };
 use crate::{
@@ -31,6 +34,8 @@ const MIN_STORE_TIMEOUT: Duration = Duration::from_millis(10);
 /// The same, if the store has just responded. Then it is slow rather than unavailable, because many processes call it
 /// shortly before the expiry. All of them would log in.
 const MIN_RESPONSIVE_STORE_TIMEOUT: Duration = Duration::from_millis(100);
+/// After this attempt, a process does not rely on the logins of others.
+const LAST_RELIANT_ATTEMPT: u32 = 2;
 /// How many records one login reads at most.
 const MAX_RECORDS: u32 = 16;
 
@@ -40,19 +45,19 @@ pub(super) struct Attempt {
     pub(super) request: LoginRequest,
     /// When the refresher requested the token.
     pub(super) requested_at: Timestamp,
-    claim: ClaimId,
+    pub(super) claim: ClaimId,
     /// The epoch of the next record, if there is none yet.
-    epoch: [u8; 8],
+    pub(super) epoch: [u8; 8],
 }
 
 /// What a record is good for.
 enum Use {
     Token(AccessToken),
-    /// The permanent error of another process.
+    /// The error of another process, after which all processes pause.
     Failure(LoginError),
     /// Nothing: it can be replaced.
     Nothing,
-    /// Nothing for this process. Other processes can read it.
+    /// Nothing for this process. Other processes may be able to read it.
     Unreadable,
 }
 
@@ -70,7 +75,8 @@ impl Attempt {
             .fill(&mut claim)
             .and_then(|()| random.fill(&mut epoch))
             .map_err(|_| LoginError::transient("random numbers unavailable"))?;
-        Ok(Self { settings, session, request, requested_at, claim: ClaimId(claim), epoch })
+        let claim = ClaimId(claim);
+        Ok(Self { settings, session, request, requested_at, claim, epoch })
     }
 
     pub(super) async fn log_in(self) -> Result<AccessToken, LoginError> {
@@ -91,9 +97,10 @@ impl Attempt {
     /// Adopts the token of another process, or logs in for all. Continues if this process has to log in by itself.
     async fn through_store(mut self) -> ControlFlow<Result<AccessToken, LoginError>, Self> {
         let (mut pause, mut records, mut is_responsive) = (FIRST_PAUSE, 0, false);
+        let mut patience = None;
         loop {
             let now = read_clocks();
-            let known = self.session.known;
+            let known = self.session.known();
             let time_to_live = self.settings.claim_time_to_live.min(self.settings.login_timeout);
             let limit = self.store_timeout(now, is_responsive);
             let claimed = self.settings.store.claim(known, self.claim, time_to_live, limit).await;
@@ -102,12 +109,16 @@ impl Attempt {
                 Ok(Claimed::Granted) => {
                     return ControlFlow::Break(self.log_in_as_leader(now.monotonic).await);
                 }
-                Ok(Claimed::Denied { .. })
-                    if self.requested_at.elapsed_at(now) >= self.settings.login_timeout =>
-                {
-                    return ControlFlow::Continue(self);
-                }
                 Ok(Claimed::Denied { expires_in }) => {
+                    let patience = *patience.get_or_insert_with(|| self.patience());
+                    if self.requested_at.elapsed_at(now) >= patience {
+                        return match self.relies_on_claim(expires_in) {
+                            true => {
+                                ControlFlow::Break(Err(LoginError::transient(ClaimedElsewhere)))
+                            }
+                            false => ControlFlow::Continue(self),
+                        };
+                    }
                     let limit = self.pause(pause).min(expires_in).max(MIN_PAUSE);
                     self.settings.store.changed(known, MIN_PAUSE, limit).await;
                     pause = (pause * 2).min(MAX_PAUSE);
@@ -116,21 +127,21 @@ impl Attempt {
                     return ControlFlow::Continue(self);
                 }
                 Ok(Claimed::Changed(None)) => {
-                    self.session.known = None;
+                    self.session.seen = None;
                     records += 1;
                 }
                 Ok(Claimed::Changed(Some(record))) => {
-                    let revision = record.revision;
                     match self.examine(*record) {
                         Use::Token(token) => return ControlFlow::Break(Ok(token)),
                         Use::Failure(error) => return ControlFlow::Break(Err(error)),
-                        Use::Nothing => self.session.known = Some(revision),
+                        Use::Nothing => {}
                         Use::Unreadable => return ControlFlow::Continue(self),
                     }
                     records += 1;
                 }
                 Err(error) => {
                     telemetry::token_store_unavailable(&*error);
+                    self.withdraw_claim();
                     let has_responded = now.elapsed_at(read_clocks()) < limit;
                     return if has_responded {
                         self.load(limit).await
@@ -156,42 +167,65 @@ impl Attempt {
 
     fn examine(&mut self, record: OpenedRecord) -> Use {
         let OpenedRecord { revision, age, payload } = record;
-        let payload = match payload {
-            Ok(payload) => payload,
+        let now = read_clocks();
+        let record = match payload {
+            Ok(payload) => SeenRecord { revision, payload, at: now },
             Err(error) => {
+                // No process can read it.
+                let is_damaged = error.downcast_ref() == Some(&OpenError::Damaged);
                 // Processes that can read it would have replaced it by now.
                 let is_abandoned =
                     self.session.history.lifetime().is_some_and(|lifetime| age > lifetime);
-                if is_abandoned {
+                if is_damaged || is_abandoned {
+                    let payload = Payload::default();
+                    self.session.seen = Some(SeenRecord { revision, payload, at: now });
                     return Use::Nothing;
                 }
                 telemetry::shared_record_unreadable(&*error);
                 return Use::Unreadable;
             }
         };
-        let (now, time_to_live) = (read_clocks(), self.settings.claim_time_to_live);
-        if let Some(aged) = payload.token {
+        let time_to_live = self.settings.claim_time_to_live;
+        if let Some(aged) = record.payload.token.clone() {
             if self.session.history.can_adopt(&aged, revision, time_to_live, now) {
                 telemetry::shared_token_adopted(aged.age);
-                let token = self.session.adopt(aged, revision, now);
+                let token = self.session.adopt(aged, record);
                 return Use::Token(token);
             }
             self.session.history.see(&aged, revision);
         }
-        match payload.failure {
+        match &record.payload.failure {
             Some(failure)
-                if failure.age < FAILURE_TIME && self.request.reason != LoginReason::Forced =>
+                if !failure.remaining().is_zero() && self.request.reason != LoginReason::Forced =>
             {
-                Use::Failure(LoginError::permanent(FailedElsewhere(failure.text)))
+                Use::Failure(self.failed_elsewhere(failure))
             }
-            _ => Use::Nothing,
+            _ => {
+                self.session.seen = Some(record);
+                Use::Nothing
+            }
+        }
+    }
+
+    /// Returns the error of another process.
+    ///
+    /// A permanent one can have a cause that this process does not share, such as a wrong password. So it is transient while
+    /// the current token can be used: this process logs in before the expiry. Without a token, calls fail at once.
+    fn failed_elsewhere(&self, failure: &SharedFailure) -> LoginError {
+        let cause = FailedElsewhere(failure.text.clone());
+        if !failure.is_permanent {
+            return LoginError::transient(cause).with_retry_after(failure.remaining());
+        }
+        match self.remaining(read_clocks()) {
+            Some(_) => LoginError::transient(cause),
+            None => LoginError::permanent(cause),
         }
     }
 
     /// Logs in for all processes, in a task of its own. If this future is dropped, the next login finds the record.
     async fn log_in_as_leader(self, claimed_at: Instant) -> Result<AccessToken, LoginError> {
         let Self { settings, mut session, request, claim, epoch, .. } = self;
-        let known = session.known;
+        let known = session.known();
         let next = Revision::next(known, session.history.revision(), epoch);
         let leader = Leader { settings, claim, known, next, claimed_at };
         session.unshared_login_at = None;
@@ -218,21 +252,44 @@ impl Attempt {
         live.map_or(limit, |remaining| (remaining / 2).max(min).min(limit))
     }
 
+    /// Returns how long the current token can still be used; `None` if requests wait for the login.
+    pub(super) fn remaining(&self, now: Timestamp) -> Option<Duration> {
+        // The history does not know of a rejection during this login.
+        let is_usable =
+            self.request.reason == LoginReason::Expiring && !self.request.trigger().lacks_token();
+        self.session.history.live(now).filter(|_| is_usable)?.remaining()
+    }
+
     /// Returns the pause until the next claim. With a live token, the process can wait longer.
     fn pause(&self, step: Duration) -> Duration {
-        let live = self.session.history.live(read_clocks()).and_then(|aged| aged.remaining());
-        live.map_or(step, |remaining| (remaining / 4).clamp(FIRST_PAUSE, MAX_UNHURRIED_PAUSE))
+        self.remaining(read_clocks())
+            .map_or(step, |remaining| (remaining / 4).clamp(FIRST_PAUSE, MAX_UNHURRIED_PAUSE))
+    }
+
+    /// Returns for how long the process waits for the logins of others. Processes that then log in must not do so at the
+    /// same time.
+    fn patience(&self) -> Duration {
+        let limit = self.settings.login_timeout;
+        match self.request.attempt {
+            ..=LAST_RELIANT_ATTEMPT => limit,
+            _ => limit.saturating_add((limit / 2).mul_f64(self.settings.random())),
+        }
+    }
+
+    /// Returns whether another process is logging in, and this one can wait for it again.
+    ///
+    /// A claim that ends later than any claim should is a fault of the store.
+    fn relies_on_claim(&self, expires_in: Duration) -> bool {
+        let time_to_live = self.settings.claim_time_to_live;
+        let tolerance = time_to_live / CLOCK_TOLERANCE;
+        self.request.attempt <= LAST_RELIANT_ATTEMPT
+            && expires_in <= time_to_live.saturating_add(tolerance)
+    }
+
+    /// Releases a claim that the store can have granted although it returned an error. Does not wait for that.
+    fn withdraw_claim(&mut self) {
+        release_later(&self.settings, self.claim);
+        // The release must not end the next claim.
+        self.claim = self.claim.next();
     }
 }
-
-/// The permanent error of another process.
-#[derive(Debug)]
-struct FailedElsewhere(String);
-
-impl fmt::Display for FailedElsewhere {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "login of another process failed: {}", self.0)
-    }
-}
-
-impl Error for FailedElsewhere {}

@@ -14,7 +14,7 @@ use crate::{BoxError, login::LoginRequest, token::AccessToken};
 /// Shares the token of a login service with other processes, through a [`TokenStore`].
 ///
 /// One process logs in, and the others use its token. The [module](super) describes how. Each refresher needs a service
-/// of its own.
+/// of its own. Its logins need a tokio runtime with a timer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -75,9 +75,13 @@ impl SharedTokenLayer {
 
     /// Sets the time limit of the login service below. Defaults to 15 seconds.
     ///
-    /// A process that waits for the login of another process waits for as long, and then can log in itself. So the limit
-    /// should be at most half of the refresher's [`login_timeout`](crate::AuthRefresherBuilder::login_timeout). No claim
-    /// is extended beyond it.
+    /// It is also the time for which a process waits for the login of another one. After that, its login fails with a
+    /// transient error, and the refresher retries. From the third attempt on, the process waits for up to half of the limit
+    /// longer, and then logs in itself. No claim is extended beyond the limit.
+    ///
+    /// So the limit should be at most half of the refresher's
+    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout). A refresher with a shorter one ends the wait: it
+    /// retries, and the login of this process continues in its own task. With a limit of zero, each login times out.
     #[must_use]
     pub fn login_timeout(mut self, limit: Duration) -> Self {
         self.settings.login_timeout = limit;
@@ -86,7 +90,8 @@ impl SharedTokenLayer {
 
     /// Sets the time after which another process can log in, if the one that logs in has died. Defaults to 5 seconds.
     ///
-    /// A process that lives extends its claim three times in this period, so a login can take longer.
+    /// A process that lives extends its claim three times in this period, so a login can take longer. The time is limited to
+    /// [`login_timeout`](Self::login_timeout). It should be several times as long as a step of the store takes.
     #[must_use]
     pub fn claim_time_to_live(mut self, time_to_live: Duration) -> Self {
         self.settings.claim_time_to_live = time_to_live;
@@ -95,7 +100,10 @@ impl SharedTokenLayer {
 
     /// Sets the time limit of each step of the store. Defaults to 500 milliseconds.
     ///
-    /// If a step exceeds it, the process logs in without the store. While the current token is about to expire, the
+    /// A step includes the time to connect. If a step exceeds the limit, the process logs in without the store. The step can
+    /// still take place in the store: the process then releases a claim that it does not use.
+    ///
+    /// While the current token is about to expire, the
     /// limit is half of its remaining time, but at least 10 milliseconds, or 100 if the store has responded just before.
     #[must_use]
     pub fn store_timeout(mut self, limit: Duration) -> Self {
@@ -103,8 +111,10 @@ impl SharedTokenLayer {
         self
     }
 
-    /// Sets the random source that spreads logins without the store. It must return uniformly distributed numbers.
-    /// Defaults to one that the system seeds.
+    /// Sets the random source that spreads logins without the store. Defaults to one that the system seeds.
+    ///
+    /// The numbers must be uniformly distributed over all `u64`, and different in each process. For tests, set a source with a
+    /// fixed seed. If the source panics, the default one is used.
     #[must_use]
     pub fn rng(mut self, rng: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         self.settings.rng = Arc::new(rng);

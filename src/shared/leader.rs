@@ -9,13 +9,13 @@ use tokio::{
 
 use super::{
     ClaimId, Revision,
-    adoption::History,
-    payload::{AgedToken, FAILURE_TIME, Payload},
-    sealed_store::read_clocks,
+    payload::{AgedToken, Payload, SharedFailure},
+    sealed_store::{Claimed, read_clocks},
     session::{Issued, Session, shared_failure},
     settings::Settings,
 };
 use crate::{
+    clock::Timestamp,
     login::{LoginError, LoginRequest},
     telemetry,
 };
@@ -39,6 +39,7 @@ impl Leader {
         session: &mut Session,
         request: LoginRequest,
     ) -> Result<(Issued, Option<Revision>), LoginError> {
+        let trigger = request.trigger().clone();
         let login = session.log_in(request, self.settings.login_timeout);
         let login = select! {
             biased;
@@ -46,8 +47,8 @@ impl Leader {
             never = self.extend_claim() => match never {},
         };
         match login {
-            // The issuer has returned the same token. Others have it.
-            Ok(issued) if session.history.is_last(&issued.aged.token) => {
+            // The issuer has returned the token of the record.
+            Ok(issued) if self.is_in_record(session, &issued) => {
                 self.release().await;
                 Ok((issued, session.history.revision()))
             }
@@ -56,10 +57,13 @@ impl Leader {
                 Ok((issued, revision))
             }
             Err(error) => {
-                if error.is_permanent() {
-                    self.put_failure(&session.history, &error).await;
-                } else {
-                    self.release().await;
+                let seen = session.seen.as_ref();
+                let previous = seen.and_then(|seen| seen.payload.failure.as_ref());
+                match shared_failure(&error, previous) {
+                    Some(failure) => {
+                        self.put_failure(session.kept_token(&trigger), failure).await;
+                    }
+                    None => self.release().await,
                 }
                 Err(error)
             }
@@ -87,20 +91,42 @@ impl Leader {
         }
     }
 
+    /// Puts the token of a login that had no claim, unless another process has the claim or has replaced the record.
+    pub(super) async fn claim_and_put(&self, mut aged: AgedToken, at: Timestamp) {
+        let Settings { store, claim_time_to_live, store_timeout, .. } = &self.settings;
+        match store.claim(self.known, self.claim, *claim_time_to_live, *store_timeout).await {
+            Ok(Claimed::Granted) => {
+                aged.age = aged.age.saturating_add(at.elapsed_at(read_clocks()));
+                self.put_token(&aged).await;
+            }
+            Ok(_) => {}
+            Err(error) => {
+                telemetry::token_store_unavailable(&*error);
+                release_later(&self.settings, self.claim);
+            }
+        }
+    }
+
     async fn put_token(&self, aged: &AgedToken) -> Option<Revision> {
         let payload = Payload { token: Some(aged.clone()), failure: None };
         self.put(&payload, aged.remaining()).await.then_some(self.next)
     }
 
-    /// Puts a permanent error beside the record's token, if that is live.
-    async fn put_failure(&self, history: &History, error: &LoginError) {
-        let is_in_record = self.known.is_some() && history.revision() == self.known;
-        let token = history.live(read_clocks()).filter(|_| is_in_record);
+    /// Returns whether the record has this token, and no error.
+    fn is_in_record(&self, session: &Session, issued: &Issued) -> bool {
+        let history = &session.history;
+        session.seen.as_ref().is_some_and(|seen| seen.payload.failure.is_none())
+            && history.revision() == self.known
+            && history.is_last(&issued.aged.token)
+    }
+
+    /// Puts an error beside the record's token.
+    async fn put_failure(&self, token: Option<AgedToken>, failure: SharedFailure) {
         let time_to_live = match &token {
-            Some(aged) => aged.remaining().map(|remaining| remaining.max(FAILURE_TIME)),
-            None => Some(FAILURE_TIME),
+            Some(aged) => aged.remaining().map(|remaining| remaining.max(failure.pause)),
+            None => Some(failure.pause),
         };
-        let payload = Payload { token, failure: Some(shared_failure(error)) };
+        let payload = Payload { token, failure: Some(failure) };
         self.put(&payload, time_to_live).await;
     }
 
@@ -120,6 +146,7 @@ impl Leader {
             }
             Err(error) => {
                 telemetry::token_store_unavailable(&*error);
+                release_later(&self.settings, self.claim);
                 false
             }
         }
@@ -132,4 +159,13 @@ impl Leader {
             telemetry::token_store_unavailable(&*error);
         }
     }
+}
+
+/// Releases a claim whose state is unknown, in a task of its own.
+pub(super) fn release_later(settings: &Settings, claim: ClaimId) {
+    let (store, limit) = (settings.store.clone(), settings.claim_time_to_live);
+    tokio::spawn(async move {
+        // It ends by itself if it cannot be released.
+        let _ = store.release(claim, limit).await;
+    });
 }

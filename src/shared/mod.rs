@@ -8,19 +8,22 @@
 //! When a refresher requests a token, the service does the following:
 //!
 //! 1. It [claims](TokenStore::claim) the record, together with reading it. If the record's revision is not the one that it
-//!    has seen last, it gets the record instead.
+//!    has seen last, the store returns the record and grants nothing.
 //! 2. It adopts the record's token if that is newer than the token it returned last, and was not rejected. This ends the
 //!    login. The token keeps its age.
 //! 3. If the claim is granted, it logs in, in a task of its own, and [extends](TokenStore::extend) the claim until the end
 //!    of the login. It [puts](TokenStore::put) the token, which ends the claim.
-//! 4. If another process has the claim, it waits for that process. Requests use the current token until it expires.
+//! 4. If another process has the claim, it waits for that process. Requests use the current token until it expires. After
+//!    [`login_timeout`](SharedTokenLayer::login_timeout), the refresher retries. From the third attempt on, the process logs
+//!    in by itself.
 //!
 //! If the store fails, or takes longer than 500 ms, the service logs in without it. While the current token is valid, it
 //! waits for a random time first, so that not all processes log in at once. A store that refuses claims and can be read
 //! is still read.
 //!
-//! A permanent error is put too, for a few seconds, so that a wrong password causes one login and not one for each
-//! process.
+//! A permanent error is put too, so that a wrong password causes one login and not one for each process. The pause until the
+//! next login is 5 seconds, and doubles with each permanent error up to a minute. An error with a delay that the issuer
+//! requests (`Retry-After`) is put for that time, 5 minutes at most.
 //!
 //! # What is shared
 //!
@@ -41,6 +44,7 @@
 //! | `settings` | the settings and their defaults |
 //! | `session` | the login service of a process, and what it knows of the record |
 //! | `leader` | the process that logs in for all |
+//! | `elsewhere` | the errors because of another process |
 //! | `attempt`, `unshared` | one login, through the store or without it |
 //! | `service`, `layer` | [`SharedToken`] and [`SharedTokenLayer`] |
 //! | `file` | [`FileTokenStore`]: a store in a directory |
@@ -49,6 +53,7 @@
 
 mod adoption;
 mod attempt;
+mod elsewhere;
 #[cfg(feature = "shared-file")]
 mod file;
 mod identity;

@@ -5,15 +5,18 @@ use std::{borrow::Cow, time::Duration};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{clock::Timestamp, expiry::Expiry, token::AccessToken};
+use crate::{clock::Timestamp, expiry::Expiry, login::LoginError, token::AccessToken};
 
-/// For how long processes share a permanent error. After that, one of them logs in.
-pub(super) const FAILURE_TIME: Duration = Duration::from_secs(5);
+/// The pause after a permanent error. It doubles with each one that follows.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// The longest pause that an issuer can request. Refreshers have the same limit.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 
 const BEARER: &str = "bearer";
 const RAW: &str = "raw";
 
-/// The content of a record: a token, and why the last login failed if its error was permanent.
+/// The content of a record: a token, and why the last login failed if all processes have to pause.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Payload {
     pub(super) token: Option<AgedToken>,
@@ -28,11 +31,36 @@ pub(super) struct AgedToken {
     pub(super) age: Duration,
 }
 
-/// A permanent error of another process.
+/// The error of a login after which all processes pause. Then one of them logs in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SharedFailure {
     pub(super) text: String,
+    pub(super) is_permanent: bool,
     pub(super) age: Duration,
+    /// The pause, counted from the error.
+    pub(super) pause: Duration,
+}
+
+impl SharedFailure {
+    /// Returns the pause after an error, if there is one: after a permanent error, or if the issuer requests it.
+    ///
+    /// `previous` is the error of the login before.
+    pub(super) fn pause(error: &LoginError, previous: Option<&Self>) -> Option<Duration> {
+        let requested = error.retry_after().map(|pause| pause.min(MAX_RETRY_AFTER));
+        if !error.is_permanent() {
+            return requested.filter(|pause| !pause.is_zero());
+        }
+        let previous = previous.filter(|previous| previous.is_permanent);
+        let pause = previous.map_or(FIRST_PAUSE, |previous| {
+            previous.pause.saturating_mul(2).clamp(FIRST_PAUSE, MAX_PAUSE)
+        });
+        Some(pause.max(requested.unwrap_or_default()))
+    }
+
+    /// Returns how long the pause still lasts.
+    pub(super) fn remaining(&self) -> Duration {
+        self.pause.saturating_sub(self.age)
+    }
 }
 
 impl AgedToken {
@@ -58,6 +86,10 @@ impl AgedToken {
     pub(super) fn remaining(&self) -> Option<Duration> {
         self.lifetime().map(|lifetime| lifetime.saturating_sub(self.age))
     }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.remaining() != Some(Duration::ZERO)
+    }
 }
 
 impl Payload {
@@ -82,7 +114,9 @@ impl Payload {
             token: self.token.as_ref().map(TokenContent::of),
             failure: self.failure.as_ref().map(|failure| FailureContent {
                 text: Cow::Borrowed(&failure.text),
+                is_permanent: failure.is_permanent,
                 age_ms: millis(failure.age),
+                pause_ms: millis(failure.pause),
             }),
         };
         serde_json::to_writer(&mut *buffer, &content).ok()?;
@@ -98,7 +132,10 @@ impl Payload {
         };
         let failure = content.failure.map(|failure| SharedFailure {
             text: failure.text.into_owned(),
+            is_permanent: failure.is_permanent,
             age: Duration::from_millis(failure.age_ms),
+            // Another process must not be able to end all logins.
+            pause: Duration::from_millis(failure.pause_ms).min(MAX_RETRY_AFTER),
         });
         Some(Self { token, failure })
     }
@@ -136,7 +173,9 @@ struct TokenContent<'a> {
 struct FailureContent<'a> {
     #[serde(borrow)]
     text: Cow<'a, str>,
+    is_permanent: bool,
     age_ms: u64,
+    pause_ms: u64,
 }
 
 impl<'a> TokenContent<'a> {
@@ -254,12 +293,37 @@ mod tests {
 
     #[test]
     fn age_in_the_store_is_added() {
-        let failure = SharedFailure { text: "wrong password".to_owned(), age: secs(1) };
+        let failure = SharedFailure {
+            text: "wrong password".to_owned(),
+            is_permanent: true,
+            age: secs(1),
+            pause: secs(5),
+        };
         let payload =
             Payload { failure: Some(failure.clone()), ..with(AccessToken::bearer("abc").unwrap()) };
         let payload = copy(&payload).aged(secs(100));
         assert_eq!(payload.failure, Some(SharedFailure { age: secs(101), ..failure }));
         assert!(payload.token.unwrap().age >= secs(107));
+    }
+
+    #[test]
+    fn pause_doubles_with_each_permanent_error_up_to_a_minute() {
+        let error = LoginError::permanent("wrong password");
+        let mut previous: Option<SharedFailure> = None;
+        for expected in [5, 10, 20, 40, 60, 60] {
+            let pause = SharedFailure::pause(&error, previous.as_ref()).unwrap();
+            assert_eq!(pause, secs(expected));
+            let text = String::new();
+            previous = Some(SharedFailure { text, is_permanent: true, age: pause, pause });
+        }
+        let busy = LoginError::transient("too many requests");
+        assert_eq!(SharedFailure::pause(&busy, previous.as_ref()), None);
+        for (requested, expected) in [(0, None), (7, Some(secs(7))), (9999, Some(secs(300)))] {
+            let busy = busy.clone().with_retry_after(secs(requested));
+            assert_eq!(SharedFailure::pause(&busy, previous.as_ref()), expected);
+        }
+        let error = error.with_retry_after(secs(90));
+        assert_eq!(SharedFailure::pause(&error, None), Some(secs(90)));
     }
 
     #[test]
@@ -282,7 +346,9 @@ mod tests {
     #[test]
     fn encoding_does_not_move_the_secret_in_memory() {
         let token = AccessToken::bearer("\"".repeat(4000)).unwrap();
-        let failure = Some(SharedFailure { text: "\u{1}".repeat(500), age: secs(1) });
+        let text = "\u{1}".repeat(500);
+        let failure = SharedFailure { text, is_permanent: false, age: secs(1), pause: secs(60) };
+        let failure = Some(failure);
         let payload = Payload { failure, ..with(token.with_expires_in(Duration::MAX)) };
         let encoded = payload.encode().unwrap();
         assert_eq!(encoded.capacity(), (4000 + 500) * 6 + 512);

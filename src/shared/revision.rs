@@ -1,6 +1,14 @@
-//! The order of [`Revision`]s: 8 random bytes, the epoch, and 8 bytes that count the records of the epoch.
+//! The order of [`Revision`]s: 8 random bytes, the epoch, and 8 bytes that count the records of the epoch. The [`ClaimId`]s of
+//! a process.
 
-use super::Revision;
+use super::{ClaimId, Revision};
+
+impl ClaimId {
+    /// Returns another id for the same process.
+    pub(super) fn next(self) -> Self {
+        Self(u128::from_be_bytes(self.0).wrapping_add(1).to_be_bytes())
+    }
+}
 
 impl Revision {
     fn new(epoch: [u8; 8], number: u64) -> Self {

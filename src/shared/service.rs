@@ -34,7 +34,10 @@ use crate::{
 ///
 /// - The [`LoginError`] of the login service below, or a timeout if it exceeds
 ///   [`login_timeout`](super::SharedTokenLayer::login_timeout).
-/// - The permanent error of another process, for 5 seconds. Its cause is a text.
+/// - The permanent error of another process, for 5 seconds, and up to a minute after repeated errors. Its cause is a text. The
+///   error is transient while the current token is valid.
+/// - The transient error of another process, if its issuer has requested a delay, until the end of that.
+/// - A transient error, if another process still has the claim after `login_timeout`.
 /// - A transient error, if the store is unavailable and the current token is still good for some time. The refresher
 ///   retries.
 ///

@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout};
 use super::{
     Revision,
     adoption::History,
-    payload::{AgedToken, SharedFailure},
+    payload::{AgedToken, Payload, SharedFailure},
     sealed_store::read_clocks,
 };
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
         LoginError, LoginReason, LoginRequest,
         erased::{Login, catch_panic},
         error::Kind,
+        trigger::RefreshTrigger,
     },
     panic,
     token::AccessToken,
@@ -27,13 +28,28 @@ const MAX_TEXT: usize = 500;
 
 pub(super) struct Session {
     login: Box<dyn Login>,
-    /// The revision that the process has seen last.
-    pub(super) known: Option<Revision>,
+    /// The record that the process has seen last.
+    pub(super) seen: Option<SeenRecord>,
     pub(super) history: History,
     /// When the process logs in without the store, while that is unavailable.
     pub(super) unshared_login_at: Option<Instant>,
     /// How long the last login took.
     pub(super) last_login: Duration,
+}
+
+/// A record, as it was at one time.
+pub(super) struct SeenRecord {
+    pub(super) revision: Revision,
+    pub(super) payload: Payload,
+    /// When the payload had its age.
+    pub(super) at: Timestamp,
+}
+
+impl SeenRecord {
+    /// Returns the token of the record with its present age.
+    pub(super) fn token(&self, now: Timestamp) -> Option<AgedToken> {
+        self.payload.clone().aged(self.at.elapsed_at(now)).token
+    }
 }
 
 /// The token of a login.
@@ -49,11 +65,16 @@ impl Session {
     pub(super) fn new(login: impl Login + 'static) -> Self {
         Self {
             login: Box::new(login),
-            known: None,
+            seen: None,
             history: History::default(),
             unshared_login_at: None,
             last_login: Duration::ZERO,
         }
+    }
+
+    /// Returns the revision that the process has seen last.
+    pub(super) fn known(&self) -> Option<Revision> {
+        self.seen.as_ref().map(|seen| seen.revision)
     }
 
     /// The refresher requests a token.
@@ -61,7 +82,7 @@ impl Session {
         match reason {
             // With no revision known, the store returns its record.
             LoginReason::First => {
-                self.known = None;
+                self.seen = None;
                 self.history.start();
             }
             LoginReason::Rejected { .. } => self.history.reject_last(),
@@ -94,22 +115,29 @@ impl Session {
             let since_request = aged.age.saturating_add(at.elapsed_at(read_clocks()));
             token = token.with_new_age(since_request);
         }
-        self.known = revision.or(self.known);
+        if let Some(revision) = revision {
+            let payload = Payload { token: Some(aged.clone()), failure: None };
+            self.seen = Some(SeenRecord { revision, payload, at });
+        }
         self.last_login = took;
         self.use_token(aged, revision, at);
         token
     }
 
-    /// The refresher gets the token of a record. Its age is that at `now`.
-    pub(super) fn adopt(
-        &mut self,
-        aged: AgedToken,
-        revision: Revision,
-        now: Timestamp,
-    ) -> AccessToken {
+    /// Returns the token of the record, if it is live and was not rejected. It can be that of another process.
+    pub(super) fn kept_token(&self, trigger: &RefreshTrigger) -> Option<AgedToken> {
+        self.seen.as_ref()?.token(read_clocks()).filter(|aged| {
+            // It can have been rejected since the refresher's request.
+            let is_lost = self.history.is_last(&aged.token) && trigger.lacks_token();
+            aged.is_live() && !is_lost && !self.history.is_rejected(&aged.token)
+        })
+    }
+
+    /// The refresher gets the token of a record that was read just now.
+    pub(super) fn adopt(&mut self, aged: AgedToken, record: SeenRecord) -> AccessToken {
         let token = aged.token.clone().with_age(aged.age);
-        self.known = Some(revision);
-        self.use_token(aged, Some(revision), now);
+        self.use_token(aged, Some(record.revision), record.at);
+        self.seen = Some(record);
         token
     }
 
@@ -119,14 +147,19 @@ impl Session {
     }
 }
 
-/// Renders the cause of a permanent error for other processes.
-pub(super) fn shared_failure(error: &LoginError) -> SharedFailure {
-    // The two outer errors only state that the login failed, and that the failure is permanent.
+/// Returns an error as other processes see it; `None` if they can log in at once.
+pub(super) fn shared_failure(
+    error: &LoginError,
+    previous: Option<&SharedFailure>,
+) -> Option<SharedFailure> {
+    let pause = SharedFailure::pause(error, previous)?;
+    // The two outer errors only state that the login failed, and when it can be retried.
     let cause = || {
         let cause = std::error::Error::source(error)?.source()?;
         Some(error::message(cause).chars().take(MAX_TEXT).collect())
     };
     // The error's text is user code.
     let text = panic::catch(cause).flatten().unwrap_or_else(|| "unknown cause".to_owned());
-    SharedFailure { text, age: Duration::ZERO }
+    let is_permanent = error.is_permanent();
+    Some(SharedFailure { text, is_permanent, age: Duration::ZERO, pause })
 }

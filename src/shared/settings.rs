@@ -26,17 +26,21 @@ impl Settings {
             login_timeout: Duration::from_secs(15),
             claim_time_to_live: Duration::from_secs(5),
             store_timeout: Duration::from_millis(500),
-            // The standard library seeds each hasher with a different number from the system.
-            rng: Arc::new(|| RandomState::new().hash_one(0)),
+            rng: Arc::new(system_random),
         }
     }
 
-    /// Returns a random number in `[0, 1)`, or zero if the random source panics.
+    /// Returns a random number in `[0, 1)`: from the default source if the set one panics.
     pub(super) fn random(&self) -> f64 {
-        let number = panic::catch(|| (self.rng)()).unwrap_or_default();
+        let number = panic::catch(|| (self.rng)()).unwrap_or_else(system_random);
         // A double represents 53 bits exactly.
         (number >> 11) as f64 / (1_u64 << 53) as f64
     }
+}
+
+fn system_random() -> u64 {
+    // The standard library seeds each hasher with a different number from the system.
+    RandomState::new().hash_one(0)
 }
 
 impl fmt::Debug for Settings {

@@ -5,12 +5,15 @@ use std::{error::Error, fmt, time::Duration};
 use tokio::time::{sleep, timeout};
 
 use super::{
+    Revision,
     attempt::Attempt,
+    leader::Leader,
     sealed_store::read_clocks,
+    settings::Settings,
     spread::{self, Delay},
 };
 use crate::{
-    login::{LoginError, LoginReason, trigger::RefreshTrigger},
+    login::{LoginError, trigger::RefreshTrigger},
     token::AccessToken,
 };
 
@@ -19,8 +22,22 @@ const TOKEN_CHECK: Duration = Duration::from_millis(100);
 
 impl Attempt {
     /// Logs in without the store.
+    ///
+    /// If requests waited for the token, other processes may need it too. So it is put if the store allows it by now.
     pub(super) async fn log_in_unshared(mut self) -> Result<AccessToken, LoginError> {
+        let is_needed = self.remaining(read_clocks()).is_none();
         let issued = self.session.log_in(self.request, self.settings.login_timeout).await?;
+        if is_needed {
+            let known = self.session.known();
+            let next = Revision::next(known, self.session.history.revision(), self.epoch);
+            // No request waits for it.
+            let store_timeout = self.settings.claim_time_to_live;
+            let settings = Settings { store_timeout, ..self.settings };
+            let claimed_at = read_clocks().monotonic;
+            let leader = Leader { settings, claim: self.claim, known, next, claimed_at };
+            let (aged, at) = (issued.aged.clone(), issued.at);
+            tokio::spawn(async move { leader.claim_and_put(aged, at).await });
+        }
         Ok(self.session.finish(issued, None))
     }
 
@@ -29,10 +46,7 @@ impl Attempt {
     /// Only a refresh before expiry can wait. Returns whether it has waited. An error means that the refresher has to retry.
     pub(super) async fn spread_out(&mut self) -> Result<bool, LoginError> {
         let now = read_clocks();
-        let live = self.session.history.live(now).and_then(|aged| aged.remaining());
-        let Some(remaining) = live.filter(|_| self.request.reason == LoginReason::Expiring) else {
-            return Ok(false);
-        };
+        let Some(remaining) = self.remaining(now) else { return Ok(false) };
         let after = spread::login_after(remaining, self.session.last_login, self.settings.random());
         let planned = *self
             .session

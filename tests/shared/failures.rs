@@ -1,4 +1,4 @@
-//! Logins that fail: a permanent error is shared for 5 seconds, and a transient one is not.
+//! Logins that fail: processes share a permanent error, and the time that an issuer requests before a retry.
 
 use tokio::time::{Instant, sleep};
 use tower::Layer;
@@ -34,7 +34,8 @@ async fn wrong_password_causes_one_login_of_a_hundred_processes() {
         assert!(futures::future::join_all(calls).await.iter().all(Result::is_err));
     }
     let logins = fleet.logins.started();
-    assert!((8..=13).contains(&logins), "{logins} logins in a minute");
+    // After 5, 15 and 35 seconds.
+    assert!((3..=4).contains(&logins), "{logins} logins in a minute");
 }
 
 #[tokio::test(start_paused = true)]
@@ -56,6 +57,78 @@ async fn corrected_password_is_used_within_seconds() {
         assert!(log_in(service, LoginReason::First).await.unwrap_err().is_permanent());
     }
     sleep(millis(200)).await;
+    for service in &mut services {
+        assert_eq!(log_in(service, LoginReason::First).await.unwrap().secret(), "t2");
+    }
+    assert_eq!(fleet.logins.started(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn success_ends_the_doubling_of_the_pause() {
+    let fleet = Fleet::default();
+    let login = |nth| async move {
+        match nth {
+            3 => token(nth, HOUR),
+            _ => wrong_password().await,
+        }
+    };
+    let mut service = layer(fleet.store.clone()).layer(fleet.logins.service(login));
+    let mut fails_until_login = async |reason: LoginReason, logins| {
+        let start = Instant::now();
+        while fleet.logins.started() < logins {
+            let _ = log_in(&mut service, reason.clone()).await;
+            sleep(millis(100)).await;
+        }
+        start.elapsed().as_secs()
+    };
+    fails_until_login(LoginReason::First, 1).await;
+    assert_eq!(fails_until_login(LoginReason::First, 2).await, 5);
+    assert_eq!(fails_until_login(LoginReason::First, 3).await, 10);
+    fails_until_login(LoginReason::Forced, 4).await;
+    assert_eq!(fails_until_login(LoginReason::Expiring, 5).await, 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn permanent_error_of_another_process_is_transient_with_a_live_token() {
+    let fleet = Fleet::default();
+    let right = |nth| async move { token(nth, HOUR) };
+    let layer = layer(fleet.store.clone());
+    let mut healthy = layer.layer(fleet.logins.service(right));
+    let mut broken = layer.layer(fleet.logins.service(|_| wrong_password()));
+    log_in(&mut healthy, LoginReason::First).await.unwrap();
+    log_in(&mut broken, LoginReason::First).await.unwrap();
+    log_in(&mut broken, LoginReason::Forced).await.unwrap_err();
+    let error = log_in(&mut healthy, LoginReason::Expiring).await.unwrap_err();
+    assert!(!error.is_permanent());
+    assert!(chain(&error).join(": ").contains("wrong password"), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_that_the_issuer_requests_is_kept_by_all_processes() {
+    let fleet = Fleet::default();
+    let login = |nth| async move {
+        sleep(millis(50)).await;
+        match nth {
+            1 => {
+                let error = LoginError::transient("too many requests");
+                Err(error.with_retry_after(secs(60)).into())
+            }
+            nth => token(nth, HOUR),
+        }
+    };
+    let layer = layer(fleet.store.clone());
+    let mut services: Vec<_> = (0..20).map(|_| layer.layer(fleet.logins.service(login))).collect();
+    for after in [0, 20, 39] {
+        sleep(secs(after)).await;
+        for service in &mut services {
+            let error = log_in(service, LoginReason::First).await.unwrap_err();
+            assert!(!error.is_permanent());
+            assert!(error.retry_after().is_some_and(|rest| rest <= secs(60)), "{error:?}");
+            assert!(chain(&error).join(": ").contains("too many requests"), "{error:?}");
+        }
+        assert_eq!(fleet.logins.started(), 1);
+    }
+    sleep(secs(2)).await;
     for service in &mut services {
         assert_eq!(log_in(service, LoginReason::First).await.unwrap().secret(), "t2");
     }
@@ -124,6 +197,51 @@ async fn permanent_error_does_not_put_a_rejected_token_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn permanent_error_does_not_remove_the_token_of_another_process() {
+    let fleet = Fleet::default();
+    let login = |nth| async move {
+        match nth {
+            1 | 2 => token(nth, HOUR),
+            _ => wrong_password().await,
+        }
+    };
+    let service = || layer(fleet.store.clone()).layer(fleet.logins.service(login));
+    let (mut first, mut second) = (service(), service());
+    log_in(&mut first, LoginReason::First).await.unwrap();
+    sleep(secs(10)).await;
+    // The second process has a newer token that is in no record, so it does not use that of the record.
+    fleet.store.set_available(false);
+    log_in(&mut second, LoginReason::First).await.unwrap();
+    fleet.store.set_available(true);
+    log_in(&mut second, LoginReason::Forced).await.unwrap_err();
+    assert_eq!(log_in(&mut service(), LoginReason::First).await.unwrap().secret(), "t1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_rejected_during_a_failing_login_is_not_put_again() {
+    let fleet = Fleet::default();
+    let login = |nth| async move {
+        match nth {
+            1 => token(nth, HOUR),
+            _ => {
+                sleep(secs(2)).await;
+                wrong_password().await
+            }
+        }
+    };
+    let process = |seed| fleet.builder(seed, login).build().unwrap();
+    let first = process(1);
+    let rejected = first.token().await.unwrap();
+    sleep(secs(10)).await;
+    let refreshing = first.clone();
+    let refreshing = tokio::spawn(async move { refreshing.refresh().await });
+    sleep(secs(1)).await;
+    assert!(first.reject(&rejected, None));
+    refreshing.await.unwrap().unwrap_err();
+    assert!(process(2).token().await.is_err(), "no token is left");
+}
+
+#[tokio::test(start_paused = true)]
 async fn transient_error_lets_the_next_process_log_in_at_once() {
     let fleet = Fleet::default();
     let login = |nth| async move {
@@ -142,6 +260,29 @@ async fn transient_error_lets_the_next_process_log_in_at_once() {
     assert!(!failed.unwrap_err().is_permanent());
     assert_eq!(succeeded.unwrap().secret(), "t2");
     assert!(start.elapsed() <= millis(210), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_that_the_issuer_returns_again_is_put_if_it_is_in_no_record() {
+    let fleet = Fleet::default();
+    let layer = layer(fleet.store.clone());
+    let login = |_| async { Ok(AccessToken::bearer("same")?.with_expires_in(HOUR)) };
+    let mut service = layer.layer(fleet.logins.service(login));
+    fleet.store.set_available(false);
+    log_in(&mut service, LoginReason::First).await.unwrap();
+    fleet.store.set_available(true);
+    log_in(&mut service, LoginReason::Expiring).await.unwrap();
+    let logins = fleet.logins.started();
+    let mut other = layer.layer(fleet.logins.service(login));
+    assert_eq!(log_in(&mut other, LoginReason::First).await.unwrap().secret(), "same");
+    assert_eq!(fleet.logins.started(), logins);
+    // The same after a flush.
+    fleet.store.flush();
+    log_in(&mut service, LoginReason::Expiring).await.unwrap();
+    let mut third = layer.layer(fleet.logins.service(login));
+    let logins = fleet.logins.started();
+    assert_eq!(log_in(&mut third, LoginReason::First).await.unwrap().secret(), "same");
+    assert_eq!(fleet.logins.started(), logins);
 }
 
 #[tokio::test(start_paused = true)]

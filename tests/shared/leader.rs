@@ -126,6 +126,33 @@ async fn claim_of_a_leader_that_cannot_release_it_ends_with_the_login_timeout() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn login_timeout_of_followers_causes_no_login_of_each() {
+    let fleet = Fleet::default();
+    let mut services: Vec<_> = (0..20)
+        .map(|_| {
+            layer(fleet.store.clone()).layer(fleet.logins.service(|nth| async move {
+                if nth == 1 {
+                    pending::<()>().await;
+                }
+                sleep(secs(3)).await;
+                token(nth, HOUR)
+            }))
+        })
+        .collect();
+    let logins = services.iter_mut().map(|service| log_in(service, LoginReason::First));
+    let results = futures::future::join_all(logins).await;
+    // When the first login has timed out, another process has the claim.
+    assert_eq!(fleet.logins.started(), 2);
+    for error in results.into_iter().filter_map(Result::err) {
+        assert!(!error.is_permanent(), "{error:?}");
+    }
+    for service in &mut services {
+        assert_eq!(log_in(service, LoginReason::First).await.unwrap().secret(), "t2");
+    }
+    assert_eq!(fleet.logins.started(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn frozen_leader_that_puts_late_does_not_replace_the_next_token() {
     let fleet = Fleet::default();
     let (condition, link) = Link::new(fleet.store.clone());

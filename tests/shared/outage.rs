@@ -2,12 +2,18 @@
 
 use std::{
     collections::BTreeMap,
+    future::Future,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use tokio::time::{Instant, sleep};
 use tower::Layer;
-use tower_auth_refresh::{AuthRefresher, LoginReason};
+use tower_auth_refresh::{
+    AuthRefresher, BoxError, LoginReason,
+    shared::{Claim, ClaimId, NewRecord, Record, Revision, StoreFuture, StoreKey, TokenStore},
+    test_util::InMemoryTokenStore,
+};
 
 use crate::{
     Fleet, at_once, layer, log_in, millis, secrets,
@@ -174,6 +180,138 @@ async fn first_login_waits_for_a_slow_store_up_to_its_timeout() {
         assert_eq!(log_in(&mut service, LoginReason::First).await.unwrap().secret(), "t1");
         assert_eq!(start.elapsed(), waited, "{delay:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn rejection_during_the_wait_of_a_retry_is_not_spread_out() {
+    let fleet = Fleet::default();
+    // The random time is long after the retry.
+    let layer = layer(fleet.store.clone()).rng(|| u64::MAX / 2);
+    let login = fleet.logins.service(|nth| async move { token(nth, HOUR) });
+    let process = AuthRefresher::builder(layer.layer(login))
+        .jitter(false)
+        .clock(fleet.clock.clone())
+        .build()
+        .unwrap();
+    process.token().await.unwrap();
+    pass(std::slice::from_ref(&process), 3290).await;
+    // The refresh waits for the store when the token is rejected.
+    fleet.store.set_delay(HOUR);
+    while fleet.store.calls() == 2 {
+        drop(at_once(&process));
+        sleep(millis(100)).await;
+    }
+    assert!(process.reject(&process.token().await.unwrap(), None));
+    let start = Instant::now();
+    assert_eq!(process.token().await.unwrap().secret(), "t2");
+    assert!(start.elapsed() <= millis(600), "{:?}", start.elapsed());
+}
+
+#[test]
+fn random_source_that_panics_is_replaced_by_the_default_one() {
+    let runtime =
+        || tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
+    let mut waits = std::collections::HashSet::new();
+    for _ in 0..8 {
+        waits.insert(runtime().unwrap().block_on(async {
+            let fleet = Fleet::default();
+            let layer = layer(fleet.store.clone()).rng(|| panic!("by script"));
+            let login = fleet.logins.service(|nth| async move { token(nth, secs(16)) });
+            let mut service = layer.layer(login);
+            log_in(&mut service, LoginReason::First).await.unwrap();
+            fleet.store.set_available(false);
+            let start = Instant::now();
+            log_in(&mut service, LoginReason::Expiring).await.unwrap();
+            start.elapsed()
+        }));
+    }
+    assert!(waits.len() > 1, "{waits:?}");
+}
+
+/// A store whose calls take place 600 milliseconds later, even if the process no longer waits for them.
+#[derive(Clone, Default)]
+struct SlowStore(InMemoryTokenStore);
+
+impl SlowStore {
+    fn call<T: Send + 'static>(
+        &self,
+        call: impl Future<Output = Result<T, BoxError>> + Send + 'static,
+    ) -> StoreFuture<'_, T> {
+        Box::pin(async move {
+            let call = async move {
+                sleep(millis(600)).await;
+                call.await
+            };
+            tokio::spawn(call).await.unwrap()
+        })
+    }
+}
+
+impl TokenStore for SlowStore {
+    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+        let (store, key) = (self.0.clone(), *key);
+        self.call(async move { store.load(&key).await })
+    }
+
+    fn claim<'a>(
+        &'a self,
+        key: &'a StoreKey,
+        known: Option<Revision>,
+        claim: ClaimId,
+        time_to_live: Duration,
+    ) -> StoreFuture<'a, Claim> {
+        let (store, key) = (self.0.clone(), *key);
+        self.call(async move { store.claim(&key, known, claim, time_to_live).await })
+    }
+
+    fn extend<'a>(
+        &'a self,
+        key: &'a StoreKey,
+        claim: ClaimId,
+        time_to_live: Duration,
+    ) -> StoreFuture<'a, bool> {
+        let (store, key) = (self.0.clone(), *key);
+        self.call(async move { store.extend(&key, claim, time_to_live).await })
+    }
+
+    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()> {
+        let (store, key) = (self.0.clone(), *key);
+        self.call(async move { store.release(&key, claim).await })
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a StoreKey,
+        known: Option<Revision>,
+        claim: ClaimId,
+        record: NewRecord,
+    ) -> StoreFuture<'a, bool> {
+        let (store, key) = (self.0.clone(), *key);
+        self.call(async move { store.put(&key, known, claim, record).await })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn claim_granted_after_its_timeout_is_released() {
+    let (fleet, store) = (Fleet::default(), SlowStore::default());
+    let login = || fleet.logins.service(|_| async { Err("issuer unavailable".into()) });
+    log_in(&mut layer(store.clone()).layer(login()), LoginReason::First).await.unwrap_err();
+    sleep(millis(700)).await;
+    let start = Instant::now();
+    log_in(&mut layer(store.0).layer(login()), LoginReason::First).await.unwrap_err();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_token_of_a_login_without_the_store_is_put_afterwards() {
+    let (fleet, store) = (Fleet::default(), SlowStore::default());
+    let login = || fleet.logins.service(|nth| async move { token(nth, HOUR) });
+    let mut slow = layer(store.clone()).layer(login());
+    assert_eq!(log_in(&mut slow, LoginReason::First).await.unwrap().secret(), "t1");
+    sleep(secs(3)).await;
+    let mut other = layer(store.0).layer(login());
+    assert_eq!(log_in(&mut other, LoginReason::First).await.unwrap().secret(), "t1");
+    assert_eq!(fleet.logins.started(), 1);
 }
 
 #[tokio::test(start_paused = true)]

@@ -100,6 +100,22 @@ async fn record_sealed_with_an_unknown_key_is_not_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn damaged_record_is_replaced_at_once() {
+    let fleet = Fleet::default();
+    let service = |key: u8| {
+        let keys = SealingKeys::new(SealingKey::new(1, [key; 32]));
+        SharedTokenLayer::new(fleet.store.clone(), identity(), keys)
+            .layer(fleet.logins.service(|nth| async move { token(nth, HOUR) }))
+    };
+    // Its key has the id of another one, so it looks like a record that was changed.
+    assert_eq!(log_in(&mut service(9), LoginReason::First).await.unwrap().secret(), "t1");
+    for _ in 0..2 {
+        assert_eq!(log_in(&mut service(1), LoginReason::First).await.unwrap().secret(), "t2");
+    }
+    assert_eq!(fleet.logins.started(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn key_is_replaced_without_a_login() {
     let fleet = Fleet::default();
     let service = |keys| {

@@ -331,7 +331,7 @@ impl Service<LoginRequest> for Observed {
         if let LoginReason::Rejected { .. } = request.reason {
             let mut world = lock(&world);
             let seen = &mut world.processes[process];
-            if let Some(last) = seen.last.take() {
+            if let Some(last) = seen.last.clone() {
                 seen.rejected.insert(last);
                 world.counts.count("rejected");
             }
