@@ -114,6 +114,21 @@ impl Drop for PanicsOnDrop {
     }
 }
 
+#[test]
+fn forget_does_not_panic_if_the_login_service_panics_on_drop() {
+    let refreshers = AuthRefreshers::builder(|_: &u32| {
+        let panics = PanicsOnDrop(true);
+        AuthRefresher::builder(service_fn(move |_: LoginRequest| {
+            let _ = &panics;
+            async { AccessToken::bearer("abc") }
+        }))
+    });
+    let refreshers = refreshers.build().unwrap();
+    refreshers.get(&1).unwrap();
+    assert!(refreshers.forget(&1));
+    assert!(refreshers.peek(&1).is_none());
+}
+
 #[tokio::test(start_paused = true)]
 async fn shutdown_ends_every_key_although_a_login_service_panics_on_drop() {
     let refreshers = AuthRefreshers::builder(|key: &u32| {
