@@ -15,8 +15,8 @@ use super::StoreFuture;
 /// # Contract
 ///
 /// 1. Each method is atomic: concurrent calls, of this process or another, have the same effect as in some order.
-/// 2. A claim is granted to one [`ClaimId`] at a time. It ends when it is released, when its record is replaced, or after
-///    its time to live, whichever is first. A process that dies or freezes loses it after that time.
+/// 2. A claim is granted to one [`ClaimId`] at a time. The first of three events ends it: its release, a new record, or the
+///    end of its time to live. So a process that dies or freezes loses the claim.
 /// 3. [`put`](Self::put) replaces a record only for the process whose claim is granted, and only if the record still has
 ///    the expected revision. So a process that was frozen while another replaced the record cannot overwrite it.
 /// 4. A record's [age](Record::age) is measured by one clock, that of the store. A store whose clock has been set back
