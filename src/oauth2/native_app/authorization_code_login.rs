@@ -1,6 +1,6 @@
 //! [`AuthorizationCodeLogin`]: the login of a person in a browser on the same machine.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use tokio::time::sleep;
 
@@ -50,7 +50,7 @@ const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[doc(alias = "PKCE")]
 #[doc(alias = "InstalledFlow")]
 pub struct AuthorizationCodeLogin<S> {
@@ -162,5 +162,15 @@ impl<S: HttpService> AuthorizationCodeLogin<S> {
             timeout,
             expiry,
         })
+    }
+}
+
+impl<S> fmt::Debug for AuthorizationCodeLogin<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AuthorizationCodeLogin")
+            .field("client", &self.client)
+            .field("redirect_uri", &self.redirect_uri)
+            .field("timeout", &self.timeout)
+            .finish()
     }
 }

@@ -1,5 +1,7 @@
 //! [`DeviceLogin`]: the login of a person on another device.
 
+use std::fmt;
+
 use tokio::time::sleep;
 
 use super::{
@@ -42,7 +44,7 @@ use crate::{
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[doc(alias = "DeviceCodeCredential")]
 #[doc(alias = "DeviceFlow")]
 pub struct DeviceLogin<S> {
@@ -116,5 +118,11 @@ impl<S: HttpService> DeviceLogin<S> {
         let response = request.await?;
         let expiry = Box::pin(sleep(response.lifetime));
         Ok(DeviceAuthorization { client, endpoints, response, expiry })
+    }
+}
+
+impl<S> fmt::Debug for DeviceLogin<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceLogin").field("client", &self.client).finish()
     }
 }
