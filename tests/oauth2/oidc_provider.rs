@@ -38,9 +38,9 @@ use tower_auth_refresh::{
 const RSA: &str = include_str!("../support/rsa_test_key.pem");
 
 /// Its process ends with its standard input, when this is dropped.
-struct Provider {
+pub(crate) struct Provider {
     process: Child,
-    issuer: String,
+    pub(crate) issuer: String,
     ec: rcgen::KeyPair,
 }
 
@@ -53,7 +53,7 @@ impl Drop for Provider {
 
 impl Provider {
     /// Returns `None`, with the cause on standard error, if the server cannot be started here.
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let script = installed().as_deref().inspect_err(|why| eprintln!("skipped: {why}")).ok()?;
         let ec = rcgen::KeyPair::generate().unwrap();
         let mut process = Command::new("node")
@@ -80,13 +80,13 @@ impl Provider {
         )
     }
 
-    async fn get(&self, path: &str) -> Value {
+    pub(crate) async fn get(&self, path: &str) -> Value {
         let request = Request::get(format!("{}{path}", self.issuer)).body(Full::default()).unwrap();
         json_of(http().oneshot(request).await.unwrap()).await
     }
 
     /// Returns whether the server accepts the token.
-    async fn accepts(&self, token: &AccessToken) -> bool {
+    pub(crate) async fn accepts(&self, token: &AccessToken) -> bool {
         let request = self.introspection().header(AUTHORIZATION, token.header_value());
         http().oneshot(request.body(Full::default()).unwrap()).await.unwrap().status()
             == StatusCode::OK
@@ -123,11 +123,13 @@ impl Api {
     }
 }
 
-fn http() -> HttpClient {
+pub(crate) fn http() -> HttpClient {
     HttpClient::builder().build().unwrap()
 }
 
-async fn json_of(response: Response<tower_auth_refresh::http_client::ResponseBody>) -> Value {
+pub(crate) async fn json_of(
+    response: Response<tower_auth_refresh::http_client::ResponseBody>,
+) -> Value {
     let body = response.into_body().collect().await.unwrap().to_bytes();
     serde_json::from_slice(&body).unwrap()
 }
