@@ -19,7 +19,7 @@ use crate::{
         AuthorizationServer, ClientAuthentication, OAuth2Error, error_kind::Kind,
         form_request::with_query,
     },
-    transport::{HttpService, Transport, TransportConfig},
+    transport::{HttpService, Transport, TransportConfig, TransportFuture},
 };
 
 const TIMEOUT: Duration = Duration::from_secs(5 * 60);
@@ -118,7 +118,7 @@ impl<S> AuthorizationCodeLogin<S> {
 impl<S: HttpService> AuthorizationCodeLogin<S> {
     /// Starts a login: reads the server's metadata, and opens the listener for the redirect.
     ///
-    /// Each login has its own `state`, code verifier and listener.
+    /// Each login has its own `state`, code verifier and listener. Clone the settings to start another one.
     ///
     /// # Errors
     ///
@@ -128,28 +128,32 @@ impl<S: HttpService> AuthorizationCodeLogin<S> {
     ///
     /// # Panics
     ///
-    /// Panics if it is called outside of a tokio runtime with I/O and time enabled.
-    pub async fn start(&self) -> Result<AuthorizationRequest<S>, OAuth2Error> {
-        let endpoints = self.client.endpoints(StartsAt::AuthorizationEndpoint).await?;
+    /// The future panics outside of a tokio runtime with I/O and time enabled.
+    pub fn start(self) -> TransportFuture<AuthorizationRequest<S>, OAuth2Error> {
+        TransportFuture::new(self.run())
+    }
+
+    async fn run(self) -> Result<AuthorizationRequest<S>, OAuth2Error> {
+        let Self { mut client, redirect_uri, timeout } = self;
+        let endpoints = client.endpoints(StartsAt::AuthorizationEndpoint).await?;
         let failed = |kind| OAuth2Error::new("login in the browser", Kind::NativeApp(kind));
-        let bound = Listener::bind(self.redirect_uri.address()).await;
+        let bound = Listener::bind(redirect_uri.address()).await;
         let (listener, port) =
             bound.map_err(|error| failed(NativeAppErrorKind::Listener(error)))?;
-        let path = self.redirect_uri.path().to_owned();
-        let redirect_uri = self.redirect_uri.with_port(port);
+        let path = redirect_uri.path().to_owned();
+        let redirect_uri = redirect_uri.with_port(port);
         let verifier = CodeVerifier::new().map_err(failed)?;
         let state = State::new().map_err(failed)?;
 
-        let mut form = self.client.form();
+        let mut form = client.form();
         form.push("response_type", "code");
-        form.push("client_id", self.client.id());
+        form.push("client_id", client.id());
         form.push("redirect_uri", &redirect_uri);
         form.push("state", state.secret());
         form.push("code_challenge", &verifier.challenge());
         form.push("code_challenge_method", "S256");
         let url = with_query(&endpoints.start, &form);
-        let expiry = Box::pin(sleep(self.timeout));
-        let (client, timeout) = (self.client.clone(), self.timeout);
+        let expiry = Box::pin(sleep(timeout));
         let check = RedirectCheck { path, state, issuer: endpoints.issuer.clone() };
         Ok(AuthorizationRequest {
             client,

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     oauth2::{OAuth2Error, error_kind::Kind, server::origin},
-    transport::HttpService,
+    transport::{HttpService, TransportFuture},
 };
 
 /// A login in a browser that has started: the URL to open, and the listener that waits for the redirect.
@@ -62,8 +62,12 @@ impl<S: HttpService> AuthorizationRequest<S> {
     /// # Cancellation
     ///
     /// Dropping the future closes the listener and ends the login.
-    pub async fn wait(self) -> Result<Tokens, OAuth2Error> {
-        let Self { client, endpoints, listener, check, verifier, redirect_uri, .. } = self;
+    pub fn wait(self) -> TransportFuture<Tokens, OAuth2Error> {
+        TransportFuture::new(self.receive())
+    }
+
+    async fn receive(self) -> Result<Tokens, OAuth2Error> {
+        let Self { mut client, endpoints, listener, check, verifier, redirect_uri, .. } = self;
         let failed = |kind| {
             let endpoint = format!("{}{}", origin(&endpoints.start), endpoints.start.path());
             OAuth2Error::new(endpoint, Kind::NativeApp(kind))

@@ -72,13 +72,17 @@ impl<S> Client<S> {
 }
 
 impl<S: HttpService> Client<S> {
-    pub(super) async fn endpoints(&self, starts_at: StartsAt) -> Result<Endpoints, OAuth2Error> {
+    // `&mut self`, so that the future is `Send`: an HTTP service need not be `Sync`.
+    pub(super) async fn endpoints(
+        &mut self,
+        starts_at: StartsAt,
+    ) -> Result<Endpoints, OAuth2Error> {
         Endpoints::find(&self.server, starts_at, self.transport.clone()).await
     }
 
     /// Sends a form with the client's authentication. No error shows one of the `secrets`.
     pub(super) async fn post<T>(
-        &self,
+        &mut self,
         uri: &Uri,
         audience: &str,
         mut form: Form,
@@ -105,7 +109,7 @@ impl<S: HttpService> Client<S> {
     }
 
     pub(super) async fn request_tokens(
-        &self,
+        &mut self,
         endpoints: &Endpoints,
         form: Form,
         secrets: &[&str],

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     oauth2::{OAuth2Error, error_kind::Kind, form_request::endpoint_name},
-    transport::HttpService,
+    transport::{HttpService, TransportFuture},
 };
 
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
@@ -70,7 +70,11 @@ impl<S: HttpService> DeviceAuthorization<S> {
     /// # Cancellation
     ///
     /// Dropping the future ends the login. If the person has just approved it, the tokens can be lost.
-    pub async fn wait(mut self) -> Result<Tokens, OAuth2Error> {
+    pub fn wait(self) -> TransportFuture<Tokens, OAuth2Error> {
+        TransportFuture::new(self.poll())
+    }
+
+    async fn poll(mut self) -> Result<Tokens, OAuth2Error> {
         let mut interval = PollInterval::new(self.response.interval);
         let mut pause = interval.pause();
         let mut unavailable = None;
@@ -101,7 +105,7 @@ impl<S: HttpService> DeviceAuthorization<S> {
         }
     }
 
-    async fn request_tokens(&self) -> Result<Tokens, OAuth2Error> {
+    async fn request_tokens(&mut self) -> Result<Tokens, OAuth2Error> {
         let device_code = &self.response.device_code;
         let mut form = self.client.token_form(DEVICE_CODE);
         form.push("device_code", device_code);

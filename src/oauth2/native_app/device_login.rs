@@ -16,7 +16,7 @@ use crate::{
         AuthorizationServer, ClientAuthentication, OAuth2Error, error_kind::Kind,
         token_response::read_fields,
     },
-    transport::{HttpService, Received, Transport, TransportConfig},
+    transport::{HttpService, Received, Transport, TransportConfig, TransportFuture},
 };
 
 /// Logs in a person on any device with a browser: the device authorization grant (RFC 8628).
@@ -97,9 +97,14 @@ impl<S: HttpService> DeviceLogin<S> {
     ///
     /// # Panics
     ///
-    /// Panics if it is called outside of a tokio runtime with time enabled.
-    pub async fn start(&self) -> Result<DeviceAuthorization<S>, OAuth2Error> {
-        let client = self.client.clone();
+    /// The future panics outside of a tokio runtime with time enabled.
+    pub fn start(self) -> TransportFuture<DeviceAuthorization<S>, OAuth2Error> {
+        TransportFuture::new(self.run())
+    }
+
+    async fn run(self) -> Result<DeviceAuthorization<S>, OAuth2Error> {
+        let Self { mut client } = self;
+        let (form, plaintext) = (client.form(), client.server.plaintext);
         let endpoints = client.endpoints(StartsAt::DeviceAuthorizationEndpoint).await?;
         let read = |received: Received, secrets: &[&str]| {
             let invalid =
@@ -110,11 +115,10 @@ impl<S: HttpService> DeviceLogin<S> {
             })?;
             match error {
                 Some(error) => Err(error),
-                None => DeviceResponse::read(&fields, &endpoints.start, client.server.plaintext)
-                    .map_err(invalid),
+                None => DeviceResponse::read(&fields, &endpoints.start, plaintext).map_err(invalid),
             }
         };
-        let request = client.post(&endpoints.start, &endpoints.audience, client.form(), &[], read);
+        let request = client.post(&endpoints.start, &endpoints.audience, form, &[], read);
         let response = request.await?;
         let expiry = Box::pin(sleep(response.lifetime));
         Ok(DeviceAuthorization { client, endpoints, response, expiry })

@@ -14,7 +14,7 @@ use super::error_kind::NativeAppErrorKind;
 fn random_text() -> Result<Zeroizing<String>, NativeAppErrorKind> {
     let mut bytes = Zeroizing::new([0; 32]);
     SystemRandom::new().fill(&mut *bytes).map_err(|_| NativeAppErrorKind::NoRandomBytes)?;
-    Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(&*bytes)))
+    Ok(Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_slice())))
 }
 
 /// Proves that the client that requests the tokens is the one that started the login (RFC 7636, section 4.1).

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use tower_auth_refresh::{
     oauth2::{
         AuthorizationServer, ClientAuthentication, OAuth2Error,
-        native_app::{AuthorizationCodeLogin, AuthorizationRequest, Tokens},
+        native_app::{AuthorizationCodeLogin, AuthorizationRequest, DeviceLogin, Tokens},
     },
     transport::HttpService,
 };
@@ -103,7 +103,7 @@ async fn requests_are_those_of_the_standards() {
 #[tokio::test]
 async fn each_login_has_its_own_state_and_verifier() {
     let login = login(granting_server(&MockServer::default()));
-    let (one, other) = (login.start().await.unwrap(), login.start().await.unwrap());
+    let (one, other) = (login.clone().start().await.unwrap(), login.start().await.unwrap());
     let (one, other) = (parameters(one.url()), parameters(other.url()));
     for name in ["state", "code_challenge", "redirect_uri"] {
         assert_ne!(one[name], other[name], "{name}");
@@ -186,7 +186,7 @@ async fn rejected_code_is_the_error_and_is_not_shown() {
 #[tokio::test]
 async fn debug_shows_no_secret() {
     let login = login(granting_server(&MockServer::default())).parameter("login_hint", "alice");
-    let request = login.start().await.unwrap();
+    let request = login.clone().start().await.unwrap();
     let shown = format!("{login:?} {request:?}");
     let sent = parameters(request.url());
     assert!(shown.contains("orders-cli") && !shown.contains("alice"));
@@ -210,7 +210,7 @@ async fn redirect_uri_is_the_registered_one() {
     let port = redirect_uri.split([':', '/']).nth(4).unwrap();
     let fixed = format!("http://127.0.0.1:{port}/");
     let login = login.redirect_uri(&fixed).unwrap();
-    let Ok(request) = login.start().await else { return };
+    let Ok(request) = login.clone().start().await else { return };
     assert_eq!(request.redirect_uri(), fixed);
     let error = login.start().await.unwrap_err();
     assert!(error.to_string().contains("listener for the redirect failed"), "{error}");
@@ -233,6 +233,22 @@ async fn login_ends_at_its_time_limit() {
             format!("https://as.example/authorize: login not completed within {limit:?}")
         );
     }
+}
+
+#[test]
+fn login_can_be_spawned_with_a_service_that_is_not_sync() {
+    fn assert_send(_: impl Send) {}
+
+    // As tower's `BoxCloneService`.
+    let http = tower::util::BoxCloneService::new(tower::service_fn(
+        |_: http::Request<http_body_util::Full<bytes::Bytes>>| async {
+            Ok::<_, tower::BoxError>(http::Response::new(String::new()))
+        },
+    ));
+    let in_browser = login(http.clone());
+    assert_send(async { in_browser.start().await.unwrap().wait().await });
+    let on_device = DeviceLogin::new(http, authorize_server(), ClientAuthentication::public("cli"));
+    assert_send(async { on_device.start().await.unwrap().wait().await });
 }
 
 #[tokio::test]

@@ -238,6 +238,20 @@ async fn retry_after_delays_the_next_request() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn clock_of_the_server_does_not_matter() {
+    let mut steps = Vec::new();
+    for date in ["Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        let mut pending = pending();
+        pending.headers_mut().insert("date", date.parse().unwrap());
+        steps.push(Step::Respond(pending));
+    }
+    steps.push(granted());
+    let (result, calls) = log_in(authorization(), steps).await;
+    assert!(result.is_ok());
+    assert_eq!(calls, [5, 10, 15]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn denial_ends_the_login() {
     let steps = [Step::Respond(pending()), Step::Respond(error("access_denied"))];
     let (result, calls) = log_in(authorization(), steps).await;
@@ -439,7 +453,7 @@ async fn debug_and_errors_show_no_secret() {
     let repeated = json!({"error": "invalid_grant", "error_description": device_code});
     let (http, _) = scripted(authorization(), [Step::Respond(response(400, repeated.to_string()))]);
     let login = login(http).parameter("login_hint", "alice@example.com");
-    let started = login.start().await.unwrap();
+    let started = login.clone().start().await.unwrap();
     let shown = format!("{login:?} {started:?}");
     assert!(!shown.contains(&device_code) && !shown.contains("WDJB") && !shown.contains("alice"));
     assert!(shown.contains("login_hint"));
@@ -451,6 +465,6 @@ async fn debug_and_errors_show_no_secret() {
 async fn login_can_be_started_again() {
     let (http, _) = scripted(authorization(), [granted()]);
     let login = login(http);
-    let (one, other) = (login.start().await.unwrap(), login.start().await.unwrap());
+    let (one, other) = (login.clone().start().await.unwrap(), login.start().await.unwrap());
     assert!(one.wait().await.is_ok() && other.wait().await.is_ok());
 }

@@ -199,7 +199,7 @@ async fn second_redirect_is_ignored() {
 }
 
 #[tokio::test]
-async fn browser_that_does_not_read_the_page_is_no_obstacle() {
+async fn redirect_of_a_browser_that_does_not_read_the_page_counts() {
     let waiting = Waiting::start().await;
     let mut stream = connect(&waiting.redirect).await;
     stream.write_all(head("GET", &waiting.redirect).as_bytes()).await.unwrap();
@@ -236,7 +236,7 @@ async fn pages_do_not_repeat_what_was_sent() {
 #[tokio::test]
 async fn dropped_login_closes_the_listener() {
     let login = login(granting_server(&MockServer::default()));
-    let request = login.start().await.unwrap();
+    let request = login.clone().start().await.unwrap();
     assert!(is_open(&request).await);
     let open = is_open(&request);
     drop(request);
