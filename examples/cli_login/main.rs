@@ -61,12 +61,12 @@ async fn command(arguments: &Arguments) -> Result<(), BoxError> {
     match &arguments.command {
         Command::LogIn(Method::Browser) => {
             session
-                .log_in_in_browser(async |url| println!("Open this page to log in:\n{url}"))
+                .log_in_with_browser(async |url| println!("Open this page to log in:\n{url}"))
                 .await
         }
         Command::LogIn(Method::Device) => {
             session
-                .log_in_on_device(async |page, _, code| {
+                .log_in_with_device(async |page, _, code| {
                     println!("Open {page} on any device, and enter the code {code}");
                 })
                 .await
@@ -121,14 +121,14 @@ async fn run_in(directory: &Path) -> Result<Recorded, BoxError> {
         match method {
             Method::Browser => {
                 let open = async |url: &str| person.open(url).await;
-                session()?.log_in_in_browser(open).await?;
+                session()?.log_in_with_browser(open).await?;
             }
             Method::Device => {
                 let enter = async |_: &str, complete: Option<&str>, code: &str| {
                     println!("code: {code}");
                     person.open(complete.unwrap_or_default()).await;
                 };
-                session()?.log_in_on_device(enter).await?;
+                session()?.log_in_with_device(enter).await?;
             }
         }
         recorded.approvals += 1;

@@ -49,13 +49,14 @@ impl Session {
     }
 
     /// Logs in with the browser of this machine. `open` shows the URL.
-    pub(crate) async fn log_in_in_browser(
+    pub(crate) async fn log_in_with_browser(
         &self,
         open: impl AsyncFnOnce(&str),
     ) -> Result<(), BoxError> {
         let (server, client) = (self.server.clone(), self.client.clone());
         let login = AuthorizationCodeLogin::new(self.http.clone(), server, client)
             .scope(&self.scope)
+            // Some servers issue a refresh token only with the person's consent.
             .parameter("prompt", "consent");
         let request = login.start().await?;
         let url = request.url().to_owned();
@@ -64,7 +65,7 @@ impl Session {
     }
 
     /// Logs in with any device. `show` shows the page, the page with the code filled in, and the code.
-    pub(crate) async fn log_in_on_device(
+    pub(crate) async fn log_in_with_device(
         &self,
         show: impl AsyncFnOnce(&str, Option<&str>, &str),
     ) -> Result<(), BoxError> {

@@ -13,6 +13,8 @@
 //!   ([`Grant::client_credentials`]), a [refresh token](Grant::refresh_token), [another token](Grant::token_exchange)
 //!   or an [assertion](Grant::jwt_bearer).
 //!
+//! [`native_app`] has the one-time logins of a person, whose refresh token later logins use.
+//!
 #![cfg_attr(feature = "http-client", doc = "```no_run")]
 #![cfg_attr(not(feature = "http-client"), doc = "```ignore")]
 //! use tower_auth_refresh::{

@@ -17,6 +17,18 @@ use crate::{
 ///
 /// [`AuthorizationCodeLogin::start`](super::AuthorizationCodeLogin::start) returns it. Dropping it closes the listener.
 /// `Debug` shows neither the URL nor the secrets.
+///
+/// ```
+/// use tower_auth_refresh::{
+///     oauth2::{OAuth2Error, native_app::{AuthorizationRequest, Tokens}},
+///     transport::HttpService,
+/// };
+///
+/// async fn finish(login: AuthorizationRequest<impl HttpService>) -> Result<Tokens, OAuth2Error> {
+///     println!("Open this page to log in: {}", login.url());
+///     login.wait().await
+/// }
+/// ```
 #[must_use = "the login ends when this is dropped"]
 pub struct AuthorizationRequest<S> {
     pub(super) client: Client<S>,

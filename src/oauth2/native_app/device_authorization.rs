@@ -19,7 +19,17 @@ const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// A device login that has started: what the person has to do (RFC 8628, section 3.3).
 ///
 /// [`DeviceLogin::start`](super::DeviceLogin::start) returns it. Its texts contain printable ASCII characters only, so
-/// they are safe in a terminal. Dropping it ends the login. `Debug` does not show the device code.
+/// they are safe in a terminal. Dropping it ends the login. `Debug` does not show the codes.
+///
+/// ```
+/// use tower_auth_refresh::oauth2::native_app::DeviceAuthorization;
+///
+/// fn show<S>(login: &DeviceAuthorization<S>) {
+///     println!("Open {} and enter the code {}", login.verification_uri(), login.user_code());
+///     println!("You have {} minutes", login.expires_in().as_secs() / 60);
+/// }
+/// # let _ = show::<()>;
+/// ```
 #[must_use = "the login ends when this is dropped"]
 pub struct DeviceAuthorization<S> {
     pub(super) client: Client<S>,

@@ -12,8 +12,8 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(5);
 
 /// Stores a refresh token in a [`TokenStore`], so that processes share it, or the next start of a program finds it.
 ///
-/// A program that a person uses saves the refresh token of a browser's or a device's login here, with
-/// [`save`](RefreshTokenStore::save). Every later login, of any process, is a
+/// A program that a person uses saves the refresh token of a [browser's or a device's login](crate::oauth2::native_app)
+/// here, with [`save`](RefreshTokenStore::save). Every later login, of any process, is a
 /// [grant](crate::oauth2::Grant::refresh_token_store) with this store. `save` without the lock replaces any token.
 ///
 #[cfg_attr(feature = "shared-file", doc = "```")]

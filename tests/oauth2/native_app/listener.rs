@@ -1,5 +1,7 @@
 //! What the listener for the redirect receives apart from the redirect.
 
+use std::time::Duration;
+
 use tokio::{io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tower_auth_refresh::{
     oauth2::native_app::{AuthorizationRequest, Tokens},
@@ -183,6 +185,21 @@ async fn connections_up_to_the_limit_delay_the_redirect_by_their_timeout() {
         silent.push(connect(&waiting.redirect).await);
     }
     // In paused time, the timeouts elapse at once.
+    waiting.complete().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_beyond_the_limit_are_not_served() {
+    let waiting = Waiting::start().await;
+    let mut silent = Vec::new();
+    for _ in 0..32 {
+        silent.push(connect(&waiting.redirect).await);
+    }
+    let mut stream = connect(&waiting.redirect).await;
+    stream.write_all(b"GET /favicon.ico HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let early = timeout(Duration::from_secs(9), stream.readable()).await;
+    assert!(early.is_err(), "the others have not timed out yet");
+    assert_eq!(read_page(stream).await.status, 404);
     waiting.complete().await;
 }
 
