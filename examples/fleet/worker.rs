@@ -106,7 +106,7 @@ fn login(http: Http, server: &str, process: &str) -> Result<SharedToken, BoxErro
     // What makes the logins of two processes the same login.
     let identity = TokenIdentity::new(format!("http://{server}"), "fleet", "client_credentials");
     // In production, from where the credentials are.
-    let keys = SealingKeys::new(SealingKey::new(1, [7; 32]));
+    let keys = SealingKeys::new(SealingKey::new([7; 32]));
     let store = env::var(STORE)?;
     let shared = if store.starts_with("redis://") {
         SharedTokenLayer::new(RedisTokenStore::open(store)?, identity, keys)

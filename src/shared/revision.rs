@@ -26,14 +26,14 @@ impl Revision {
         u128::from_be_bytes(self.0) as u64
     }
 
-    /// Returns the revision of the record that replaces the one of revision `known`. It has a higher number than `seen`,
+    /// Returns the revision of the record that replaces the one of revision `expected`. It has a higher number than `seen`,
     /// which a store may have lost. `epoch` is random, and used if there is no record.
-    pub(super) fn next(known: Option<Self>, seen: Option<Self>, epoch: [u8; 8]) -> Self {
-        let Some(known) = known else { return Self::new(epoch, 1) };
-        let seen = seen.filter(|seen| seen.epoch() == known.epoch());
-        let number = seen.map_or(known.number(), |seen| seen.number().max(known.number()));
+    pub(super) fn next(expected: Option<Self>, seen: Option<Self>, epoch: [u8; 8]) -> Self {
+        let Some(expected) = expected else { return Self::new(epoch, 1) };
+        let seen = seen.filter(|seen| seen.epoch() == expected.epoch());
+        let number = seen.map_or(expected.number(), |seen| seen.number().max(expected.number()));
         match number.checked_add(1) {
-            Some(number) => Self::new(known.epoch().to_be_bytes(), number),
+            Some(number) => Self::new(expected.epoch().to_be_bytes(), number),
             None => Self::new(epoch, 1),
         }
     }

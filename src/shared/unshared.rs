@@ -28,13 +28,13 @@ impl Attempt {
         let is_needed = self.remaining(read_clocks()).is_none();
         let issued = self.session.log_in(self.request, self.settings.login_timeout).await?;
         if is_needed {
-            let known = self.session.known();
-            let next = Revision::next(known, self.session.history.revision(), self.epoch);
+            let expected = self.session.seen_revision();
+            let next = Revision::next(expected, self.session.history.revision(), self.epoch);
             // No request waits for it.
             let store_timeout = self.settings.claim_time_to_live;
             let settings = Settings { store_timeout, ..self.settings };
             let claimed_at = read_clocks().monotonic;
-            let leader = Leader { settings, claim: self.claim, known, next, claimed_at };
+            let leader = Leader { settings, claim: self.claim, expected, next, claimed_at };
             let (aged, at) = (issued.aged.clone(), issued.at);
             tokio::spawn(async move { leader.claim_and_put(aged, at).await });
         }
