@@ -32,8 +32,8 @@ pub(super) struct Attempt {
     /// When the refresher requested the token.
     pub(super) requested_at: Timestamp,
     pub(super) claim: ClaimId,
-    /// The epoch of the next record, if there is none yet.
-    pub(super) epoch: [u8; 8],
+    /// The random parts of the next record's revision.
+    revision: ([u8; 8], [u8; 4]),
 }
 
 impl Attempt {
@@ -44,14 +44,15 @@ impl Attempt {
         requested_at: Timestamp,
     ) -> Result<Self, LoginError> {
         session.on_request(&request.reason);
-        let (mut claim, mut epoch) = ([0; 16], [0; 8]);
+        let (mut claim, mut epoch, mut unique) = ([0; 16], [0; 8], [0; 4]);
         let random = SystemRandom::new();
         random
             .fill(&mut claim)
             .and_then(|()| random.fill(&mut epoch))
+            .and_then(|()| random.fill(&mut unique))
             .map_err(|_| LoginError::transient("random numbers unavailable"))?;
         let claim = ClaimId(claim);
-        Ok(Self { settings, session, request, requested_at, claim, epoch })
+        Ok(Self { settings, session, request, requested_at, claim, revision: (epoch, unique) })
     }
 
     pub(super) async fn log_in(self) -> Result<AccessToken, LoginError> {
@@ -156,9 +157,9 @@ impl Attempt {
 
     /// Logs in for all processes, in a task of its own. If this future is dropped, the next login finds the record.
     async fn log_in_as_leader(self, claimed_at: Instant) -> Result<AccessToken, LoginError> {
-        let Self { settings, mut session, request, claim, epoch, .. } = self;
+        let next = self.next_revision();
+        let Self { settings, mut session, request, claim, .. } = self;
         let expected = session.seen_revision();
-        let next = Revision::next(expected, session.history.revision(), epoch);
         let leader = Leader { settings, claim, expected, next, claimed_at };
         session.unshared_login_at = None;
         let task = spawn_in_login(async move {
@@ -174,6 +175,13 @@ impl Attempt {
                 Err(_) => Err(LoginError::transient("runtime shut down during the login")),
             },
         }
+    }
+
+    /// Returns the revision of the record that replaces the one that the process has seen last.
+    pub(super) fn next_revision(&self) -> Revision {
+        let (epoch, random) = self.revision;
+        let (expected, used) = (self.session.seen_revision(), self.session.history.revision());
+        Revision::next(expected, used, epoch, random)
     }
 
     /// Returns how long the current token can still be used; `None` if requests wait for the login.

@@ -100,6 +100,26 @@ async fn record_sealed_with_an_unknown_key_is_not_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn record_put_after_a_failover_is_not_taken_for_the_lost_one() {
+    let fleet = Fleet::default();
+    let layer = layer(fleet.store.clone());
+    let service = || layer.layer(fleet.logins.service(|nth| async move { token(nth, HOUR) }));
+    let (mut one, mut two, mut three) = (service(), service(), service());
+    log_in(&mut one, LoginReason::First).await.unwrap();
+    let replica = fleet.store.snapshot();
+    sleep(secs(100)).await;
+    assert_eq!(log_in(&mut one, LoginReason::Forced).await.unwrap().secret(), "t2");
+    assert_eq!(log_in(&mut two, LoginReason::First).await.unwrap().secret(), "t2");
+    fleet.store.restore(&replica);
+    sleep(secs(100)).await;
+    // It has seen neither the second record nor its number.
+    assert_eq!(log_in(&mut three, LoginReason::First).await.unwrap().secret(), "t1");
+    assert_eq!(log_in(&mut three, LoginReason::Forced).await.unwrap().secret(), "t3");
+    assert_eq!(log_in(&mut two, LoginReason::Expiring).await.unwrap().secret(), "t3");
+    assert_eq!(fleet.logins.started(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn damaged_record_is_replaced_at_once() {
     let fleet = Fleet::default();
     let store = OddStore { damages_first_record: true, ..OddStore::default() };
