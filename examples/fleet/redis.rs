@@ -14,8 +14,9 @@ use tokio::{
 use tower::BoxError;
 
 pub(crate) struct Redis {
-    port: u16,
+    pub(crate) port: u16,
     process: Child,
+    arguments: Vec<String>,
 }
 
 impl Drop for Redis {
@@ -26,18 +27,25 @@ impl Drop for Redis {
 }
 
 impl Redis {
-    pub(crate) async fn start() -> Result<Self, BoxError> {
+    /// Starts a server with more arguments than the port.
+    pub(crate) async fn start(arguments: &[&str]) -> Result<Self, BoxError> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let redis = Self { port, process: spawn(port)? };
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let redis = Self { port, process: spawn(port, &arguments)?, arguments };
         redis.wait_until_it_responds().await?;
         Ok(redis)
     }
 
     pub(crate) async fn restart(&mut self) -> Result<(), BoxError> {
+        self.kill()?;
+        self.process = spawn(self.port, &self.arguments)?;
+        self.wait_until_it_responds().await
+    }
+
+    pub(crate) fn kill(&mut self) -> Result<(), BoxError> {
         self.process.kill()?;
         self.process.wait()?;
-        self.process = spawn(self.port)?;
-        self.wait_until_it_responds().await
+        Ok(())
     }
 
     pub(crate) fn url(&self) -> String {
@@ -51,13 +59,8 @@ impl Redis {
         if status.success() { Ok(()) } else { Err(format!("kill: {status}").into()) }
     }
 
-    /// Executes a command without arguments that need quotes. Returns the reply as it is in the protocol.
     pub(crate) async fn execute(&self, command: &str) -> Result<String, BoxError> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).await?;
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).await?;
-        Ok(reply)
+        execute(self.port, command).await
     }
 
     /// Returns how often the processes called a script, and how many other commands they sent to connect.
@@ -90,10 +93,20 @@ impl Redis {
     }
 }
 
-fn spawn(port: u16) -> Result<Child, BoxError> {
+/// Executes a command without arguments that need quotes. Returns the reply as it is in the protocol.
+pub(crate) async fn execute(port: u16, command: &str) -> Result<String, BoxError> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).await?;
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).await?;
+    Ok(reply)
+}
+
+fn spawn(port: u16, arguments: &[String]) -> Result<Child, BoxError> {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no"])
+        .args(arguments)
         .stdout(Stdio::null())
         .spawn()
         .map_err(|error| format!("redis-server does not start, install it: {error}").into())

@@ -18,8 +18,10 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use redis::sentinel::{SentinelClient, SentinelServerType};
 use serde_json::Value;
 use tokio::{
+    sync::Mutex,
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
@@ -32,10 +34,12 @@ use tower_auth_refresh::{
     },
 };
 
+use super::sentinel::PRIMARY;
+
 /// The variables that the process gets from the one that starts it.
 pub(crate) const PROCESS: &str = "FLEET_PROCESS";
 pub(crate) const SERVER: &str = "FLEET_SERVER";
-/// The URL of a Redis server, or a directory.
+/// The URL of a Redis server or of a Sentinel, or a directory.
 pub(crate) const STORE: &str = "FLEET_STORE";
 pub(crate) const RATE: &str = "FLEET_RATE";
 
@@ -110,10 +114,24 @@ fn login(http: Http, server: &str, process: &str) -> Result<SharedToken, BoxErro
     let store = env::var(STORE)?;
     let shared = if store.starts_with("redis://") {
         SharedTokenLayer::new(RedisTokenStore::open(store)?, identity, keys)
+    } else if let Some(address) = store.strip_prefix("sentinel://") {
+        SharedTokenLayer::new(sentinel_store(address)?, identity, keys)
     } else {
         SharedTokenLayer::new(FileTokenStore::new(store), identity, keys)
     };
     Ok(shared.claim_time_to_live(CLAIM_TIME_TO_LIVE).layer(login))
+}
+
+/// Returns a store in the primary that Sentinel names.
+fn sentinel_store(address: &str) -> Result<RedisTokenStore, BoxError> {
+    let sentinels = vec![format!("redis://{address}")];
+    let primary =
+        SentinelClient::build(sentinels, PRIMARY.to_owned(), None, SentinelServerType::Master)?;
+    let primary = Arc::new(Mutex::new(primary));
+    Ok(RedisTokenStore::connect_with(move || {
+        let primary = primary.clone();
+        async move { primary.lock().await.get_async_connection().await }
+    }))
 }
 
 /// Returns the body of a response, if the response is a success.
