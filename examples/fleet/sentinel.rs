@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use ::redis::Value;
 use tokio::time::sleep;
 use tower::BoxError;
 
@@ -82,9 +83,9 @@ impl Sentinel {
     async fn wait_until_replica_is_known(&self) -> Result<(), BoxError> {
         let replicas = format!("SENTINEL REPLICAS {PRIMARY}");
         for _ in 0..1000 {
-            let known = redis::execute(self.port, &replicas).await.unwrap_or_default();
-            let info = self.replica.execute("INFO replication").await?;
-            if known.starts_with("*1") && info.contains("master_link_status:up") {
+            let known: Vec<Value> = redis::execute(self.port, &replicas).await.unwrap_or_default();
+            let info: String = self.replica.execute("INFO replication").await?;
+            if known.len() == 1 && info.contains("master_link_status:up") {
                 return Ok(());
             }
             sleep(Duration::from_millis(20)).await;

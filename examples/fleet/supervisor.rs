@@ -171,7 +171,7 @@ impl Supervisor {
             (Store::Redis(redis), Event::Freeze) => redis.signal("-STOP"),
             (Store::Redis(redis), Event::Continue) => redis.signal("-CONT"),
             (Store::Redis(redis), Event::Restart) => redis.restart().await,
-            (Store::Redis(redis), Event::Flush) => redis.execute("FLUSHALL").await.map(drop),
+            (Store::Redis(redis), Event::Flush) => redis.execute("FLUSHALL").await,
             (Store::Sentinel(sentinel), Event::FailOver) => sentinel.kill_primary().await,
             _ => Ok(()),
         }
