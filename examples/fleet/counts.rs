@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::watch;
@@ -26,7 +26,7 @@ pub struct Recorded {
     /// The expiry of each token.
     tokens: HashMap<String, Instant>,
     /// The earliest time at which a process refreshes the newest token.
-    due: Option<Instant>,
+    due: Option<SystemTime>,
     /// Tokens that were issued.
     pub(crate) logins: u32,
     /// Those of them that started during another login, or while the newest token was not due for a refresh in any process.
@@ -68,14 +68,14 @@ impl Counts {
         }
     }
 
-    /// Starts a login. It is interrupted if the returned value is dropped.
-    pub(crate) fn start_login(&self, process: usize) -> StartedLogin {
+    /// Starts a login, whose request was sent at this time. It is interrupted if the returned value is dropped.
+    pub(crate) fn start_login(&self, process: usize, sent_at: SystemTime) -> StartedLogin {
         self.login.send_replace(Some((process, Instant::now())));
         let mut recorded = self.lock();
-        let is_new = recorded.due.is_some_and(|due| Instant::now() < due);
-        let is_unnecessary = is_new || recorded.under_way > 0;
+        let is_unnecessary =
+            recorded.under_way > 0 || recorded.due.is_some_and(|due| sent_at < due);
         recorded.under_way += 1;
-        StartedLogin { counts: self.clone(), is_unnecessary, is_complete: false }
+        StartedLogin { counts: self.clone(), sent_at, is_unnecessary, is_complete: false }
     }
 
     /// Returns whether the API accepts a token.
@@ -107,16 +107,19 @@ impl Counts {
     }
 }
 
-/// Returns the least age at which a refresher with the default settings refreshes a token.
+/// Returns the least age at which a refresher with the default settings refreshes a token, counted from the request. Timers
+/// and clocks have a tolerance.
 fn least_refresh_age(lifetime: Duration) -> Duration {
     let lead = (lifetime / 4).min(Duration::from_secs(300));
     let max_jitter = (lifetime / 10).min(Duration::from_secs(30));
-    lifetime - lead - max_jitter
+    let tolerance = Duration::from_millis(50);
+    lifetime - lead - max_jitter - tolerance
 }
 
 /// A login that has started.
 pub(crate) struct StartedLogin {
     counts: Counts,
+    sent_at: SystemTime,
     is_unnecessary: bool,
     is_complete: bool,
 }
@@ -138,7 +141,7 @@ impl StartedLogin {
         let mut recorded = counts.lock();
         recorded.logins += 1;
         recorded.unnecessary += u32::from(self.is_unnecessary);
-        recorded.due = Some(now + least_refresh_age(counts.lifetime));
+        recorded.due = Some(self.sent_at + least_refresh_age(counts.lifetime));
         *recorded.logins_of_second.entry(second).or_default() += 1;
         let expiry = now + counts.lifetime;
         let token = format!("t{}", recorded.logins);

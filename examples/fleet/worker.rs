@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -94,9 +94,11 @@ pub(crate) async fn run() -> Result<(), BoxError> {
 fn login(http: Http, server: &str, process: &str) -> Result<SharedToken, BoxError> {
     let url = format!("http://{server}/login/{process}");
     let login = login_fn(move |_| {
-        let (http, url) = (http.clone(), url.clone());
+        let http = http.clone();
+        let sent_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let url = sent_at.map(|sent_at| format!("{url}/{}", sent_at.as_micros()));
         async move {
-            let request = Request::post(url).body(Empty::new())?;
+            let request = Request::post(url?).body(Empty::new())?;
             let body = succeeds(http.request(request).await).await?;
             let body: Value = serde_json::from_slice(&body)?;
             let secret =
