@@ -79,8 +79,8 @@ impl SharedTokenLayer {
     /// Sets the time limit of the login service below. Defaults to 15 seconds.
     ///
     /// It is also the time for which a process waits for the login of another one. After that, its login fails with a
-    /// transient error, and the refresher retries. From the third attempt on, the process waits for up to half of the limit
-    /// longer, and then logs in itself. No claim is extended beyond the limit.
+    /// transient error, and the refresher retries. From the third attempt on, the process waits for a random time between half
+    /// of the limit and the limit, and then logs in without the store. No claim is extended beyond the limit.
     ///
     /// So the limit should be at most half of the refresher's
     /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout). A refresher with a shorter one ends the wait: it

@@ -4,7 +4,7 @@
 use super::{ClaimId, Revision};
 
 impl ClaimId {
-    /// Returns another id for the same process.
+    /// Returns the id of the next claim of the same login.
     pub(super) fn next(self) -> Self {
         Self(u128::from_be_bytes(self.0).wrapping_add(1).to_be_bytes())
     }

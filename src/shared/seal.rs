@@ -179,7 +179,7 @@ pub(super) struct SealError;
 
 impl fmt::Display for SealError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sealing failed: random numbers unavailable")
+        f.write_str("record sealing failed")
     }
 }
 

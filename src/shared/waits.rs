@@ -33,12 +33,15 @@ pub(super) fn pause(step: Duration, remaining: Option<Duration>) -> Duration {
     remaining.map_or(step, |remaining| (remaining / 2).clamp(FIRST_PAUSE, MAX_UNHURRIED_PAUSE))
 }
 
-/// Returns for how long the process waits for the logins of others, which take `login_timeout` at most. Processes that
-/// then log in must not do so at the same time. `random` is in `[0, 1)`.
+/// Returns for how long the process waits for the logins of others, which take `login_timeout` at most. `random` is in
+/// `[0, 1)`.
+///
+/// From the third attempt on, the process then logs in itself, and other processes do so too: not at the same time, and early
+/// enough that the wait and the login take twice the limit at most, which is the refresher's limit by default.
 pub(super) fn patience(login_timeout: Duration, attempt: u32, random: f64) -> Duration {
     match attempt {
         ..=LAST_RELIANT_ATTEMPT => login_timeout,
-        _ => login_timeout.saturating_add((login_timeout / 2).mul_f64(random)),
+        _ => login_timeout - (login_timeout / 2).mul_f64(random),
     }
 }
 
@@ -88,7 +91,7 @@ mod tests {
         let limit = millis(12_000);
         assert_eq!(patience(limit, 2, 0.5), limit);
         assert_eq!(patience(limit, 3, 0.0), limit);
-        assert_eq!(patience(limit, 3, 0.5), millis(15_000));
+        assert_eq!(patience(limit, 3, 0.5), millis(9_000));
     }
 
     #[test]

@@ -93,7 +93,7 @@ async fn symbolic_link_is_not_followed_to_a_file() {
         symlink(elsewhere.file(KEY, extension), &path).unwrap();
         let error = store.claim(&KEY.get(), Some(revision(1)), id(1), HOUR).await.unwrap_err();
         assert!(
-            matches!(file_error(error), FileTokenStoreError::FileType { path: p } if p == path)
+            matches!(file_error(error), FileTokenStoreError::WrongFileType { path: p } if p == path)
         );
         fs::remove_file(&path).unwrap();
     }
@@ -117,7 +117,7 @@ async fn directory_of_another_user_is_refused() {
     let change_owner = |path: &Path| chown(path, Some(USER), Some(USER)).unwrap();
     let assert_refused = |error| {
         let error = file_error(error);
-        assert!(matches!(error, FileTokenStoreError::Owner { .. }), "{error:?}");
+        assert!(matches!(error, FileTokenStoreError::WrongOwner { .. }), "{error:?}");
     };
     let expected = Some(revision(1));
     let token = directory.file(KEY, "token");

@@ -181,7 +181,7 @@ impl Directory {
         if owner(file.metadata())? == owner(fs::metadata(&self.0))? {
             Ok(())
         } else {
-            Err(FileTokenStoreError::Owner { path: path.to_owned() })
+            Err(FileTokenStoreError::WrongOwner { path: path.to_owned() })
         }
     }
 
@@ -251,7 +251,7 @@ fn check(
         metadata => metadata.map_err(failed("opening", path))?,
     };
     if !is_expected_type(&metadata) {
-        return Err(FileTokenStoreError::FileType { path: path.to_owned() });
+        return Err(FileTokenStoreError::WrongFileType { path: path.to_owned() });
     }
     #[cfg(unix)]
     {

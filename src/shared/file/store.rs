@@ -60,7 +60,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(16);
 ///
 /// On Unix, the store creates the directory with mode 0700, and files with mode 0600. It fails if other users have any
 /// access to the directory or a file ([`FileTokenStoreError::NotPrivate`]), or if a file that it reads or creates and the
-/// directory have different owners ([`FileTokenStoreError::Owner`]). So root writes no token into the directory of another
+/// directory have different owners ([`FileTokenStoreError::WrongOwner`]). So root writes no token into the directory of another
 /// user. The store follows no symbolic link to a file. On other systems, the application must choose a directory that is
 /// private.
 ///
