@@ -203,7 +203,7 @@ impl Fleet {
         if self.plan.kills == Kills::AtRotations && number == AFTER_RESPONSE {
             return self.kill(place);
         }
-        if self.plan.kills == Kills::AtRotations && number % 10 == 0 {
+        if self.plan.kills == Kills::AtRotations && number.is_multiple_of(10) {
             self.kill((place + 1) % self.places.len());
         }
         self.proceed(input);

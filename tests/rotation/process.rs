@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::Full;
 use tokio::{task::spawn_blocking, time::sleep};
-use tower::{BoxError, Layer, ServiceBuilder, ServiceExt, service_fn};
+use tower::{Layer, ServiceBuilder, ServiceExt, service_fn};
 use tower_auth_refresh::{
     AccessToken, AuthRefreshLayer, AuthRefresher, LoginError, LoginRequest, ReplayClone,
     http_client::HttpClient,
@@ -38,7 +38,10 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(60);
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(50);
 /// The longest time between two refreshes of a process.
-const MAX_BETWEEN_REFRESHES: Duration = Duration::from_millis(500);
+const MAX_BETWEEN_REFRESHES: Duration = Duration::from_millis(100);
+/// Short, because it also is the shortest time between two logins of a process.
+const MIN_BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
 
 /// What a session with its store has in common in all processes.
 #[derive(Clone)]
@@ -116,6 +119,7 @@ impl Settings {
         AuthRefresher::builder(shared.layer(reporting))
             .login_timeout(2 * LIMIT)
             .wait_timeout(LIMIT)
+            .backoff(MIN_BACKOFF, MAX_BACKOFF)
             .build()
             .unwrap()
     }
@@ -169,7 +173,7 @@ fn gated(http: HttpClient) -> impl HttpService {
             if is_token_request {
                 gate("received").await;
             }
-            response.map_err(BoxError::from)
+            response
         }
     })
 }
