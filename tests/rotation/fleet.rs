@@ -14,34 +14,12 @@ use std::{
 use tokio::runtime::Runtime;
 use tower_auth_refresh::{oauth2::RefreshTokenStore, shared::SharedRefreshTokenStore};
 
-use crate::{oidc_provider::OidcProvider, process::Settings, report::Report};
-
-#[derive(Clone, Copy)]
-pub(crate) struct Plan {
-    pub(crate) processes: usize,
-    /// After this number, the run ends.
-    pub(crate) rotations: u64,
-    /// The lifetime of access tokens, in whole seconds.
-    pub(crate) lifetime: Duration,
-    pub(crate) kills: Kills,
-    /// The longest time before a token request, and between its response and the save.
-    pub(crate) max_delay: Duration,
-    pub(crate) resend_interrupted: bool,
-    /// Only against hanging.
-    pub(crate) limit: Duration,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kills {
-    /// The process of rotation 20 is killed after the response, and that of rotation 40 before the request. At each tenth
-    /// rotation, one of the other processes is killed.
-    AtRotations,
-    /// A random process is killed each second.
-    EverySecond,
-}
-
-const AFTER_RESPONSE: u64 = 20;
-const BEFORE_REQUEST: u64 = 40;
+use crate::{
+    oidc_provider::OidcProvider,
+    plan::{Kills, Plan},
+    process::Settings,
+    report::Report,
+};
 
 pub(crate) struct Fleet {
     plan: Plan,
@@ -116,7 +94,9 @@ impl Fleet {
                 }
             }
             self.is_finished.store(true, SeqCst);
-            self.places.iter().for_each(Place::end);
+            for place in &self.places {
+                place.end();
+            }
         });
         let seen = self.runtime.block_on(self.provider.seen());
         let mut report = self.report.into_inner().unwrap();
@@ -188,8 +168,7 @@ impl Fleet {
     }
 
     fn before_request(&self, place: usize, input: &mut ChildStdin) {
-        let is_due = self.plan.kills == Kills::AtRotations
-            && self.responses.load(SeqCst) == BEFORE_REQUEST
+        let is_due = self.plan.kills_before_request(self.responses.load(SeqCst))
             && !self.is_killed_before_request.swap(true, SeqCst);
         if is_due {
             self.kill(place);
@@ -200,10 +179,10 @@ impl Fleet {
 
     fn after_response(&self, place: usize, input: &mut ChildStdin) {
         let number = self.responses.fetch_add(1, SeqCst) + 1;
-        if self.plan.kills == Kills::AtRotations && number == AFTER_RESPONSE {
+        if self.plan.kills_after_response(number) {
             return self.kill(place);
         }
-        if self.plan.kills == Kills::AtRotations && number.is_multiple_of(10) {
+        if self.plan.kills_another(number) {
             self.kill((place + 1) % self.places.len());
         }
         self.proceed(input);
@@ -251,26 +230,19 @@ impl Fleet {
     }
 
     fn kill(&self, place: usize) {
-        // The report counts it first, before other processes can notice.
-        let mut child = self.places[place].child.lock().unwrap();
-        if child.is_some() {
+        if self.places[place].end() {
             self.report().kills += 1;
-            Place::stop(&mut child);
         }
     }
 }
 
 impl Place {
-    fn end(&self) {
-        Self::stop(&mut self.child.lock().unwrap());
-    }
-
-    /// Sends SIGKILL, and waits for the end.
-    fn stop(child: &mut Option<Child>) {
-        if let Some(mut child) = child.take() {
-            child.kill().unwrap();
-            child.wait().unwrap();
-        }
+    /// Sends SIGKILL, and waits for the end. Returns `false` if the process has been killed before.
+    fn end(&self) -> bool {
+        let Some(mut child) = self.child.lock().unwrap().take() else { return false };
+        child.kill().unwrap();
+        child.wait().unwrap();
+        true
     }
 }
 

@@ -18,6 +18,7 @@
 mod fleet;
 #[path = "../support/oidc_provider.rs"]
 mod oidc_provider;
+mod plan;
 mod process;
 #[cfg(feature = "shared-redis")]
 #[path = "../shared_redis/server.rs"]
@@ -25,9 +26,10 @@ mod process;
 mod redis_server;
 mod report;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
-use fleet::{Fleet, Kills, Plan};
+use fleet::Fleet;
+use plan::Plan;
 use report::Report;
 
 /// A path for a directory, which is removed on drop.
@@ -51,32 +53,6 @@ impl Drop for TempDir {
     }
 }
 
-/// A run of seconds. Its access tokens do not expire, so that nothing depends on the speed of the machine.
-fn short() -> Plan {
-    Plan {
-        processes: 3,
-        rotations: 60,
-        lifetime: Duration::from_secs(3600),
-        kills: Kills::AtRotations,
-        max_delay: Duration::ZERO,
-        resend_interrupted: false,
-        limit: Duration::from_secs(120),
-    }
-}
-
-/// A run of minutes.
-fn long() -> Plan {
-    Plan {
-        processes: 8,
-        rotations: 1000,
-        lifetime: Duration::from_secs(10),
-        kills: Kills::EverySecond,
-        max_delay: Duration::from_millis(100),
-        limit: Duration::from_secs(1800),
-        ..short()
-    }
-}
-
 /// Returns `None` if there is no node.
 fn run(store: &str, plan: Plan) -> Option<Report> {
     let report = Fleet::start(store, plan)?.run();
@@ -87,7 +63,7 @@ fn run(store: &str, plan: Plan) -> Option<Report> {
 #[test]
 fn killed_processes_use_no_refresh_token_twice() {
     let directory = TempDir::new("short");
-    let Some(report) = run(directory.url(), short()) else { return };
+    let Some(report) = run(directory.url(), Plan::short()) else { return };
     report.assert_one_use_of_each_token(60);
     // One process is killed before its request, another one between the response and the save.
     assert_eq!(report.persons_logins, 2, "{report}");
@@ -97,7 +73,7 @@ fn killed_processes_use_no_refresh_token_twice() {
 #[test]
 fn token_that_is_sent_again_is_counted() {
     let directory = TempDir::new("resend");
-    let plan = Plan { resend_interrupted: true, ..short() };
+    let plan = Plan { resend_interrupted: true, ..Plan::short() };
     let Some(report) = run(directory.url(), plan) else { return };
     assert!(report.reused >= 1 && report.revoked_sessions >= 1, "{report}");
     assert!(report.failures.iter().any(|text| text.contains("invalid_grant")), "{report}");
@@ -107,7 +83,7 @@ fn token_that_is_sent_again_is_counted() {
 #[ignore = "runs for minutes: the command is at the top of this file"]
 fn kill_each_second_causes_no_reuse_with_files() {
     let directory = TempDir::new("long");
-    let Some(report) = run(directory.url(), long()) else { return };
+    let Some(report) = run(directory.url(), Plan::long()) else { return };
     report.assert_one_use_of_each_token(1000);
 }
 
@@ -117,7 +93,7 @@ fn kill_each_second_causes_no_reuse_with_files() {
 async fn kill_each_second_causes_no_reuse_with_redis() {
     let redis = redis_server::Server::start().await;
     let url = redis.url.clone();
-    let report = tokio::task::spawn_blocking(move || run(&url, long())).await.unwrap();
+    let report = tokio::task::spawn_blocking(move || run(&url, Plan::long())).await.unwrap();
     let Some(report) = report else { return };
     report.assert_one_use_of_each_token(1000);
 }
