@@ -15,7 +15,9 @@ usage: fleet [options]
   --stop-redis N   freeze Redis after a third of the time, for N seconds
   --restart-redis  restart Redis, without its data, after half of the time
   --fail-over      start Redis with a replica and Sentinel, and kill the primary after half of the time
-  --flush          delete the content of Redis after half of the time";
+  --flush          delete the content of Redis after half of the time
+
+--file, --fail-over and the other options for Redis exclude each other.";
 
 /// What happens in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -42,7 +42,8 @@ async fn main() -> ExitCode {
     } else {
         let Some(plan) = Plan::new(env::args().skip(1)) else {
             println!("{USAGE}");
-            return ExitCode::FAILURE;
+            let is_help = env::args().nth(1).is_some_and(|argument| argument == "--help");
+            return if is_help { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         };
         match env::current_exe() {
             Ok(program) => run(&program, plan).await.map(|recorded| recorded.requests().1),
