@@ -113,6 +113,7 @@
         feature = "reqwest-middleware",
         feature = "shared",
         feature = "shared-file",
+        feature = "shared-redis",
         feature = "test-util",
         feature = "token-command",
         feature = "token-file"
