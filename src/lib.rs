@@ -92,7 +92,8 @@
 //! | `reqwest-middleware` | the layer as a middleware of `reqwest-middleware` |
 //! | `serde` | `Serialize` for [`Status`], [`State`] and [`Expiry`] |
 //! | `shared` | [one token for many processes](shared) ([`many_processes`](guides::many_processes)) |
-//! | `shared-file` | [a store in a directory](shared::FileTokenStore), for processes that share a token |
+//! | `shared-file` | [a store in a directory](shared::FileTokenStore), for processes of one user on one machine |
+//! | `shared-redis` | [a store in Redis](shared::RedisTokenStore), for processes on several machines |
 //! | `test-util` | [utilities](test_util) for tests |
 //! | `token-command` | the token that a command prints ([`sources`]) |
 //! | `token-file` | the token in a file that another process updates, such as Kubernetes ([`sources`]) |
@@ -115,6 +116,7 @@
         feature = "reqwest-middleware",
         feature = "shared",
         feature = "shared-file",
+        feature = "shared-redis",
         feature = "test-util",
         feature = "token-command",
         feature = "token-file"

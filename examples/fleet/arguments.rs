@@ -14,7 +14,10 @@ usage: fleet [options]
   --kill           kill a process every 4 seconds: the one that logs in, then any, in turn
   --stop-redis N   freeze Redis after a third of the time, for N seconds
   --restart-redis  restart Redis, without its data, after half of the time
-  --flush          delete the content of Redis after half of the time";
+  --fail-over      start Redis with a replica and Sentinel, and kill the primary after half of the time
+  --flush          delete the content of Redis after half of the time
+
+--file, --fail-over and the other options for Redis exclude each other.";
 
 /// What happens in a run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,7 @@ pub struct Plan {
     pub(crate) kill: bool,
     pub(crate) stop_redis: Option<Duration>,
     pub(crate) restart_redis: bool,
+    pub(crate) fail_over: bool,
     pub(crate) flush: bool,
 }
 
@@ -42,6 +46,7 @@ impl Default for Plan {
             kill: false,
             stop_redis: None,
             restart_redis: false,
+            fail_over: false,
             flush: false,
         }
     }
@@ -64,11 +69,14 @@ impl Plan {
                 "--kill" => plan.kill = true,
                 "--stop-redis" => plan.stop_redis = Some(seconds(number()?)),
                 "--restart-redis" => plan.restart_redis = true,
+                "--fail-over" => plan.fail_over = true,
                 "--flush" => plan.flush = true,
                 _ => return None,
             }
         }
+        // Those that disturb one server.
         let needs_redis = plan.stop_redis.is_some() || plan.restart_redis || plan.flush;
-        (!plan.file || !needs_redis).then_some(plan)
+        let stores = [plan.file, plan.fail_over, needs_redis];
+        (stores.iter().filter(|is_needed| **is_needed).count() <= 1).then_some(plan)
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::watch;
@@ -25,14 +25,19 @@ pub(crate) struct Counts {
 pub struct Recorded {
     /// The expiry of each token.
     tokens: HashMap<String, Instant>,
+    /// The earliest time at which a process refreshes the newest token.
+    due: Option<SystemTime>,
     /// Tokens that were issued.
     pub(crate) logins: u32,
+    /// Those of them that started during another login, or while the newest token was not due for a refresh in any process.
+    pub(crate) unnecessary: u32,
     /// Logins that were started, but not completed.
     pub(crate) interrupted: u32,
     /// Requests whose token was not accepted.
     pub(crate) rejected: u32,
     /// Requests whose token had expired, but was accepted.
     pub(crate) accepted_late: u32,
+    under_way: u32,
     logins_of_second: HashMap<u64, u32>,
     /// The requests of each process so far, and those that failed.
     requests: HashMap<usize, (u64, u64)>,
@@ -63,11 +68,14 @@ impl Counts {
         }
     }
 
-    /// Starts a login. It is interrupted if the returned value is dropped.
-    pub(crate) fn start_login(&self, process: usize) -> StartedLogin {
+    /// Starts a login, whose request was sent at this time. It is interrupted if the returned value is dropped.
+    pub(crate) fn start_login(&self, process: usize, sent_at: SystemTime) -> StartedLogin {
         self.login.send_replace(Some((process, Instant::now())));
-        self.lock().interrupted += 1;
-        StartedLogin(self.clone())
+        let mut recorded = self.lock();
+        let is_unnecessary =
+            recorded.under_way > 0 || recorded.due.is_some_and(|due| sent_at < due);
+        recorded.under_way += 1;
+        StartedLogin { counts: self.clone(), sent_at, is_unnecessary, is_complete: false }
     }
 
     /// Returns whether the API accepts a token.
@@ -90,11 +98,6 @@ impl Counts {
         self.lock().clone()
     }
 
-    /// Returns how often one process alone would have logged in so far.
-    pub(crate) fn necessary_logins(&self) -> f64 {
-        1.0 + self.started.elapsed().div_duration_f64(refresh_age(self.lifetime)).floor()
-    }
-
     pub(crate) fn second(&self) -> u64 {
         self.started.elapsed().as_secs()
     }
@@ -104,28 +107,46 @@ impl Counts {
     }
 }
 
-/// Returns the mean age at which a refresher with the default settings refreshes a token.
-fn refresh_age(lifetime: Duration) -> Duration {
+/// Returns the least age at which a refresher with the default settings refreshes a token, counted from the request. Timers
+/// and clocks have a tolerance.
+fn least_refresh_age(lifetime: Duration) -> Duration {
     let lead = (lifetime / 4).min(Duration::from_secs(300));
     let max_jitter = (lifetime / 10).min(Duration::from_secs(30));
-    lifetime - lead - max_jitter / 2
+    let tolerance = Duration::from_millis(50);
+    lifetime - lead - max_jitter - tolerance
 }
 
 /// A login that has started.
-pub(crate) struct StartedLogin(Counts);
+pub(crate) struct StartedLogin {
+    counts: Counts,
+    sent_at: SystemTime,
+    is_unnecessary: bool,
+    is_complete: bool,
+}
+
+impl Drop for StartedLogin {
+    fn drop(&mut self) {
+        let mut recorded = self.counts.lock();
+        recorded.under_way -= 1;
+        recorded.interrupted += u32::from(!self.is_complete);
+    }
+}
 
 impl StartedLogin {
     /// Issues a token.
-    pub(crate) fn complete(self) -> String {
-        let (counts, now) = (&self.0, Instant::now());
+    pub(crate) fn complete(mut self) -> String {
+        self.is_complete = true;
+        let (counts, now) = (&self.counts, Instant::now());
         let second = counts.second();
         let mut recorded = counts.lock();
-        recorded.interrupted -= 1;
         recorded.logins += 1;
+        recorded.unnecessary += u32::from(self.is_unnecessary);
+        recorded.due = Some(self.sent_at + least_refresh_age(counts.lifetime));
         *recorded.logins_of_second.entry(second).or_default() += 1;
         let expiry = now + counts.lifetime;
         let token = format!("t{}", recorded.logins);
         recorded.tokens.insert(token.clone(), expiry);
+        drop(recorded);
         token
     }
 }

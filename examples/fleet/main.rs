@@ -6,21 +6,22 @@
 //!
 //! It starts a `redis-server`, which must be installed, an issuer of tokens that live for 3 seconds, and the processes,
 //! which send requests all the time. `--file` shares the token in a directory. `--kill`, `--stop-redis`,
-//! `--restart-redis` and `--flush` disturb them. `--help` lists all options.
+//! `--restart-redis`, `--flush` and `--fail-over` disturb them. `--help` lists all options.
 //!
 //! At the end, it prints:
 //!
 //! - requests that failed; those that the API rejected, which the client retries with the next token, so they fail only if
 //!   that is rejected too; and those with an expired token that the API accepted all the same, for a second;
-//! - logins that issued a token, and the number that one process alone would have needed. It refreshes a token at 65 to 75
-//!   per cent of its lifetime. Of many processes, the one that refreshes first logs in, so `logins/necessary` is up to 1.08
-//!   if no process logged in unnecessarily;
+//! - logins that issued a token, and the unnecessary ones among them: those that started during another login, or while no
+//!   process had a reason to refresh the newest token. A refresher refreshes a token at 65 to 75 per cent of its lifetime, and of many processes, the
+//!   one that refreshes first logs in;
 //! - with `--kill`, logins that the death of a process interrupted, and the longest time until the next one started;
 //! - the commands that each process sent to Redis for a necessary login (`evalsha`), and all others (`to_connect`).
 
 mod arguments;
 mod counts;
 mod redis;
+mod sentinel;
 mod server;
 mod store;
 mod supervisor;
@@ -41,7 +42,8 @@ async fn main() -> ExitCode {
     } else {
         let Some(plan) = Plan::new(env::args().skip(1)) else {
             println!("{USAGE}");
-            return ExitCode::FAILURE;
+            let is_help = env::args().nth(1).is_some_and(|argument| argument == "--help");
+            return if is_help { ExitCode::SUCCESS } else { ExitCode::FAILURE };
         };
         match env::current_exe() {
             Ok(program) => run(&program, plan).await.map(|recorded| recorded.requests().1),
@@ -62,6 +64,6 @@ async fn main() -> ExitCode {
 pub async fn run(program: &Path, plan: Plan) -> Result<Recorded, BoxError> {
     let counts = counts::Counts::new(plan.lifetime);
     let address = server::serve(counts.clone(), plan.lifetime).await?;
-    let store = store::Store::start(plan.file).await?;
+    let store = store::Store::start(&plan).await?;
     supervisor::Supervisor::new(program, address, plan, counts, store).run().await
 }

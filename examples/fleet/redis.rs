@@ -6,16 +6,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
-    time::sleep,
-};
+use redis::{Client, FromRedisValue};
+use tokio::time::sleep;
 use tower::BoxError;
 
 pub(crate) struct Redis {
-    port: u16,
+    pub(crate) port: u16,
     process: Child,
+    arguments: Vec<String>,
 }
 
 impl Drop for Redis {
@@ -26,18 +24,25 @@ impl Drop for Redis {
 }
 
 impl Redis {
-    pub(crate) async fn start() -> Result<Self, BoxError> {
+    /// Starts a server with more arguments than the port.
+    pub(crate) async fn start(arguments: &[&str]) -> Result<Self, BoxError> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let redis = Self { port, process: spawn(port)? };
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let redis = Self { port, process: spawn(port, &arguments)?, arguments };
         redis.wait_until_it_responds().await?;
         Ok(redis)
     }
 
     pub(crate) async fn restart(&mut self) -> Result<(), BoxError> {
+        self.kill()?;
+        self.process = spawn(self.port, &self.arguments)?;
+        self.wait_until_it_responds().await
+    }
+
+    pub(crate) fn kill(&mut self) -> Result<(), BoxError> {
         self.process.kill()?;
         self.process.wait()?;
-        self.process = spawn(self.port)?;
-        self.wait_until_it_responds().await
+        Ok(())
     }
 
     pub(crate) fn url(&self) -> String {
@@ -51,18 +56,13 @@ impl Redis {
         if status.success() { Ok(()) } else { Err(format!("kill: {status}").into()) }
     }
 
-    /// Executes a command without arguments that need quotes. Returns the reply as it is in the protocol.
-    pub(crate) async fn execute(&self, command: &str) -> Result<String, BoxError> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
-        stream.write_all(format!("{command}\r\nQUIT\r\n").as_bytes()).await?;
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).await?;
-        Ok(reply)
+    pub(crate) async fn execute<T: FromRedisValue>(&self, command: &str) -> Result<T, BoxError> {
+        execute(self.port, command).await
     }
 
     /// Returns how often the processes called a script, and how many other commands they sent to connect.
     pub(crate) async fn commands(&self) -> Result<(u64, u64), BoxError> {
-        let stats = self.execute("INFO commandstats").await?;
+        let stats: String = self.execute("INFO commandstats").await?;
         let calls = |line: &str| -> Option<(String, u64)> {
             let (name, counts) = line.strip_prefix("cmdstat_")?.split_once(":calls=")?;
             Some((name.to_owned(), counts.split(',').next()?.parse().ok()?))
@@ -81,7 +81,8 @@ impl Redis {
 
     async fn wait_until_it_responds(&self) -> Result<(), BoxError> {
         for _ in 0..500 {
-            if self.execute("PING").await.is_ok_and(|reply| reply.starts_with("+PONG")) {
+            // Only the commands of the processes count.
+            if self.execute::<()>("CONFIG RESETSTAT").await.is_ok() {
                 return Ok(());
             }
             sleep(Duration::from_millis(20)).await;
@@ -90,10 +91,23 @@ impl Redis {
     }
 }
 
-fn spawn(port: u16) -> Result<Child, BoxError> {
+/// Executes a command whose arguments contain no spaces, with a connection of its own.
+pub(crate) async fn execute<T: FromRedisValue>(port: u16, command: &str) -> Result<T, BoxError> {
+    let client = Client::open(format!("redis://127.0.0.1:{port}"))?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    let mut words = command.split(' ');
+    let mut command = redis::cmd(words.next().unwrap_or_default());
+    for word in words {
+        command.arg(word);
+    }
+    Ok(command.query_async(&mut connection).await?)
+}
+
+fn spawn(port: u16, arguments: &[String]) -> Result<Child, BoxError> {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
         .args(["--save", "", "--appendonly", "no"])
+        .args(arguments)
         .stdout(Stdio::null())
         .spawn()
         .map_err(|error| format!("redis-server does not start, install it: {error}").into())

@@ -1,6 +1,11 @@
 //! The issuer of the tokens, and the API that verifies them.
 
-use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header::AUTHORIZATION};
@@ -34,7 +39,7 @@ pub(crate) async fn serve(counts: Counts, lifetime: Duration) -> io::Result<Sock
     Ok(address)
 }
 
-/// Responds to `/login/<process>`, `/report/<process>/<requests>/<failed>` and `/api`.
+/// Responds to `/login/<process>/<sent at>`, `/report/<process>/<requests>/<failed>` and `/api`.
 async fn respond(
     request: &Request<Incoming>,
     counts: &Counts,
@@ -44,8 +49,9 @@ async fn respond(
     let name = path.next();
     let numbers: Vec<u64> = path.filter_map(|number| number.parse().ok()).collect();
     match (name, numbers.as_slice()) {
-        (Some("login"), [process]) => {
-            let login = counts.start_login(usize::try_from(*process).unwrap_or_default());
+        (Some("login"), [process, sent_at]) => {
+            let sent_at = SystemTime::UNIX_EPOCH + Duration::from_micros(*sent_at);
+            let login = counts.start_login(usize::try_from(*process).unwrap_or_default(), sent_at);
             sleep(LOGIN_TIME).await;
             let token = login.complete();
             let body = json!({ "access_token": token, "expires_in": lifetime.as_secs() });

@@ -26,6 +26,7 @@ enum Event {
     Freeze,
     Continue,
     Restart,
+    FailOver,
     Flush,
 }
 
@@ -154,6 +155,9 @@ impl Supervisor {
         if self.plan.restart_redis {
             events.push((start + duration / 2, Event::Restart));
         }
+        if self.plan.fail_over {
+            events.push((start + duration / 2, Event::FailOver));
+        }
         if self.plan.flush {
             events.push((start + duration / 2, Event::Flush));
         }
@@ -163,12 +167,13 @@ impl Supervisor {
 
     async fn disturb(&mut self, event: Event) -> Result<(), BoxError> {
         println!("      Redis: {event:?}");
-        let Store::Redis(redis) = &mut self.store else { return Ok(()) };
-        match event {
-            Event::Freeze => redis.signal("-STOP"),
-            Event::Continue => redis.signal("-CONT"),
-            Event::Restart => redis.restart().await,
-            Event::Flush => redis.execute("FLUSHALL").await.map(drop),
+        match (&mut self.store, event) {
+            (Store::Redis(redis), Event::Freeze) => redis.signal("-STOP"),
+            (Store::Redis(redis), Event::Continue) => redis.signal("-CONT"),
+            (Store::Redis(redis), Event::Restart) => redis.restart().await,
+            (Store::Redis(redis), Event::Flush) => redis.execute("FLUSHALL").await,
+            (Store::Sentinel(sentinel), Event::FailOver) => sentinel.kill_primary().await,
+            _ => Ok(()),
         }
     }
 
@@ -184,16 +189,16 @@ impl Supervisor {
         recorded: &Recorded,
         longest_takeover: Duration,
     ) -> Result<(), BoxError> {
-        let Recorded { logins, interrupted, rejected, accepted_late, .. } = recorded;
-        let necessary = self.counts.necessary_logins();
+        let Recorded { logins, unnecessary, interrupted, rejected, accepted_late, .. } = recorded;
+        let necessary = logins.saturating_sub(*unnecessary);
         let (requests, failed) = recorded.requests();
         println!(
             "processes={} requests={requests} failed={failed} rejected={rejected} accepted_late={accepted_late}",
             self.processes.len(),
         );
         println!(
-            "logins={logins} necessary={necessary} logins/necessary={:.2} most_logins_in_a_second={}",
-            f64::from(*logins) / necessary,
+            "logins={logins} unnecessary={unnecessary} logins/necessary={:.2} most_logins_in_a_second={}",
+            f64::from(*logins) / f64::from(necessary.max(1)),
             recorded.most_logins_in_a_second(),
         );
         if self.plan.kill {
@@ -202,9 +207,8 @@ impl Supervisor {
                 self.killed,
             );
         }
-        if let Store::Redis(redis) = &self.store {
-            let (scripts, others) = redis.commands().await?;
-            let shares = necessary * self.processes.len() as f64;
+        if let Some((scripts, others)) = self.store.commands().await? {
+            let shares = f64::from(necessary.max(1)) * self.processes.len() as f64;
             println!(
                 "redis_commands={scripts} redis_commands/processes/necessary={:.2} to_connect={others}",
                 scripts as f64 / shares,

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -18,8 +18,10 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
+use redis::sentinel::{SentinelClient, SentinelServerType};
 use serde_json::Value;
 use tokio::{
+    sync::Mutex,
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
@@ -32,10 +34,12 @@ use tower_auth_refresh::{
     },
 };
 
+use super::sentinel::PRIMARY;
+
 /// The variables that the process gets from the one that starts it.
 pub(crate) const PROCESS: &str = "FLEET_PROCESS";
 pub(crate) const SERVER: &str = "FLEET_SERVER";
-/// The URL of a Redis server, or a directory.
+/// The URL of a Redis server or of a Sentinel, or a directory.
 pub(crate) const STORE: &str = "FLEET_STORE";
 pub(crate) const RATE: &str = "FLEET_RATE";
 
@@ -90,9 +94,11 @@ pub(crate) async fn run() -> Result<(), BoxError> {
 fn login(http: Http, server: &str, process: &str) -> Result<SharedToken, BoxError> {
     let url = format!("http://{server}/login/{process}");
     let login = login_fn(move |_| {
-        let (http, url) = (http.clone(), url.clone());
+        let http = http.clone();
+        let sent_at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let url = sent_at.map(|sent_at| format!("{url}/{}", sent_at.as_micros()));
         async move {
-            let request = Request::post(url).body(Empty::new())?;
+            let request = Request::post(url?).body(Empty::new())?;
             let body = succeeds(http.request(request).await).await?;
             let body: Value = serde_json::from_slice(&body)?;
             let secret =
@@ -106,14 +112,28 @@ fn login(http: Http, server: &str, process: &str) -> Result<SharedToken, BoxErro
     // What makes the logins of two processes the same login.
     let identity = TokenIdentity::new(format!("http://{server}"), "fleet", "client_credentials");
     // In production, from where the credentials are.
-    let keys = SealingKeys::new(SealingKey::new(1, [7; 32]));
+    let keys = SealingKeys::new(SealingKey::new([7; 32]));
     let store = env::var(STORE)?;
     let shared = if store.starts_with("redis://") {
         SharedTokenLayer::new(RedisTokenStore::open(store)?, identity, keys)
+    } else if let Some(address) = store.strip_prefix("sentinel://") {
+        SharedTokenLayer::new(sentinel_store(address)?, identity, keys)
     } else {
         SharedTokenLayer::new(FileTokenStore::new(store), identity, keys)
     };
     Ok(shared.claim_time_to_live(CLAIM_TIME_TO_LIVE).layer(login))
+}
+
+/// Returns a store in the primary that Sentinel names.
+fn sentinel_store(address: &str) -> Result<RedisTokenStore, BoxError> {
+    let sentinels = vec![format!("redis://{address}")];
+    let primary =
+        SentinelClient::build(sentinels, PRIMARY.to_owned(), None, SentinelServerType::Master)?;
+    let primary = Arc::new(Mutex::new(primary));
+    Ok(RedisTokenStore::connect_with(move || {
+        let primary = primary.clone();
+        async move { primary.lock().await.get_async_connection().await }
+    }))
 }
 
 /// Returns the body of a response, if the response is a success.

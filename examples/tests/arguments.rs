@@ -126,7 +126,9 @@ fn fleet_arguments_are_parsed() {
         ..fleet::Plan::default()
     };
     assert_eq!(plan("--processes 100 --rate 50 --kill --stop-redis 9"), Some(expected));
-    for line in ["x", "--help", "--rate", "--rate 0", "--rate x", "--file --flush"] {
+    for line in
+        ["x", "--help", "--rate", "--rate 0", "--rate x", "--file --flush", "--file --fail-over"]
+    {
         assert_eq!(plan(line), None, "{line}");
     }
 }

@@ -214,7 +214,7 @@ mod tests {
 
     fn revision(epoch: u8, number: u8) -> Revision {
         let mut bytes = [0; 16];
-        (bytes[0], bytes[15]) = (epoch, number);
+        (bytes[0], bytes[11]) = (epoch, number);
         Revision(bytes)
     }
 

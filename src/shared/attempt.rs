@@ -7,14 +7,13 @@ use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use super::{
     ClaimId, Revision,
-    adoption::CLOCK_TOLERANCE,
-    elsewhere::{ClaimedElsewhere, FailedElsewhere},
+    elsewhere::ClaimedElsewhere,
+    examine::Use,
     leader::{Leader, release_later},
-    payload::{Payload, SharedFailure},
-    seal::OpenError,
     sealed_store::{Claimed, OpenedRecord, read_clocks},
-    session::{SeenRecord, Session},
+    session::Session,
     settings::Settings,
+    waits::{self, FIRST_PAUSE, MAX_PAUSE, MIN_PAUSE},
 };
 use crate::{
     clock::Timestamp,
@@ -23,19 +22,6 @@ use crate::{
     token::AccessToken,
 };
 
-/// The pauses of a process that waits for another one.
-const MIN_PAUSE: Duration = Duration::from_millis(10);
-const FIRST_PAUSE: Duration = Duration::from_millis(25);
-const MAX_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause of a process that has a live token.
-const MAX_UNHURRIED_PAUSE: Duration = Duration::from_secs(1);
-/// The least time for a step of the store, while the current token is about to expire.
-const MIN_STORE_TIMEOUT: Duration = Duration::from_millis(10);
-/// The same, if the store has just responded. Then it is slow rather than unavailable, because many processes call it
-/// shortly before the expiry. All of them would log in.
-const MIN_RESPONSIVE_STORE_TIMEOUT: Duration = Duration::from_millis(100);
-/// After this attempt, a process does not rely on the logins of others.
-const LAST_RELIANT_ATTEMPT: u32 = 2;
 /// How many records one login reads at most.
 const MAX_RECORDS: u32 = 16;
 
@@ -46,19 +32,8 @@ pub(super) struct Attempt {
     /// When the refresher requested the token.
     pub(super) requested_at: Timestamp,
     pub(super) claim: ClaimId,
-    /// The epoch of the next record, if there is none yet.
-    pub(super) epoch: [u8; 8],
-}
-
-/// What a record is good for.
-enum Use {
-    Token(AccessToken),
-    /// The error of another process, after which all processes pause.
-    Failure(LoginError),
-    /// Nothing: it can be replaced.
-    Nothing,
-    /// Nothing for this process. Other processes may be able to read it.
-    Unreadable,
+    /// The random parts of the next record's revision.
+    revision: ([u8; 8], [u8; 4]),
 }
 
 impl Attempt {
@@ -69,14 +44,15 @@ impl Attempt {
         requested_at: Timestamp,
     ) -> Result<Self, LoginError> {
         session.on_request(&request.reason);
-        let (mut claim, mut epoch) = ([0; 16], [0; 8]);
+        let (mut claim, mut epoch, mut unique) = ([0; 16], [0; 8], [0; 4]);
         let random = SystemRandom::new();
         random
             .fill(&mut claim)
             .and_then(|()| random.fill(&mut epoch))
+            .and_then(|()| random.fill(&mut unique))
             .map_err(|_| LoginError::transient("random numbers unavailable"))?;
         let claim = ClaimId(claim);
-        Ok(Self { settings, session, request, requested_at, claim, epoch })
+        Ok(Self { settings, session, request, requested_at, claim, revision: (epoch, unique) })
     }
 
     pub(super) async fn log_in(self) -> Result<AccessToken, LoginError> {
@@ -96,31 +72,39 @@ impl Attempt {
 
     /// Adopts the token of another process, or logs in for all. Continues if this process has to log in by itself.
     async fn through_store(mut self) -> ControlFlow<Result<AccessToken, LoginError>, Self> {
+        let Settings { login_timeout, claim_time_to_live, store_timeout, .. } = self.settings;
+        let attempt = self.request.attempt;
         let (mut pause, mut records, mut is_responsive) = (FIRST_PAUSE, 0, false);
         let mut patience = None;
         loop {
             let now = read_clocks();
-            let known = self.session.known();
-            let time_to_live = self.settings.claim_time_to_live.min(self.settings.login_timeout);
-            let limit = self.store_timeout(now, is_responsive);
-            let claimed = self.settings.store.claim(known, self.claim, time_to_live, limit).await;
+            let expected = self.session.seen_revision();
+            let time_to_live = claim_time_to_live.min(login_timeout);
+            let live = self.session.history.live(now).and_then(|aged| aged.remaining());
+            let limit = waits::store_timeout(store_timeout, live, is_responsive);
+            let claimed =
+                self.settings.store.claim(expected, self.claim, time_to_live, limit).await;
             is_responsive = claimed.is_ok();
             match claimed {
                 Ok(Claimed::Granted) => {
                     return ControlFlow::Break(self.log_in_as_leader(now.monotonic).await);
                 }
                 Ok(Claimed::Denied { expires_in }) => {
-                    let patience = *patience.get_or_insert_with(|| self.patience());
+                    let patience = *patience.get_or_insert_with(|| {
+                        waits::patience(login_timeout, attempt, self.settings.random())
+                    });
                     if self.requested_at.elapsed_at(now) >= patience {
-                        return match self.relies_on_claim(expires_in) {
+                        return match waits::relies_on_claim(claim_time_to_live, attempt, expires_in)
+                        {
                             true => {
                                 ControlFlow::Break(Err(LoginError::transient(ClaimedElsewhere)))
                             }
                             false => ControlFlow::Continue(self),
                         };
                     }
-                    let limit = self.pause(pause).min(expires_in).max(MIN_PAUSE);
-                    self.settings.store.changed(known, MIN_PAUSE, limit).await;
+                    let remaining = self.remaining(read_clocks());
+                    let limit = waits::pause(pause, remaining).min(expires_in).max(MIN_PAUSE);
+                    self.settings.store.changed(expected, MIN_PAUSE, limit).await;
                     pause = (pause * 2).min(MAX_PAUSE);
                 }
                 Ok(Claimed::Changed(_)) if records >= MAX_RECORDS => {
@@ -166,68 +150,17 @@ impl Attempt {
     }
 
     fn examine(&mut self, record: OpenedRecord) -> Use {
-        let OpenedRecord { revision, age, payload } = record;
-        let now = read_clocks();
-        let record = match payload {
-            Ok(payload) => SeenRecord { revision, payload, at: now },
-            Err(error) => {
-                // No process can read it.
-                let is_damaged = error.downcast_ref() == Some(&OpenError::Damaged);
-                // Processes that can read it would have replaced it by now.
-                let is_abandoned =
-                    self.session.history.lifetime().is_some_and(|lifetime| age > lifetime);
-                if is_damaged || is_abandoned {
-                    let payload = Payload::default();
-                    self.session.seen = Some(SeenRecord { revision, payload, at: now });
-                    return Use::Nothing;
-                }
-                telemetry::shared_record_unreadable(&*error);
-                return Use::Unreadable;
-            }
-        };
+        let remaining = self.remaining(read_clocks());
         let time_to_live = self.settings.claim_time_to_live;
-        if let Some(aged) = record.payload.token.clone() {
-            if self.session.history.can_adopt(&aged, revision, time_to_live, now) {
-                telemetry::shared_token_adopted(aged.age);
-                let token = self.session.adopt(aged, record);
-                return Use::Token(token);
-            }
-            self.session.history.see(&aged, revision);
-        }
-        match &record.payload.failure {
-            Some(failure)
-                if !failure.remaining().is_zero() && self.request.reason != LoginReason::Forced =>
-            {
-                Use::Failure(self.failed_elsewhere(failure))
-            }
-            _ => {
-                self.session.seen = Some(record);
-                Use::Nothing
-            }
-        }
-    }
-
-    /// Returns the error of another process.
-    ///
-    /// A permanent one can have a cause that this process does not share, such as a wrong password. So it is transient while
-    /// the current token can be used: this process logs in before the expiry. Without a token, calls fail at once.
-    fn failed_elsewhere(&self, failure: &SharedFailure) -> LoginError {
-        let cause = FailedElsewhere(failure.text.clone());
-        if !failure.is_permanent {
-            return LoginError::transient(cause).with_retry_after(failure.remaining());
-        }
-        match self.remaining(read_clocks()) {
-            Some(_) => LoginError::transient(cause),
-            None => LoginError::permanent(cause),
-        }
+        self.session.examine(record, &self.request.reason, remaining, time_to_live)
     }
 
     /// Logs in for all processes, in a task of its own. If this future is dropped, the next login finds the record.
     async fn log_in_as_leader(self, claimed_at: Instant) -> Result<AccessToken, LoginError> {
-        let Self { settings, mut session, request, claim, epoch, .. } = self;
-        let known = session.known();
-        let next = Revision::next(known, session.history.revision(), epoch);
-        let leader = Leader { settings, claim, known, next, claimed_at };
+        let next = self.next_revision();
+        let Self { settings, mut session, request, claim, .. } = self;
+        let expected = session.seen_revision();
+        let leader = Leader { settings, claim, expected, next, claimed_at };
         session.unshared_login_at = None;
         let task = spawn_in_login(async move {
             let login = leader.log_in(&mut session, request).await;
@@ -244,12 +177,11 @@ impl Attempt {
         }
     }
 
-    /// Returns the limit of a step of the store. The current token must not expire before its end.
-    fn store_timeout(&self, now: Timestamp, is_responsive: bool) -> Duration {
-        let min = if is_responsive { MIN_RESPONSIVE_STORE_TIMEOUT } else { MIN_STORE_TIMEOUT };
-        let limit = self.settings.store_timeout;
-        let live = self.session.history.live(now).and_then(|aged| aged.remaining());
-        live.map_or(limit, |remaining| (remaining / 2).max(min).min(limit))
+    /// Returns the revision of the record that replaces the one that the process has seen last.
+    pub(super) fn next_revision(&self) -> Revision {
+        let (epoch, random) = self.revision;
+        let (expected, used) = (self.session.seen_revision(), self.session.history.revision());
+        Revision::next(expected, used, epoch, random)
     }
 
     /// Returns how long the current token can still be used; `None` if requests wait for the login.
@@ -258,32 +190,6 @@ impl Attempt {
         let is_usable =
             self.request.reason == LoginReason::Expiring && !self.request.trigger().lacks_token();
         self.session.history.live(now).filter(|_| is_usable)?.remaining()
-    }
-
-    /// Returns the pause until the next claim. With a live token, the process can wait longer.
-    fn pause(&self, step: Duration) -> Duration {
-        self.remaining(read_clocks())
-            .map_or(step, |remaining| (remaining / 4).clamp(FIRST_PAUSE, MAX_UNHURRIED_PAUSE))
-    }
-
-    /// Returns for how long the process waits for the logins of others. Processes that then log in must not do so at the
-    /// same time.
-    fn patience(&self) -> Duration {
-        let limit = self.settings.login_timeout;
-        match self.request.attempt {
-            ..=LAST_RELIANT_ATTEMPT => limit,
-            _ => limit.saturating_add((limit / 2).mul_f64(self.settings.random())),
-        }
-    }
-
-    /// Returns whether another process is logging in, and this one can wait for it again.
-    ///
-    /// A claim that ends later than any claim should is a fault of the store.
-    fn relies_on_claim(&self, expires_in: Duration) -> bool {
-        let time_to_live = self.settings.claim_time_to_live;
-        let tolerance = time_to_live / CLOCK_TOLERANCE;
-        self.request.attempt <= LAST_RELIANT_ATTEMPT
-            && expires_in <= time_to_live.saturating_add(tolerance)
     }
 
     /// Releases a claim that the store can have granted although it returned an error. Does not wait for that.

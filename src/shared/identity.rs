@@ -4,14 +4,14 @@ use std::fmt;
 
 use ring::digest::{Context, SHA256};
 
-use super::StoreKey;
+use super::RecordKey;
 
 /// What makes two logins the same login: issuer, client, grant and every parameter.
 ///
 /// Processes with equal identities share a token. Everything that the token depends on belongs to the identity: scopes,
 /// audience, resource, tenant, and the user, if the token is that of a user.
 ///
-/// The [record key](StoreKey) is a hash (SHA-256) of all parts, each with its length in front. So the parts
+/// The [record key](RecordKey) is a hash (SHA-256) of all parts, each with its length in front. So the parts
 /// `ab` and `c` are not the same as `a` and `bc`. The parts are compared byte by byte: `https://login.example.com` and
 /// `https://login.example.com/` are two issuers. An identity must not contain a secret: a person who sees the
 /// record key can guess a short secret by hashing candidates.
@@ -88,7 +88,7 @@ impl TokenIdentity {
     }
 
     /// Returns the key of the identity's record for this purpose.
-    pub(super) fn store_key(&self, purpose: Purpose) -> StoreKey {
+    pub(super) fn record_key(&self, purpose: Purpose) -> RecordKey {
         let mut hash = Context::new(&SHA256);
         let mut add = |part: &str| {
             hash.update(&(part.len() as u64).to_be_bytes());
@@ -103,7 +103,7 @@ impl TokenIdentity {
         }
         let mut key = [0; 32];
         key.iter_mut().zip(hash.finish().as_ref()).for_each(|(byte, hashed)| *byte = *hashed);
-        StoreKey(key)
+        RecordKey(key)
     }
 }
 
@@ -124,8 +124,8 @@ impl fmt::Debug for TokenIdentity {
 mod tests {
     use super::*;
 
-    fn key(identity: &TokenIdentity) -> StoreKey {
-        identity.store_key(Purpose::AccessToken)
+    fn key(identity: &TokenIdentity) -> RecordKey {
+        identity.record_key(Purpose::AccessToken)
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
         let identity = TokenIdentity::new("a", "b", "c");
         let [access, refresh, lock] =
             [Purpose::AccessToken, Purpose::RefreshToken, Purpose::RefreshTokenLock]
-                .map(|purpose| identity.store_key(purpose));
+                .map(|purpose| identity.record_key(purpose));
         assert!(access != refresh && refresh != lock && lock != access);
     }
 

@@ -6,8 +6,11 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{
-    SealingKeys, TokenIdentity, TokenStore, identity::Purpose, sealed_store::SealedStore,
-    service::SharedToken, settings::Settings,
+    SealingKeys, TokenIdentity, TokenStore,
+    identity::Purpose,
+    sealed_store::SealedStore,
+    service::SharedToken,
+    settings::{MIN_CLAIM_TIME_TO_LIVE, Settings},
 };
 use crate::{BoxError, login::LoginRequest, token::AccessToken};
 
@@ -32,7 +35,7 @@ use crate::{BoxError, login::LoginRequest, token::AccessToken};
 /// // In production, a store that all processes reach.
 /// let store = InMemoryTokenStore::default();
 /// let identity = TokenIdentity::new("https://login.example.com", "orders", "client_credentials");
-/// let shared = SharedTokenLayer::new(store, identity, SealingKeys::new(SealingKey::new(1, key)));
+/// let shared = SharedTokenLayer::new(store, identity, SealingKeys::new(SealingKey::new(key)));
 ///
 /// // Two processes, each with a refresher.
 /// let process = |name: &'static str| {
@@ -68,7 +71,7 @@ impl SharedTokenLayer {
         identity: &TokenIdentity,
         keys: Option<SealingKeys>,
     ) -> Self {
-        let key = identity.store_key(Purpose::AccessToken);
+        let key = identity.record_key(Purpose::AccessToken);
         let store = SealedStore { store: Arc::new(store), key, keys };
         Self { settings: Settings::new(store) }
     }
@@ -76,8 +79,8 @@ impl SharedTokenLayer {
     /// Sets the time limit of the login service below. Defaults to 15 seconds.
     ///
     /// It is also the time for which a process waits for the login of another one. After that, its login fails with a
-    /// transient error, and the refresher retries. From the third attempt on, the process waits for up to half of the limit
-    /// longer, and then logs in itself. No claim is extended beyond the limit.
+    /// transient error, and the refresher retries. From the third attempt on, the process waits for a random time between half
+    /// of the limit and the limit, and then logs in without the store. No claim is extended beyond the limit.
     ///
     /// So the limit should be at most half of the refresher's
     /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout). A refresher with a shorter one ends the wait: it
@@ -91,10 +94,11 @@ impl SharedTokenLayer {
     /// Sets the time after which another process can log in, if the one that logs in has died. Defaults to 5 seconds.
     ///
     /// A process that lives extends its claim three times in this period, so a login can take longer. The time is limited to
-    /// [`login_timeout`](Self::login_timeout). It should be several times as long as a step of the store takes.
+    /// [`login_timeout`](Self::login_timeout). It should be several times as long as a step of the store takes. A time below
+    /// 100 milliseconds counts as 100 milliseconds.
     #[must_use]
     pub fn claim_time_to_live(mut self, time_to_live: Duration) -> Self {
-        self.settings.claim_time_to_live = time_to_live;
+        self.settings.claim_time_to_live = time_to_live.max(MIN_CLAIM_TIME_TO_LIVE);
         self
     }
 

@@ -25,7 +25,7 @@ pub(super) struct Leader {
     pub(super) settings: Settings,
     pub(super) claim: ClaimId,
     /// The revision of the record that the claim is for.
-    pub(super) known: Option<Revision>,
+    pub(super) expected: Option<Revision>,
     /// The revision of the next record.
     pub(super) next: Revision,
     /// When the claim was requested.
@@ -94,7 +94,7 @@ impl Leader {
     /// Puts the token of a login that had no claim, unless another process has the claim or has replaced the record.
     pub(super) async fn claim_and_put(&self, mut aged: AgedToken, at: Timestamp) {
         let Settings { store, claim_time_to_live, store_timeout, .. } = &self.settings;
-        match store.claim(self.known, self.claim, *claim_time_to_live, *store_timeout).await {
+        match store.claim(self.expected, self.claim, *claim_time_to_live, *store_timeout).await {
             Ok(Claimed::Granted) => {
                 aged.age = aged.age.saturating_add(at.elapsed_at(read_clocks()));
                 self.put_token(&aged).await;
@@ -116,7 +116,7 @@ impl Leader {
     fn is_in_record(&self, session: &Session, issued: &Issued) -> bool {
         let history = &session.history;
         session.seen.as_ref().is_some_and(|seen| seen.payload.failure.is_none())
-            && history.revision() == self.known
+            && history.revision() == self.expected
             && history.is_last(&issued.aged.token)
     }
 
@@ -137,7 +137,7 @@ impl Leader {
         // deleted the record in the meantime.
         let time_to_live = time_to_live.map(|time| time.saturating_add(*login_timeout * 2));
         let put =
-            store.put(self.known, self.claim, self.next, payload, time_to_live, *store_timeout);
+            store.put(self.expected, self.claim, self.next, payload, time_to_live, *store_timeout);
         match put.await {
             Ok(true) => true,
             Ok(false) => {

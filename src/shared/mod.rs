@@ -28,7 +28,7 @@
 //! # What is shared
 //!
 //! Records are sealed (AES-256-GCM) with keys that the processes have. The store sees a
-//! [key](StoreKey), a hash, and the times. The record's key and revision are part of what is authenticated, so a record
+//! [key](RecordKey), a hash, and the times. The record's key and revision are part of what is authenticated, so a record
 //! cannot be replaced by that of another identity.
 //!
 //! | file | |
@@ -42,9 +42,11 @@
 //! | `spread` | how logins without the store are spread (pure) |
 //! | `sealed_store` | one sealed record, with a time limit for each step |
 //! | `settings` | the settings and their defaults |
+//! | `waits` | how long a process waits for the store and for other processes (pure) |
 //! | `session` | the login service of a process, and what it knows of the record |
-//! | `leader` | the process that logs in for all |
 //! | `elsewhere` | the errors because of another process |
+//! | `examine` | what a process does with a record |
+//! | `leader` | the process that logs in for all |
 //! | `attempt`, `unshared` | one login, through the store or without it |
 //! | `service`, `layer` | [`SharedToken`] and [`SharedTokenLayer`] |
 //! | `file` | [`FileTokenStore`]: a store in a directory |
@@ -54,6 +56,7 @@
 mod adoption;
 mod attempt;
 mod elsewhere;
+mod examine;
 #[cfg(feature = "shared-file")]
 mod file;
 mod identity;
@@ -73,6 +76,7 @@ mod settings;
 mod spread;
 mod store;
 mod unshared;
+mod waits;
 
 #[cfg(feature = "shared-file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shared-file")))]
@@ -88,6 +92,6 @@ pub use self::{
     layer::SharedTokenLayer,
     seal::{SealingKey, SealingKeys},
     service::{SharedToken, SharedTokenFuture},
-    store::{Claim, ClaimId, NewRecord, Record, Revision, StoreKey, TokenStore},
+    store::{ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, TokenStore},
 };
 pub use crate::store_future::StoreFuture;

@@ -1,19 +1,19 @@
-//! The order of [`Revision`]s: 8 random bytes, the epoch, and 8 bytes that count the records of the epoch. The [`ClaimId`]s of
-//! a process.
+//! The order of [`Revision`]s: 8 random bytes, the epoch; 4 bytes that count the records of the epoch; 4 random bytes. The
+//! [`ClaimId`]s of a process.
 
 use super::{ClaimId, Revision};
 
 impl ClaimId {
-    /// Returns another id for the same process.
+    /// Returns the id of the next claim of the same login.
     pub(super) fn next(self) -> Self {
         Self(u128::from_be_bytes(self.0).wrapping_add(1).to_be_bytes())
     }
 }
 
 impl Revision {
-    fn new(epoch: [u8; 8], number: u64) -> Self {
+    fn new(epoch: [u8; 8], number: u32, random: [u8; 4]) -> Self {
         let mut bytes = [0; 16];
-        let parts = epoch.into_iter().chain(number.to_be_bytes());
+        let parts = epoch.into_iter().chain(number.to_be_bytes()).chain(random);
         bytes.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
         Self(bytes)
     }
@@ -22,25 +22,36 @@ impl Revision {
         (u128::from_be_bytes(self.0) >> 64) as u64
     }
 
-    fn number(&self) -> u64 {
-        u128::from_be_bytes(self.0) as u64
+    fn number(&self) -> u32 {
+        (u128::from_be_bytes(self.0) >> 32) as u32
     }
 
-    /// Returns the revision of the record that replaces the one of revision `known`. It has a higher number than `seen`,
-    /// which a store may have lost. `epoch` is random, and used if there is no record.
-    pub(super) fn next(known: Option<Self>, seen: Option<Self>, epoch: [u8; 8]) -> Self {
-        let Some(known) = known else { return Self::new(epoch, 1) };
-        let seen = seen.filter(|seen| seen.epoch() == known.epoch());
-        let number = seen.map_or(known.number(), |seen| seen.number().max(known.number()));
+    /// Returns the revision of the record that replaces the one of revision `expected`. It has a higher number than `seen`,
+    /// which a store may have lost.
+    ///
+    /// The epoch is `new_epoch` if there is no record. `random` distinguishes the revision from one with the same number: a
+    /// store that has gone back to an earlier state gets the number again.
+    pub(super) fn next(
+        expected: Option<Self>,
+        seen: Option<Self>,
+        new_epoch: [u8; 8],
+        random: [u8; 4],
+    ) -> Self {
+        let Some(expected) = expected else { return Self::new(new_epoch, 1, random) };
+        let seen = seen.filter(|seen| seen.epoch() == expected.epoch());
+        let number = seen.map_or(expected.number(), |seen| seen.number().max(expected.number()));
         match number.checked_add(1) {
-            Some(number) => Self::new(known.epoch().to_be_bytes(), number),
-            None => Self::new(epoch, 1),
+            Some(number) => Self::new(expected.epoch().to_be_bytes(), number, random),
+            None => Self::new(new_epoch, 1, random),
         }
     }
 
     /// Returns whether its record was put after the other one; `None` if only the times can show it.
     pub(super) fn is_after(&self, other: &Self) -> Option<bool> {
-        (self.epoch() == other.epoch()).then(|| self.number() > other.number())
+        if self.epoch() != other.epoch() || (self.number() == other.number() && self != other) {
+            return None;
+        }
+        Some(self.number() > other.number())
     }
 }
 
@@ -52,28 +63,40 @@ mod tests {
 
     #[test]
     fn next_revision_is_after_what_is_known_and_seen() {
-        let first = Revision::next(None, None, EPOCH);
-        let second = Revision::next(Some(first), None, [2; 8]);
-        let third = Revision::next(Some(second), None, [2; 8]);
+        let first = Revision::next(None, None, EPOCH, [1; 4]);
+        let second = Revision::next(Some(first), None, [2; 8], [0; 4]);
+        let third = Revision::next(Some(second), None, [2; 8], [0; 4]);
         assert_eq!(second.is_after(&first), Some(true));
         assert_eq!(first.is_after(&second), Some(false));
         assert_eq!(first.is_after(&first), Some(false));
         // The store has gone back to the first record.
-        let fourth = Revision::next(Some(first), Some(third), [2; 8]);
+        let fourth = Revision::next(Some(first), Some(third), [2; 8], [0; 4]);
         assert_eq!(fourth.is_after(&third), Some(true));
     }
 
     #[test]
     fn revision_after_a_flush_has_no_order_with_those_before() {
-        let before = Revision::next(None, None, EPOCH);
-        let after = Revision::next(None, Some(before), [2; 8]);
+        let before = Revision::next(None, None, EPOCH, [0; 4]);
+        let after = Revision::next(None, Some(before), [2; 8], [0; 4]);
         assert_eq!(after.is_after(&before), None);
         assert_eq!(before.is_after(&after), None);
     }
 
+    /// A failover has lost the second record, and another process has replaced the first one again.
+    #[test]
+    fn revision_with_a_number_that_was_lost_is_another_revision() {
+        let first = Revision::next(None, None, EPOCH, [1; 4]);
+        let lost = Revision::next(Some(first), None, EPOCH, [1; 4]);
+        let second = Revision::next(Some(first), None, EPOCH, [2; 4]);
+        assert_ne!(lost, second);
+        assert_eq!((lost.is_after(&second), second.is_after(&lost)), (None, None));
+        assert_eq!(second.is_after(&first), Some(true));
+    }
+
     #[test]
     fn last_number_of_an_epoch_starts_another_epoch() {
-        let last = Revision::new(EPOCH, u64::MAX);
-        assert_eq!(Revision::next(Some(last), None, [2; 8]), Revision::new([2; 8], 1));
+        let last = Revision::new(EPOCH, u32::MAX, [0; 4]);
+        let next = Revision::next(Some(last), None, [2; 8], [3; 4]);
+        assert_eq!(next, Revision::new([2; 8], 1, [3; 4]));
     }
 }

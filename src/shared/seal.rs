@@ -5,24 +5,29 @@ use std::{error::Error, fmt, sync::Arc};
 use bytes::Bytes;
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
+    digest::{Context, SHA256},
     error::Unspecified,
     rand::{SecureRandom, SystemRandom},
 };
 use zeroize::Zeroizing;
 
-use super::{Revision, StoreKey};
+use super::{RecordKey, Revision};
 
 /// The first byte of a sealed record.
 const VERSION: u8 = 1;
+/// Precedes the key in the hash whose first bytes are the key's id.
+const ID_LABEL: &[u8] = b"tower-auth-refresh sealing key id";
 /// The version, the id of the key, and the nonce.
-const HEADER_LEN: usize = 1 + size_of::<u32>() + NONCE_LEN;
-/// What is authenticated and not stored: the version, the id of the key, the [`StoreKey`] and the [`Revision`].
-const CONTEXT_LEN: usize = 1 + size_of::<u32>() + 32 + 16;
+const HEADER_LEN: usize = 1 + size_of::<KeyId>() + NONCE_LEN;
+/// What is authenticated and not stored: the version, the id of the key, the [`RecordKey`] and the [`Revision`].
+const CONTEXT_LEN: usize = 1 + size_of::<KeyId>() + 32 + 16;
 
-/// A key for records in a [`TokenStore`](super::TokenStore): 32 random bytes for AES-256-GCM, with an id.
+type KeyId = [u8; 8];
+
+/// A key for records in a [`TokenStore`](super::TokenStore): 32 random bytes for AES-256-GCM.
 ///
-/// Processes that share a token need the same key with the same id. The id is stored in each record, in plain text. The
-/// key is wiped from memory on drop. `Debug` does not show it.
+/// Processes that share a token need the same key. Each record contains the id of its key in plain text: 8 bytes of a hash of
+/// the key (SHA-256). The key is wiped from memory on drop. `Debug` shows only the id.
 ///
 /// `openssl rand -out sealing-key 32` creates a key in a file, for example as a mounted secret:
 ///
@@ -31,7 +36,7 @@ const CONTEXT_LEN: usize = 1 + size_of::<u32>() + 32 + 16;
 ///
 /// # fn keys(path: &std::path::Path) -> Result<SealingKeys, tower::BoxError> {
 /// let key: [u8; 32] = std::fs::read(path)?.as_slice().try_into()?;
-/// let keys = SealingKeys::new(SealingKey::new(1, key));
+/// let keys = SealingKeys::new(SealingKey::new(key));
 /// # Ok(keys)
 /// # }
 /// # let path = std::env::temp_dir().join(format!("sealing-key-{}", std::process::id()));
@@ -41,16 +46,20 @@ const CONTEXT_LEN: usize = 1 + size_of::<u32>() + 32 + 16;
 /// ```
 #[derive(Clone)]
 pub struct SealingKey {
-    id: u32,
+    id: KeyId,
     key: Arc<Zeroizing<[u8; 32]>>,
 }
 
 impl SealingKey {
-    /// Creates a key from random bytes.
-    ///
-    /// Use a new id for a new key. A password is not suitable: derive a key from it first.
-    pub fn new(id: u32, key: [u8; 32]) -> Self {
-        Self { id, key: Arc::new(Zeroizing::new(key)) }
+    /// Creates a key from random bytes. A password is not suitable: derive a key from it first.
+    pub fn new(key: [u8; 32]) -> Self {
+        let key = Arc::new(Zeroizing::new(key));
+        let mut hash = Context::new(&SHA256);
+        hash.update(ID_LABEL);
+        hash.update(key.as_slice());
+        let mut id = KeyId::default();
+        id.iter_mut().zip(hash.finish().as_ref()).for_each(|(byte, hash)| *byte = *hash);
+        Self { id, key }
     }
 
     /// The cipher is created for each use, because `ring` does not wipe it.
@@ -74,7 +83,7 @@ impl SealingKey {
 /// use tower_auth_refresh::shared::{SealingKey, SealingKeys};
 ///
 /// # let (old, new) = ([7; 32], [8; 32]);
-/// let keys = SealingKeys::new(SealingKey::new(2, new)).also_open(SealingKey::new(1, old));
+/// let keys = SealingKeys::new(SealingKey::new(new)).also_open(SealingKey::new(old));
 /// # let _ = keys;
 /// ```
 #[derive(Clone)]
@@ -99,13 +108,13 @@ impl SealingKeys {
     /// Seals a record for one key and revision. The nonce is random.
     pub(super) fn seal(
         &self,
-        key: &StoreKey,
+        key: &RecordKey,
         revision: &Revision,
         plain: &[u8],
     ) -> Result<Bytes, SealError> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).map_err(|_| SealError)?;
-        let id = self.sealing.id.to_be_bytes();
+        let id = self.sealing.id;
         let mut sealed = Vec::with_capacity(HEADER_LEN + plain.len() + AES_256_GCM.tag_len());
         sealed.push(VERSION);
         sealed.extend(id);
@@ -127,7 +136,7 @@ impl SealingKeys {
     /// Opens a record that was sealed for this key and revision.
     pub(super) fn open(
         &self,
-        key: &StoreKey,
+        key: &RecordKey,
         revision: &Revision,
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
@@ -137,16 +146,9 @@ impl SealingKeys {
         }
         let (&id, rest) = rest.split_first_chunk().ok_or(OpenError::Damaged)?;
         let (&nonce, text) = rest.split_first_chunk().ok_or(OpenError::Damaged)?;
-        let key_id = u32::from_be_bytes(id);
-        let mut known = [&self.sealing]
-            .into_iter()
-            .chain(&self.others)
-            .filter(|sealing| sealing.id == key_id)
-            .peekable();
-        known.peek().ok_or(OpenError::UnknownKey(key_id))?;
-        known
-            .find_map(|sealing| open(sealing, nonce, context(id, key, revision), text).ok())
-            .ok_or(OpenError::Damaged)
+        let mut keys = [&self.sealing].into_iter().chain(&self.others);
+        let sealing = keys.find(|sealing| sealing.id == id).ok_or(OpenError::UnknownKey(id))?;
+        open(sealing, nonce, context(id, key, revision), text).map_err(|_| OpenError::Damaged)
     }
 }
 
@@ -164,7 +166,7 @@ fn open(
 }
 
 /// Returns what is authenticated together with the text, so that a record is not accepted in the place of another.
-fn context(id: [u8; 4], key: &StoreKey, revision: &Revision) -> Aad<[u8; CONTEXT_LEN]> {
+fn context(id: KeyId, key: &RecordKey, revision: &Revision) -> Aad<[u8; CONTEXT_LEN]> {
     let parts = [VERSION].into_iter().chain(id).chain(*key.as_bytes()).chain(*revision.as_bytes());
     let mut context = [0; CONTEXT_LEN];
     context.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
@@ -177,7 +179,7 @@ pub(super) struct SealError;
 
 impl fmt::Display for SealError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sealing failed: random numbers unavailable")
+        f.write_str("record sealing failed")
     }
 }
 
@@ -189,7 +191,7 @@ pub(super) enum OpenError {
     /// A newer version of this crate has sealed it. Processes with that version can open it.
     UnknownVersion(u8),
     /// This process does not have the key. Other processes can open it.
-    UnknownKey(u32),
+    UnknownKey(KeyId),
     /// No process can open it: it was changed, or is the record of another key or revision.
     Damaged,
 }
@@ -198,7 +200,9 @@ impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UnknownVersion(version) => write!(f, "record has unknown version {version}"),
-            Self::UnknownKey(id) => write!(f, "record is sealed with unknown key {id}"),
+            Self::UnknownKey(id) => {
+                write!(f, "record is sealed with unknown key {:016x}", u64::from_be_bytes(*id))
+            }
             Self::Damaged => f.write_str("record is damaged, or belongs to another identity"),
         }
     }
@@ -208,7 +212,9 @@ impl Error for OpenError {}
 
 impl fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SealingKey").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("SealingKey")
+            .field("id", &format_args!("{:016x}", u64::from_be_bytes(self.id)))
+            .finish_non_exhaustive()
     }
 }
 
@@ -225,11 +231,11 @@ impl fmt::Debug for SealingKeys {
 mod tests {
     use super::*;
 
-    const KEY: StoreKey = StoreKey([3; 32]);
+    const KEY: RecordKey = RecordKey([3; 32]);
     const REVISION: Revision = Revision([4; 16]);
 
-    fn key(id: u32) -> SealingKey {
-        SealingKey::new(id, [id as u8; 32])
+    fn key(number: u8) -> SealingKey {
+        SealingKey::new([number; 32])
     }
 
     fn open(keys: &SealingKeys, sealed: &[u8]) -> Result<Vec<u8>, OpenError> {
@@ -256,8 +262,6 @@ mod tests {
     fn record_opens_with_its_own_key_identity_and_revision_only() {
         let keys = SealingKeys::new(key(1));
         let sealed = keys.seal(&KEY, &REVISION, b"text").unwrap();
-        let other = SealingKeys::new(SealingKey::new(1, [9; 32]));
-        assert_eq!(open(&other, &sealed), Err(OpenError::Damaged));
         let damaged = |opened: Result<Zeroizing<Vec<u8>>, _>| opened.err();
         for byte in 0..32 {
             let mut identity = KEY;
@@ -281,8 +285,7 @@ mod tests {
             let error = open(&keys, &changed).unwrap_err();
             let expected = match bit / 8 {
                 0 => matches!(error, OpenError::UnknownVersion(_)),
-                // Two of the changed ids are those of other keys.
-                1..=4 => error != OpenError::UnknownVersion(VERSION),
+                1..=8 => matches!(error, OpenError::UnknownKey(_)),
                 _ => error == OpenError::Damaged,
             };
             assert!(expected, "bit {bit}: {error:?}");
@@ -315,32 +318,38 @@ mod tests {
     fn unknown_key_is_not_damage() {
         let sealed = SealingKeys::new(key(7)).seal(&KEY, &REVISION, b"text").unwrap();
         let others = SealingKeys::new(key(1)).also_open(key(2));
-        assert_eq!(open(&others, &sealed), Err(OpenError::UnknownKey(7)));
+        assert_eq!(open(&others, &sealed), Err(OpenError::UnknownKey(key(7).id)));
     }
 
     #[test]
-    fn keys_with_one_id_are_all_tried() {
-        let sealed = SealingKeys::new(key(1)).seal(&KEY, &REVISION, b"text").unwrap();
-        let keys = SealingKeys::new(SealingKey::new(1, [9; 32])).also_open(key(1));
-        assert_eq!(open(&keys, &sealed), Ok(b"text".to_vec()));
+    fn id_of_a_key_is_that_of_its_bytes() {
+        assert_eq!(key(1).id, key(1).id);
+        let ids: std::collections::HashSet<_> = (0..=255).map(|number| key(number).id).collect();
+        assert_eq!(ids.len(), 256);
+        // Records outlive processes, so it never changes.
+        assert_eq!(format!("{:?}", key(1)), "SealingKey { id: 6b4dca868dd26b04, .. }");
     }
 
     #[test]
     fn each_record_has_another_nonce() {
         let keys = SealingKeys::new(key(1));
         let nonces: std::collections::HashSet<_> = (0..100)
-            .map(|_| keys.seal(&KEY, &REVISION, b"text").unwrap()[5..HEADER_LEN].to_vec())
+            .map(|_| {
+                keys.seal(&KEY, &REVISION, b"text").unwrap()[1 + size_of::<KeyId>()..HEADER_LEN]
+                    .to_vec()
+            })
             .collect();
         assert_eq!(nonces.len(), 100);
     }
 
     #[test]
     fn debug_shows_ids_and_no_key() {
-        let keys = SealingKeys::new(SealingKey::new(1, [0xab; 32]))
-            .also_open(SealingKey::new(2, [0xcd; 32]));
-        assert_eq!(
-            format!("{keys:?}"),
-            "SealingKeys { sealing: SealingKey { id: 1, .. }, others: [SealingKey { id: 2, .. }] }"
+        let keys = SealingKeys::new(key(0xab)).also_open(key(0xcd));
+        let shown = format!("{keys:?}");
+        assert!(shown.contains("SealingKey { id: "), "{shown}");
+        assert!(
+            !shown.contains("171") && !shown.contains("205") && !shown.contains("abab"),
+            "{shown}"
         );
     }
 }

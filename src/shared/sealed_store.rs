@@ -12,8 +12,8 @@ use tokio::time::{sleep, timeout};
 use zeroize::Zeroizing;
 
 use super::{
-    Claim, ClaimId, NewRecord, Record, Revision, SealingKeys, StoreFuture, StoreKey, TokenStore,
-    payload::Payload,
+    ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, SealingKeys, StoreFuture,
+    TokenStore, payload::Payload,
 };
 use crate::{
     BoxError,
@@ -24,7 +24,7 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct SealedStore {
     pub(super) store: Arc<dyn TokenStore>,
-    pub(super) key: StoreKey,
+    pub(super) key: RecordKey,
     /// `None`: the records are in plain text.
     pub(super) keys: Option<SealingKeys>,
 }
@@ -47,17 +47,17 @@ pub(super) struct OpenedRecord {
 impl SealedStore {
     pub(super) async fn claim(
         &self,
-        known: Option<Revision>,
+        expected: Option<Revision>,
         claim: ClaimId,
         time_to_live: Duration,
         limit: Duration,
     ) -> Result<Claimed, BoxError> {
         let start = read_clocks();
-        let call = || self.store.claim(&self.key, known, claim, time_to_live);
+        let call = || self.store.claim(&self.key, expected, claim, time_to_live);
         Ok(match limited(limit, call).await? {
-            Claim::Granted => Claimed::Granted,
-            Claim::Denied { expires_in } => Claimed::Denied { expires_in },
-            Claim::Changed(record) => Claimed::Changed(
+            ClaimOutcome::Granted => Claimed::Granted,
+            ClaimOutcome::Denied { expires_in } => Claimed::Denied { expires_in },
+            ClaimOutcome::Changed(record) => Claimed::Changed(
                 // The record can have waited on its way for as long as the call took.
                 record.map(|record| Box::new(self.open(record, start.elapsed_at(read_clocks())))),
             ),
@@ -86,7 +86,7 @@ impl SealedStore {
     /// Returns `false` if the claim is not granted any more.
     pub(super) async fn put(
         &self,
-        known: Option<Revision>,
+        expected: Option<Revision>,
         claim: ClaimId,
         revision: Revision,
         payload: &Payload,
@@ -95,13 +95,13 @@ impl SealedStore {
     ) -> Result<bool, BoxError> {
         let mut record = NewRecord::new(revision, self.seal(revision, payload)?);
         record.time_to_live = time_to_live;
-        limited(limit, || self.store.put(&self.key, known, claim, record)).await
+        limited(limit, || self.store.put(&self.key, expected, claim, record)).await
     }
 
     /// Waits until the record or the claim may have changed: for `min` at least, and for `max` at most.
-    pub(super) async fn changed(&self, known: Option<Revision>, min: Duration, max: Duration) {
+    pub(super) async fn changed(&self, expected: Option<Revision>, min: Duration, max: Duration) {
         let hint = async {
-            if limited(max, || self.store.changed(&self.key, known)).await.is_err() {
+            if limited(max, || self.store.changed(&self.key, expected)).await.is_err() {
                 // It is only a hint.
                 pending::<()>().await;
             }

@@ -73,14 +73,14 @@ impl Session {
     }
 
     /// Returns the revision that the process has seen last.
-    pub(super) fn known(&self) -> Option<Revision> {
+    pub(super) fn seen_revision(&self) -> Option<Revision> {
         self.seen.as_ref().map(|seen| seen.revision)
     }
 
     /// The refresher requests a token.
     pub(super) fn on_request(&mut self, reason: &LoginReason) {
         match reason {
-            // With no revision known, the store returns its record.
+            // Without an expected revision, the store returns its record.
             LoginReason::First => {
                 self.seen = None;
                 self.history.start();

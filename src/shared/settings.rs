@@ -10,6 +10,9 @@ use std::{
 use super::sealed_store::SealedStore;
 use crate::panic;
 
+/// The least time to live of a claim: each third of it, the claim is extended.
+pub(super) const MIN_CLAIM_TIME_TO_LIVE: Duration = Duration::from_millis(100);
+
 #[derive(Clone)]
 pub(super) struct Settings {
     pub(super) store: SealedStore,

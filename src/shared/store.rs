@@ -31,95 +31,103 @@ use super::StoreFuture;
 /// `test_util::check_token_store` tests a store against this contract.
 pub trait TokenStore: Send + Sync + 'static {
     /// Returns the record, or `None` if there is none.
-    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>>;
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>>;
 
     /// Claims the right to replace the record, in one step, for the login that `claim` names.
     ///
-    /// The claim is granted if the record's revision is `known`, and no other login has a claim. `None` means: no record.
+    /// The claim is granted if the record's revision is `expected`, and no other login has a claim. `None` means: no record.
     /// It ends after `time_to_live`. If the revision differs, returns the record and grants nothing. A process that already has the claim is granted
     /// it again, with a new time to live.
     fn claim<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         time_to_live: Duration,
-    ) -> StoreFuture<'a, Claim>;
+    ) -> StoreFuture<'a, ClaimOutcome>;
 
     /// Sets the claim's time to live, counted from now. Returns `false` if the claim is not granted any more.
     fn extend<'a>(
         &'a self,
-        key: &'a StoreKey,
+        key: &'a RecordKey,
         claim: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool>;
 
     /// Ends the claim, if it is granted to this process. Does nothing to a claim of another process.
-    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()>;
+    fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()>;
 
-    /// Replaces the record and ends the claim, if the claim is granted and the record's revision is `known`. Returns
+    /// Replaces the record and ends the claim, if the claim is granted and the record's revision is `expected`. Returns
     /// `false` and changes nothing if not.
     ///
     /// If an earlier call has put this same record, and no other has replaced it, the store may return `true` again. A
     /// store that repeats calls after a lost connection should do that.
     fn put<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         record: NewRecord,
     ) -> StoreFuture<'a, bool>;
 
-    /// Completes when the record's revision may differ from `known`, or the claim may have ended.
+    /// Completes when the record's revision may differ from `expected`, or the claim may have ended.
     ///
     /// A hint for processes that wait: without it, they [claim](Self::claim) again after short pauses. It may complete
     /// too early or never, which is the default.
-    fn changed<'a>(&'a self, key: &'a StoreKey, known: Option<Revision>) -> StoreFuture<'a, ()> {
-        let _ = (key, known);
+    fn changed<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
+    ) -> StoreFuture<'a, ()> {
+        let _ = (key, expected);
         Box::pin(std::future::pending())
     }
 }
 
 impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
-    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         (**self).load(key)
     }
 
     fn claim<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         time_to_live: Duration,
-    ) -> StoreFuture<'a, Claim> {
-        (**self).claim(key, known, claim, time_to_live)
+    ) -> StoreFuture<'a, ClaimOutcome> {
+        (**self).claim(key, expected, claim, time_to_live)
     }
 
     fn extend<'a>(
         &'a self,
-        key: &'a StoreKey,
+        key: &'a RecordKey,
         claim: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool> {
         (**self).extend(key, claim, time_to_live)
     }
 
-    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()> {
         (**self).release(key, claim)
     }
 
     fn put<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         record: NewRecord,
     ) -> StoreFuture<'a, bool> {
-        (**self).put(key, known, claim, record)
+        (**self).put(key, expected, claim, record)
     }
 
-    fn changed<'a>(&'a self, key: &'a StoreKey, known: Option<Revision>) -> StoreFuture<'a, ()> {
-        (**self).changed(key, known)
+    fn changed<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
+    ) -> StoreFuture<'a, ()> {
+        (**self).changed(key, expected)
     }
 }
 
@@ -127,9 +135,9 @@ impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
 ///
 /// It contains no secret. `Display` renders it as 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StoreKey(pub(super) [u8; 32]);
+pub struct RecordKey(pub(super) [u8; 32]);
 
-impl StoreKey {
+impl RecordKey {
     /// Creates a key from its bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
@@ -141,7 +149,7 @@ impl StoreKey {
     }
 }
 
-impl fmt::Display for StoreKey {
+impl fmt::Display for RecordKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
@@ -229,7 +237,7 @@ impl NewRecord {
 /// The outcome of [`TokenStore::claim`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Claim {
+pub enum ClaimOutcome {
     /// The process may replace the record, until the claim ends.
     Granted,
     /// Another process has the claim.
@@ -237,7 +245,7 @@ pub enum Claim {
         /// When the other claim ends, unless it is extended.
         expires_in: Duration,
     },
-    /// The record's revision is not the known one. Nothing is granted.
+    /// The record's revision is not the expected one. Nothing is granted.
     Changed(Option<Record>),
 }
 

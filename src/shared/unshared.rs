@@ -5,7 +5,6 @@ use std::{error::Error, fmt, time::Duration};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    Revision,
     attempt::Attempt,
     leader::Leader,
     sealed_store::read_clocks,
@@ -26,15 +25,14 @@ impl Attempt {
     /// If requests waited for the token, other processes may need it too. So it is put if the store allows it by now.
     pub(super) async fn log_in_unshared(mut self) -> Result<AccessToken, LoginError> {
         let is_needed = self.remaining(read_clocks()).is_none();
-        let issued = self.session.log_in(self.request, self.settings.login_timeout).await?;
+        let issued = self.session.log_in(self.request.clone(), self.settings.login_timeout).await?;
         if is_needed {
-            let known = self.session.known();
-            let next = Revision::next(known, self.session.history.revision(), self.epoch);
+            let (expected, next) = (self.session.seen_revision(), self.next_revision());
             // No request waits for it.
             let store_timeout = self.settings.claim_time_to_live;
             let settings = Settings { store_timeout, ..self.settings };
             let claimed_at = read_clocks().monotonic;
-            let leader = Leader { settings, claim: self.claim, known, next, claimed_at };
+            let leader = Leader { settings, claim: self.claim, expected, next, claimed_at };
             let (aged, at) = (issued.aged.clone(), issued.at);
             tokio::spawn(async move { leader.claim_and_put(aged, at).await });
         }

@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 use super::lock;
 use crate::{
     BoxError,
-    shared::{Claim, ClaimId, NewRecord, Record, Revision, StoreFuture, StoreKey, TokenStore},
+    shared::{
+        ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, StoreFuture, TokenStore,
+    },
 };
 
 /// A [`TokenStore`] in memory, by tokio's clock, which can be paused. A test can make it slow or unavailable, and make it
@@ -55,8 +57,8 @@ pub struct InMemoryTokenStore(Arc<Mutex<Content>>);
 
 #[derive(Default)]
 struct Content {
-    records: HashMap<StoreKey, Stored>,
-    claims: HashMap<StoreKey, Granted>,
+    records: HashMap<RecordKey, Stored>,
+    claims: HashMap<RecordKey, Granted>,
     delay: Duration,
     is_unavailable: bool,
     calls: usize,
@@ -153,50 +155,50 @@ impl Content {
         self.claims.retain(|_, granted| granted.until.is_none_or(|until| until > now));
     }
 
-    fn record(&self, key: &StoreKey, now: Instant) -> Option<Record> {
+    fn record(&self, key: &RecordKey, now: Instant) -> Option<Record> {
         let Stored { record, put_at } = self.records.get(key)?;
         let age = now.saturating_duration_since(*put_at);
         Some(Record::new(record.revision, record.bytes.clone(), age))
     }
 
-    fn revision(&self, key: &StoreKey) -> Option<Revision> {
+    fn revision(&self, key: &RecordKey) -> Option<Revision> {
         self.records.get(key).map(|stored| stored.record.revision)
     }
 
-    fn is_granted(&self, key: &StoreKey, claim: ClaimId) -> bool {
+    fn is_granted(&self, key: &RecordKey, claim: ClaimId) -> bool {
         self.claims.get(key).is_some_and(|granted| granted.claim == claim)
     }
 
-    fn grant(&mut self, key: &StoreKey, claim: ClaimId, time_to_live: Duration, now: Instant) {
+    fn grant(&mut self, key: &RecordKey, claim: ClaimId, time_to_live: Duration, now: Instant) {
         let until = now.checked_add(time_to_live);
         self.claims.insert(*key, Granted { claim, until });
     }
 }
 
 impl TokenStore for InMemoryTokenStore {
-    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         Box::pin(self.call(move |content, now| content.record(key, now)))
     }
 
     fn claim<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         time_to_live: Duration,
-    ) -> StoreFuture<'a, Claim> {
+    ) -> StoreFuture<'a, ClaimOutcome> {
         Box::pin(self.call(move |content, now| {
-            if content.revision(key) != known {
-                return Claim::Changed(content.record(key, now));
+            if content.revision(key) != expected {
+                return ClaimOutcome::Changed(content.record(key, now));
             }
             match content.claims.get(key) {
                 Some(granted) if granted.claim != claim => {
                     let left = granted.until.map(|until| until.saturating_duration_since(now));
-                    Claim::Denied { expires_in: left.unwrap_or(Duration::MAX) }
+                    ClaimOutcome::Denied { expires_in: left.unwrap_or(Duration::MAX) }
                 }
                 _ => {
                     content.grant(key, claim, time_to_live, now);
-                    Claim::Granted
+                    ClaimOutcome::Granted
                 }
             }
         }))
@@ -204,7 +206,7 @@ impl TokenStore for InMemoryTokenStore {
 
     fn extend<'a>(
         &'a self,
-        key: &'a StoreKey,
+        key: &'a RecordKey,
         claim: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool> {
@@ -217,7 +219,7 @@ impl TokenStore for InMemoryTokenStore {
         }))
     }
 
-    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()> {
         Box::pin(self.call(move |content, _| {
             if content.is_granted(key, claim) {
                 content.claims.remove(key);
@@ -227,13 +229,13 @@ impl TokenStore for InMemoryTokenStore {
 
     fn put<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         record: NewRecord,
     ) -> StoreFuture<'a, bool> {
         Box::pin(self.call(move |content, now| {
-            let is_allowed = content.is_granted(key, claim) && content.revision(key) == known;
+            let is_allowed = content.is_granted(key, claim) && content.revision(key) == expected;
             if is_allowed {
                 content.records.insert(*key, Stored { record, put_at: now });
                 content.claims.remove(key);

@@ -1,20 +1,11 @@
-//! Logins at a certified authorization server, npm's `oidc-provider`, which `oidc/server.mjs` starts. Without node, or
-//! without the server's packages, the tests print the cause and are skipped.
+//! Logins at a certified authorization server, npm's `oidc-provider`, which `oidc/server.mjs` starts.
 
-use std::{
-    fs,
-    hash::{DefaultHasher, Hash, Hasher},
-    io::{BufRead, BufReader},
-    path::PathBuf,
-    process::{Child, Command, Stdio},
-    sync::OnceLock,
-    time::Duration,
-};
+use std::time::Duration;
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header::AUTHORIZATION};
-use http_body_util::{BodyExt, Full};
+use http::{Request, StatusCode, header::AUTHORIZATION};
+use http_body_util::Full;
 use ring::{
     rsa::PublicKeyComponents,
     signature::{KeyPair, RsaKeyPair},
@@ -35,65 +26,48 @@ use tower_auth_refresh::{
     },
 };
 
+#[path = "../support/oidc_provider.rs"]
+pub(crate) mod server;
+
+use server::OidcProvider;
+
 const RSA: &str = include_str!("../support/rsa_test_key.pem");
 
-/// Its process ends with its standard input, when this is dropped.
-pub(crate) struct Provider {
-    process: Child,
-    pub(crate) issuer: String,
+/// The server, and the private key of a client.
+struct Provider {
+    server: OidcProvider,
     ec: rcgen::KeyPair,
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        let _ = self.process.wait();
-    }
 }
 
 impl Provider {
     /// Returns `None`, with the cause on standard error, if the server cannot be started here.
-    pub(crate) fn start() -> Option<Self> {
-        let script = installed().as_deref().inspect_err(|why| eprintln!("skipped: {why}")).ok()?;
+    fn start() -> Option<Self> {
         let ec = rcgen::KeyPair::generate().unwrap();
-        let mut process = Command::new("node")
-            .arg(script)
-            .env("PUBLIC_JWK", rsa_jwk().to_string())
-            .env("PUBLIC_JWK_EC", ec_jwk(&ec).to_string())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let issuer = line.trim().strip_prefix("listening ").expect("the server starts").to_owned();
-        Some(Self { process, issuer, ec })
+        let server = OidcProvider::start(&[
+            ("PUBLIC_JWK", rsa_jwk().to_string()),
+            ("PUBLIC_JWK_EC", ec_jwk(&ec).to_string()),
+        ])?;
+        Some(Self { server, ec })
     }
 
     fn login(&self, client: ClientAuthentication, grant: Grant) -> OAuth2Login<HttpClient> {
         OAuth2Login::new(
             http(),
-            AuthorizationServer::discover(&self.issuer).unwrap(),
+            AuthorizationServer::discover(&self.server.issuer).unwrap(),
             client,
             grant,
         )
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Value {
-        let request = Request::get(format!("{}{path}", self.issuer)).body(Full::default()).unwrap();
-        json_of(http().oneshot(request).await.unwrap()).await
-    }
-
     /// Returns whether the server accepts the token.
-    pub(crate) async fn accepts(&self, token: &AccessToken) -> bool {
+    async fn accepts(&self, token: &AccessToken) -> bool {
         let request = self.introspection().header(AUTHORIZATION, token.header_value());
         http().oneshot(request.body(Full::default()).unwrap()).await.unwrap().status()
             == StatusCode::OK
     }
 
     fn introspection(&self) -> http::request::Builder {
-        Request::get(format!("{}/test/introspect", self.issuer))
+        Request::get(format!("{}/test/introspect", self.server.issuer))
     }
 
     /// A client of the API that requires a token.
@@ -103,7 +77,7 @@ impl Provider {
                 &AuthRefreshLayer::new(refresher).replay(ReplayClone),
                 http(),
             ),
-            url: self.issuer.clone(),
+            url: self.server.issuer.clone(),
         }
     }
 }
@@ -123,60 +97,8 @@ impl Api {
     }
 }
 
-pub(crate) fn http() -> HttpClient {
+fn http() -> HttpClient {
     HttpClient::builder().build().unwrap()
-}
-
-pub(crate) async fn json_of(
-    response: Response<tower_auth_refresh::http_client::ResponseBody>,
-) -> Value {
-    let body = response.into_body().collect().await.unwrap().to_bytes();
-    serde_json::from_slice(&body).unwrap()
-}
-
-/// The server's script beside its packages, which are fetched once for each target folder.
-fn installed() -> &'static Result<PathBuf, String> {
-    static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    INSTALLED.get_or_init(|| {
-        let runs = |command: &mut Command| {
-            let output = command.output().map_err(|error| error.to_string())?;
-            if output.status.success() {
-                Ok(())
-            } else {
-                Err(String::from_utf8_lossy(&output.stderr).into_owned())
-            }
-        };
-        runs(Command::new("node").arg("--version"))
-            .map_err(|why| format!("there is no node: {why}"))?;
-        let source = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/oidc");
-        let lock = fs::read_to_string(source.join("package-lock.json"))
-            .map_err(|error| error.to_string())?;
-        let (tmp, id) = (PathBuf::from(env!("CARGO_TARGET_TMPDIR")), std::process::id());
-        let mut hasher = DefaultHasher::new();
-        lock.hash(&mut hasher);
-        let folder = tmp.join(format!("oidc-{:x}", hasher.finish()));
-        if !folder.exists() {
-            // Other processes do the same, so the folder is created elsewhere and moved as a whole.
-            let new = tmp.join(format!("oidc-{id}"));
-            fs::create_dir_all(&new).map_err(|error| error.to_string())?;
-            for file in ["package.json", "package-lock.json"] {
-                fs::copy(source.join(file), new.join(file)).map_err(|error| error.to_string())?;
-            }
-            runs(
-                Command::new("npm")
-                    .args(["ci", "--silent", "--no-audit", "--no-fund"])
-                    .current_dir(&new),
-            )
-            .map_err(|why| format!("npm cannot fetch the server: {why}"))?;
-            if fs::rename(&new, &folder).is_err() {
-                let _ = fs::remove_dir_all(&new);
-            }
-        }
-        let (new, server) = (folder.join(format!("server-{id}.mjs")), folder.join("server.mjs"));
-        fs::copy(source.join("server.mjs"), &new).map_err(|error| error.to_string())?;
-        fs::rename(new, &server).map_err(|error| error.to_string())?;
-        Ok(server)
-    })
 }
 
 fn rsa_jwk() -> Value {
@@ -253,16 +175,9 @@ async fn rejection_by_the_server_is_permanent() {
 #[tokio::test]
 async fn refresh_tokens_rotate_under_load_without_reuse() {
     let Some(provider) = Provider::start() else { return };
-    let request = Request::post(format!("{}/test/refresh-token", provider.issuer))
-        .body(Full::default())
-        .unwrap();
-    let first = json_of(http().oneshot(request).await.unwrap()).await["refresh_token"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let first = provider.server.new_refresh_token().await;
     let client = ClientAuthentication::client_secret_basic("refreshing", "refreshing-secret");
-    let refresher =
-        AuthRefresher::new(provider.login(client, Grant::refresh_token(RefreshToken::new(first))));
+    let refresher = AuthRefresher::new(provider.login(client, Grant::refresh_token(first)));
     refresher.ready().await.unwrap();
     let mut calls = JoinSet::new();
     for _ in 0..100 {
@@ -277,7 +192,7 @@ async fn refresh_tokens_rotate_under_load_without_reuse() {
         refresher.refresh().await.unwrap();
     }
     calls.join_all().await;
-    let seen = provider.get("/test/reuse").await;
+    let seen = provider.server.seen().await;
     assert_eq!(seen["twice"], 0, "{seen}");
     assert!(seen["requests"].as_u64() >= Some(6), "{seen}");
 }

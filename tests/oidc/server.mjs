@@ -100,13 +100,15 @@ const configuration = {
   ttl: { AccessToken: ttl, ClientCredentials: ttl, Grant: day, RefreshToken: day },
 };
 
-const refreshes = { used: new Set(), twice: 0, requests: 0 };
+const refreshes = { used: new Set(), twice: 0, requests: 0, rotated: 0, revoked: 0 };
+let rejectedAccessTokens = 0;
 
 async function countRefreshes(ctx, next) {
   await next();
   const { grant_type: grantType, refresh_token: token } = ctx.oidc?.body ?? {};
   if (ctx.oidc?.route !== 'token' || grantType !== 'refresh_token') return;
   refreshes.requests += 1;
+  if (ctx.status === 200) refreshes.rotated += 1;
   if (refreshes.used.has(token)) refreshes.twice += 1;
   refreshes.used.add(token);
 }
@@ -199,10 +201,11 @@ async function answer(provider, req) {
     case 'GET /test/introspect': {
       const token = /^Bearer (\S+)$/i.exec(req.headers.authorization ?? '')?.[1];
       const active = token !== undefined && await isValid(provider, token);
+      if (!active) rejectedAccessTokens += 1;
       return [active ? 200 : 401, { active }];
     }
     case 'GET /test/reuse':
-      return [200, { ...refreshes, used: [...refreshes.used] }];
+      return [200, { ...refreshes, used: [...refreshes.used], rejectedAccessTokens }];
     default:
       return [404, { error: 'no such test route' }];
   }
@@ -213,6 +216,7 @@ server.listen(0, '127.0.0.1', () => {
   // The issuer holds the port, so the provider can only be made now.
   const issuer = `http://127.0.0.1:${server.address().port}`;
   const provider = new Provider(issuer, configuration);
+  provider.on('grant.revoked', () => { refreshes.revoked += 1; });
   provider.on('server_error', (_ctx, error) => console.error(error));
   provider.use(countRefreshes);
   const oauth = provider.callback();

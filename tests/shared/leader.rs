@@ -289,3 +289,17 @@ async fn requests_do_not_wait_for_a_leader_that_hangs() {
     }
     assert_eq!(fleet.logins.started(), 3);
 }
+
+/// The extensions of one login are limited, whatever the setting.
+#[tokio::test(start_paused = true)]
+async fn claim_with_a_time_to_live_of_zero_is_extended_every_thirtieth_of_a_second() {
+    let fleet = Fleet::default();
+    let mut leader = layer(fleet.store.clone()).claim_time_to_live(Duration::ZERO).layer(
+        fleet.logins.service(|nth| async move {
+            sleep(secs(3)).await;
+            token(nth, HOUR)
+        }),
+    );
+    log_in(&mut leader, LoginReason::First).await.unwrap();
+    assert!((80..=100).contains(&fleet.store.calls()), "{}", fleet.store.calls());
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::{select, sync::watch};
 use tower::BoxError;
 use tower_auth_refresh::shared::{
-    Claim, ClaimId, NewRecord, Record, Revision, StoreFuture, StoreKey, TokenStore,
+    ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, StoreFuture, TokenStore,
 };
 
 /// What a process can do.
@@ -69,44 +69,48 @@ impl<S> Link<S> {
 }
 
 impl<S: TokenStore> TokenStore for Link<S> {
-    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         Box::pin(self.call(self.store.load(key)))
     }
 
     fn claim<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         time_to_live: Duration,
-    ) -> StoreFuture<'a, Claim> {
-        Box::pin(self.call(self.store.claim(key, known, claim, time_to_live)))
+    ) -> StoreFuture<'a, ClaimOutcome> {
+        Box::pin(self.call(self.store.claim(key, expected, claim, time_to_live)))
     }
 
     fn extend<'a>(
         &'a self,
-        key: &'a StoreKey,
+        key: &'a RecordKey,
         claim: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool> {
         Box::pin(self.call(self.store.extend(key, claim, time_to_live)))
     }
 
-    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()> {
         Box::pin(self.call(self.store.release(key, claim)))
     }
 
     fn put<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         record: NewRecord,
     ) -> StoreFuture<'a, bool> {
-        Box::pin(self.call(self.store.put(key, known, claim, record)))
+        Box::pin(self.call(self.store.put(key, expected, claim, record)))
     }
 
-    fn changed<'a>(&'a self, key: &'a StoreKey, known: Option<Revision>) -> StoreFuture<'a, ()> {
-        Box::pin(self.call(self.store.changed(key, known)))
+    fn changed<'a>(
+        &'a self,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
+    ) -> StoreFuture<'a, ()> {
+        Box::pin(self.call(self.store.changed(key, expected)))
     }
 }

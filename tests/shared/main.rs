@@ -48,7 +48,7 @@ pub(crate) fn identity() -> TokenIdentity {
 }
 
 pub(crate) fn keys() -> SealingKeys {
-    SealingKeys::new(SealingKey::new(1, [1; 32]))
+    SealingKeys::new(SealingKey::new([1; 32]))
 }
 
 pub(crate) fn layer(store: impl TokenStore) -> SharedTokenLayer {

@@ -11,7 +11,9 @@ use tokio::time::{Instant, sleep};
 use tower::Layer;
 use tower_auth_refresh::{
     AuthRefresher, BoxError, LoginReason,
-    shared::{Claim, ClaimId, NewRecord, Record, Revision, StoreFuture, StoreKey, TokenStore},
+    shared::{
+        ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, StoreFuture, TokenStore,
+    },
     test_util::InMemoryTokenStore,
 };
 
@@ -28,14 +30,16 @@ async fn pass(processes: &[AuthRefresher], seconds: u64) {
     }
 }
 
+/// Fewer processes would exceed 3 per cent in some second by chance.
 #[tokio::test(start_paused = true)]
 async fn without_the_store_processes_log_in_spread_over_the_lead() {
+    const PROCESSES: usize = 300;
     // A store that fails at once, and one that does not respond.
     for is_down in [true, false] {
         let fleet = Fleet::default();
         let starts = Arc::new(Mutex::new(BTreeMap::<u64, usize>::new()));
         let start = Instant::now();
-        let processes: Vec<_> = (0..100)
+        let processes: Vec<_> = (0..PROCESSES as u64)
             .map(|seed| {
                 let starts = starts.clone();
                 let login = move |nth| {
@@ -57,11 +61,11 @@ async fn without_the_store_processes_log_in_spread_over_the_lead() {
         }
         pass(&processes, 590).await;
         let in_outage = starts.lock().unwrap().split_off(&1);
-        assert_eq!(in_outage.values().sum::<usize>(), 100);
+        assert_eq!(in_outage.values().sum::<usize>(), PROCESSES);
         let most = *in_outage.values().max().unwrap();
-        assert!(most <= 3, "{most} of 100 processes in one second: {in_outage:?}");
+        assert!(most * 100 <= 3 * PROCESSES, "{most} processes in one second: {in_outage:?}");
         let (first, last) = (in_outage.keys().next().unwrap(), in_outage.keys().last().unwrap());
-        assert!(last - first > 150, "{first} to {last}");
+        assert!(last - first > 200, "{first} to {last}");
 
         // One login in each lifetime, as soon as the store is available.
         fleet.store.set_available(true);
@@ -248,25 +252,25 @@ impl SlowStore {
 }
 
 impl TokenStore for SlowStore {
-    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         let (store, key) = (self.0.clone(), *key);
         self.call(async move { store.load(&key).await })
     }
 
     fn claim<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         time_to_live: Duration,
-    ) -> StoreFuture<'a, Claim> {
+    ) -> StoreFuture<'a, ClaimOutcome> {
         let (store, key) = (self.0.clone(), *key);
-        self.call(async move { store.claim(&key, known, claim, time_to_live).await })
+        self.call(async move { store.claim(&key, expected, claim, time_to_live).await })
     }
 
     fn extend<'a>(
         &'a self,
-        key: &'a StoreKey,
+        key: &'a RecordKey,
         claim: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool> {
@@ -274,20 +278,20 @@ impl TokenStore for SlowStore {
         self.call(async move { store.extend(&key, claim, time_to_live).await })
     }
 
-    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()> {
         let (store, key) = (self.0.clone(), *key);
         self.call(async move { store.release(&key, claim).await })
     }
 
     fn put<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         record: NewRecord,
     ) -> StoreFuture<'a, bool> {
         let (store, key) = (self.0.clone(), *key);
-        self.call(async move { store.put(&key, known, claim, record).await })
+        self.call(async move { store.put(&key, expected, claim, record).await })
     }
 }
 

@@ -13,8 +13,8 @@ use tower::Layer;
 use tower_auth_refresh::{
     LoginError, LoginReason,
     shared::{
-        Claim, ClaimId, NewRecord, Record, Revision, SealingKey, SealingKeys, SharedTokenLayer,
-        StoreFuture, StoreKey, TokenStore,
+        ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, SealingKey, SealingKeys,
+        SharedTokenLayer, StoreFuture, TokenStore,
     },
     test_util::InMemoryTokenStore,
 };
@@ -24,8 +24,8 @@ use crate::{
     support::{HOUR, secs, token},
 };
 
-fn key(id: u32) -> SealingKey {
-    SealingKey::new(id, [u8::try_from(id).unwrap(); 32])
+fn key(number: u8) -> SealingKey {
+    SealingKey::new([number; 32])
 }
 
 #[tokio::test(start_paused = true)]
@@ -100,17 +100,34 @@ async fn record_sealed_with_an_unknown_key_is_not_replaced() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn record_put_after_a_failover_is_not_taken_for_the_lost_one() {
+    let fleet = Fleet::default();
+    let layer = layer(fleet.store.clone());
+    let service = || layer.layer(fleet.logins.service(|nth| async move { token(nth, HOUR) }));
+    let (mut one, mut two, mut three) = (service(), service(), service());
+    log_in(&mut one, LoginReason::First).await.unwrap();
+    let replica = fleet.store.snapshot();
+    sleep(secs(100)).await;
+    assert_eq!(log_in(&mut one, LoginReason::Forced).await.unwrap().secret(), "t2");
+    assert_eq!(log_in(&mut two, LoginReason::First).await.unwrap().secret(), "t2");
+    fleet.store.restore(&replica);
+    sleep(secs(100)).await;
+    // It has seen neither the second record nor its number.
+    assert_eq!(log_in(&mut three, LoginReason::First).await.unwrap().secret(), "t1");
+    assert_eq!(log_in(&mut three, LoginReason::Forced).await.unwrap().secret(), "t3");
+    assert_eq!(log_in(&mut two, LoginReason::Expiring).await.unwrap().secret(), "t3");
+    assert_eq!(fleet.logins.started(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn damaged_record_is_replaced_at_once() {
     let fleet = Fleet::default();
-    let service = |key: u8| {
-        let keys = SealingKeys::new(SealingKey::new(1, [key; 32]));
-        SharedTokenLayer::new(fleet.store.clone(), identity(), keys)
-            .layer(fleet.logins.service(|nth| async move { token(nth, HOUR) }))
-    };
-    // Its key has the id of another one, so it looks like a record that was changed.
-    assert_eq!(log_in(&mut service(9), LoginReason::First).await.unwrap().secret(), "t1");
+    let store = OddStore { damages_first_record: true, ..OddStore::default() };
+    let layer = layer(store);
+    let service = || layer.layer(fleet.logins.service(|nth| async move { token(nth, HOUR) }));
+    assert_eq!(log_in(&mut service(), LoginReason::First).await.unwrap().secret(), "t1");
     for _ in 0..2 {
-        assert_eq!(log_in(&mut service(1), LoginReason::First).await.unwrap().secret(), "t2");
+        assert_eq!(log_in(&mut service(), LoginReason::First).await.unwrap().secret(), "t2");
     }
     assert_eq!(fleet.logins.started(), 2);
 }
@@ -210,30 +227,31 @@ fn debug_shows_no_key_and_no_token() {
     assert!(shown.contains("login_timeout: 15s") && !shown.contains("1, 1, 1"), "{shown}");
 }
 
-/// A store that notifies its callers, returns records in a loop, or panics.
+/// A store that notifies its callers, damages a record, returns records in a loop, or panics.
 #[derive(Clone, Default)]
 struct OddStore {
     store: InMemoryTokenStore,
     changed: Arc<Notify>,
     panics: bool,
     is_read_only: bool,
+    damages_first_record: bool,
     /// Each claim returns another record that no process can read.
     returns_other_records: bool,
     records: Arc<AtomicUsize>,
 }
 
 impl TokenStore for OddStore {
-    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         self.store.load(key)
     }
 
     fn claim<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         time_to_live: Duration,
-    ) -> StoreFuture<'a, Claim> {
+    ) -> StoreFuture<'a, ClaimOutcome> {
         if self.panics {
             return Box::pin(async { panic!("by script") });
         }
@@ -245,40 +263,43 @@ impl TokenStore for OddStore {
             let number = u8::try_from(self.records.fetch_add(1, Ordering::SeqCst));
             return Box::pin(async move {
                 let revision = Revision::from_bytes([number?; 16]);
-                Ok(Claim::Changed(Some(Record::new(revision, &b"{}"[..], Duration::ZERO))))
+                Ok(ClaimOutcome::Changed(Some(Record::new(revision, &b"{}"[..], Duration::ZERO))))
             });
         }
-        self.store.claim(key, known, claim, time_to_live)
+        self.store.claim(key, expected, claim, time_to_live)
     }
 
     fn extend<'a>(
         &'a self,
-        key: &'a StoreKey,
+        key: &'a RecordKey,
         claim: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool> {
         self.store.extend(key, claim, time_to_live)
     }
 
-    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()> {
         self.store.release(key, claim)
     }
 
     fn put<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
-        record: NewRecord,
+        mut record: NewRecord,
     ) -> StoreFuture<'a, bool> {
+        if self.damages_first_record && self.records.fetch_add(1, Ordering::SeqCst) == 0 {
+            record.bytes.truncate(record.bytes.len() - 1);
+        }
         Box::pin(async move {
-            let put = self.store.put(key, known, claim, record).await;
+            let put = self.store.put(key, expected, claim, record).await;
             self.changed.notify_waiters();
             put
         })
     }
 
-    fn changed<'a>(&'a self, _: &'a StoreKey, _: Option<Revision>) -> StoreFuture<'a, ()> {
+    fn changed<'a>(&'a self, _: &'a RecordKey, _: Option<Revision>) -> StoreFuture<'a, ()> {
         Box::pin(async {
             self.changed.notified().await;
             Ok(())

@@ -36,7 +36,8 @@ use tower::{BoxError, Layer, Service, service_fn};
 use tower_auth_refresh::{
     AccessToken, AuthRefresher, LoginError, LoginReason, LoginRequest,
     shared::{
-        Claim, ClaimId, NewRecord, Record, Revision, SharedToken, StoreFuture, StoreKey, TokenStore,
+        ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, SharedToken, StoreFuture,
+        TokenStore,
     },
     test_util::{InMemoryTokenStore, TestClock},
 };
@@ -173,10 +174,10 @@ impl World {
     }
 
     /// A process has replaced a record.
-    fn check_put(&mut self, process: usize, known: Option<Revision>, next: Revision) {
+    fn check_put(&mut self, process: usize, expected: Option<Revision>, next: Revision) {
         self.counts.count("put");
-        if let Some(known) = known {
-            let is_first = self.replaced.insert(known);
+        if let Some(expected) = expected {
+            let is_first = self.replaced.insert(expected);
             self.check(is_first, || format!("process {process} replaced a record a second time"));
         }
         // Otherwise the record has an error.
@@ -231,30 +232,30 @@ impl ProcessStore {
 }
 
 impl TokenStore for ProcessStore {
-    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         self.link.load(key)
     }
 
     fn claim<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         time_to_live: Duration,
-    ) -> StoreFuture<'a, Claim> {
+    ) -> StoreFuture<'a, ClaimOutcome> {
         Box::pin(async move {
             let (link, key, rate) = (self.link.clone(), *key, self.rate);
             let claimed = self.call(async move {
-                link.claim(&key, known, claim, time_to_live.div_f64(rate)).await
+                link.claim(&key, expected, claim, time_to_live.div_f64(rate)).await
             });
             Ok(match claimed.await? {
-                Claim::Changed(Some(mut record)) => {
+                ClaimOutcome::Changed(Some(mut record)) => {
                     record.age = record.age.mul_f64(rate);
-                    Claim::Changed(Some(record))
+                    ClaimOutcome::Changed(Some(record))
                 }
-                Claim::Denied { expires_in } => {
+                ClaimOutcome::Denied { expires_in } => {
                     self.count("claim denied");
-                    Claim::Denied { expires_in: expires_in.mul_f64(rate) }
+                    ClaimOutcome::Denied { expires_in: expires_in.mul_f64(rate) }
                 }
                 other => other,
             })
@@ -263,7 +264,7 @@ impl TokenStore for ProcessStore {
 
     fn extend<'a>(
         &'a self,
-        key: &'a StoreKey,
+        key: &'a RecordKey,
         claim: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool> {
@@ -275,7 +276,7 @@ impl TokenStore for ProcessStore {
         })
     }
 
-    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let (link, key) = (self.link.clone(), *key);
             self.call(async move { link.release(&key, claim).await }).await
@@ -284,8 +285,8 @@ impl TokenStore for ProcessStore {
 
     fn put<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         record: NewRecord,
     ) -> StoreFuture<'a, bool> {
@@ -295,9 +296,9 @@ impl TokenStore for ProcessStore {
                 // What the link returns can be an error, although the record was put.
                 let (observed, store) = (this.clone(), this.link.store().clone());
                 let put = async move {
-                    let put = store.put(&key, known, claim, record).await?;
+                    let put = store.put(&key, expected, claim, record).await?;
                     match put {
-                        true => lock(&observed.world).check_put(observed.process, known, next),
+                        true => lock(&observed.world).check_put(observed.process, expected, next),
                         false => observed.count("put refused"),
                     }
                     Ok(put)

@@ -2,7 +2,7 @@
 
 use std::{fs, path::PathBuf};
 
-use tower_auth_refresh::shared::{Claim, FileTokenStoreError, NewRecord, TokenStore};
+use tower_auth_refresh::shared::{ClaimOutcome, FileTokenStoreError, NewRecord, TokenStore};
 
 use crate::support::{HOUR, KEY, TempDir, file_error, id, put, revision};
 
@@ -25,7 +25,7 @@ async fn damaged_record_counts_as_none_and_is_replaced() {
         write(directory.file(KEY, "token"), damaged);
         assert!(store.load(&key).await.unwrap().is_none());
         let claim = store.claim(&key, Some(revision(1)), id(1), HOUR).await.unwrap();
-        assert_eq!(claim, Claim::Changed(None));
+        assert_eq!(claim, ClaimOutcome::Changed(None));
         put(&store, None, NewRecord::new(revision(2), &b"new"[..])).await;
         assert_eq!(store.load(&key).await.unwrap().unwrap().revision, revision(2));
     }
@@ -56,13 +56,13 @@ async fn record_of_a_newer_version_is_an_error_and_is_not_replaced() {
 async fn damaged_lock_file_has_no_claim() {
     let directory = TempDir::new();
     let (store, key) = (directory.store(), KEY.get());
-    assert_eq!(store.claim(&key, None, id(1), HOUR).await.unwrap(), Claim::Granted);
+    assert_eq!(store.claim(&key, None, id(1), HOUR).await.unwrap(), ClaimOutcome::Granted);
     let file = fs::read(directory.file(KEY, "lock")).unwrap();
     let longer = [&b"x"[..], &file[..]].concat();
     for damaged in [&b""[..], &[0; 1000], &file[..file.len() - 1], &longer] {
         write(directory.file(KEY, "lock"), damaged);
         assert!(!store.extend(&key, id(1), HOUR).await.unwrap());
-        assert_eq!(store.claim(&key, None, id(2), HOUR).await.unwrap(), Claim::Granted);
+        assert_eq!(store.claim(&key, None, id(2), HOUR).await.unwrap(), ClaimOutcome::Granted);
         assert!(store.extend(&key, id(2), HOUR).await.unwrap());
     }
 }

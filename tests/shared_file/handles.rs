@@ -11,7 +11,7 @@ use std::{
 
 use tower_auth_refresh::{
     Clock, SystemClock,
-    shared::{Claim, FileTokenStore, FileTokenStoreError, NewRecord, TokenStore},
+    shared::{ClaimOutcome, FileTokenStore, FileTokenStoreError, NewRecord, TokenStore},
 };
 
 use crate::support::{HOUR, KEY, TempDir, file_error, id, put, revision};
@@ -72,13 +72,13 @@ async fn handles_of_one_process_exclude_each_other() {
     // Neither needs the lock.
     assert!(other.load(&KEY.get()).await.unwrap().is_some());
     let claim = other.claim(&KEY.get(), None, id(1), HOUR).await.unwrap();
-    assert!(matches!(claim, Claim::Changed(Some(_))));
+    assert!(matches!(claim, ClaimOutcome::Changed(Some(_))));
     // An operation that waits continues when the lock is released.
     let waiting = tokio::spawn(async move {
         other.timeout(HOUR).claim(&KEY.get(), Some(revision(1)), id(1), HOUR).await.unwrap()
     });
     locked.proceed.send(()).unwrap();
-    assert_eq!(waiting.await.unwrap(), Claim::Granted);
+    assert_eq!(waiting.await.unwrap(), ClaimOutcome::Granted);
     assert!(!locked.extended.await.unwrap());
 }
 
@@ -106,7 +106,7 @@ async fn dropped_operation_takes_place_and_blocks_no_other() {
     }
     // The operations of one handle run in their order.
     let denied = store.claim(&key, None, id(2), HOUR).await.unwrap();
-    assert!(matches!(denied, Claim::Denied { .. }), "{denied:?}");
+    assert!(matches!(denied, ClaimOutcome::Denied { .. }), "{denied:?}");
 }
 
 #[tokio::test]
@@ -125,5 +125,5 @@ async fn clock_that_panics_fails_one_operation() {
         assert!(matches!(file_error(error), FileTokenStoreError::Interrupted));
     }
     let claim = directory.store().claim(&KEY.get(), None, id(1), HOUR).await.unwrap();
-    assert_eq!(claim, Claim::Granted);
+    assert_eq!(claim, ClaimOutcome::Granted);
 }

@@ -11,7 +11,7 @@ use std::{
     process::Command,
 };
 
-use tower_auth_refresh::shared::{Claim, FileTokenStoreError, NewRecord, TokenStore};
+use tower_auth_refresh::shared::{ClaimOutcome, FileTokenStoreError, NewRecord, TokenStore};
 
 use crate::{
     process::Process,
@@ -93,7 +93,7 @@ async fn symbolic_link_is_not_followed_to_a_file() {
         symlink(elsewhere.file(KEY, extension), &path).unwrap();
         let error = store.claim(&KEY.get(), Some(revision(1)), id(1), HOUR).await.unwrap_err();
         assert!(
-            matches!(file_error(error), FileTokenStoreError::FileType { path: p } if p == path)
+            matches!(file_error(error), FileTokenStoreError::WrongFileType { path: p } if p == path)
         );
         fs::remove_file(&path).unwrap();
     }
@@ -117,9 +117,9 @@ async fn directory_of_another_user_is_refused() {
     let change_owner = |path: &Path| chown(path, Some(USER), Some(USER)).unwrap();
     let assert_refused = |error| {
         let error = file_error(error);
-        assert!(matches!(error, FileTokenStoreError::Owner { .. }), "{error:?}");
+        assert!(matches!(error, FileTokenStoreError::WrongOwner { .. }), "{error:?}");
     };
-    let known = Some(revision(1));
+    let expected = Some(revision(1));
     let token = directory.file(KEY, "token");
     change_owner(&token);
     assert_refused(store.load(&KEY.get()).await.unwrap_err());
@@ -127,17 +127,20 @@ async fn directory_of_another_user_is_refused() {
     assert!(store.load(&KEY.get()).await.unwrap().is_some());
 
     // The lock file is that of root.
-    assert_refused(store.claim(&KEY.get(), known, id(1), HOUR).await.unwrap_err());
+    assert_refused(store.claim(&KEY.get(), expected, id(1), HOUR).await.unwrap_err());
     fs::remove_file(directory.file(KEY, "lock")).unwrap();
-    assert_refused(store.claim(&KEY.get(), known, id(1), HOUR).await.unwrap_err());
+    assert_refused(store.claim(&KEY.get(), expected, id(1), HOUR).await.unwrap_err());
     assert_eq!(directory.extensions(), ["token"]);
 
     fs::write(directory.file(KEY, "lock"), "").unwrap();
     set_mode(&directory.file(KEY, "lock"), 0o600);
     change_owner(&directory.file(KEY, "lock"));
-    assert_eq!(store.claim(&KEY.get(), known, id(1), HOUR).await.unwrap(), Claim::Granted);
+    assert_eq!(
+        store.claim(&KEY.get(), expected, id(1), HOUR).await.unwrap(),
+        ClaimOutcome::Granted
+    );
     let record = NewRecord::new(revision(2), &b"s3cr3t"[..]);
-    assert_refused(store.put(&KEY.get(), known, id(1), record).await.unwrap_err());
+    assert_refused(store.put(&KEY.get(), expected, id(1), record).await.unwrap_err());
     assert_eq!(directory.extensions(), ["lock", "token"]);
 }
 

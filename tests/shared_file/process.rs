@@ -10,9 +10,9 @@ use std::{
     time::Duration,
 };
 
-use tower_auth_refresh::shared::{Claim, FileTokenStore, NewRecord, Revision, TokenStore};
+use tower_auth_refresh::shared::{ClaimOutcome, FileTokenStore, NewRecord, Revision, TokenStore};
 
-use crate::support::{HOUR, KEY, StoreKeyNumber, file_error, id, number, revision};
+use crate::support::{HOUR, KEY, RecordKeyNumber, file_error, id, number, revision};
 
 const ROLE: &str = "SHARED_FILE_ROLE";
 const DIRECTORY: &str = "SHARED_FILE_DIRECTORY";
@@ -109,10 +109,12 @@ async fn claim(store: FileTokenStore) {
     for line in io::stdin().lines() {
         let line = line.unwrap();
         let (key, claim) = line.split_once(' ').unwrap();
-        let key = StoreKeyNumber(key.parse().unwrap()).get();
+        let key = RecordKeyNumber(key.parse().unwrap()).get();
         match store.claim(&key, None, id(claim.parse().unwrap()), HOUR).await.unwrap() {
-            Claim::Granted => eprintln!("granted"),
-            Claim::Denied { expires_in } => eprintln!("denied {}", expires_in.as_secs() / 60),
+            ClaimOutcome::Granted => eprintln!("granted"),
+            ClaimOutcome::Denied { expires_in } => {
+                eprintln!("denied {}", expires_in.as_secs() / 60)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -120,18 +122,21 @@ async fn claim(store: FileTokenStore) {
 
 /// Claims with a new id, waits for other processes, and replaces the record by the next. Returns its number.
 async fn put_next(store: &FileTokenStore, claim: u64) -> u64 {
-    let mut known: Option<Revision> = None;
+    let mut expected: Option<Revision> = None;
     loop {
-        match store.claim(&KEY.get(), known, id(claim), MINUTE).await.unwrap() {
-            Claim::Changed(record) => known = record.map(|record| record.revision),
-            Claim::Denied { .. } => tokio::time::sleep(Duration::from_millis(1)).await,
-            Claim::Granted => break,
+        match store.claim(&KEY.get(), expected, id(claim), MINUTE).await.unwrap() {
+            ClaimOutcome::Changed(record) => expected = record.map(|record| record.revision),
+            ClaimOutcome::Denied { .. } => tokio::time::sleep(Duration::from_millis(1)).await,
+            ClaimOutcome::Granted => break,
             other => panic!("{other:?}"),
         }
     }
-    let next = known.map_or(0, number) + 1;
+    let next = expected.map_or(0, number) + 1;
     let record = NewRecord::new(revision(next), content(next));
-    assert!(store.put(&KEY.get(), known, id(claim), record).await.unwrap(), "the claim was lost");
+    assert!(
+        store.put(&KEY.get(), expected, id(claim), record).await.unwrap(),
+        "the claim was lost"
+    );
     next
 }
 
@@ -159,14 +164,14 @@ async fn read_only(store: FileTokenStore) {
     let key = KEY.get();
     let record = store.load(&key).await.unwrap().unwrap();
     let changed = store.claim(&key, None, id(1), HOUR).await.unwrap();
-    assert!(matches!(changed, Claim::Changed(Some(_))), "{changed:?}");
-    let known = Some(record.revision);
+    assert!(matches!(changed, ClaimOutcome::Changed(Some(_))), "{changed:?}");
+    let expected = Some(record.revision);
     let new = NewRecord::new(revision(2), &b"new"[..]);
     for error in [
-        store.claim(&key, known, id(1), HOUR).await.unwrap_err(),
+        store.claim(&key, expected, id(1), HOUR).await.unwrap_err(),
         store.extend(&key, id(1), HOUR).await.unwrap_err(),
         store.release(&key, id(1)).await.unwrap_err(),
-        store.put(&key, known, id(1), new).await.unwrap_err(),
+        store.put(&key, expected, id(1), new).await.unwrap_err(),
     ] {
         let error = file_error(error);
         assert!(error.is_read_only(), "{error:?}");

@@ -3,26 +3,26 @@
 use std::{fs, time::Duration};
 
 use tower_auth_refresh::{
-    shared::{Claim, FileTokenStoreError, NewRecord, TokenStore},
+    shared::{ClaimOutcome, FileTokenStoreError, NewRecord, TokenStore},
     test_util::TestClock,
 };
 
-use crate::support::{HOUR, KEY, StoreKeyNumber, TempDir, file_error, id, put, revision};
+use crate::support::{HOUR, KEY, RecordKeyNumber, TempDir, file_error, id, put, revision};
 
 #[tokio::test]
 async fn record_of_any_bytes_is_loaded_as_it_was_put() {
     let directory = TempDir::new();
     let store = directory.store();
     let all_bytes: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
-    let mut known = None;
+    let mut expected = None;
     for (n, bytes) in
         [&b""[..], b"\0", b"\r\n\0\xff", &[0xff; 4096], &all_bytes].into_iter().enumerate()
     {
         let next = revision(n as u64);
-        put(&store, known, NewRecord::new(next, bytes.to_vec())).await;
+        put(&store, expected, NewRecord::new(next, bytes.to_vec())).await;
         let record = store.load(&KEY.get()).await.unwrap().unwrap();
         assert!(record.bytes == bytes && record.revision == next, "{n}");
-        known = Some(next);
+        expected = Some(next);
     }
 }
 
@@ -42,12 +42,12 @@ async fn keys_have_their_own_records_and_claims() {
     let directory = TempDir::new();
     let store = directory.store();
     put(&store, None, NewRecord::new(revision(1), &b"sealed"[..])).await;
-    let other = StoreKeyNumber(1).get();
+    let other = RecordKeyNumber(1).get();
     assert!(store.load(&other).await.unwrap().is_none());
-    assert_eq!(store.claim(&other, None, id(1), HOUR).await.unwrap(), Claim::Granted);
+    assert_eq!(store.claim(&other, None, id(1), HOUR).await.unwrap(), ClaimOutcome::Granted);
     assert_eq!(
         store.claim(&KEY.get(), Some(revision(1)), id(2), HOUR).await.unwrap(),
-        Claim::Granted
+        ClaimOutcome::Granted
     );
 }
 
@@ -76,7 +76,7 @@ async fn expired_record_is_not_loaded_and_its_file_is_removed() {
     clock.advance(Duration::from_secs(1));
     assert!(store.load(&KEY.get()).await.unwrap().is_none());
     assert!(directory.file(KEY, "token").exists());
-    assert_eq!(store.claim(&KEY.get(), None, id(2), HOUR).await.unwrap(), Claim::Granted);
+    assert_eq!(store.claim(&KEY.get(), None, id(2), HOUR).await.unwrap(), ClaimOutcome::Granted);
     assert!(!directory.file(KEY, "token").exists());
 }
 

@@ -38,7 +38,7 @@ fn identity() -> TokenIdentity {
 }
 
 fn keys() -> SealingKeys {
-    SealingKeys::new(SealingKey::new(1, [7; 32]))
+    SealingKeys::new(SealingKey::new([7; 32]))
 }
 
 fn shared(store: FileTokenStore) -> SharedRefreshTokenStore {
@@ -179,16 +179,10 @@ async fn record_is_sealed_and_bound_to_its_identity() {
 async fn login_of_a_person_replaces_a_token_that_cannot_be_opened() {
     let directory = TempDir::new();
     shared(directory.store()).save(token("old")).await.unwrap();
-    for (id, error) in [
-        (2, "record is sealed with unknown key 1"),
-        (1, "record is damaged, or belongs to another identity"),
-    ] {
-        let keys = SealingKeys::new(SealingKey::new(id, [8; 32]));
-        let store = SharedRefreshTokenStore::new(directory.store(), identity(), keys);
-        assert_eq!(store.load().await.unwrap_err().to_string(), error);
-    }
-    let new_key = SealingKeys::new(SealingKey::new(2, [8; 32]));
-    let store = SharedRefreshTokenStore::new(directory.store(), identity(), new_key);
+    let keys = SealingKeys::new(SealingKey::new([8; 32]));
+    let store = SharedRefreshTokenStore::new(directory.store(), identity(), keys);
+    let error = store.load().await.unwrap_err().to_string();
+    assert!(error.starts_with("record is sealed with unknown key "), "{error}");
     store.save(token("new")).await.unwrap();
     assert_eq!(loaded(&store).await.unwrap(), "new");
 }

@@ -11,13 +11,13 @@ use std::{
 use tower_auth_refresh::{
     BoxError,
     shared::{
-        Claim, ClaimId, FileTokenStore, FileTokenStoreError, NewRecord, Revision, StoreKey,
+        ClaimId, ClaimOutcome, FileTokenStore, FileTokenStoreError, NewRecord, RecordKey, Revision,
         TokenStore,
     },
 };
 
 pub(crate) const HOUR: Duration = Duration::from_secs(3600);
-pub(crate) const KEY: StoreKeyNumber = StoreKeyNumber(0);
+pub(crate) const KEY: RecordKeyNumber = RecordKeyNumber(0);
 
 /// A path for a directory, which is removed on drop.
 pub(crate) struct TempDir(pub(crate) PathBuf);
@@ -36,7 +36,7 @@ impl TempDir {
         FileTokenStore::new(&self.0).timeout(Duration::from_secs(60))
     }
 
-    pub(crate) fn file(&self, key: StoreKeyNumber, extension: &str) -> PathBuf {
+    pub(crate) fn file(&self, key: RecordKeyNumber, extension: &str) -> PathBuf {
         self.0.join(format!("{}.{extension}", key.get()))
     }
 
@@ -58,11 +58,11 @@ impl Drop for TempDir {
 }
 
 #[derive(Clone, Copy)]
-pub(crate) struct StoreKeyNumber(pub(crate) u8);
+pub(crate) struct RecordKeyNumber(pub(crate) u8);
 
-impl StoreKeyNumber {
-    pub(crate) fn get(self) -> StoreKey {
-        StoreKey::from_bytes([self.0; 32])
+impl RecordKeyNumber {
+    pub(crate) fn get(self) -> RecordKey {
+        RecordKey::from_bytes([self.0; 32])
     }
 }
 
@@ -83,9 +83,12 @@ pub(crate) fn id(number: u64) -> ClaimId {
 }
 
 /// Claims for an hour, and puts.
-pub(crate) async fn put(store: &FileTokenStore, known: Option<Revision>, record: NewRecord) {
-    assert_eq!(store.claim(&KEY.get(), known, id(1), HOUR).await.unwrap(), Claim::Granted);
-    assert!(store.put(&KEY.get(), known, id(1), record).await.unwrap());
+pub(crate) async fn put(store: &FileTokenStore, expected: Option<Revision>, record: NewRecord) {
+    assert_eq!(
+        store.claim(&KEY.get(), expected, id(1), HOUR).await.unwrap(),
+        ClaimOutcome::Granted
+    );
+    assert!(store.put(&KEY.get(), expected, id(1), record).await.unwrap());
 }
 
 pub(crate) fn file_error(error: BoxError) -> FileTokenStoreError {

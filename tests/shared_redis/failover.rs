@@ -10,7 +10,7 @@ use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
 };
-use tower_auth_refresh::shared::{Claim, RedisTokenStore, TokenStore};
+use tower_auth_refresh::shared::{ClaimOutcome, RedisTokenStore, TokenStore};
 
 use crate::{
     LONG, claim_id, key, loaded, put_first, record,
@@ -72,15 +72,16 @@ async fn primary_that_crashed_is_replaced() {
     servers.wait_for_copy().await;
 
     servers.primary.kill();
-    let (known, started) = (Some(record(1).revision), Instant::now());
+    let (expected, started) = (Some(record(1).revision), Instant::now());
     until("store does not recover", async || {
         // As a layer calls it. The time to live is renewed, so the claim can be repeated.
-        let claim = timeout(LIMIT, store.claim(&key(1), known, claim_id(1), LONG)).await.unwrap();
-        matches!(claim, Ok(Claim::Granted))
+        let claim =
+            timeout(LIMIT, store.claim(&key(1), expected, claim_id(1), LONG)).await.unwrap();
+        matches!(claim, Ok(ClaimOutcome::Granted))
     })
     .await;
     println!("the new primary was used after {:?}", started.elapsed());
-    assert!(store.put(&key(1), known, claim_id(1), record(2)).await.unwrap());
+    assert!(store.put(&key(1), expected, claim_id(1), record(2)).await.unwrap());
     assert_eq!(loaded(&store, 1).await, Some(2));
 }
 
@@ -99,10 +100,10 @@ async fn primary_that_became_a_replica_is_replaced_by_the_next_call() {
         info.contains("role:slave") && info.contains("master_link_status:up")
     })
     .await;
-    let known = Some(record(1).revision);
-    let claim = store.claim(&key(1), known, claim_id(1), LONG).await.unwrap();
-    assert_eq!(claim, Claim::Granted);
-    assert!(store.put(&key(1), known, claim_id(1), record(2)).await.unwrap());
+    let expected = Some(record(1).revision);
+    let claim = store.claim(&key(1), expected, claim_id(1), LONG).await.unwrap();
+    assert_eq!(claim, ClaimOutcome::Granted);
+    assert!(store.put(&key(1), expected, claim_id(1), record(2)).await.unwrap());
 }
 
 /// `REPLICAOF` without Sentinel, which would close the connections to the old primary.
@@ -119,5 +120,5 @@ async fn read_only_server_is_left_by_the_next_call() {
     put_first(&store, 1).await;
     old.command::<()>(&format!("REPLICAOF 127.0.0.1 {}", new.port)).await.unwrap();
     let claim = store.claim(&key(2), None, claim_id(1), LONG).await.unwrap();
-    assert_eq!(claim, Claim::Granted);
+    assert_eq!(claim, ClaimOutcome::Granted);
 }

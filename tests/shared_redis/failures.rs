@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::time::timeout;
-use tower_auth_refresh::shared::{Claim, RedisTokenStore, TokenStore};
+use tower_auth_refresh::shared::{ClaimOutcome, RedisTokenStore, TokenStore};
 
 use crate::{
     LONG, claim_id, key, loaded, open, put_first, record,
@@ -22,14 +22,17 @@ async fn flushed_server_grants_the_next_claim() {
     let server = Server::start().await;
     let store = open(&server);
     put_first(&store, 1).await;
-    let known = Some(record(1).revision);
-    store.claim(&key(1), known, claim_id(1), LONG).await.unwrap();
+    let expected = Some(record(1).revision);
+    store.claim(&key(1), expected, claim_id(1), LONG).await.unwrap();
 
     server.command::<()>("FLUSHALL").await.unwrap();
     server.command::<()>("SCRIPT FLUSH").await.unwrap();
     assert!(!store.extend(&key(1), claim_id(1), LONG).await.unwrap());
-    assert!(!store.put(&key(1), known, claim_id(1), record(2)).await.unwrap());
-    assert_eq!(store.claim(&key(1), known, claim_id(1), LONG).await.unwrap(), Claim::Changed(None));
+    assert!(!store.put(&key(1), expected, claim_id(1), record(2)).await.unwrap());
+    assert_eq!(
+        store.claim(&key(1), expected, claim_id(1), LONG).await.unwrap(),
+        ClaimOutcome::Changed(None)
+    );
     put_first(&store, 1).await;
 }
 
@@ -126,15 +129,15 @@ async fn put_without_memory_keeps_the_record() {
     let server = Server::start_with(&["--maxmemory-policy", "noeviction"]).await;
     let store = open(&server);
     put_first(&store, 1).await;
-    let known = Some(record(1).revision);
-    store.claim(&key(1), known, claim_id(1), LONG).await.unwrap();
+    let expected = Some(record(1).revision);
+    store.claim(&key(1), expected, claim_id(1), LONG).await.unwrap();
     server.command::<()>("CONFIG SET maxmemory 1").await.unwrap();
-    store.put(&key(1), known, claim_id(1), record(2)).await.unwrap_err();
+    store.put(&key(1), expected, claim_id(1), record(2)).await.unwrap_err();
     store.claim(&key(2), None, claim_id(1), LONG).await.unwrap_err();
     assert_eq!(loaded(&store, 1).await, Some(1));
 
     server.command::<()>("CONFIG SET maxmemory 0").await.unwrap();
-    assert!(store.put(&key(1), known, claim_id(1), record(2)).await.unwrap());
+    assert!(store.put(&key(1), expected, claim_id(1), record(2)).await.unwrap());
 }
 
 /// The store repeats a call whose reply was lost.
@@ -149,10 +152,10 @@ async fn put_that_took_place_succeeds_again() {
     let mut other = record(1);
     other.bytes = vec![9].into();
     assert!(!store.put(&key(1), None, claim_id(1), other).await.unwrap());
-    let known = Some(record(1).revision);
-    store.claim(&key(1), known, claim_id(2), LONG).await.unwrap();
+    let expected = Some(record(1).revision);
+    store.claim(&key(1), expected, claim_id(2), LONG).await.unwrap();
     assert!(store.put(&key(1), None, claim_id(1), record(1)).await.unwrap());
-    assert!(store.put(&key(1), known, claim_id(2), record(2)).await.unwrap());
+    assert!(store.put(&key(1), expected, claim_id(2), record(2)).await.unwrap());
     assert!(!store.put(&key(1), None, claim_id(1), record(1)).await.unwrap());
     assert_eq!(loaded(&store, 1).await, Some(2));
 }

@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use redis::{Client, TlsCertificates};
-use tower_auth_refresh::shared::{Claim, RedisTokenStore, TokenStore};
+use tower_auth_refresh::shared::{ClaimOutcome, RedisTokenStore, TokenStore};
 
 use crate::{
     LONG, claim_id, key, loaded, open, put_first, record,
@@ -17,8 +17,8 @@ async fn keys_share_a_slot_and_expire() {
     let server = Server::start().await;
     let store = open(&server).prefix("billing");
     put_first(&store, 0xab).await;
-    let known = Some(record(0xab).revision);
-    store.claim(&key(0xab), known, claim_id(1), LONG).await.unwrap();
+    let expected = Some(record(0xab).revision);
+    store.claim(&key(0xab), expected, claim_id(1), LONG).await.unwrap();
 
     let mut keys: Vec<String> = server.command("KEYS *").await.unwrap();
     keys.sort();
@@ -36,11 +36,11 @@ async fn record_without_time_to_live_replaces_one_that_expires() {
     let server = Server::start().await;
     let store = open(&server);
     put_first(&store, 1).await;
-    let known = Some(record(1).revision);
-    store.claim(&key(1), known, claim_id(1), LONG).await.unwrap();
+    let expected = Some(record(1).revision);
+    store.claim(&key(1), expected, claim_id(1), LONG).await.unwrap();
     let mut next = record(2);
     next.time_to_live = None;
-    assert!(store.put(&key(1), known, claim_id(1), next).await.unwrap());
+    assert!(store.put(&key(1), expected, claim_id(1), next).await.unwrap());
     let keys: Vec<String> = server.command("KEYS *").await.unwrap();
     assert_eq!(server.command::<i64>(&format!("PTTL {}", keys[0])).await.unwrap(), -1);
 }
@@ -55,7 +55,7 @@ async fn age_is_zero_after_the_clock_was_set_back() {
     server.command::<()>(&format!("HSET {} put_at 9000000000000", keys[0])).await.unwrap();
     assert_eq!(store.load(&key(1)).await.unwrap().unwrap().age, Duration::ZERO);
     let claim = store.claim(&key(1), None, claim_id(1), LONG).await.unwrap();
-    assert!(matches!(claim, Claim::Changed(Some(record)) if record.age == Duration::ZERO));
+    assert!(matches!(claim, ClaimOutcome::Changed(Some(record)) if record.age == Duration::ZERO));
 }
 
 #[tokio::test]
@@ -72,6 +72,29 @@ async fn values_of_other_programs_are_errors() {
     assert!(store.claim(&key(1), None, claim_id(1), LONG).await.is_err());
 }
 
+#[tokio::test]
+#[ignore = "needs redis-server: cargo test --all-features --test shared_redis -- --ignored"]
+async fn record_that_is_too_large_is_neither_put_nor_returned() {
+    let server = Server::start().await;
+    let store = open(&server);
+    put_first(&store, 1).await;
+    let keys: Vec<String> = server.command("KEYS *").await.unwrap();
+    let expected = Some(record(1).revision);
+    store.claim(&key(1), expected, claim_id(1), LONG).await.unwrap();
+    let mut next = record(2);
+    next.bytes = vec![0; (1 << 20) + 1].into();
+    let error = store.put(&key(1), expected, claim_id(1), next).await.unwrap_err();
+    assert_eq!(error.to_string(), "record is too large: 1048577 bytes");
+    for (len, returned) in [(1 << 20, 1 << 20), ((1 << 20) + 1, 0)] {
+        let bytes = "x".repeat(len);
+        server.command::<()>(&format!("HSET {} bytes {bytes}", keys[0])).await.unwrap();
+        assert_eq!(store.load(&key(1)).await.unwrap().unwrap().bytes.len(), returned);
+        let changed = store.claim(&key(1), None, claim_id(2), LONG).await.unwrap();
+        let ClaimOutcome::Changed(Some(record)) = changed else { panic!("{changed:?}") };
+        assert_eq!(record.bytes.len(), returned);
+    }
+}
+
 /// `PERSIST`, of an operator, must not end all logins.
 #[tokio::test]
 #[ignore = "needs redis-server: cargo test --all-features --test shared_redis -- --ignored"]
@@ -81,7 +104,7 @@ async fn claim_without_expiry_is_granted_to_others() {
     store.claim(&key(1), None, claim_id(1), LONG).await.unwrap();
     let keys: Vec<String> = server.command("KEYS *").await.unwrap();
     server.command::<()>(&format!("PERSIST {}", keys[0])).await.unwrap();
-    assert_eq!(store.claim(&key(1), None, claim_id(2), LONG).await.unwrap(), Claim::Granted);
+    assert_eq!(store.claim(&key(1), None, claim_id(2), LONG).await.unwrap(), ClaimOutcome::Granted);
 }
 
 #[tokio::test]
@@ -96,7 +119,7 @@ async fn user_of_one_prefix_suffices() {
     put_first(&store, 1).await;
     assert_eq!(loaded(&store, 1).await, Some(1));
     let claim = store.claim(&key(2), None, claim_id(1), LONG).await.unwrap();
-    assert_eq!(claim, Claim::Granted);
+    assert_eq!(claim, ClaimOutcome::Granted);
     assert!(store.extend(&key(2), claim_id(1), LONG).await.unwrap());
     store.release(&key(2), claim_id(1)).await.unwrap();
 

@@ -18,13 +18,13 @@ mod server;
 use std::time::Duration;
 
 use tower_auth_refresh::shared::{
-    Claim, ClaimId, NewRecord, RedisTokenStore, Revision, StoreKey, TokenStore,
+    ClaimId, ClaimOutcome, NewRecord, RecordKey, RedisTokenStore, Revision, TokenStore,
 };
 
 const LONG: Duration = Duration::from_secs(3600);
 
-fn key(number: u8) -> StoreKey {
-    StoreKey::from_bytes([number; 32])
+fn key(number: u8) -> RecordKey {
+    RecordKey::from_bytes([number; 32])
 }
 
 fn claim_id(number: u8) -> ClaimId {
@@ -38,7 +38,7 @@ fn record(number: u8) -> NewRecord {
 /// Claims and puts the first record of a key.
 async fn put_first(store: &impl TokenStore, number: u8) {
     let claim = store.claim(&key(number), None, claim_id(1), LONG).await.unwrap();
-    assert_eq!(claim, Claim::Granted);
+    assert_eq!(claim, ClaimOutcome::Granted);
     assert!(store.put(&key(number), None, claim_id(1), record(number)).await.unwrap());
 }
 

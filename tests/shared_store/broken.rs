@@ -9,7 +9,9 @@ use std::{
 use bytes::Bytes;
 use tokio::{task::yield_now, time::Instant};
 use tower_auth_refresh::{
-    shared::{Claim, ClaimId, NewRecord, Record, Revision, StoreFuture, StoreKey, TokenStore},
+    shared::{
+        ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, StoreFuture, TokenStore,
+    },
     test_util::{StoreRule, check_token_store},
 };
 
@@ -69,7 +71,7 @@ impl Entry {
     }
 }
 
-type Entries = Arc<Mutex<HashMap<StoreKey, Entry>>>;
+type Entries = Arc<Mutex<HashMap<RecordKey, Entry>>>;
 
 struct MemoryStore {
     entries: Entries,
@@ -77,9 +79,9 @@ struct MemoryStore {
 }
 
 impl MemoryStore {
-    fn with<T>(&self, key: &StoreKey, call: impl FnOnce(&mut Entry) -> T) -> T {
+    fn with<T>(&self, key: &RecordKey, call: impl FnOnce(&mut Entry) -> T) -> T {
         let key =
-            if self.fault == Fault::KeysAreIgnored { StoreKey::from_bytes([0; 32]) } else { *key };
+            if self.fault == Fault::KeysAreIgnored { RecordKey::from_bytes([0; 32]) } else { *key };
         call(self.entries.lock().unwrap().entry(key).or_default())
     }
 
@@ -103,7 +105,7 @@ impl MemoryStore {
         after(Instant::now(), if lasts_an_hour { hour } else { time_to_live })
     }
 
-    fn try_claim(&self, entry: &Entry, known: Option<Revision>, claim: ClaimId) -> Claim {
+    fn try_claim(&self, entry: &Entry, expected: Option<Revision>, claim: ClaimId) -> ClaimOutcome {
         let owner = entry.owner(Instant::now());
         let denied = match owner {
             Some((owner, _)) if owner == claim && self.fault != Fault::ClaimIsDeniedToItsOwner => {
@@ -112,17 +114,17 @@ impl MemoryStore {
             Some((_, left)) if self.fault != Fault::ClaimIsGrantedTwice => Some(left),
             _ => None,
         };
-        let changed = entry.revision() != known && self.fault != Fault::ClaimIgnoresRevision;
+        let changed = entry.revision() != expected && self.fault != Fault::ClaimIgnoresRevision;
         match denied {
             Some(expires_in) if !changed || self.fault == Fault::ClaimOfChangedRecordIsDenied => {
-                Claim::Denied { expires_in }
+                ClaimOutcome::Denied { expires_in }
             }
-            _ if changed => Claim::Changed(self.record(entry)),
-            _ => Claim::Granted,
+            _ if changed => ClaimOutcome::Changed(self.record(entry)),
+            _ => ClaimOutcome::Granted,
         }
     }
 
-    fn can_put(&self, entry: &Entry, known: Option<Revision>, claim: ClaimId) -> bool {
+    fn can_put(&self, entry: &Entry, expected: Option<Revision>, claim: ClaimId) -> bool {
         let may = match self.fault {
             Fault::PutWithoutClaim => true,
             Fault::PutWithoutOtherClaim => {
@@ -133,12 +135,12 @@ impl MemoryStore {
             }
             _ => entry.owns(claim),
         };
-        may && (self.fault == Fault::PutIgnoresRevision || entry.revision() == known)
+        may && (self.fault == Fault::PutIgnoresRevision || entry.revision() == expected)
     }
 }
 
 impl TokenStore for MemoryStore {
-    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         Box::pin(async move {
             match self.fault {
                 Fault::CallsFail => return Err("store unavailable".into()),
@@ -151,28 +153,28 @@ impl TokenStore for MemoryStore {
 
     fn claim<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         time_to_live: Duration,
-    ) -> StoreFuture<'a, Claim> {
+    ) -> StoreFuture<'a, ClaimOutcome> {
         Box::pin(async move {
             if self.fault == Fault::ZeroTimeToLiveFails && time_to_live.as_millis() == 0 {
                 return Err("invalid expire time".into());
             }
             yield_now().await;
             if self.fault == Fault::ClaimIsNotAtomic {
-                let outcome = self.with(key, |entry| self.try_claim(entry, known, claim));
+                let outcome = self.with(key, |entry| self.try_claim(entry, expected, claim));
                 yield_now().await;
-                if outcome == Claim::Granted {
+                if outcome == ClaimOutcome::Granted {
                     self.with(key, |entry| entry.claim = Some((claim, self.until(time_to_live))));
                 }
                 return Ok(outcome);
             }
             Ok(self.with(key, |entry| {
-                let outcome = self.try_claim(entry, known, claim);
+                let outcome = self.try_claim(entry, expected, claim);
                 let keep = self.fault == Fault::ClaimKeepsFirstTimeToLive && entry.owns(claim);
-                if outcome == Claim::Granted && !keep {
+                if outcome == ClaimOutcome::Granted && !keep {
                     entry.claim = Some((claim, self.until(time_to_live)));
                 }
                 outcome
@@ -182,7 +184,7 @@ impl TokenStore for MemoryStore {
 
     fn extend<'a>(
         &'a self,
-        key: &'a StoreKey,
+        key: &'a RecordKey,
         claim: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool> {
@@ -200,7 +202,7 @@ impl TokenStore for MemoryStore {
         })
     }
 
-    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             yield_now().await;
             self.with(key, |entry| {
@@ -214,14 +216,14 @@ impl TokenStore for MemoryStore {
 
     fn put<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         mut record: NewRecord,
     ) -> StoreFuture<'a, bool> {
         Box::pin(async move {
             if self.fault == Fault::PutIsNotAtomic {
-                if !self.with(key, |entry| self.can_put(entry, known, claim)) {
+                if !self.with(key, |entry| self.can_put(entry, expected, claim)) {
                     return Ok(false);
                 }
                 self.with(key, |entry| entry.claim = None);
@@ -233,7 +235,7 @@ impl TokenStore for MemoryStore {
             }
             yield_now().await;
             Ok(self.with(key, |entry| {
-                if !self.can_put(entry, known, claim) {
+                if !self.can_put(entry, expected, claim) {
                     return false;
                 }
                 match self.fault {

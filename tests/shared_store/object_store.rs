@@ -12,7 +12,9 @@ use tokio::{
 };
 use tower::BoxError;
 use tower_auth_refresh::{
-    shared::{Claim, ClaimId, NewRecord, Record, Revision, StoreFuture, StoreKey, TokenStore},
+    shared::{
+        ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, StoreFuture, TokenStore,
+    },
     test_util::check_token_store,
 };
 
@@ -50,11 +52,11 @@ type ETag = u64;
 
 /// Has the operations of an object store, and its clock.
 #[derive(Clone, Default)]
-struct Bucket(Arc<Mutex<HashMap<StoreKey, (ETag, Object)>>>);
+struct Bucket(Arc<Mutex<HashMap<RecordKey, (ETag, Object)>>>);
 
 impl Bucket {
     /// `GET`. Returns the `Date` of the response too.
-    async fn get(&self, key: &StoreKey) -> (Option<ETag>, Object, Instant) {
+    async fn get(&self, key: &RecordKey) -> (Option<ETag>, Object, Instant) {
         yield_now().await;
         let found = self.0.lock().unwrap().get(key).cloned();
         let (etag, object) =
@@ -63,7 +65,7 @@ impl Bucket {
     }
 
     /// `PUT` with `If-Match`, or `If-None-Match: *`. Returns `false` for `412 Precondition Failed`.
-    async fn put_if_match(&self, key: &StoreKey, expected: Option<ETag>, object: Object) -> bool {
+    async fn put_if_match(&self, key: &RecordKey, expected: Option<ETag>, object: Object) -> bool {
         yield_now().await;
         let mut objects = self.0.lock().unwrap();
         let etag = objects.get(key).map(|(etag, _)| *etag);
@@ -83,7 +85,7 @@ impl ObjectStore {
     /// older than it is.
     async fn update<T>(
         &self,
-        key: &StoreKey,
+        key: &RecordKey,
         done: T,
         change: impl Fn(&mut Object, Instant) -> Result<(), T> + Send,
     ) -> Result<T, BoxError> {
@@ -102,7 +104,7 @@ impl ObjectStore {
 }
 
 impl TokenStore for ObjectStore {
-    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         Box::pin(async move {
             let (_, object, date) = self.0.get(key).await;
             Ok(object.record(date))
@@ -111,18 +113,18 @@ impl TokenStore for ObjectStore {
 
     fn claim<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         time_to_live: Duration,
-    ) -> StoreFuture<'a, Claim> {
-        Box::pin(self.update(key, Claim::Granted, move |object, date| {
-            if object.revision() != known {
-                return Err(Claim::Changed(object.record(date)));
+    ) -> StoreFuture<'a, ClaimOutcome> {
+        Box::pin(self.update(key, ClaimOutcome::Granted, move |object, date| {
+            if object.revision() != expected {
+                return Err(ClaimOutcome::Changed(object.record(date)));
             }
             match object.owner(date) {
                 Some((owner, until)) if owner != claim => {
-                    Err(Claim::Denied { expires_in: until.saturating_duration_since(date) })
+                    Err(ClaimOutcome::Denied { expires_in: until.saturating_duration_since(date) })
                 }
                 _ => {
                     object.claim = Some((claim, after(date, time_to_live)));
@@ -134,7 +136,7 @@ impl TokenStore for ObjectStore {
 
     fn extend<'a>(
         &'a self,
-        key: &'a StoreKey,
+        key: &'a RecordKey,
         claim: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool> {
@@ -147,7 +149,7 @@ impl TokenStore for ObjectStore {
         }))
     }
 
-    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()> {
         Box::pin(self.update(key, (), move |object, date| {
             if !object.is_claimed_by(claim, date) {
                 return Err(());
@@ -159,13 +161,13 @@ impl TokenStore for ObjectStore {
 
     fn put<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         record: NewRecord,
     ) -> StoreFuture<'a, bool> {
         Box::pin(self.update(key, true, move |object, date| {
-            if object.revision() != known || !object.is_claimed_by(claim, date) {
+            if object.revision() != expected || !object.is_claimed_by(claim, date) {
                 return Err(false);
             }
             *object = Object { record: Some((record.clone(), date)), claim: None };

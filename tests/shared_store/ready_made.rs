@@ -7,7 +7,9 @@ use std::{
 };
 
 use tower_auth_refresh::{
-    shared::{Claim, ClaimId, NewRecord, Record, Revision, StoreFuture, StoreKey, TokenStore},
+    shared::{
+        ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, StoreFuture, TokenStore,
+    },
     test_util::{InMemoryTokenStore, check_token_store},
 };
 
@@ -25,42 +27,42 @@ async fn shared_pointer_to_a_store_passes() {
 
 /// Records the time to live of the last record of each key.
 #[derive(Clone, Default)]
-struct Recorded(InMemoryTokenStore, Arc<Mutex<HashMap<StoreKey, Option<Duration>>>>);
+struct Recorded(InMemoryTokenStore, Arc<Mutex<HashMap<RecordKey, Option<Duration>>>>);
 
 impl TokenStore for Recorded {
-    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         self.0.load(key)
     }
     fn claim<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         time_to_live: Duration,
-    ) -> StoreFuture<'a, Claim> {
-        self.0.claim(key, known, claim, time_to_live)
+    ) -> StoreFuture<'a, ClaimOutcome> {
+        self.0.claim(key, expected, claim, time_to_live)
     }
     fn extend<'a>(
         &'a self,
-        key: &'a StoreKey,
+        key: &'a RecordKey,
         claim: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool> {
         self.0.extend(key, claim, time_to_live)
     }
-    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()> {
         self.0.release(key, claim)
     }
     fn put<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         record: NewRecord,
     ) -> StoreFuture<'a, bool> {
         Box::pin(async move {
             let time_to_live = record.time_to_live;
-            let is_put = self.0.put(key, known, claim, record).await?;
+            let is_put = self.0.put(key, expected, claim, record).await?;
             if is_put {
                 self.1.lock().unwrap().insert(*key, time_to_live);
             }

@@ -9,7 +9,9 @@ use std::{
 use bytes::Bytes;
 use tokio::{task::yield_now, time::Instant};
 use tower_auth_refresh::{
-    shared::{Claim, ClaimId, NewRecord, Record, Revision, StoreFuture, StoreKey, TokenStore},
+    shared::{
+        ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, StoreFuture, TokenStore,
+    },
     test_util::check_token_store,
 };
 
@@ -43,17 +45,17 @@ impl Row {
 
 /// Executes one statement at a time, each with its `now()`.
 #[derive(Clone, Default)]
-struct Database(Arc<Mutex<HashMap<StoreKey, Row>>>);
+struct Database(Arc<Mutex<HashMap<RecordKey, Row>>>);
 
 impl Database {
     /// `INSERT INTO token (key) VALUES ($1) ON CONFLICT DO NOTHING`
-    async fn insert_if_missing(&self, key: &StoreKey) {
+    async fn insert_if_missing(&self, key: &RecordKey) {
         yield_now().await;
         self.0.lock().unwrap().entry(*key).or_default();
     }
 
     /// `SELECT …, now() FROM token WHERE key = $1`
-    async fn select(&self, key: &StoreKey) -> (Row, Instant) {
+    async fn select(&self, key: &RecordKey) -> (Row, Instant) {
         yield_now().await;
         (self.0.lock().unwrap().get(key).cloned().unwrap_or_default(), Instant::now())
     }
@@ -61,7 +63,7 @@ impl Database {
     /// `UPDATE token SET … WHERE key = $1 AND …`. Returns whether a row was updated.
     async fn update(
         &self,
-        key: &StoreKey,
+        key: &RecordKey,
         condition: impl Fn(&Row, Instant) -> bool + Send,
         set: impl Fn(&mut Row, Instant) + Send,
     ) -> bool {
@@ -75,7 +77,7 @@ impl Database {
 struct SqlStore(Database);
 
 impl TokenStore for SqlStore {
-    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         Box::pin(async move {
             let (row, now) = self.0.select(key).await;
             Ok(row.record(now))
@@ -84,37 +86,37 @@ impl TokenStore for SqlStore {
 
     fn claim<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         time_to_live: Duration,
-    ) -> StoreFuture<'a, Claim> {
+    ) -> StoreFuture<'a, ClaimOutcome> {
         Box::pin(async move {
             self.0.insert_if_missing(key).await;
             // `WHERE revision IS NOT DISTINCT FROM $2 AND (claim = $3 OR claim_until > now() IS NOT TRUE)`
             let is_free = |row: &Row, now| {
-                row.revision == known && (row.claim == Some(claim) || !row.is_claimed(now))
+                row.revision == expected && (row.claim == Some(claim) || !row.is_claimed(now))
             };
             let set = |row: &mut Row, now| {
                 row.claim = Some(claim);
                 row.claim_until = Some(after(now, time_to_live));
             };
             if self.0.update(key, is_free, set).await {
-                return Ok(Claim::Granted);
+                return Ok(ClaimOutcome::Granted);
             }
             // The row of a later time: the claim is denied at that time. If it has ended, the process claims again.
             let (row, now) = self.0.select(key).await;
-            if row.revision != known {
-                return Ok(Claim::Changed(row.record(now)));
+            if row.revision != expected {
+                return Ok(ClaimOutcome::Changed(row.record(now)));
             }
             let until = row.claim_until.unwrap_or(now);
-            Ok(Claim::Denied { expires_in: until.saturating_duration_since(now) })
+            Ok(ClaimOutcome::Denied { expires_in: until.saturating_duration_since(now) })
         })
     }
 
     fn extend<'a>(
         &'a self,
-        key: &'a StoreKey,
+        key: &'a RecordKey,
         claim: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool> {
@@ -125,7 +127,7 @@ impl TokenStore for SqlStore {
         })
     }
 
-    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             let set = |row: &mut Row, _| row.claim_until = None;
             self.0.update(key, |row, _| row.claim == Some(claim), set).await;
@@ -135,13 +137,14 @@ impl TokenStore for SqlStore {
 
     fn put<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         record: NewRecord,
     ) -> StoreFuture<'a, bool> {
         Box::pin(async move {
-            let can_put = |row: &Row, now| row.revision == known && row.is_claimed_by(claim, now);
+            let can_put =
+                |row: &Row, now| row.revision == expected && row.is_claimed_by(claim, now);
             let set = |row: &mut Row, now| {
                 *row = Row {
                     revision: Some(record.revision),

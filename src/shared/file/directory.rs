@@ -13,7 +13,7 @@ use super::{
     error::FileTokenStoreError,
     format::{MAX_FILE_LEN, StoredRecord, UnknownVersion},
 };
-use crate::shared::StoreKey;
+use crate::shared::RecordKey;
 
 /// A directory with files for each key: the record, its lock file, and temporary files while it is replaced.
 #[derive(Debug)]
@@ -39,7 +39,10 @@ impl Drop for TemporaryFile {
 
 impl Directory {
     /// Returns the record, as it is at some moment during this call. A damaged file has no record.
-    pub(super) fn read(&self, key: &StoreKey) -> Result<Option<StoredRecord>, FileTokenStoreError> {
+    pub(super) fn read(
+        &self,
+        key: &RecordKey,
+    ) -> Result<Option<StoredRecord>, FileTokenStoreError> {
         let path = self.path(key, "token");
         if !self.check()? || !check_file(&path)? {
             return Ok(None);
@@ -64,7 +67,7 @@ impl Directory {
     /// Creates the directory and the lock file if they are missing.
     pub(super) fn try_lock(
         &self,
-        key: &StoreKey,
+        key: &RecordKey,
     ) -> Result<Option<LockedFile>, FileTokenStoreError> {
         self.create()?;
         let path = self.path(key, "lock");
@@ -89,7 +92,7 @@ impl Directory {
     /// Writes a record to a temporary file, without the lock: it takes as long as an `fsync`.
     pub(super) fn write(
         &self,
-        key: &StoreKey,
+        key: &RecordKey,
         record: &StoredRecord,
     ) -> Result<TemporaryFile, FileTokenStoreError> {
         self.create()?;
@@ -111,7 +114,7 @@ impl Directory {
     /// old or the new one.
     pub(super) fn replace(
         &self,
-        key: &StoreKey,
+        key: &RecordKey,
         record: &TemporaryFile,
         mut lock: LockedFile,
     ) -> Result<(), FileTokenStoreError> {
@@ -127,7 +130,7 @@ impl Directory {
 
     /// Removes the temporary files of processes that have ended. Only for the process that has the lock and the claim: the
     /// puts of all others are refused.
-    fn remove_temporary(&self, key: &StoreKey) -> Result<(), FileTokenStoreError> {
+    fn remove_temporary(&self, key: &RecordKey) -> Result<(), FileTokenStoreError> {
         let prefix = format!("{key}.");
         for file in fs::read_dir(&self.0).map_err(failed("reading", &self.0))? {
             let file = file.map_err(failed("reading", &self.0))?;
@@ -150,11 +153,15 @@ impl Directory {
     }
 
     /// Removes the record. Only for the process that has locked it.
-    pub(super) fn remove(&self, key: &StoreKey, _: &LockedFile) -> Result<(), FileTokenStoreError> {
+    pub(super) fn remove(
+        &self,
+        key: &RecordKey,
+        _: &LockedFile,
+    ) -> Result<(), FileTokenStoreError> {
         remove(&self.path(key, "token"))
     }
 
-    fn path(&self, key: &StoreKey, extension: &str) -> PathBuf {
+    fn path(&self, key: &RecordKey, extension: &str) -> PathBuf {
         self.0.join(format!("{key}.{extension}"))
     }
 
@@ -174,7 +181,7 @@ impl Directory {
         if owner(file.metadata())? == owner(fs::metadata(&self.0))? {
             Ok(())
         } else {
-            Err(FileTokenStoreError::Owner { path: path.to_owned() })
+            Err(FileTokenStoreError::WrongOwner { path: path.to_owned() })
         }
     }
 
@@ -244,7 +251,7 @@ fn check(
         metadata => metadata.map_err(failed("opening", path))?,
     };
     if !is_expected_type(&metadata) {
-        return Err(FileTokenStoreError::FileType { path: path.to_owned() });
+        return Err(FileTokenStoreError::WrongFileType { path: path.to_owned() });
     }
     #[cfg(unix)]
     {

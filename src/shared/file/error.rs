@@ -14,12 +14,12 @@ pub enum FileTokenStoreError {
         mode: u32,
     },
     /// A file and the directory have different owners, or the directory belongs to another user.
-    Owner {
+    WrongOwner {
         /// The file, which this process may have just created.
         path: PathBuf,
     },
     /// The path is not a directory, or not a regular file.
-    FileType {
+    WrongFileType {
         /// The path.
         path: PathBuf,
     },
@@ -54,9 +54,9 @@ pub enum FileTokenStoreError {
 }
 
 impl FileTokenStoreError {
-    /// Returns whether the process is not allowed to write to the directory.
+    /// Returns whether the file system denies the process access to write, or to read if `load` failed.
     ///
-    /// Records in such a directory can be loaded, and not replaced.
+    /// Records in a directory that is only read-only can be loaded, and not replaced.
     pub fn is_read_only(&self) -> bool {
         match self {
             Self::Io { source, .. } => matches!(
@@ -74,18 +74,20 @@ impl fmt::Display for FileTokenStoreError {
             Self::NotPrivate { path, mode } => {
                 write!(f, "other users have access to {}: mode {mode:03o}", path.display())
             }
-            Self::Owner { path } => {
-                write!(f, "directory has another owner than {}", path.display())
+            Self::WrongOwner { path } => {
+                write!(f, "owner of {} is not that of its directory", path.display())
             }
-            Self::FileType { path } => write!(f, "unexpected type of file: {}", path.display()),
+            Self::WrongFileType { path } => {
+                write!(f, "unexpected type of file: {}", path.display())
+            }
             Self::UnknownVersion { path, version } => {
                 write!(f, "format of {} has unknown version {version}", path.display())
             }
             Self::TooLarge { len } => write!(f, "record is too large: {len} bytes"),
             Self::TimedOut { limit } => write!(f, "file operation timed out after {limit:?}"),
             Self::Interrupted => f.write_str("file operation interrupted"),
-            Self::Io { action, path, source } => {
-                write!(f, "{action} {} failed: {source}", path.display())
+            Self::Io { action, path, .. } => {
+                write!(f, "{action} {} failed", path.display())
             }
         }
     }

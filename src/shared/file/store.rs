@@ -23,7 +23,9 @@ use super::{
 use crate::{
     BoxError, Clock,
     clock::system_clock,
-    shared::{Claim, ClaimId, NewRecord, Record, Revision, StoreFuture, StoreKey, TokenStore},
+    shared::{
+        ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, StoreFuture, TokenStore,
+    },
 };
 
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -46,7 +48,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(16);
 ///
 /// # Files
 ///
-/// Each [key](StoreKey) has a record file (`<key>.token`) and a lock file (`<key>.lock`), which also contains the claim.
+/// Each [key](RecordKey) has a record file (`<key>.token`) and a lock file (`<key>.lock`), which also contains the claim.
 /// Neither a crash nor a power failure leaves a part of a record: a new record is written to a temporary file
 /// (`<key>.<random>.new`), synced, and renamed. The store removes such files when it replaces the record the next time.
 /// Lock files are never deleted. A damaged record file counts as missing, so that one process logs in and replaces it.
@@ -58,7 +60,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(16);
 ///
 /// On Unix, the store creates the directory with mode 0700, and files with mode 0600. It fails if other users have any
 /// access to the directory or a file ([`FileTokenStoreError::NotPrivate`]), or if a file that it reads or creates and the
-/// directory have different owners ([`FileTokenStoreError::Owner`]). So root writes no token into the directory of another
+/// directory have different owners ([`FileTokenStoreError::WrongOwner`]). So root writes no token into the directory of another
 /// user. The store follows no symbolic link to a file. On other systems, the application must choose a directory that is
 /// private.
 ///
@@ -186,7 +188,7 @@ impl WallClock {
 
 fn load(
     directory: &Directory,
-    key: &StoreKey,
+    key: &RecordKey,
     now: Duration,
 ) -> Result<Option<Record>, FileTokenStoreError> {
     let record = directory.read(key)?.filter(|record| !record.is_expired(now));
@@ -200,20 +202,20 @@ fn revision(record: Option<&Record>) -> Option<Revision> {
 fn claim(
     directory: &Directory,
     clock: &WallClock,
-    key: &StoreKey,
-    known: Option<Revision>,
+    key: &RecordKey,
+    expected: Option<Revision>,
     claim: GrantedClaim,
-) -> Result<Option<Claim>, FileTokenStoreError> {
+) -> Result<Option<ClaimOutcome>, FileTokenStoreError> {
     // A changed record needs no lock, which a read-only directory does not have.
     let record = load(directory, key, clock.now())?;
-    if revision(record.as_ref()) != known {
-        return Ok(Some(Claim::Changed(record)));
+    if revision(record.as_ref()) != expected {
+        return Ok(Some(ClaimOutcome::Changed(record)));
     }
     let Some(mut lock) = directory.try_lock(key)? else { return Ok(None) };
     let now = clock.now();
     let record = load(directory, key, now)?;
-    if revision(record.as_ref()) != known {
-        return Ok(Some(Claim::Changed(record)));
+    if revision(record.as_ref()) != expected {
+        return Ok(Some(ClaimOutcome::Changed(record)));
     }
     if record.is_none() {
         // Expired or damaged, if there is one.
@@ -226,10 +228,10 @@ fn claim(
             // The clock has been set back. Without a new start, the claim would block until the clock reaches it.
             lock.set_claim(Some(GrantedClaim { granted_at: now, ..other }))?;
         }
-        return Ok(Some(Claim::Denied { expires_in }));
+        return Ok(Some(ClaimOutcome::Denied { expires_in }));
     }
     lock.set_claim(Some(GrantedClaim { granted_at: now, ..claim }))?;
-    Ok(Some(Claim::Granted))
+    Ok(Some(ClaimOutcome::Granted))
 }
 
 /// Returns the claim, if it is granted to this process.
@@ -242,26 +244,26 @@ fn own_claim(
 }
 
 impl TokenStore for FileTokenStore {
-    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         let key = *key;
         Box::pin(self.run(move |directory, clock| load(directory, &key, clock.now()).map(Some)))
     }
 
     fn claim<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         id: ClaimId,
         time_to_live: Duration,
-    ) -> StoreFuture<'a, Claim> {
+    ) -> StoreFuture<'a, ClaimOutcome> {
         let key = *key;
         let new = GrantedClaim { id, granted_at: Duration::ZERO, time_to_live };
-        Box::pin(self.run(move |directory, clock| claim(directory, clock, &key, known, new)))
+        Box::pin(self.run(move |directory, clock| claim(directory, clock, &key, expected, new)))
     }
 
     fn extend<'a>(
         &'a self,
-        key: &'a StoreKey,
+        key: &'a RecordKey,
         id: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool> {
@@ -277,7 +279,7 @@ impl TokenStore for FileTokenStore {
         }))
     }
 
-    fn release<'a>(&'a self, key: &'a StoreKey, id: ClaimId) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, key: &'a RecordKey, id: ClaimId) -> StoreFuture<'a, ()> {
         let key = *key;
         Box::pin(self.run(move |directory, _| {
             let Some(mut lock) = directory.try_lock(&key)? else { return Ok(None) };
@@ -290,8 +292,8 @@ impl TokenStore for FileTokenStore {
 
     fn put<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         id: ClaimId,
         record: NewRecord,
     ) -> StoreFuture<'a, bool> {
@@ -310,7 +312,7 @@ impl TokenStore for FileTokenStore {
                 let Some(mut lock) = directory.try_lock(&key)? else { return Ok(None) };
                 let now = clock.now();
                 if own_claim(&mut lock, id, now)?.is_none()
-                    || revision(load(directory, &key, now)?.as_ref()) != known
+                    || revision(load(directory, &key, now)?.as_ref()) != expected
                 {
                     return Ok(Some(false));
                 }

@@ -6,4 +6,8 @@ if not record[1] then
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
+-- A record that is too large is not one of this store. Without its content, it is damaged.
+if #record[2] > MAX_RECORD_LEN then
+  record[2] = ''
+end
 return {record[1], record[2], math.max(0, now - record[3])}

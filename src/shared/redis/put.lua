@@ -1,7 +1,7 @@
 -- Replaces the record and ends the claim. Returns 1, or 0 if the claim or the record's revision is another. Returns 1 again
 -- if it is repeated because its reply was lost.
 -- KEYS: record, claim.
--- ARGV: known revision (empty: no record), claim, revision, bytes, time to live in milliseconds (empty: none).
+-- ARGV: expected revision (empty: no record), claim, revision, bytes, time to live in milliseconds (empty: none).
 local revision = redis.call('HGET', KEYS[1], 'revision') or ''
 if revision == ARGV[3] and redis.call('HGET', KEYS[1], 'bytes') == ARGV[4] then
   return 1

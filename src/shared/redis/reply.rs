@@ -4,7 +4,7 @@ use std::{error::Error, fmt, time::Duration};
 
 use redis::Value;
 
-use super::super::store::{Claim, Record, Revision};
+use super::super::store::{ClaimOutcome, Record, Revision};
 
 /// A reply that the scripts do not return for a record of this store.
 #[derive(Debug)]
@@ -23,18 +23,18 @@ pub(super) fn record(reply: Value) -> Result<Option<Record>, InvalidReply> {
     record_of(values)
 }
 
-pub(super) fn claim(reply: Value) -> Result<Claim, InvalidReply> {
+pub(super) fn claim(reply: Value) -> Result<ClaimOutcome, InvalidReply> {
     let Value::Array(mut values) = reply else { return Err(InvalidReply) };
     if values.is_empty() {
         return Err(InvalidReply);
     }
     let Value::BulkString(outcome) = values.remove(0) else { return Err(InvalidReply) };
     match (outcome.as_slice(), values.as_slice()) {
-        (b"granted", []) => Ok(Claim::Granted),
+        (b"granted", []) => Ok(ClaimOutcome::Granted),
         (b"denied", [Value::Int(expires_in)]) => {
-            Ok(Claim::Denied { expires_in: milliseconds(*expires_in) })
+            Ok(ClaimOutcome::Denied { expires_in: milliseconds(*expires_in) })
         }
-        (b"changed", _) => record_of(values).map(Claim::Changed),
+        (b"changed", _) => record_of(values).map(ClaimOutcome::Changed),
         _ => Err(InvalidReply),
     }
 }
@@ -101,7 +101,7 @@ mod tests {
     #[test]
     fn negative_times_are_zero() {
         let denied = claim(array([text("denied"), Value::Int(-1)])).unwrap();
-        assert_eq!(denied, Claim::Denied { expires_in: Duration::ZERO });
+        assert_eq!(denied, ClaimOutcome::Denied { expires_in: Duration::ZERO });
         let values = [Value::BulkString(vec![1; 16]), text("bytes"), Value::Int(-1)];
         assert_eq!(record(array(values)).unwrap().unwrap().age, Duration::ZERO);
     }

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use redis::Script;
 
+/// How many sealed bytes a record can have.
+pub(super) const MAX_RECORD_LEN: usize = 1 << 20;
+
 pub(super) struct Scripts {
     pub(super) load: Script,
     pub(super) claim: Script,
@@ -17,13 +20,17 @@ pub(super) struct Scripts {
 impl Scripts {
     pub(super) fn new() -> Self {
         Self {
-            load: Script::new(include_str!("load.lua")),
-            claim: Script::new(include_str!("claim.lua")),
-            extend: Script::new(include_str!("extend.lua")),
-            release: Script::new(include_str!("release.lua")),
-            put: Script::new(include_str!("put.lua")),
+            load: script(include_str!("load.lua")),
+            claim: script(include_str!("claim.lua")),
+            extend: script(include_str!("extend.lua")),
+            release: script(include_str!("release.lua")),
+            put: script(include_str!("put.lua")),
         }
     }
+}
+
+fn script(code: &str) -> Script {
+    Script::new(&code.replace("MAX_RECORD_LEN", &MAX_RECORD_LEN.to_string()))
 }
 
 /// A century. Redis rejects an expiry that overflows.

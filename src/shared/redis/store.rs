@@ -11,11 +11,11 @@ use redis::{
 use super::{
     super::{
         StoreFuture,
-        store::{Claim, ClaimId, NewRecord, Record, Revision, StoreKey, TokenStore},
+        store::{ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, TokenStore},
     },
     connection::{Call, Connection},
     reply,
-    scripts::{Scripts, milliseconds},
+    scripts::{MAX_RECORD_LEN, Scripts, milliseconds},
 };
 use crate::BoxError;
 
@@ -202,7 +202,7 @@ where
     async fn execute(
         &self,
         script: &Script,
-        key: &StoreKey,
+        key: &RecordKey,
         arguments: &[&[u8]],
     ) -> Result<Value, BoxError> {
         let mut script = script.key(format!("{}:{{{key}}}:record", self.prefix));
@@ -231,7 +231,7 @@ impl<C> TokenStore for RedisTokenStore<C>
 where
     C: ConnectionLike + Clone + Send + Sync + 'static,
 {
-    fn load<'a>(&'a self, key: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+    fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
         Box::pin(async move {
             let reply = self.execute(&self.scripts.load, key, &[]).await?;
             Ok(reply::record(reply)?)
@@ -240,14 +240,15 @@ where
 
     fn claim<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         time_to_live: Duration,
-    ) -> StoreFuture<'a, Claim> {
+    ) -> StoreFuture<'a, ClaimOutcome> {
         Box::pin(async move {
             let time_to_live = milliseconds(time_to_live);
-            let arguments = [bytes_of(known.as_ref()), claim.as_bytes(), time_to_live.as_bytes()];
+            let arguments =
+                [bytes_of(expected.as_ref()), claim.as_bytes(), time_to_live.as_bytes()];
             let reply = self.execute(&self.scripts.claim, key, &arguments).await?;
             Ok(reply::claim(reply)?)
         })
@@ -255,7 +256,7 @@ where
 
     fn extend<'a>(
         &'a self,
-        key: &'a StoreKey,
+        key: &'a RecordKey,
         claim: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool> {
@@ -267,7 +268,7 @@ where
         })
     }
 
-    fn release<'a>(&'a self, key: &'a StoreKey, claim: ClaimId) -> StoreFuture<'a, ()> {
+    fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()> {
         Box::pin(async move {
             self.execute(&self.scripts.release, key, &[claim.as_bytes()]).await?;
             Ok(())
@@ -276,15 +277,19 @@ where
 
     fn put<'a>(
         &'a self,
-        key: &'a StoreKey,
-        known: Option<Revision>,
+        key: &'a RecordKey,
+        expected: Option<Revision>,
         claim: ClaimId,
         record: NewRecord,
     ) -> StoreFuture<'a, bool> {
         Box::pin(async move {
+            let len = record.bytes.len();
+            if len > MAX_RECORD_LEN {
+                return Err(format!("record is too large: {len} bytes").into());
+            }
             let time_to_live = record.time_to_live.map(milliseconds).unwrap_or_default();
             let arguments = [
-                bytes_of(known.as_ref()),
+                bytes_of(expected.as_ref()),
                 claim.as_bytes(),
                 record.revision.as_bytes(),
                 &record.bytes,

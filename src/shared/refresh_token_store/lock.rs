@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     BoxError,
-    shared::{Claim, ClaimId, Revision, StoreKey, TokenStore},
+    shared::{ClaimId, ClaimOutcome, RecordKey, Revision, TokenStore},
 };
 
 /// The pauses between two claims while another process has the lock.
@@ -30,7 +30,7 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Lock {
     pub(super) store: Arc<dyn TokenStore>,
-    pub(super) key: StoreKey,
+    pub(super) key: RecordKey,
     pub(super) time_to_live: Duration,
     /// Shared with the task, and not with a clone of the store.
     pub(super) state: Arc<LockState>,
@@ -87,16 +87,18 @@ impl Lock {
         id: ClaimId,
         granted: &mut oneshot::Sender<T>,
     ) -> Result<bool, BoxError> {
-        let mut known: Option<Revision> = None;
+        let mut expected: Option<Revision> = None;
         let mut pause = MIN_PAUSE;
         while !granted.is_closed() {
-            let claim = self.store.claim(&self.key, known, id, self.time_to_live);
+            let claim = self.store.claim(&self.key, expected, id, self.time_to_live);
             let wait = match limited(claim).await? {
-                Claim::Granted => return Ok(true),
-                Claim::Denied { expires_in } => expires_in.clamp(Duration::from_millis(1), pause),
+                ClaimOutcome::Granted => return Ok(true),
+                ClaimOutcome::Denied { expires_in } => {
+                    expires_in.clamp(Duration::from_millis(1), pause)
+                }
                 // The key has no record, unless a person has put one there.
-                Claim::Changed(record) => {
-                    known = record.map(|record| record.revision);
+                ClaimOutcome::Changed(record) => {
+                    expected = record.map(|record| record.revision);
                     pause
                 }
             };

@@ -9,6 +9,8 @@ use crate::{
 };
 
 const NOT_LOCKED: &str = "refresh token store not locked";
+const NOT_LOADED: &str = "refresh token not loaded since the store was locked";
+const ALREADY_SENT: &str = "refresh token already sent";
 
 /// The lock of one handle. Clones of a store do not share it: their logins are those of other processes to each other.
 #[derive(Default)]
@@ -96,9 +98,12 @@ impl LockState {
     ) -> Result<(ClaimId, Option<Revision>), &'static str> {
         let mut state = self.get();
         let lock = state.lock.as_mut().ok_or(NOT_LOCKED)?;
-        let known = lock.known.as_ref().filter(|known| known.has(token)).ok_or(REPLACED)?;
-        if lock.progress == Progress::Sent {
+        let known = lock.known.as_ref().ok_or(NOT_LOADED)?;
+        if !known.has(token) {
             return Err(REPLACED);
+        }
+        if lock.progress == Progress::Sent {
+            return Err(ALREADY_SENT);
         }
         lock.progress = Progress::Announcing;
         Ok((lock.id, known.revision()))
@@ -223,7 +228,7 @@ mod tests {
         let state = announcing(ID);
         state.set_put(ID, revision(2), token(1));
         state.set_sent(ID);
-        assert_eq!(state.start_announcing(&token(1)), Err(REPLACED));
+        assert_eq!(state.start_announcing(&token(1)), Err(ALREADY_SENT));
     }
 
     #[test]

@@ -10,7 +10,9 @@ use zeroize::Zeroizing;
 use super::content::Content;
 use crate::{
     BoxError,
-    shared::{Claim, ClaimId, NewRecord, Record, Revision, SealingKeys, StoreKey, TokenStore},
+    shared::{
+        ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, SealingKeys, TokenStore,
+    },
 };
 
 /// How long a process that dies while it replaces the record can delay the next one.
@@ -23,13 +25,13 @@ const MAX_REPLACED: usize = 16;
 
 pub(super) const REPLACED: &str = "refresh token replaced by another process";
 
-/// Another process has replaced the record, by that of this revision if it is known.
+/// Another process has replaced the record, by that of this revision if that is known.
 struct Changed(Option<Revision>);
 
 #[derive(Clone)]
 pub(super) struct SealedRecord {
     pub(super) store: Arc<dyn TokenStore>,
-    pub(super) key: StoreKey,
+    pub(super) key: RecordKey,
     /// `None`: the record is in plain text.
     pub(super) keys: Option<SealingKeys>,
 }
@@ -47,14 +49,14 @@ impl SealedRecord {
         Ok(Some((revision, content)))
     }
 
-    /// Replaces the record, if its revision is `known`. Returns the new revision, or an error if another process has
+    /// Replaces the record, if its revision is `expected`. Returns the new revision, or an error if another process has
     /// replaced it.
     pub(super) async fn replace(
         &self,
-        known: Option<Revision>,
+        expected: Option<Revision>,
         content: &Content,
     ) -> Result<Revision, BoxError> {
-        self.try_replace(known, content).await?.map_err(|_| REPLACED.into())
+        self.try_replace(expected, content).await?.map_err(|_| REPLACED.into())
     }
 
     /// Removes the mark of this lock, if the record has it.
@@ -69,11 +71,11 @@ impl SealedRecord {
 
     /// Replaces any record, even one that this process cannot open.
     pub(super) async fn overwrite(&self, content: &Content) -> Result<(), BoxError> {
-        let mut known = None;
+        let mut expected = None;
         for _ in 0..MAX_REPLACED {
-            match self.try_replace(known, content).await? {
+            match self.try_replace(expected, content).await? {
                 Ok(_) => return Ok(()),
-                Err(Changed(revision)) => known = revision,
+                Err(Changed(revision)) => expected = revision,
             }
         }
         Err(REPLACED.into())
@@ -81,23 +83,23 @@ impl SealedRecord {
 
     async fn try_replace(
         &self,
-        known: Option<Revision>,
+        expected: Option<Revision>,
         content: &Content,
     ) -> Result<Result<Revision, Changed>, BoxError> {
         let id = ClaimId::from_bytes(random()?);
         loop {
-            match self.store.claim(&self.key, known, id, TIME_TO_LIVE).await? {
-                Claim::Granted => break,
-                Claim::Denied { .. } => sleep(PAUSE).await,
-                Claim::Changed(record) => {
+            match self.store.claim(&self.key, expected, id, TIME_TO_LIVE).await? {
+                ClaimOutcome::Granted => break,
+                ClaimOutcome::Denied { .. } => sleep(PAUSE).await,
+                ClaimOutcome::Changed(record) => {
                     return Ok(Err(Changed(record.map(|record| record.revision))));
                 }
             }
         }
         let revision = Revision::from_bytes(random()?);
         let record = NewRecord::new(revision, self.seal(&revision, content)?);
-        let is_put = self.store.put(&self.key, known, id, record).await?;
-        Ok(if is_put { Ok(revision) } else { Err(Changed(known)) })
+        let is_put = self.store.put(&self.key, expected, id, record).await?;
+        Ok(if is_put { Ok(revision) } else { Err(Changed(expected)) })
     }
 
     fn seal(&self, revision: &Revision, content: &Content) -> Result<Bytes, BoxError> {

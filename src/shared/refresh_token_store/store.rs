@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use super::{content::Content, lock::Lock, lock_state::LockState, record::SealedRecord};
 use crate::{
     oauth2::{RefreshToken, RefreshTokenStore},
-    shared::{SealingKeys, StoreFuture, TokenIdentity, TokenStore, identity::Purpose},
+    shared::{
+        SealingKeys, StoreFuture, TokenIdentity, TokenStore, identity::Purpose,
+        settings::MIN_CLAIM_TIME_TO_LIVE,
+    },
 };
 
 const TIME_TO_LIVE: Duration = Duration::from_secs(5);
@@ -29,7 +32,7 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(5);
 /// # let key = [7; 32];
 /// let identity = TokenIdentity::new("https://login.example.com", "orders-cli", "refresh_token")
 ///     .parameter("user", "alice");
-/// let keys = SealingKeys::new(SealingKey::new(1, key));
+/// let keys = SealingKeys::new(SealingKey::new(key));
 /// let store = SharedRefreshTokenStore::new(FileTokenStore::new(&directory), identity, keys);
 ///
 /// // After a person has logged in.
@@ -112,18 +115,19 @@ impl SharedRefreshTokenStore {
     ) -> Self {
         let lock = Lock {
             store: store.clone(),
-            key: identity.store_key(Purpose::RefreshTokenLock),
+            key: identity.record_key(Purpose::RefreshTokenLock),
             time_to_live: TIME_TO_LIVE,
             state: Arc::new(LockState::default()),
         };
-        let key = identity.store_key(Purpose::RefreshToken);
+        let key = identity.record_key(Purpose::RefreshToken);
         Self { record: SealedRecord { store, key, keys }, lock, resend_interrupted: false }
     }
 
-    /// Sets after what time other processes ignore the lock of a process that has died. Defaults to 5 seconds.
+    /// Sets after what time other processes ignore the lock of a process that has died. Defaults to 5 seconds. A time below
+    /// 100 milliseconds counts as 100 milliseconds.
     #[must_use]
     pub fn lock_time_to_live(mut self, time_to_live: Duration) -> Self {
-        self.lock.time_to_live = time_to_live;
+        self.lock.time_to_live = time_to_live.max(MIN_CLAIM_TIME_TO_LIVE);
         self
     }
 
@@ -172,9 +176,9 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
     fn before_send(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
         Box::pin(async {
             let state = &self.lock.state;
-            let (id, known) = state.start_announcing(&token)?;
+            let (id, expected) = state.start_announcing(&token)?;
             let content = Content { token, sent_by: Some(id) };
-            let revision = self.record.replace(known, &content).await?;
+            let revision = self.record.replace(expected, &content).await?;
             state.set_put(id, revision, content.token);
             state.set_sent(id);
             Ok(())
@@ -193,10 +197,10 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
     fn save(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
         Box::pin(async {
             let content = Content { token, sent_by: None };
-            let Some((id, known)) = self.lock.state.start_saving() else {
+            let Some((id, expected)) = self.lock.state.start_saving() else {
                 return self.record.overwrite(&content).await;
             };
-            let revision = self.record.replace(known, &content).await?;
+            let revision = self.record.replace(expected, &content).await?;
             self.lock.state.set_put(id, revision, content.token);
             Ok(())
         })

@@ -10,7 +10,7 @@ use super::{
         StoreViolation,
     },
 };
-use crate::shared::Claim;
+use crate::shared::ClaimOutcome;
 
 pub(super) async fn claim_is_exclusive(handles: &Handles) -> Result<(), StoreViolation> {
     let rule = ClaimIsExclusive;
@@ -18,7 +18,7 @@ pub(super) async fn claim_is_exclusive(handles: &Handles) -> Result<(), StoreVio
     a.take_claim(None).await?;
     for other in [&b, &a.sibling()] {
         match other.claim(None).await? {
-            Claim::Denied { expires_in } => {
+            ClaimOutcome::Denied { expires_in } => {
                 rule.require(
                     expires_in <= LONG + SHORT,
                     "claim was denied for more than the time to live of the other",
@@ -38,15 +38,15 @@ pub(super) async fn claim_compares_revision(handles: &Handles) -> Result<(), Sto
     let rule = ClaimComparesRevision;
     let [a, b] = handles.processes();
     let (record, other) = (new_record(b"record"), new_record(b"other"));
-    let known = Some(other.revision);
-    let is_none = b.claim(known).await? == Claim::Changed(None);
+    let expected = Some(other.revision);
+    let is_none = b.claim(expected).await? == ClaimOutcome::Changed(None);
     rule.require(is_none, "claim of a record that does not exist did not return `Changed(None)`")?;
 
     a.take_claim(None).await?;
     a.replace(None, &record).await?;
-    for known in [None, known] {
-        match b.claim(known).await? {
-            Claim::Changed(stored) => rule.require(
+    for expected in [None, expected] {
+        match b.claim(expected).await? {
+            ClaimOutcome::Changed(stored) => rule.require(
                 is_record(stored.as_ref(), Some(&record)),
                 "claim with another revision returned another record",
             )?,
@@ -54,9 +54,9 @@ pub(super) async fn claim_compares_revision(handles: &Handles) -> Result<(), Sto
         }
     }
     let claim = a.claim(Some(record.revision)).await?;
-    rule.require(claim == Claim::Granted, "claim with another revision was granted")?;
+    rule.require(claim == ClaimOutcome::Granted, "claim with another revision was granted")?;
     let claim = b.claim(None).await?;
-    let is_changed = matches!(claim, Claim::Changed(Some(_)));
+    let is_changed = matches!(claim, ClaimOutcome::Changed(Some(_)));
     rule.require(is_changed, "claim with another revision was denied and returned no record")
 }
 
@@ -65,13 +65,13 @@ pub(super) async fn claim_is_renewed(handles: &Handles) -> Result<(), StoreViola
     let [a, b] = handles.processes();
     a.take_claim_for(None, LONG / 4).await?;
     let claim = a.claim_for(None, LONG).await?;
-    rule.require(claim == Claim::Granted, "claim was denied to the process that has it")?;
+    rule.require(claim == ClaimOutcome::Granted, "claim was denied to the process that has it")?;
     rule.require(
-        matches!(b.claim(None).await?, Claim::Denied { expires_in } if expires_in > LONG / 2),
+        matches!(b.claim(None).await?, ClaimOutcome::Denied { expires_in } if expires_in > LONG / 2),
         "claim that was granted again kept its first time to live",
     )?;
     let claim = a.claim_for(None, SHORT).await?;
-    rule.require(claim == Claim::Granted, "claim was denied to the process that has it")?;
+    rule.require(claim == ClaimOutcome::Granted, "claim was denied to the process that has it")?;
     rule.require(
         b.wait_for_claim(None).await?,
         "claim that was granted again with a shorter time to live did not end",
@@ -101,13 +101,13 @@ pub(super) async fn extend_needs_claim(handles: &Handles) -> Result<(), StoreVio
     b.take_claim_for(None, LONG / 4).await?;
     rule.require(!a.extend(LONG).await?, "extend of another process's claim returned true")?;
     rule.require(
-        matches!(a.claim(None).await?, Claim::Denied { expires_in } if expires_in <= LONG / 2),
+        matches!(a.claim(None).await?, ClaimOutcome::Denied { expires_in } if expires_in <= LONG / 2),
         "extend changed the claim of another process",
     )?;
 
     rule.require(b.extend(LONG).await?, "extend of the process that has the claim returned false")?;
     rule.require(
-        matches!(a.claim(None).await?, Claim::Denied { expires_in } if expires_in > LONG / 2),
+        matches!(a.claim(None).await?, ClaimOutcome::Denied { expires_in } if expires_in > LONG / 2),
         "extend did not set the time to live",
     )?;
     rule.require(
@@ -131,7 +131,7 @@ pub(super) async fn release_needs_claim(handles: &Handles) -> Result<(), StoreVi
     rule.require(b.extend(LONG).await?, "release ended the claim of another process")?;
     b.release().await?;
     let claim = a.claim(None).await?;
-    rule.require(claim == Claim::Granted, "release did not end the claim")?;
+    rule.require(claim == ClaimOutcome::Granted, "release did not end the claim")?;
     b.release().await?;
     rule.require(a.extend(LONG).await?, "second release ended the claim of another process")
 }

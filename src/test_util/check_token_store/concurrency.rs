@@ -19,7 +19,7 @@ use super::{
         StoreViolation,
     },
 };
-use crate::shared::{Claim, Record};
+use crate::shared::{ClaimOutcome, Record};
 
 const ROUNDS: u32 = 16;
 const CONTENDERS: usize = 4;
@@ -42,7 +42,7 @@ async fn one_claim_is_granted(handles: &Handles) -> Result<(), StoreViolation> {
     }
     let mut granted = 0;
     while let Some(claim) = join(&mut claims).await? {
-        granted += u32::from(claim == Claim::Granted);
+        granted += u32::from(claim == ClaimOutcome::Granted);
     }
     CallsAreAtomic.require(granted <= 1, "concurrent claims were granted to two processes")?;
     CallsAreAtomic.require(granted == 1, "concurrent claims were denied to all processes")
@@ -79,20 +79,20 @@ async fn increment(process: Process) -> Result<u64, StoreViolation> {
     let mut stored: Option<Record> = None;
     let mut done = 0;
     while done < REPLACEMENTS {
-        let known = stored.as_ref().map(|record| record.revision);
-        match process.claim(known).await? {
-            Claim::Granted => {
+        let expected = stored.as_ref().map(|record| record.revision);
+        match process.claim(expected).await? {
+            ClaimOutcome::Granted => {
                 let next = stored.as_ref().map_or(0, number).wrapping_add(1);
                 let next = new_record(&next.to_be_bytes());
                 CallsAreAtomic.require(
-                    process.put(known, &next).await?,
+                    process.put(expected, &next).await?,
                     "concurrent put of the process with the claim returned false",
                 )?;
                 done += 1;
                 stored = Some(Record::new(next.revision, next.bytes, Duration::ZERO));
             }
-            Claim::Changed(record) => stored = record,
-            Claim::Denied { .. } => sleep(Duration::from_millis(1)).await,
+            ClaimOutcome::Changed(record) => stored = record,
+            ClaimOutcome::Denied { .. } => sleep(Duration::from_millis(1)).await,
         }
     }
     Ok(done)
@@ -103,7 +103,7 @@ pub(super) async fn calls_can_be_dropped(handles: &Handles) -> Result<(), StoreV
     let rule = CallsCanBeDropped;
     let [a, b] = handles.processes();
     let (record, second) = (new_record(b"record"), new_record(b"second"));
-    let known = Some(record.revision);
+    let expected = Some(record.revision);
 
     start(a.claim(None)).await;
     rule.require(a.wait_for_claim(None).await?, "claim was denied after a dropped claim")?;
@@ -113,22 +113,22 @@ pub(super) async fn calls_can_be_dropped(handles: &Handles) -> Result<(), StoreV
     rule.require(a.extend(LONG).await?, "claim was lost after a dropped extend")?;
     a.replace(None, &record).await?;
 
-    a.take_claim(known).await?;
-    start(a.put(known, &second)).await;
+    a.take_claim(expected).await?;
+    start(a.put(expected, &second)).await;
     let stored = b.load().await?;
     rule.require(
         is_record(stored.as_ref(), Some(&record)) || is_record(stored.as_ref(), Some(&second)),
         "load returned another record after a dropped put",
     )?;
     // Returns false if the dropped put has taken place.
-    a.put(known, &second).await?;
+    a.put(expected, &second).await?;
     rule.require(b.has(Some(&second)).await?, "put did not take place after a dropped put")?;
 
-    let known = Some(second.revision);
-    b.take_claim(known).await?;
+    let expected = Some(second.revision);
+    b.take_claim(expected).await?;
     start(b.release()).await;
     b.release().await?;
-    rule.require(a.wait_for_claim(known).await?, "claim did not end after a dropped release")
+    rule.require(a.wait_for_claim(expected).await?, "claim did not end after a dropped release")
 }
 
 /// Polls a call once, and drops it.

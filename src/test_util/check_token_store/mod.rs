@@ -37,28 +37,28 @@ use crate::{BoxError, shared::TokenStore};
 /// struct NoStore;
 ///
 /// impl TokenStore for NoStore {
-///     fn load<'a>(&'a self, _: &'a StoreKey) -> StoreFuture<'a, Option<Record>> {
+///     fn load<'a>(&'a self, _: &'a RecordKey) -> StoreFuture<'a, Option<Record>> {
 ///         Box::pin(async { Ok(None) })
 ///     }
 ///     fn claim<'a>(
 ///         &'a self,
-///         _: &'a StoreKey,
+///         _: &'a RecordKey,
 ///         _: Option<Revision>,
 ///         _: ClaimId,
 ///         time_to_live: Duration,
-///     ) -> StoreFuture<'a, Claim> {
-///         Box::pin(async move { Ok(Claim::Denied { expires_in: time_to_live }) })
+///     ) -> StoreFuture<'a, ClaimOutcome> {
+///         Box::pin(async move { Ok(ClaimOutcome::Denied { expires_in: time_to_live }) })
 ///     }
 ///     // …
-/// #     fn extend<'a>(&'a self, _: &'a StoreKey, _: ClaimId, _: Duration) -> StoreFuture<'a, bool> {
+/// #     fn extend<'a>(&'a self, _: &'a RecordKey, _: ClaimId, _: Duration) -> StoreFuture<'a, bool> {
 /// #         Box::pin(async { Ok(false) })
 /// #     }
-/// #     fn release<'a>(&'a self, _: &'a StoreKey, _: ClaimId) -> StoreFuture<'a, ()> {
+/// #     fn release<'a>(&'a self, _: &'a RecordKey, _: ClaimId) -> StoreFuture<'a, ()> {
 /// #         Box::pin(async { Ok(()) })
 /// #     }
 /// #     fn put<'a>(
 /// #         &'a self,
-/// #         _: &'a StoreKey,
+/// #         _: &'a RecordKey,
 /// #         _: Option<Revision>,
 /// #         _: ClaimId,
 /// #         _: NewRecord,

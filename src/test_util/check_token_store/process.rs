@@ -14,7 +14,7 @@ use super::violation::{
     StoreViolation,
 };
 use crate::shared::{
-    Claim, ClaimId, NewRecord, Record, Revision, StoreFuture, StoreKey, TokenStore,
+    ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, StoreFuture, TokenStore,
 };
 
 /// A time to live that does not end during a check, however slow the machine is.
@@ -36,7 +36,7 @@ pub(super) struct Handles {
 impl Handles {
     /// Returns two processes that share a new key, one with each handle.
     pub(super) fn processes(&self) -> [Process; 2] {
-        let key = StoreKey::from_bytes(random());
+        let key = RecordKey::from_bytes(random());
         [Process::new(&self.first, key), Process::new(&self.second, key)]
     }
 }
@@ -45,12 +45,12 @@ impl Handles {
 #[derive(Clone)]
 pub(super) struct Process {
     pub(super) store: Arc<dyn TokenStore>,
-    pub(super) key: StoreKey,
+    pub(super) key: RecordKey,
     pub(super) id: ClaimId,
 }
 
 impl Process {
-    fn new(store: &Arc<dyn TokenStore>, key: StoreKey) -> Self {
+    fn new(store: &Arc<dyn TokenStore>, key: RecordKey) -> Self {
         Self { store: store.clone(), key, id: ClaimId::from_bytes(random()) }
     }
 
@@ -63,16 +63,19 @@ impl Process {
         call("load failed", self.store.load(&self.key)).await
     }
 
-    pub(super) async fn claim(&self, known: Option<Revision>) -> Result<Claim, StoreViolation> {
-        self.claim_for(known, LONG).await
+    pub(super) async fn claim(
+        &self,
+        expected: Option<Revision>,
+    ) -> Result<ClaimOutcome, StoreViolation> {
+        self.claim_for(expected, LONG).await
     }
 
     pub(super) async fn claim_for(
         &self,
-        known: Option<Revision>,
+        expected: Option<Revision>,
         time_to_live: Duration,
-    ) -> Result<Claim, StoreViolation> {
-        call("claim failed", self.store.claim(&self.key, known, self.id, time_to_live)).await
+    ) -> Result<ClaimOutcome, StoreViolation> {
+        call("claim failed", self.store.claim(&self.key, expected, self.id, time_to_live)).await
     }
 
     pub(super) async fn extend(&self, time_to_live: Duration) -> Result<bool, StoreViolation> {
@@ -85,42 +88,45 @@ impl Process {
 
     pub(super) async fn put(
         &self,
-        known: Option<Revision>,
+        expected: Option<Revision>,
         record: &NewRecord,
     ) -> Result<bool, StoreViolation> {
-        call("put failed", self.store.put(&self.key, known, self.id, record.clone())).await
+        call("put failed", self.store.put(&self.key, expected, self.id, record.clone())).await
     }
 
     /// Claims, as a step that a check needs.
-    pub(super) async fn take_claim(&self, known: Option<Revision>) -> Result<(), StoreViolation> {
-        self.take_claim_for(known, LONG).await
+    pub(super) async fn take_claim(
+        &self,
+        expected: Option<Revision>,
+    ) -> Result<(), StoreViolation> {
+        self.take_claim_for(expected, LONG).await
     }
 
     pub(super) async fn take_claim_for(
         &self,
-        known: Option<Revision>,
+        expected: Option<Revision>,
         time_to_live: Duration,
     ) -> Result<(), StoreViolation> {
-        let claim = self.claim_for(known, time_to_live).await?;
-        FreeClaimIsGranted.require(claim == Claim::Granted, "claim was not granted")
+        let claim = self.claim_for(expected, time_to_live).await?;
+        FreeClaimIsGranted.require(claim == ClaimOutcome::Granted, "claim was not granted")
     }
 
     /// Puts, as a step that a check needs. The process must have the claim.
     pub(super) async fn replace(
         &self,
-        known: Option<Revision>,
+        expected: Option<Revision>,
         record: &NewRecord,
     ) -> Result<(), StoreViolation> {
-        PutReplacesRecord.require(self.put(known, record).await?, "put returned false")
+        PutReplacesRecord.require(self.put(expected, record).await?, "put returned false")
     }
 
     /// Claims until the claim is granted, or the outer limit ends. Returns whether it was granted.
     pub(super) async fn wait_for_claim(
         &self,
-        known: Option<Revision>,
+        expected: Option<Revision>,
     ) -> Result<bool, StoreViolation> {
         let granted = async {
-            while self.claim(known).await? != Claim::Granted {
+            while self.claim(expected).await? != ClaimOutcome::Granted {
                 sleep(SHORT / 10).await;
             }
             Ok(())
@@ -129,8 +135,11 @@ impl Process {
     }
 
     /// Returns whether the claim of another process is denied to this one.
-    pub(super) async fn is_denied(&self, known: Option<Revision>) -> Result<bool, StoreViolation> {
-        Ok(matches!(self.claim(known).await?, Claim::Denied { .. }))
+    pub(super) async fn is_denied(
+        &self,
+        expected: Option<Revision>,
+    ) -> Result<bool, StoreViolation> {
+        Ok(matches!(self.claim(expected).await?, ClaimOutcome::Denied { .. }))
     }
 
     /// Returns whether the store has this record, or none.

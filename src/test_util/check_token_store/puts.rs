@@ -9,7 +9,7 @@ use super::{
         StoreViolation,
     },
 };
-use crate::shared::Claim;
+use crate::shared::ClaimOutcome;
 
 pub(super) async fn put_needs_claim(handles: &Handles) -> Result<(), StoreViolation> {
     let rule = PutNeedsClaim;
@@ -24,19 +24,19 @@ pub(super) async fn put_needs_claim(handles: &Handles) -> Result<(), StoreViolat
     let claim = b.put(None, &record).await?;
     rule.require(claim, "put without a claim ended the claim of another process")?;
 
-    let known = Some(record.revision);
-    rule.require(!a.put(known, &late).await?, "put without a claim returned true")?;
+    let expected = Some(record.revision);
+    rule.require(!a.put(expected, &late).await?, "put without a claim returned true")?;
     rule.require(a.has(Some(&record)).await?, "put without a claim replaced a record")?;
 
-    b.take_claim(known).await?;
+    b.take_claim(expected).await?;
     b.release().await?;
-    rule.require(!b.put(known, &late).await?, "put after a release returned true")?;
+    rule.require(!b.put(expected, &late).await?, "put after a release returned true")?;
     rule.require(a.has(Some(&record)).await?, "put after a release replaced a record")?;
 
     // No other process claims after the end of the claim.
-    b.take_claim_for(known, SHORT).await?;
+    b.take_claim_for(expected, SHORT).await?;
     sleep(SHORT + TOLERANCE).await;
-    rule.require(!b.put(known, &late).await?, "put after the end of the claim returned true")?;
+    rule.require(!b.put(expected, &late).await?, "put after the end of the claim returned true")?;
     rule.require(a.has(Some(&record)).await?, "put after the end of the claim replaced a record")
 }
 
@@ -52,8 +52,8 @@ pub(super) async fn put_compares_revision(handles: &Handles) -> Result<(), Store
     rule.require(put, "put with another revision ended the claim")?;
 
     a.take_claim(Some(record.revision)).await?;
-    for known in [None, Some(other.revision)] {
-        rule.require(!a.put(known, &late).await?, "put with another revision returned true")?;
+    for expected in [None, Some(other.revision)] {
+        rule.require(!a.put(expected, &late).await?, "put with another revision returned true")?;
         rule.require(b.has(Some(&record)).await?, "put with another revision took place")?;
     }
     let put = a.put(Some(record.revision), &other).await?;
@@ -65,14 +65,14 @@ pub(super) async fn put_ends_claim(handles: &Handles) -> Result<(), StoreViolati
     let rule = PutEndsClaim;
     let [a, b] = handles.processes();
     let (record, second) = (new_record(b"record"), new_record(b"second"));
-    let known = Some(record.revision);
+    let expected = Some(record.revision);
     a.take_claim(None).await?;
     a.replace(None, &record).await?;
     rule.require(!a.extend(LONG).await?, "extend after a put returned true")?;
-    rule.require(!a.put(known, &second).await?, "second put with one claim returned true")?;
-    let claim = b.claim(known).await?;
-    rule.require(claim == Claim::Granted, "claim was denied after a put")?;
+    rule.require(!a.put(expected, &second).await?, "second put with one claim returned true")?;
+    let claim = b.claim(expected).await?;
+    rule.require(claim == ClaimOutcome::Granted, "claim was denied after a put")?;
     a.release().await?;
-    b.replace(known, &second).await?;
+    b.replace(expected, &second).await?;
     rule.require(a.has(Some(&second)).await?, "put did not replace the record")
 }

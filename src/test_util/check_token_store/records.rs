@@ -11,7 +11,7 @@ use super::{
         StoreViolation,
     },
 };
-use crate::shared::{Claim, NewRecord, Record};
+use crate::shared::{ClaimOutcome, NewRecord, Record};
 
 pub(super) async fn load_returns_record(handles: &Handles) -> Result<(), StoreViolation> {
     let rule = LoadReturnsRecord;
@@ -40,9 +40,12 @@ pub(super) async fn keys_are_independent(handles: &Handles) -> Result<(), StoreV
     let [a, _] = handles.processes();
     let [other, _] = handles.processes();
     let record = new_record(b"record");
-    rule.require(a.claim(None).await? == Claim::Granted, "claim of a new key was not granted")?;
     rule.require(
-        other.claim(None).await? == Claim::Granted,
+        a.claim(None).await? == ClaimOutcome::Granted,
+        "claim of a new key was not granted",
+    )?;
+    rule.require(
+        other.claim(None).await? == ClaimOutcome::Granted,
         "claim was denied because of the claim of another key",
     )?;
     a.replace(None, &record).await?;
@@ -77,7 +80,7 @@ pub(super) async fn age_is_measured(handles: &Handles) -> Result<(), StoreViolat
         check(a.load().await?, asked)?;
         let asked = now();
         let changed = match b.claim(None).await? {
-            Claim::Changed(record) => record,
+            ClaimOutcome::Changed(record) => record,
             _ => None,
         };
         check(changed, asked)?;
@@ -109,7 +112,7 @@ pub(super) async fn any_time_to_live_is_valid(handles: &Handles) -> Result<(), S
     a.replace(None, &record).await?;
     rule.require(b.has(Some(&record)).await?, "record with a long time to live was deleted")?;
     // Otherwise the store could never delete it.
-    let known = Some(record.revision);
-    a.take_claim(known).await?;
-    a.replace(known, &new_record(b"last")).await
+    let expected = Some(record.revision);
+    a.take_claim(expected).await?;
+    a.replace(expected, &new_record(b"last")).await
 }

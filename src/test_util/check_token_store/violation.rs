@@ -10,7 +10,7 @@ use crate::BoxError;
 pub enum StoreRule {
     /// A call completes within 30 seconds, without an error.
     Available,
-    /// A claim is granted if no process has it and the record's revision is the known one.
+    /// A claim is granted if no process has it and the record's revision is the expected one.
     FreeClaimIsGranted,
     /// The process that has the claim can replace the record.
     PutReplacesRecord,
@@ -20,7 +20,7 @@ pub enum StoreRule {
     KeysAreIndependent,
     /// The age of a record is the time since it was put.
     AgeIsMeasured,
-    /// A claim whose known revision is not that of the record returns the record, and grants nothing.
+    /// A claim whose expected revision is not that of the record returns the record, and grants nothing.
     ClaimComparesRevision,
     /// A claim is granted to one process at a time.
     ClaimIsExclusive,
@@ -34,7 +34,7 @@ pub enum StoreRule {
     ReleaseNeedsClaim,
     /// Only the process that has the claim can replace the record.
     PutNeedsClaim,
-    /// A record is replaced only if its revision is the known one.
+    /// A record is replaced only if its revision is the expected one.
     PutComparesRevision,
     /// A put ends the claim.
     PutEndsClaim,
