@@ -44,19 +44,19 @@ impl Directory {
         key: &RecordKey,
     ) -> Result<Option<StoredRecord>, FileTokenStoreError> {
         let path = self.path(key, "token");
-        if !self.check()? || !check_file(&path)? {
+        if !self.is_private_directory()? || !is_private_file(&path)? {
             return Ok(None);
         }
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(failed("opening", &path))?,
+            opened => opened.map_err(io_error("opening", &path))?,
         };
         self.check_owner(&file, &path)?;
         let mut bytes = Vec::new();
         // One byte more than allowed shows that the file is too long, which the checksum then detects.
         file.take(MAX_FILE_LEN as u64 + 1)
             .read_to_end(&mut bytes)
-            .map_err(failed("reading", &path))?;
+            .map_err(io_error("reading", &path))?;
         StoredRecord::decode(&bytes).map_err(|UnknownVersion(version)| {
             FileTokenStoreError::UnknownVersion { path, version }
         })
@@ -71,10 +71,10 @@ impl Directory {
     ) -> Result<Option<LockedFile>, FileTokenStoreError> {
         self.create()?;
         let path = self.path(key, "lock");
-        let is_new = !check_file(&path)?;
+        let is_new = !is_private_file(&path)?;
         let mut options = private_file();
         let file = options.read(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(failed("opening", &path))?;
+        let file = file.map_err(io_error("opening", &path))?;
         if let Err(error) = self.check_owner(&file, &path) {
             if is_new {
                 remove(&path)?;
@@ -85,7 +85,7 @@ impl Directory {
         match fs4::FileExt::try_lock(&file) {
             Ok(()) => Ok(Some(LockedFile { file, path })),
             Err(fs4::TryLockError::WouldBlock) => Ok(None),
-            Err(fs4::TryLockError::Error(error)) => Err(failed("locking", &path)(error)),
+            Err(fs4::TryLockError::Error(error)) => Err(io_error("locking", &path)(error)),
         }
     }
 
@@ -98,15 +98,15 @@ impl Directory {
         self.create()?;
         let mut unique = [0; 8];
         let filled = SystemRandom::new().fill(&mut unique);
-        let unavailable = |_| failed("creating", &self.0)(io::ErrorKind::Unsupported.into());
+        let unavailable = |_| io_error("creating", &self.0)(io::ErrorKind::Unsupported.into());
         filled.map_err(unavailable)?;
         let path = self.path(key, &format!("{:016x}.new", u64::from_be_bytes(unique)));
         let file = private_file().create_new(true).open(&path);
-        let mut file = file.map_err(failed("creating", &path))?;
+        let mut file = file.map_err(io_error("creating", &path))?;
         let temporary = TemporaryFile(path);
         self.check_owner(&file, &temporary.0)?;
         let written = file.write_all(&record.encode()).and_then(|()| file.sync_all());
-        written.map_err(failed("writing", &temporary.0))?;
+        written.map_err(io_error("writing", &temporary.0))?;
         Ok(temporary)
     }
 
@@ -121,7 +121,7 @@ impl Directory {
         // First, so that no process finds the new record with the claim on the old one.
         lock.set_claim(None)?;
         let path = self.path(key, "token");
-        fs::rename(&record.0, &path).map_err(failed("replacing", &path))?;
+        fs::rename(&record.0, &path).map_err(io_error("replacing", &path))?;
         self.remove_temporary(key)?;
         // Other processes can load the record before its name is stored.
         drop(lock);
@@ -132,8 +132,8 @@ impl Directory {
     /// puts of all others are refused.
     fn remove_temporary(&self, key: &RecordKey) -> Result<(), FileTokenStoreError> {
         let prefix = format!("{key}.");
-        for file in fs::read_dir(&self.0).map_err(failed("reading", &self.0))? {
-            let file = file.map_err(failed("reading", &self.0))?;
+        for file in fs::read_dir(&self.0).map_err(io_error("reading", &self.0))? {
+            let file = file.map_err(io_error("reading", &self.0))?;
             let name = file.file_name();
             let name = name.to_string_lossy();
             if name.starts_with(&prefix) && name.ends_with(".new") {
@@ -145,9 +145,9 @@ impl Directory {
 
     /// Creates the directory, if it is missing.
     fn create(&self) -> Result<(), FileTokenStoreError> {
-        if !self.check()? {
-            private_directory().create(&self.0).map_err(failed("creating", &self.0))?;
-            self.check()?;
+        if !self.is_private_directory()? {
+            private_directory().create(&self.0).map_err(io_error("creating", &self.0))?;
+            self.is_private_directory()?;
         }
         Ok(())
     }
@@ -166,8 +166,8 @@ impl Directory {
     }
 
     /// Returns whether the directory exists. Fails if other users have access to it.
-    fn check(&self) -> Result<bool, FileTokenStoreError> {
-        check(&self.0, fs::metadata(&self.0), Metadata::is_dir)
+    fn is_private_directory(&self) -> Result<bool, FileTokenStoreError> {
+        is_private(&self.0, fs::metadata(&self.0), Metadata::is_dir)
     }
 
     /// Fails if the file and the directory have different owners. A file that this process has created shows whether the
@@ -175,7 +175,7 @@ impl Directory {
     #[cfg(unix)]
     fn check_owner(&self, file: &File, path: &Path) -> Result<(), FileTokenStoreError> {
         let owner = |metadata: io::Result<Metadata>| {
-            let metadata = metadata.map_err(failed("opening", path))?;
+            let metadata = metadata.map_err(io_error("opening", path))?;
             Ok(std::os::unix::fs::MetadataExt::uid(&metadata))
         };
         if owner(file.metadata())? == owner(fs::metadata(&self.0))? {
@@ -197,7 +197,7 @@ impl Directory {
         match synced {
             // Some file systems cannot do this for a directory.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            synced => synced.map_err(failed("writing", &self.0)),
+            synced => synced.map_err(io_error("writing", &self.0)),
         }
     }
 
@@ -214,7 +214,7 @@ impl LockedFile {
             .file
             .rewind()
             .and_then(|()| (&mut self.file).take(CLAIM_LEN as u64).read_to_end(&mut bytes));
-        read.map_err(failed("reading", &self.path))?;
+        read.map_err(io_error("reading", &self.path))?;
         Ok(GrantedClaim::decode(&bytes))
     }
 
@@ -225,7 +225,7 @@ impl LockedFile {
     ) -> Result<(), FileTokenStoreError> {
         let bytes = claim.map_or_else(|| vec![0; CLAIM_LEN], |claim| claim.encode());
         let written = self.file.rewind().and_then(|()| self.file.write_all(&bytes));
-        written.map_err(failed("writing", &self.path))
+        written.map_err(io_error("writing", &self.path))
     }
 }
 
@@ -237,18 +237,18 @@ impl Drop for LockedFile {
 }
 
 /// Returns whether there is a regular file at the path. A symbolic link is not one. Fails if other users have access.
-fn check_file(path: &Path) -> Result<bool, FileTokenStoreError> {
-    check(path, fs::symlink_metadata(path), Metadata::is_file)
+fn is_private_file(path: &Path) -> Result<bool, FileTokenStoreError> {
+    is_private(path, fs::symlink_metadata(path), Metadata::is_file)
 }
 
-fn check(
+fn is_private(
     path: &Path,
     metadata: io::Result<Metadata>,
     is_expected_type: impl FnOnce(&Metadata) -> bool,
 ) -> Result<bool, FileTokenStoreError> {
     let metadata = match metadata {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        metadata => metadata.map_err(failed("opening", path))?,
+        metadata => metadata.map_err(io_error("opening", path))?,
     };
     if !is_expected_type(&metadata) {
         return Err(FileTokenStoreError::WrongFileType { path: path.to_owned() });
@@ -267,7 +267,7 @@ fn check(
 fn remove(path: &Path) -> Result<(), FileTokenStoreError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(failed("removing", path)),
+        removed => removed.map_err(io_error("removing", path)),
     }
 }
 
@@ -287,6 +287,6 @@ fn private_directory() -> DirBuilder {
     builder
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileTokenStoreError {
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileTokenStoreError {
     move |source| FileTokenStoreError::Io { action, path: path.to_owned(), source }
 }

@@ -30,8 +30,8 @@ use crate::{
 
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// The pauses while another process has the lock, which it has for about the time of one `fsync`.
-const MIN_PAUSE: Duration = Duration::from_millis(1);
-const MAX_PAUSE: Duration = Duration::from_millis(16);
+const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(1);
+const MAX_RETRY_INTERVAL: Duration = Duration::from_millis(16);
 
 /// Stores records in a directory, for the processes of one user on one machine.
 ///
@@ -97,7 +97,7 @@ pub struct FileTokenStore {
     clock: Arc<dyn Clock>,
     timeout: Duration,
     /// The permission to occupy a thread. The thread has it, not the future, which can be dropped first.
-    thread: Arc<Semaphore>,
+    blocking_permit: Arc<Semaphore>,
 }
 
 impl FileTokenStore {
@@ -109,7 +109,7 @@ impl FileTokenStore {
             directory: Arc::new(Directory(directory.into())),
             clock: system_clock(),
             timeout: TIMEOUT,
-            thread: Arc::new(Semaphore::new(1)),
+            blocking_permit: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -127,7 +127,7 @@ impl FileTokenStore {
         self
     }
 
-    /// Runs an operation that blocks. Runs it again after a pause while it returns `None`: another process has the lock.
+    /// Runs an operation that blocks. Runs it again after a interval while it returns `None`: another process has the lock.
     async fn run<T, F>(&self, operation: F) -> Result<T, BoxError>
     where
         F: Fn(&Directory, &WallClock) -> Result<Option<T>, FileTokenStoreError>
@@ -136,10 +136,10 @@ impl FileTokenStore {
             + 'static,
         T: Send + 'static,
     {
-        self.limited(self.attempts(operation)).await
+        self.with_timeout(self.retry_while_locked(operation)).await
     }
 
-    async fn limited<T>(
+    async fn with_timeout<T>(
         &self,
         operation: impl Future<Output = Result<T, FileTokenStoreError>>,
     ) -> Result<T, BoxError> {
@@ -147,7 +147,7 @@ impl FileTokenStore {
         Ok(timeout(self.timeout, operation).await.unwrap_or_else(timed_out)?)
     }
 
-    async fn attempts<T, F>(&self, operation: F) -> Result<T, FileTokenStoreError>
+    async fn retry_while_locked<T, F>(&self, operation: F) -> Result<T, FileTokenStoreError>
     where
         F: Fn(&Directory, &WallClock) -> Result<Option<T>, FileTokenStoreError>
             + Send
@@ -156,9 +156,9 @@ impl FileTokenStore {
         T: Send + 'static,
     {
         let operation = Arc::new(operation);
-        let mut pause = MIN_PAUSE;
+        let mut interval = MIN_RETRY_INTERVAL;
         loop {
-            let permit = self.thread.clone().acquire_owned().await;
+            let permit = self.blocking_permit.clone().acquire_owned().await;
             let permit = permit.map_err(|_| FileTokenStoreError::Interrupted)?;
             let (operation, directory) = (operation.clone(), self.directory.clone());
             let clock = WallClock(self.clock.clone());
@@ -169,8 +169,8 @@ impl FileTokenStore {
             if let Some(done) = attempt.await.map_err(|_| FileTokenStoreError::Interrupted)?? {
                 return Ok(done);
             }
-            sleep(pause).await;
-            pause = (2 * pause).min(MAX_PAUSE);
+            sleep(interval).await;
+            interval = (2 * interval).min(MAX_RETRY_INTERVAL);
         }
     }
 }
@@ -306,9 +306,9 @@ impl TokenStore for FileTokenStore {
             // The record looks older by the time that it waits for the lock, and never younger.
             directory.write(&key, &StoredRecord::new(record.clone(), clock.now())).map(Some)
         };
-        Box::pin(self.limited(async move {
-            let record = self.attempts(write).await?;
-            self.attempts(move |directory, clock| {
+        Box::pin(self.with_timeout(async move {
+            let record = self.retry_while_locked(write).await?;
+            self.retry_while_locked(move |directory, clock| {
                 let Some(mut lock) = directory.try_lock(&key)? else { return Ok(None) };
                 let now = clock.now();
                 if own_claim(&mut lock, id, now)?.is_none()

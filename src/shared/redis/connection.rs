@@ -22,7 +22,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(60);
 type Connect<C> = dyn Fn() -> Pin<Box<dyn Future<Output = RedisResult<C>> + Send>> + Send + Sync;
 
 /// An attempt to connect. Contains `None` while it is under way.
-type Attempt<C> = watch::Receiver<Option<RedisResult<C>>>;
+type Connecting<C> = watch::Receiver<Option<RedisResult<C>>>;
 
 /// Connects in a task, one attempt at a time. So an attempt that takes longer than a call serves the next call.
 ///
@@ -34,13 +34,13 @@ pub(super) struct Connection<C> {
 }
 
 struct Current<C> {
-    attempt: Attempt<C>,
+    connecting: Connecting<C>,
     used_at: Instant,
 }
 
 impl<C> Current<C> {
     fn is_usable(&self, now: Instant) -> bool {
-        match *self.attempt.borrow() {
+        match *self.connecting.borrow() {
             Some(Ok(_)) => now.saturating_duration_since(self.used_at) <= IDLE_LIMIT,
             Some(Err(_)) => false,
             None => true,
@@ -48,12 +48,12 @@ impl<C> Current<C> {
     }
 }
 
-/// A call with a connection. Unless it is [finished](Self::finish), the connection is not used again.
+/// A call with a connection. Unless it is [kept](Self::keep_connection), the connection is not used again.
 pub(super) struct Call<'a, C> {
     pub(super) connection: C,
     /// Whether the connection was open before the call.
     pub(super) is_reused: bool,
-    attempt: Attempt<C>,
+    connecting: Connecting<C>,
     owner: Option<&'a Connection<C>>,
 }
 
@@ -68,23 +68,23 @@ impl<C: Clone + Send + Sync + 'static> Connection<C> {
 
     /// Returns the connection. Connects if there is none.
     pub(super) async fn open(&self) -> RedisResult<Call<'_, C>> {
-        let (mut attempt, is_reused) = self.attempt();
-        let outcome = match attempt.wait_for(Option::is_some).await {
+        let (mut connecting, is_reused) = self.connecting();
+        let outcome = match connecting.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone(),
             Err(_) => None,
         };
         let aborted = || Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
         match outcome.unwrap_or_else(aborted) {
-            Ok(connection) => Ok(Call { connection, is_reused, attempt, owner: Some(self) }),
+            Ok(connection) => Ok(Call { connection, is_reused, connecting, owner: Some(self) }),
             Err(error) => {
-                self.discard(&attempt);
+                self.discard(&connecting);
                 Err(error)
             }
         }
     }
 
     /// Returns the current attempt, and whether it is finished. Starts one if there is none that is usable.
-    fn attempt(&self) -> (Attempt<C>, bool) {
+    fn connecting(&self) -> (Connecting<C>, bool) {
         #[expect(clippy::disallowed_methods, reason = "connections are idle in tokio's time")]
         let now = Instant::now();
         // Declared before the guard, and so dropped without the lock.
@@ -92,14 +92,14 @@ impl<C: Clone + Send + Sync + 'static> Connection<C> {
         let mut current = self.lock();
         _unusable = current.take_if(|current| !current.is_usable(now));
         let current =
-            current.get_or_insert_with(|| Current { attempt: self.start(), used_at: now });
+            current.get_or_insert_with(|| Current { connecting: self.start(), used_at: now });
         current.used_at = now;
-        let is_finished = current.attempt.borrow().is_some();
-        (current.attempt.clone(), is_finished)
+        let is_finished = current.connecting.borrow().is_some();
+        (current.connecting.clone(), is_finished)
     }
 
-    fn start(&self) -> Attempt<C> {
-        let (outcome, attempt) = watch::channel(None);
+    fn start(&self) -> Connecting<C> {
+        let (outcome, connecting) = watch::channel(None);
         let connect = self.connect.clone();
         tokio::spawn(async move {
             let connected = timeout(CONNECT_LIMIT, async { connect().await }).await;
@@ -107,14 +107,14 @@ impl<C: Clone + Send + Sync + 'static> Connection<C> {
                 connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
             outcome.send_replace(Some(connected));
         });
-        attempt
+        connecting
     }
 }
 
 impl<C> Connection<C> {
-    /// Connects for the next call, unless another call has connected since this attempt.
-    fn discard(&self, attempt: &Attempt<C>) {
-        let discarded = self.lock().take_if(|current| current.attempt.same_channel(attempt));
+    /// Connects for the next call, unless another call has connected since then.
+    fn discard(&self, connecting: &Connecting<C>) {
+        let discarded = self.lock().take_if(|current| current.connecting.same_channel(connecting));
         drop(discarded);
     }
 
@@ -125,7 +125,7 @@ impl<C> Connection<C> {
 }
 
 impl<C> Call<'_, C> {
-    pub(super) fn finish(mut self) {
+    pub(super) fn keep_connection(mut self) {
         self.owner = None;
     }
 }
@@ -133,7 +133,7 @@ impl<C> Call<'_, C> {
 impl<C> Drop for Call<'_, C> {
     fn drop(&mut self) {
         if let Some(owner) = self.owner {
-            owner.discard(&self.attempt);
+            owner.discard(&self.connecting);
         }
     }
 }
@@ -179,7 +179,7 @@ mod tests {
         for is_reused in [false, true, true] {
             let call = connection.open().await.unwrap();
             assert_eq!((call.connection, call.is_reused), (1, is_reused));
-            call.finish();
+            call.keep_connection();
         }
         drop(connection.open().await.unwrap());
         let call = connection.open().await.unwrap();
@@ -191,7 +191,7 @@ mod tests {
         let (connection, _) = numbered(async |number| Ok(number));
         let slow = connection.open().await.unwrap();
         drop(connection.open().await.unwrap());
-        connection.open().await.unwrap().finish();
+        connection.open().await.unwrap().keep_connection();
         drop(slow);
         assert_eq!(connection.open().await.unwrap().connection, 2);
     }
@@ -203,7 +203,7 @@ mod tests {
             sleep(SECOND * pause).await;
             let call = connection.open().await.unwrap();
             assert_eq!(call.connection, number);
-            call.finish();
+            call.keep_connection();
         }
     }
 
@@ -229,7 +229,7 @@ mod tests {
         }));
         probe.owner.set(Arc::downgrade(&connection)).unwrap();
         for _ in 0..2 {
-            connection.open().await.unwrap().finish();
+            connection.open().await.unwrap().keep_connection();
             sleep(2 * IDLE_LIMIT).await;
         }
         let is_locked = probe.is_locked.lock().unwrap().clone();

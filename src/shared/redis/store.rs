@@ -223,7 +223,7 @@ async fn execute<C: ConnectionLike>(
     script: &ScriptInvocation<'_>,
 ) -> RedisResult<Value> {
     let reply = script.invoke_async(&mut call.connection).await?;
-    call.finish();
+    call.keep_connection();
     Ok(reply)
 }
 
@@ -248,7 +248,7 @@ where
         Box::pin(async move {
             let time_to_live = milliseconds(time_to_live);
             let arguments =
-                [bytes_of(expected.as_ref()), claim.as_bytes(), time_to_live.as_bytes()];
+                [revision_argument(expected.as_ref()), claim.as_bytes(), time_to_live.as_bytes()];
             let reply = self.execute(&self.scripts.claim, key, &arguments).await?;
             Ok(reply::claim(reply)?)
         })
@@ -289,7 +289,7 @@ where
             }
             let time_to_live = record.time_to_live.map(milliseconds).unwrap_or_default();
             let arguments = [
-                bytes_of(expected.as_ref()),
+                revision_argument(expected.as_ref()),
                 claim.as_bytes(),
                 record.revision.as_bytes(),
                 &record.bytes,
@@ -302,7 +302,7 @@ where
 }
 
 /// No record is an empty revision.
-fn bytes_of(revision: Option<&Revision>) -> &[u8] {
+fn revision_argument(revision: Option<&Revision>) -> &[u8] {
     revision.map_or(&[], |revision| revision.as_bytes())
 }
 

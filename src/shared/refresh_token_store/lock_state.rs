@@ -18,31 +18,31 @@ pub(super) struct LockState(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    lock: Option<Lock>,
+    lock: Option<ActiveLock>,
     /// The last lock whose token can be sent again, even if the store still has the mark of this lock.
-    settled: Option<ClaimId>,
+    resendable: Option<ClaimId>,
 }
 
-struct Lock {
+struct ActiveLock {
     id: ClaimId,
     /// The record that this process has loaded first or put last. Later calls of `load`, which can be those of others with
     /// the same handle, must not change what the login compares with.
-    known: Option<Known>,
+    compared: Option<ComparedRecord>,
     progress: Progress,
 }
 
 /// `record` is `None` if there is no record.
-struct Known {
+struct ComparedRecord {
     record: Option<(Revision, RefreshToken)>,
 }
 
-impl Known {
+impl ComparedRecord {
     fn revision(&self) -> Option<Revision> {
         self.record.as_ref().map(|(revision, _)| *revision)
     }
 
     fn has(&self, token: &RefreshToken) -> bool {
-        self.record.as_ref().is_some_and(|(_, known)| known == token)
+        self.record.as_ref().is_some_and(|(_, compared)| compared == token)
     }
 }
 
@@ -57,37 +57,37 @@ enum Progress {
 }
 
 impl LockState {
-    pub(super) fn begin(&self, id: ClaimId) {
-        self.get().lock = Some(Lock { id, known: None, progress: Progress::Unsent });
+    pub(super) fn on_granted(&self, id: ClaimId) {
+        self.get().lock = Some(ActiveLock { id, compared: None, progress: Progress::Unsent });
     }
 
     /// Returns whether the mark must be removed from the store, because the token has not been sent.
-    pub(super) fn end(&self, id: ClaimId) -> bool {
+    pub(super) fn on_released(&self, id: ClaimId) -> bool {
         let mut state = self.get();
         let Some(lock) = state.lock.take_if(|lock| lock.id == id) else { return false };
         let is_unsent = lock.progress == Progress::Announcing;
         if is_unsent {
-            state.settled = Some(id);
+            state.resendable = Some(id);
         }
         is_unsent
     }
 
     /// Returns the lock.
-    pub(super) fn id(&self) -> Option<ClaimId> {
+    pub(super) fn lock_id(&self) -> Option<ClaimId> {
         self.get().lock.as_ref().map(|lock| lock.id)
     }
 
     /// A process with this lock has loaded this record.
     pub(super) fn set_loaded(&self, id: ClaimId, record: Option<(Revision, RefreshToken)>) {
         if let Some(lock) = self.get().lock_of(id) {
-            lock.known.get_or_insert(Known { record });
+            lock.compared.get_or_insert(ComparedRecord { record });
         }
     }
 
     /// The process with this lock has put this record.
     pub(super) fn set_put(&self, id: ClaimId, revision: Revision, token: RefreshToken) {
         if let Some(lock) = self.get().lock_of(id) {
-            lock.known = Some(Known { record: Some((revision, token)) });
+            lock.compared = Some(ComparedRecord { record: Some((revision, token)) });
         }
     }
 
@@ -98,15 +98,15 @@ impl LockState {
     ) -> Result<(ClaimId, Option<Revision>), &'static str> {
         let mut state = self.get();
         let lock = state.lock.as_mut().ok_or(NOT_LOCKED)?;
-        let known = lock.known.as_ref().ok_or(NOT_LOADED)?;
-        if !known.has(token) {
+        let compared = lock.compared.as_ref().ok_or(NOT_LOADED)?;
+        if !compared.has(token) {
             return Err(REPLACED);
         }
         if lock.progress == Progress::Sent {
             return Err(ALREADY_SENT);
         }
         lock.progress = Progress::Announcing;
-        Ok((lock.id, known.revision()))
+        Ok((lock.id, compared.revision()))
     }
 
     /// The token has been announced, and is sent.
@@ -117,12 +117,12 @@ impl LockState {
     }
 
     /// The token that was sent can be sent again. Returns the lock whose mark to remove.
-    pub(super) fn settle(&self) -> Option<ClaimId> {
+    pub(super) fn allow_resend(&self) -> Option<ClaimId> {
         let mut state = self.get();
         let lock = state.lock.as_mut().filter(|lock| lock.progress == Progress::Sent)?;
-        (lock.progress, lock.known) = (Progress::Unsent, None);
+        (lock.progress, lock.compared) = (Progress::Unsent, None);
         let id = lock.id;
-        state.settled = Some(id);
+        state.resendable = Some(id);
         Some(id)
     }
 
@@ -132,12 +132,12 @@ impl LockState {
         let mut state = self.get();
         let lock = state.lock.as_mut()?;
         lock.progress = Progress::Unsent;
-        Some((lock.id, lock.known.as_ref().and_then(Known::revision)))
+        Some((lock.id, lock.compared.as_ref().and_then(ComparedRecord::revision)))
     }
 
     /// Returns whether the mark is that of this handle, and the token can be sent.
-    pub(super) fn is_settled(&self, id: ClaimId) -> bool {
-        self.get().settled == Some(id)
+    pub(super) fn can_resend(&self, id: ClaimId) -> bool {
+        self.get().resendable == Some(id)
     }
 
     /// Nothing panics under this lock, so a poisoned one is still valid.
@@ -147,7 +147,7 @@ impl LockState {
 }
 
 impl State {
-    fn lock_of(&mut self, id: ClaimId) -> Option<&mut Lock> {
+    fn lock_of(&mut self, id: ClaimId) -> Option<&mut ActiveLock> {
         self.lock.as_mut().filter(|lock| lock.id == id)
     }
 }
@@ -173,7 +173,7 @@ mod tests {
 
     fn announcing(id: ClaimId) -> LockState {
         let state = LockState::default();
-        state.begin(id);
+        state.on_granted(id);
         state.set_loaded(id, record(1));
         assert_eq!(state.start_announcing(&token(1)), Ok((id, Some(revision(1)))));
         state
@@ -182,30 +182,30 @@ mod tests {
     #[test]
     fn mark_is_removed_at_the_end_only_if_nothing_was_sent() {
         let state = LockState::default();
-        state.begin(ID);
-        assert!(!state.end(ID) && !state.is_settled(ID));
+        state.on_granted(ID);
+        assert!(!state.on_released(ID) && !state.can_resend(ID));
 
         let state = announcing(ID);
-        assert!(state.end(ID) && state.is_settled(ID));
+        assert!(state.on_released(ID) && state.can_resend(ID));
 
         let state = announcing(ID);
         state.set_sent(ID);
-        assert!(!state.end(ID) && !state.is_settled(ID));
+        assert!(!state.on_released(ID) && !state.can_resend(ID));
 
         let state = announcing(ID);
         state.set_sent(ID);
         state.start_saving();
-        assert!(!state.end(ID) && !state.is_settled(ID));
+        assert!(!state.on_released(ID) && !state.can_resend(ID));
     }
 
     #[test]
-    fn sent_token_is_settled_once() {
+    fn sent_token_can_resend_once() {
         let state = announcing(ID);
-        assert_eq!(state.settle(), None);
+        assert_eq!(state.allow_resend(), None);
         state.set_sent(ID);
-        assert_eq!(state.settle(), Some(ID));
-        assert!(state.is_settled(ID));
-        assert_eq!(state.settle(), None);
+        assert_eq!(state.allow_resend(), Some(ID));
+        assert!(state.can_resend(ID));
+        assert_eq!(state.allow_resend(), None);
         state.set_loaded(ID, record(2));
         assert_eq!(state.start_announcing(&token(2)), Ok((ID, Some(revision(2)))));
     }
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn later_load_does_not_change_what_is_known() {
         let state = LockState::default();
-        state.begin(ID);
+        state.on_granted(ID);
         state.set_loaded(ID, record(1));
         state.set_loaded(ID, record(2));
         assert_eq!(state.start_announcing(&token(2)), Err(REPLACED));
@@ -234,13 +234,13 @@ mod tests {
     #[test]
     fn end_of_a_lost_lock_does_not_end_the_next_one() {
         let state = announcing(ID);
-        state.begin(NEXT_ID);
-        assert!(!state.end(ID));
+        state.on_granted(NEXT_ID);
+        assert!(!state.on_released(ID));
         state.set_put(ID, revision(4), token(4));
         state.set_sent(ID);
         state.set_loaded(NEXT_ID, record(3));
         assert_eq!(state.start_announcing(&token(3)), Ok((NEXT_ID, Some(revision(3)))));
-        assert!(state.end(NEXT_ID));
+        assert!(state.on_released(NEXT_ID));
         assert_eq!(state.start_saving(), None);
     }
 }

@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// How long a process that dies while it replaces the record can delay the next one.
-const TIME_TO_LIVE: Duration = Duration::from_secs(5);
+const CLAIM_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 /// How long to wait for another process that replaces the record.
-const PAUSE: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// How often a record that is to be overwritten can be replaced by another process in between.
 const MAX_REPLACED: usize = 16;
@@ -60,11 +60,11 @@ impl SealedRecord {
     }
 
     /// Removes the mark of this lock, if the record has it.
-    pub(super) async fn remove_mark(&self, id: ClaimId) -> Result<(), BoxError> {
-        if let Some((revision, Content { token, sent_by })) = self.load().await?
-            && sent_by == Some(id)
+    pub(super) async fn clear_in_use(&self, id: ClaimId) -> Result<(), BoxError> {
+        if let Some((revision, Content { token, in_use_by })) = self.load().await?
+            && in_use_by == Some(id)
         {
-            self.replace(Some(revision), &Content { token, sent_by: None }).await?;
+            self.replace(Some(revision), &Content { token, in_use_by: None }).await?;
         }
         Ok(())
     }
@@ -88,9 +88,9 @@ impl SealedRecord {
     ) -> Result<Result<Revision, Changed>, BoxError> {
         let id = ClaimId::from_bytes(random()?);
         loop {
-            match self.store.claim(&self.key, expected, id, TIME_TO_LIVE).await? {
+            match self.store.claim(&self.key, expected, id, CLAIM_TIME_TO_LIVE).await? {
                 ClaimOutcome::Granted => break,
-                ClaimOutcome::Denied { .. } => sleep(PAUSE).await,
+                ClaimOutcome::Denied { .. } => sleep(POLL_INTERVAL).await,
                 ClaimOutcome::Changed(record) => {
                     return Ok(Err(Changed(record.map(|record| record.revision))));
                 }

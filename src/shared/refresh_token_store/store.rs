@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{content::Content, lock::Lock, lock_state::LockState, record::SealedRecord};
+use super::{content::Content, lock::LockHandle, lock_state::LockState, record::SealedRecord};
 use crate::{
     oauth2::{RefreshToken, RefreshTokenStore},
     shared::{
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-const TIME_TO_LIVE: Duration = Duration::from_secs(5);
+const LOCK_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 
 /// Stores a refresh token in a [`TokenStore`], so that processes share it, or the next start of a program finds it.
 ///
@@ -87,7 +87,7 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(5);
 /// login that is under way does not overwrite it.
 pub struct SharedRefreshTokenStore {
     record: SealedRecord,
-    lock: Lock,
+    lock: LockHandle,
     resend_interrupted: bool,
 }
 
@@ -113,10 +113,10 @@ impl SharedRefreshTokenStore {
         identity: &TokenIdentity,
         keys: Option<SealingKeys>,
     ) -> Self {
-        let lock = Lock {
+        let lock = LockHandle {
             store: store.clone(),
             key: identity.record_key(Purpose::RefreshTokenLock),
-            time_to_live: TIME_TO_LIVE,
+            time_to_live: LOCK_TIME_TO_LIVE,
             state: Arc::new(LockState::default()),
         };
         let key = identity.record_key(Purpose::RefreshToken);
@@ -145,7 +145,7 @@ impl SharedRefreshTokenStore {
 impl Clone for SharedRefreshTokenStore {
     fn clone(&self) -> Self {
         let Self { record, lock, resend_interrupted } = self;
-        let lock = Lock { state: Arc::default(), ..lock.clone() };
+        let lock = LockHandle { state: Arc::default(), ..lock.clone() };
         Self { record: record.clone(), lock, resend_interrupted: *resend_interrupted }
     }
 }
@@ -158,17 +158,17 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
     fn load(&self) -> StoreFuture<'_, Option<RefreshToken>> {
         Box::pin(async {
             let state = &self.lock.state;
-            let id = state.id();
-            let found = self.record.load().await?;
+            let id = state.lock_id();
+            let loaded = self.record.load().await?;
             if let Some(id) = id {
                 let record =
-                    found.as_ref().map(|(revision, content)| (*revision, content.token.clone()));
+                    loaded.as_ref().map(|(revision, content)| (*revision, content.token.clone()));
                 state.set_loaded(id, record);
             }
-            Ok(found.and_then(|(_, Content { token, sent_by })| {
-                let can_be_sent =
-                    self.resend_interrupted || sent_by.is_none_or(|id| state.is_settled(id));
-                can_be_sent.then_some(token)
+            Ok(loaded.and_then(|(_, Content { token, in_use_by })| {
+                let is_sendable =
+                    self.resend_interrupted || in_use_by.is_none_or(|id| state.can_resend(id));
+                is_sendable.then_some(token)
             }))
         })
     }
@@ -177,7 +177,7 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
         Box::pin(async {
             let state = &self.lock.state;
             let (id, expected) = state.start_announcing(&token)?;
-            let content = Content { token, sent_by: Some(id) };
+            let content = Content { token, in_use_by: Some(id) };
             let revision = self.record.replace(expected, &content).await?;
             state.set_put(id, revision, content.token);
             state.set_sent(id);
@@ -187,8 +187,8 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
 
     fn after_send(&self, _: RefreshToken) -> StoreFuture<'_, ()> {
         Box::pin(async {
-            match self.lock.state.settle() {
-                Some(id) => self.record.remove_mark(id).await,
+            match self.lock.state.allow_resend() {
+                Some(id) => self.record.clear_in_use(id).await,
                 None => Ok(()),
             }
         })
@@ -196,7 +196,7 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
 
     fn save(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
         Box::pin(async {
-            let content = Content { token, sent_by: None };
+            let content = Content { token, in_use_by: None };
             let Some((id, expected)) = self.lock.state.start_saving() else {
                 return self.record.overwrite(&content).await;
             };

@@ -15,7 +15,7 @@ use crate::shared::ClaimOutcome;
 pub(super) async fn claim_is_exclusive(handles: &Handles) -> Result<(), StoreViolation> {
     let rule = ClaimIsExclusive;
     let [a, b] = handles.processes();
-    a.take_claim(None).await?;
+    a.require_claim(None).await?;
     for other in [&b, &a.sibling()] {
         match other.claim(None).await? {
             ClaimOutcome::Denied { expires_in } => {
@@ -30,7 +30,7 @@ pub(super) async fn claim_is_exclusive(handles: &Handles) -> Result<(), StoreVio
         }
     }
     a.release().await?;
-    b.take_claim(None).await?;
+    b.require_claim(None).await?;
     rule.require(a.is_denied(None).await?, "claim was granted to two processes after a release")
 }
 
@@ -42,8 +42,8 @@ pub(super) async fn claim_compares_revision(handles: &Handles) -> Result<(), Sto
     let is_none = b.claim(expected).await? == ClaimOutcome::Changed(None);
     rule.require(is_none, "claim of a record that does not exist did not return `Changed(None)`")?;
 
-    a.take_claim(None).await?;
-    a.replace(None, &record).await?;
+    a.require_claim(None).await?;
+    a.require_put(None, &record).await?;
     for expected in [None, expected] {
         match b.claim(expected).await? {
             ClaimOutcome::Changed(stored) => rule.require(
@@ -63,7 +63,7 @@ pub(super) async fn claim_compares_revision(handles: &Handles) -> Result<(), Sto
 pub(super) async fn claim_is_renewed(handles: &Handles) -> Result<(), StoreViolation> {
     let rule = ClaimIsRenewed;
     let [a, b] = handles.processes();
-    a.take_claim_for(None, LONG / 4).await?;
+    a.require_claim_for(None, LONG / 4).await?;
     let claim = a.claim_for(None, LONG).await?;
     rule.require(claim == ClaimOutcome::Granted, "claim was denied to the process that has it")?;
     rule.require(
@@ -81,7 +81,7 @@ pub(super) async fn claim_is_renewed(handles: &Handles) -> Result<(), StoreViola
 pub(super) async fn claim_expires(handles: &Handles) -> Result<(), StoreViolation> {
     let rule = ClaimExpires;
     let [a, b] = handles.processes();
-    a.take_claim_for(None, SHORT).await?;
+    a.require_claim_for(None, SHORT).await?;
     rule.require(b.wait_for_claim(None).await?, "claim did not end")?;
 
     // The first process was frozen and continues.
@@ -98,7 +98,7 @@ pub(super) async fn extend_needs_claim(handles: &Handles) -> Result<(), StoreVio
     let rule = ExtendNeedsClaim;
     let [a, b] = handles.processes();
     rule.require(!a.extend(LONG).await?, "extend without a claim returned true")?;
-    b.take_claim_for(None, LONG / 4).await?;
+    b.require_claim_for(None, LONG / 4).await?;
     rule.require(!a.extend(LONG).await?, "extend of another process's claim returned true")?;
     rule.require(
         matches!(a.claim(None).await?, ClaimOutcome::Denied { expires_in } if expires_in <= LONG / 2),
@@ -118,14 +118,14 @@ pub(super) async fn extend_needs_claim(handles: &Handles) -> Result<(), StoreVio
 
     a.release().await?;
     rule.require(!a.extend(LONG).await?, "extend after a release returned true")?;
-    b.take_claim(None).await
+    b.require_claim(None).await
 }
 
 pub(super) async fn release_needs_claim(handles: &Handles) -> Result<(), StoreViolation> {
     let rule = ReleaseNeedsClaim;
     let [a, b] = handles.processes();
     a.release().await?;
-    b.take_claim(None).await?;
+    b.require_claim(None).await?;
     a.release().await?;
     rule.require(a.is_denied(None).await?, "release ended the claim of another process")?;
     rule.require(b.extend(LONG).await?, "release ended the claim of another process")?;

@@ -105,16 +105,16 @@ pub(super) async fn calls_can_be_dropped(handles: &Handles) -> Result<(), StoreV
     let (record, second) = (new_record(b"record"), new_record(b"second"));
     let expected = Some(record.revision);
 
-    start(a.claim(None)).await;
+    poll_once(a.claim(None)).await;
     rule.require(a.wait_for_claim(None).await?, "claim was denied after a dropped claim")?;
-    start(a.load()).await;
-    start(b.store.changed(&b.key, None)).await;
-    start(a.extend(LONG)).await;
+    poll_once(a.load()).await;
+    poll_once(b.store.changed(&b.key, None)).await;
+    poll_once(a.extend(LONG)).await;
     rule.require(a.extend(LONG).await?, "claim was lost after a dropped extend")?;
-    a.replace(None, &record).await?;
+    a.require_put(None, &record).await?;
 
-    a.take_claim(expected).await?;
-    start(a.put(expected, &second)).await;
+    a.require_claim(expected).await?;
+    poll_once(a.put(expected, &second)).await;
     let stored = b.load().await?;
     rule.require(
         is_record(stored.as_ref(), Some(&record)) || is_record(stored.as_ref(), Some(&second)),
@@ -125,14 +125,14 @@ pub(super) async fn calls_can_be_dropped(handles: &Handles) -> Result<(), StoreV
     rule.require(b.has(Some(&second)).await?, "put did not take place after a dropped put")?;
 
     let expected = Some(second.revision);
-    b.take_claim(expected).await?;
-    start(b.release()).await;
+    b.require_claim(expected).await?;
+    poll_once(b.release()).await;
     b.release().await?;
     rule.require(a.wait_for_claim(expected).await?, "claim did not end after a dropped release")
 }
 
 /// Polls a call once, and drops it.
-async fn start(call: impl Future) {
+async fn poll_once(call: impl Future) {
     let mut call = pin!(call);
     poll_fn(|context| {
         let _ = call.as_mut().poll(context);

@@ -95,14 +95,14 @@ impl Process {
     }
 
     /// Claims, as a step that a check needs.
-    pub(super) async fn take_claim(
+    pub(super) async fn require_claim(
         &self,
         expected: Option<Revision>,
     ) -> Result<(), StoreViolation> {
-        self.take_claim_for(expected, LONG).await
+        self.require_claim_for(expected, LONG).await
     }
 
-    pub(super) async fn take_claim_for(
+    pub(super) async fn require_claim_for(
         &self,
         expected: Option<Revision>,
         time_to_live: Duration,
@@ -112,7 +112,7 @@ impl Process {
     }
 
     /// Puts, as a step that a check needs. The process must have the claim.
-    pub(super) async fn replace(
+    pub(super) async fn require_put(
         &self,
         expected: Option<Revision>,
         record: &NewRecord,
