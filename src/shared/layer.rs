@@ -113,7 +113,7 @@ impl SharedTokenLayer {
     /// may still grant that claim later, so the process releases it.
     ///
     /// While the current token is about to expire, the limit of a claim is half of the token's remaining time. It is then at
-    /// least 10 milliseconds, or 100 if the last claim of the same login has succeeded.
+    /// least 10 milliseconds, or 100 if the last call has returned no error.
     #[must_use]
     pub fn store_timeout(mut self, limit: Duration) -> Self {
         self.settings.store_timeout = limit;

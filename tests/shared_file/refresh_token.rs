@@ -182,7 +182,7 @@ async fn login_of_a_person_replaces_a_token_that_cannot_be_opened() {
     let keys = SealingKeys::new(SealingKey::new([8; 32]));
     let store = SharedRefreshTokenStore::new(directory.store(), identity(), keys);
     let error = store.load().await.unwrap_err().to_string();
-    assert!(error.starts_with("record is sealed with unknown key "), "{error}");
+    assert!(error.starts_with("sealing key of record unknown: "), "{error}");
     store.save(token("new")).await.unwrap();
     assert_eq!(loaded(&store).await.unwrap(), "new");
 }

@@ -1,4 +1,4 @@
-//! [`Connection`]: opened when it is needed, and again after a failure.
+//! [`Connection`]: opened at the first call, and after a failure.
 
 use std::{
     future::Future,
@@ -14,20 +14,20 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// The limit of one attempt to connect. A call waits for it only as long as its own limit.
+/// The time limit for connecting. A call that waits for it ends after its own limit.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Firewalls, load balancers and Redis itself close idle connections, and not all of them notify the client.
+/// Firewalls, load balancers and Redis close idle connections, and some do not notify the client.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 type Connect<C> = dyn Fn() -> Pin<Box<dyn Future<Output = RedisResult<C>> + Send>> + Send + Sync;
 
-/// An attempt to connect. Contains `None` while it is under way.
+/// The outcome of connecting. Contains `None` until the connection is open or has failed.
 type Connecting<C> = watch::Receiver<Option<RedisResult<C>>>;
 
-/// Connects in a task, one attempt at a time. So an attempt that takes longer than a call serves the next call.
+/// Connects in a task. So a connection that opens after the end of its call serves the next call.
 ///
-/// A connection is used until a call fails, or is dropped because of its limit. Then the server may be frozen, gone, or
-/// not the primary any more.
+/// A connection is used until a call fails, or is dropped because of its time limit. In both cases, the server may be frozen,
+/// gone, or no longer the primary.
 pub(super) struct Connection<C> {
     connect: Arc<Connect<C>>,
     current: Mutex<Option<Current<C>>>,
@@ -48,7 +48,8 @@ impl<C> Current<C> {
     }
 }
 
-/// A call with a connection. Unless it is [kept](Self::keep_connection), the connection is not used again.
+/// A call with a connection. If the call is dropped without [`keep_connection`](Self::keep_connection), later calls do not
+/// use the connection.
 pub(super) struct Call<'a, C> {
     pub(super) connection: C,
     /// Whether the connection was open before the call.
@@ -83,7 +84,7 @@ impl<C: Clone + Send + Sync + 'static> Connection<C> {
         }
     }
 
-    /// Returns the current attempt, and whether it is finished. Starts one if there is none that is usable.
+    /// Returns the current connection, and whether it was open before. Connects if there is none that is usable.
     fn connecting(&self) -> (Connecting<C>, bool) {
         #[expect(clippy::disallowed_methods, reason = "connections are idle in tokio's time")]
         let now = Instant::now();
@@ -94,8 +95,8 @@ impl<C: Clone + Send + Sync + 'static> Connection<C> {
         let current =
             current.get_or_insert_with(|| Current { connecting: self.start(), used_at: now });
         current.used_at = now;
-        let is_finished = current.connecting.borrow().is_some();
-        (current.connecting.clone(), is_finished)
+        let is_open = current.connecting.borrow().is_some();
+        (current.connecting.clone(), is_open)
     }
 
     fn start(&self) -> Connecting<C> {
@@ -112,13 +113,13 @@ impl<C: Clone + Send + Sync + 'static> Connection<C> {
 }
 
 impl<C> Connection<C> {
-    /// Connects for the next call, unless another call has connected since then.
+    /// Removes this connection, if no other call has replaced it. The next call connects.
     fn discard(&self, connecting: &Connecting<C>) {
         let discarded = self.lock().take_if(|current| current.connecting.same_channel(connecting));
         drop(discarded);
     }
 
-    /// Nothing panics under this lock, so a poisoned one is still valid.
+    /// Nothing panics under this mutex, so a poisoned one is still valid.
     fn lock(&self) -> MutexGuard<'_, Option<Current<C>>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -151,10 +152,9 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Returns a connection whose attempts are numbered, and take as long as `duration` returns. The count of attempts
-    /// is shared.
+    /// Returns a connection that counts how often it connects. `connect` gets that number.
     fn numbered<R>(
-        attempt: impl Fn(u32) -> R + Clone + Send + Sync + 'static,
+        connect: impl Fn(u32) -> R + Clone + Send + Sync + 'static,
     ) -> (Connection<u32>, Arc<AtomicU32>)
     where
         R: Future<Output = RedisResult<u32>> + Send,
@@ -163,8 +163,8 @@ mod tests {
         let count = attempts.clone();
         let connection = Connection::new(move || {
             let number = count.fetch_add(1, SeqCst) + 1;
-            let attempt = attempt.clone();
-            async move { attempt(number).await }
+            let connect = connect.clone();
+            async move { connect(number).await }
         });
         (connection, attempts)
     }
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn connection_is_used_until_a_call_does_not_finish() {
+    async fn connection_is_used_until_a_call_does_not_keep_it() {
         let (connection, _) = numbered(async |number| Ok(number));
         for is_reused in [false, true, true] {
             let call = connection.open().await.unwrap();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn slow_attempt_serves_the_next_call() {
+    async fn slow_connection_serves_the_next_call() {
         let (connection, attempts) = numbered(async |number| {
             sleep(SECOND).await;
             Ok(number)
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempt_is_limited() {
+    async fn connecting_is_limited() {
         let (connection, attempts) = numbered(async |number| match number {
             1 => std::future::pending().await,
             number => Ok(number),
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failed_attempt_fails_no_later_call() {
+    async fn failed_connection_fails_no_later_call() {
         let (connection, _) = numbered(async |number| {
             sleep(SECOND).await;
             if number == 1 { refused() } else { Ok(number) }
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn panic_of_an_attempt_is_an_error() {
+    async fn panic_while_connecting_is_an_error() {
         let (connection, _) = numbered(async |number| match number {
             1 => panic!("connect"),
             number => Ok(number),

@@ -1,4 +1,4 @@
-//! [`LockHandle`]: the task that claims the lock, extends the claim and releases it.
+//! [`LockHandle`]: starts the task that claims the lock, extends the claim and releases it.
 
 use std::{future::Future, sync::Arc, time::Duration};
 
@@ -17,26 +17,26 @@ use crate::{
     shared::{ClaimId, ClaimOutcome, RecordKey, Revision, TokenStore},
 };
 
-/// The pauses between two claims while another process has the lock.
+/// The poll intervals while another process has the lock. The interval doubles from the first to the last.
 const MIN_POLL_INTERVAL: Duration = Duration::from_millis(25);
 const MAX_POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// How long one call of the task may take, so that a store that hangs does not keep the task.
+/// The time limit of each call of the store, so that the task ends although the store hangs.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The lock of a refresh token: a claim on a key without a record.
 ///
-/// It keeps processes from waiting for each other's failures. The revision of the record decides which process may send
-/// and save.
+/// The lock only avoids logins that fail, because it can be lost. The revision of the record decides which process may send
+/// and save the token.
 #[derive(Clone)]
 pub(super) struct LockHandle {
     pub(super) store: Arc<dyn TokenStore>,
     pub(super) key: RecordKey,
     pub(super) time_to_live: Duration,
-    /// Shared with the task, and not with a clone of the store.
+    /// The task shares it. A clone of the store has its own.
     pub(super) state: Arc<LockState>,
 }
 
-/// Releases the lock on drop, by the task.
+/// Ends the task on drop, which then releases the lock.
 pub(super) struct Guard {
     state: Arc<LockState>,
     id: ClaimId,
@@ -44,12 +44,12 @@ pub(super) struct Guard {
 }
 
 struct Released {
-    /// The record may have the mark of this lock, although the token was not sent.
+    /// Whether the record may name this lock as the user of the token, although the token was not sent.
     is_in_use: bool,
 }
 
 impl LockHandle {
-    /// Waits until no other process has the lock. Dropping the future releases the lock too.
+    /// Waits until the lock is granted. Dropping the future releases the lock.
     pub(super) async fn acquire(&self, record: SealedRecord) -> Result<Guard, BoxError> {
         let id = ClaimId::from_bytes(random()?);
         let (granted, guard) = oneshot::channel();
@@ -68,7 +68,7 @@ impl LockHandle {
             self.state.on_granted(id);
             let (release, released) = oneshot::channel();
             let guard = Guard { state: self.state.clone(), id, released: Some(release) };
-            // If the caller has dropped its future, this drops the guard.
+            // If the caller has dropped its future, this drops the guard and ends the task.
             let _ = granted.send(Ok(guard));
             let Released { is_in_use } = self.extend_until(id, released).await;
             if is_in_use {
@@ -77,11 +77,11 @@ impl LockHandle {
         } else if let Err(error) = claimed {
             let _ = granted.send(Err(error));
         }
-        // Also after an error: the store may have granted the claim.
+        // After an error too, because the store may have granted the claim.
         let _ = with_timeout(self.store.release(&self.key, id)).await;
     }
 
-    /// Returns `false` if the caller does not wait any more.
+    /// Claims until the claim is granted. Returns `false` if the caller has dropped its future.
     async fn claim<T>(
         &self,
         id: ClaimId,
@@ -96,7 +96,7 @@ impl LockHandle {
                 ClaimOutcome::Denied { expires_in } => {
                     expires_in.clamp(Duration::from_millis(1), interval)
                 }
-                // The key has no record, unless a person has put one there.
+                // The key has no record, unless another program has put one there.
                 ClaimOutcome::Changed(record) => {
                     expected = record.map(|record| record.revision);
                     interval
@@ -110,7 +110,7 @@ impl LockHandle {
         Ok(false)
     }
 
-    /// Extends the claim until the guard is dropped. If the claim is lost, the record's revision protects the token.
+    /// Extends the claim until the guard is dropped. If the claim is lost, the revision of the record protects the token.
     async fn extend_until(
         &self,
         id: ClaimId,

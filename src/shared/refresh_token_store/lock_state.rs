@@ -1,4 +1,4 @@
-//! [`LockState`]: what a process knows while it has the lock.
+//! [`LockState`]: the progress of a login that has the lock.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,26 +12,26 @@ const NOT_LOCKED: &str = "refresh token store not locked";
 const NOT_LOADED: &str = "refresh token not loaded since the store was locked";
 const ALREADY_SENT: &str = "refresh token already sent";
 
-/// The lock of one handle. Clones of a store do not share it: their logins are those of other processes to each other.
+/// The lock of one store. A clone of the store has its own, so its logins are like those of another process.
 #[derive(Default)]
 pub(super) struct LockState(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     lock: Option<ActiveLock>,
-    /// The last lock whose token can be sent again, even if the store still has the mark of this lock.
+    /// The last lock whose token can be resent, even if the record still names this lock as the user of the token.
     resendable: Option<ClaimId>,
 }
 
 struct ActiveLock {
     id: ClaimId,
-    /// The record that this process has loaded first or put last. Later calls of `load`, which can be those of others with
-    /// the same handle, must not change what the login compares with.
+    /// The record that the next put is compared with: the first that was loaded, or the last that was put. Other callers of
+    /// the store can call `load` too, which must not change it.
     compared: Option<ComparedRecord>,
     progress: Progress,
 }
 
-/// `record` is `None` if there is no record.
+/// The record that a put is compared with. `record` is `None` if there is no record.
 struct ComparedRecord {
     record: Option<(Revision, RefreshToken)>,
 }
@@ -48,9 +48,9 @@ impl ComparedRecord {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// No token has been sent, or the last one has been settled or replaced.
+    /// No token was sent, or the last one can be resent or has been replaced.
     Unsent,
-    /// The store may have the mark, and the token has not been sent.
+    /// The record may name this lock as the user of the token, and the token was not sent.
     Announcing,
     /// The token may have been sent.
     Sent,
@@ -61,37 +61,38 @@ impl LockState {
         self.get().lock = Some(ActiveLock { id, compared: None, progress: Progress::Unsent });
     }
 
-    /// Returns whether the mark must be removed from the store, because the token has not been sent.
+    /// Notes the end of the lock. Returns whether the record may name it as the user of the token, although the token was not
+    /// sent.
     pub(super) fn on_released(&self, id: ClaimId) -> bool {
         let mut state = self.get();
         let Some(lock) = state.lock.take_if(|lock| lock.id == id) else { return false };
-        let is_unsent = lock.progress == Progress::Announcing;
-        if is_unsent {
+        let was_announced = lock.progress == Progress::Announcing;
+        if was_announced {
             state.resendable = Some(id);
         }
-        is_unsent
+        was_announced
     }
 
-    /// Returns the lock.
+    /// Returns the id of the lock.
     pub(super) fn lock_id(&self) -> Option<ClaimId> {
         self.get().lock.as_ref().map(|lock| lock.id)
     }
 
-    /// A process with this lock has loaded this record.
+    /// Notes that a caller has loaded this record under this lock.
     pub(super) fn set_loaded(&self, id: ClaimId, record: Option<(Revision, RefreshToken)>) {
         if let Some(lock) = self.get().lock_of(id) {
             lock.compared.get_or_insert(ComparedRecord { record });
         }
     }
 
-    /// The process with this lock has put this record.
+    /// Notes that the login has put this record under this lock.
     pub(super) fn set_put(&self, id: ClaimId, revision: Revision, token: RefreshToken) {
         if let Some(lock) = self.get().lock_of(id) {
             lock.compared = Some(ComparedRecord { record: Some((revision, token)) });
         }
     }
 
-    /// The token is about to be announced. Returns the lock and the revision of the token's record.
+    /// Notes that the token is about to be announced. Returns the id of the lock, and the revision of the token's record.
     pub(super) fn start_announcing(
         &self,
         token: &RefreshToken,
@@ -109,14 +110,14 @@ impl LockState {
         Ok((lock.id, compared.revision()))
     }
 
-    /// The token has been announced, and is sent.
+    /// Notes that the token was announced, and that the login sends it.
     pub(super) fn set_sent(&self, id: ClaimId) {
         if let Some(lock) = self.get().lock_of(id) {
             lock.progress = Progress::Sent;
         }
     }
 
-    /// The token that was sent can be sent again. Returns the lock whose mark to remove.
+    /// Notes that the token can be resent. Returns the lock that the record names as the user of the token.
     pub(super) fn allow_resend(&self) -> Option<ClaimId> {
         let mut state = self.get();
         let lock = state.lock.as_mut().filter(|lock| lock.progress == Progress::Sent)?;
@@ -126,8 +127,8 @@ impl LockState {
         Some(id)
     }
 
-    /// There is a next token. From now on, the token that was sent must not be sent again, even if the next one cannot be
-    /// saved.
+    /// Notes that there is a next token. From now on, the login must not resend the previous one, even if the next one cannot
+    /// be saved. Returns the id of the lock, and the revision of the record to replace.
     pub(super) fn start_saving(&self) -> Option<(ClaimId, Option<Revision>)> {
         let mut state = self.get();
         let lock = state.lock.as_mut()?;
@@ -135,12 +136,12 @@ impl LockState {
         Some((lock.id, lock.compared.as_ref().and_then(ComparedRecord::revision)))
     }
 
-    /// Returns whether the mark is that of this handle, and the token can be sent.
+    /// Returns whether a token that the record names as used by this lock can be resent.
     pub(super) fn can_resend(&self, id: ClaimId) -> bool {
         self.get().resendable == Some(id)
     }
 
-    /// Nothing panics under this lock, so a poisoned one is still valid.
+    /// Nothing panics under this mutex, so a poisoned one is still valid.
     fn get(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn mark_is_removed_at_the_end_only_if_nothing_was_sent() {
+    fn released_token_is_resendable_only_if_it_was_not_sent() {
         let state = LockState::default();
         state.on_granted(ID);
         assert!(!state.on_released(ID) && !state.can_resend(ID));
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn sent_token_can_resend_once() {
+    fn sent_token_can_be_resent_once() {
         let state = announcing(ID);
         assert_eq!(state.allow_resend(), None);
         state.set_sent(ID);
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn later_load_does_not_change_what_is_known() {
+    fn later_load_does_not_change_the_compared_record() {
         let state = LockState::default();
         state.on_granted(ID);
         state.set_loaded(ID, record(1));

@@ -1,4 +1,4 @@
-//! The rules of claims: who gets one, and when it ends.
+//! The rules of claims: when a claim is granted, and when it ends.
 
 use super::{
     process::{Handles, LONG, SHORT, is_record, new_record},
@@ -21,9 +21,9 @@ pub(super) async fn claim_is_exclusive(handles: &Handles) -> Result<(), StoreVio
             ClaimOutcome::Denied { expires_in } => {
                 rule.require(
                     expires_in <= LONG + SHORT,
-                    "claim was denied for more than the time to live of the other",
+                    "claim was denied for longer than the time to live of the other one",
                 )?;
-                // The time to live is far longer than any check takes.
+                // The time to live is far longer than the duration of a check.
                 rule.require(expires_in > LONG / 2, "claim was denied for too short a time")?;
             }
             _ => rule.require(false, "claim was granted to two processes")?,
@@ -68,13 +68,13 @@ pub(super) async fn claim_is_renewed(handles: &Handles) -> Result<(), StoreViola
     rule.require(claim == ClaimOutcome::Granted, "claim was denied to the process that has it")?;
     rule.require(
         matches!(b.claim(None).await?, ClaimOutcome::Denied { expires_in } if expires_in > LONG / 2),
-        "claim that was granted again kept its first time to live",
+        "claim that was renewed did not get the new time to live",
     )?;
     let claim = a.claim_for(None, SHORT).await?;
     rule.require(claim == ClaimOutcome::Granted, "claim was denied to the process that has it")?;
     rule.require(
         b.wait_for_claim(None).await?,
-        "claim that was granted again with a shorter time to live did not end",
+        "claim that was renewed with a shorter time to live did not end",
     )
 }
 
@@ -84,7 +84,7 @@ pub(super) async fn claim_expires(handles: &Handles) -> Result<(), StoreViolatio
     a.require_claim_for(None, SHORT).await?;
     rule.require(b.wait_for_claim(None).await?, "claim did not end")?;
 
-    // The first process was frozen and continues.
+    // The first process continues after it was frozen.
     ExtendNeedsClaim.require(!a.extend(LONG).await?, "extend of an expired claim returned true")?;
     ClaimIsExclusive.require(a.is_denied(None).await?, "claim was granted to two processes")?;
     let put = a.put(None, &new_record(b"late")).await?;

@@ -24,7 +24,7 @@ use crate::shared::{ClaimOutcome, Record};
 const ROUNDS: u32 = 16;
 const CONTENDERS: usize = 4;
 const REPLACEMENTS: u64 = 8;
-/// Only against hanging.
+/// Ends a check that makes no progress.
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub(super) async fn calls_are_atomic(handles: &Handles) -> Result<(), StoreViolation> {
@@ -34,7 +34,7 @@ pub(super) async fn calls_are_atomic(handles: &Handles) -> Result<(), StoreViola
     no_replacement_is_lost(handles).await
 }
 
-/// Processes claim at the same time.
+/// Lets processes claim at the same time.
 async fn one_claim_is_granted(handles: &Handles) -> Result<(), StoreViolation> {
     let mut claims = JoinSet::new();
     for process in contenders(handles) {
@@ -48,7 +48,7 @@ async fn one_claim_is_granted(handles: &Handles) -> Result<(), StoreViolation> {
     CallsAreAtomic.require(granted == 1, "concurrent claims were denied to all processes")
 }
 
-/// Processes increment the number in a record at the same time.
+/// Lets processes increment the number in a record at the same time.
 async fn no_replacement_is_lost(handles: &Handles) -> Result<(), StoreViolation> {
     let processes = contenders(handles);
     let first = processes.first().cloned();
@@ -98,7 +98,7 @@ async fn increment(process: Process) -> Result<u64, StoreViolation> {
     Ok(done)
 }
 
-/// Drops calls that have been started, and repeats them.
+/// Drops calls that have started, and repeats them.
 pub(super) async fn calls_can_be_dropped(handles: &Handles) -> Result<(), StoreViolation> {
     let rule = CallsCanBeDropped;
     let [a, b] = handles.processes();

@@ -1,4 +1,4 @@
-//! The rules of puts: which ones replace the record.
+//! The rules of puts: when a put replaces the record.
 
 use tokio::time::sleep;
 
@@ -19,8 +19,11 @@ pub(super) async fn put_needs_claim(handles: &Handles) -> Result<(), StoreViolat
     rule.require(a.has(None).await?, "put without a claim took place")?;
 
     b.require_claim(None).await?;
-    rule.require(!a.put(None, &late).await?, "put without the other's claim returned true")?;
-    rule.require(a.has(None).await?, "put without the other's claim took place")?;
+    rule.require(
+        !a.put(None, &late).await?,
+        "put during the claim of another process returned true",
+    )?;
+    rule.require(a.has(None).await?, "put during the claim of another process took place")?;
     let claim = b.put(None, &record).await?;
     rule.require(claim, "put without a claim ended the claim of another process")?;
 

@@ -1,4 +1,4 @@
-//! The rules of records: what is loaded, and its age.
+//! The rules of records: their content and their age.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ pub(super) async fn load_returns_record(handles: &Handles) -> Result<(), StoreVi
     let [a, b] = handles.processes();
     rule.require(a.has(None).await?, "load returned a record, but none was put")?;
 
-    // A record of a common size, with each byte.
+    // A record of a common size, with every byte value.
     let first = new_record(&(0..=u8::MAX).cycle().take(4096).collect::<Vec<_>>());
     a.require_claim(None).await?;
     rule.require(b.has(None).await?, "load returned a record after a claim, but none was put")?;
@@ -29,8 +29,11 @@ pub(super) async fn load_returns_record(handles: &Handles) -> Result<(), StoreVi
     let second = NewRecord::new(new_record(b"").revision, &b"second"[..]);
     a.require_claim(Some(first.revision)).await?;
     a.require_put(Some(first.revision), &second).await?;
-    rule.require(b.has(Some(&second)).await?, "load did not return the record that replaced one")?;
-    // Otherwise the store could never delete it.
+    rule.require(
+        b.has(Some(&second)).await?,
+        "load did not return the record that replaced another one",
+    )?;
+    // So that the store can delete it.
     a.require_claim(Some(second.revision)).await?;
     a.require_put(Some(second.revision), &new_record(b"last")).await
 }
@@ -54,7 +57,7 @@ pub(super) async fn keys_are_independent(handles: &Handles) -> Result<(), StoreV
     rule.require(a.has(Some(&record)).await?, "release removed the record of another key")
 }
 
-/// The bounds are measured, so that they hold on a slow machine too.
+/// Compares the age with measured times, so that the check does not depend on the speed of the machine.
 pub(super) async fn age_is_measured(handles: &Handles) -> Result<(), StoreViolation> {
     let [a, b] = handles.processes();
     let record = new_record(b"record");
@@ -74,8 +77,8 @@ pub(super) async fn age_is_measured(handles: &Handles) -> Result<(), StoreViolat
         )
     };
 
-    for pause in [Duration::ZERO, Duration::from_millis(1500)] {
-        sleep(pause).await;
+    for wait in [Duration::ZERO, Duration::from_millis(1500)] {
+        sleep(wait).await;
         let called_at = now();
         check(a.load().await?, called_at)?;
         let called_at = now();
@@ -111,7 +114,7 @@ pub(super) async fn any_time_to_live_is_valid(handles: &Handles) -> Result<(), S
     }
     a.require_put(None, &record).await?;
     rule.require(b.has(Some(&record)).await?, "record with a long time to live was deleted")?;
-    // Otherwise the store could never delete it.
+    // So that the store can delete it.
     let expected = Some(record.revision);
     a.require_claim(expected).await?;
     a.require_put(expected, &new_record(b"last")).await
