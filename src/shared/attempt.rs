@@ -81,8 +81,8 @@ impl Attempt {
         attempt.log_in_without_store().await
     }
 
-    /// Adopts the token of another process, or logs in for all processes. Continues if this process has to log in without
-    /// the store.
+    /// Adopts the token of another process, or logs in for all processes. Continues if this process has to log in
+    /// without the store.
     async fn log_in_through_store(mut self) -> ControlFlow<Result<AccessToken, LoginError>, Self> {
         match self.poll_store().await {
             Polled::Granted(claimed_at) => {
@@ -150,7 +150,8 @@ impl Attempt {
         Polled::WithoutStore
     }
 
-    /// The store may have granted the claim although it returned an error. If it has responded, it may still be readable.
+    /// The store may have granted the claim although it returned an error. If it has responded, it may still be
+    /// readable.
     async fn on_claim_error(
         &mut self,
         error: &BoxError,

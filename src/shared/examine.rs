@@ -29,8 +29,8 @@ pub(super) enum Examined {
 }
 
 impl ProcessState {
-    /// Examines a record that was read just now. `remaining` is how long requests can still use the current token; `None`
-    /// if they wait for the login.
+    /// Examines a record that was read just now. `remaining` is how long requests can still use the current token;
+    /// `None` if they wait for the login.
     pub(super) fn examine(
         &mut self,
         record: OpenedRecord,
@@ -81,8 +81,8 @@ impl ProcessState {
 /// Returns the error of another process.
 ///
 /// The cause of a permanent error, such as a wrong password, may not apply to this process. So the error is transient
-/// while requests can use the current token: this process then logs in before the expiry. Without a current token, the error
-/// is permanent, and calls fail immediately.
+/// while requests can use the current token: this process then logs in before the expiry. Without a current token, the
+/// error is permanent, and calls fail immediately.
 fn other_process_failed(failure: &SharedFailure, remaining: Option<Duration>) -> LoginError {
     let cause = OtherProcessFailed(failure.text.clone());
     if !failure.is_permanent {

@@ -9,8 +9,8 @@ use crate::{clock::Timestamp, token::AccessToken};
 
 /// How many used tokens and how many rejected ones a process remembers.
 const MAX_DIGESTS: usize = 64;
-/// A token with less remaining time than this, or than an eighth of its lifetime if that is less, is not adopted. It could
-/// expire before its first use.
+/// A token with less remaining time than this, or than an eighth of its lifetime if that is less, is not adopted. It
+/// could expire before its first use.
 const MIN_REMAINING: Duration = Duration::from_secs(10);
 /// Two clocks differ about a duration by a thirty-second of it at most.
 pub(super) const CLOCK_TOLERANCE: u32 = 32;
@@ -95,12 +95,12 @@ impl History {
 
     /// Returns whether the token of a record is live, was not rejected, and is newer than the token used last.
     ///
-    /// - Within an epoch, the order of the revisions is that of the tokens, unless the store has gone back to an earlier
-    ///   state. So the revision must be later, and the token must not be clearly older.
+    /// - Within an epoch, the order of the revisions is that of the tokens, unless the store has gone back to an
+    ///   earlier state. So the revision must be later, and the token must not be clearly older.
     /// - Without a common epoch, the ages decide. A token of about the same age counts as older.
     ///
-    /// A token can be older than its age by the duration of its put. That is less than `claim_time_to_live`: later, the put
-    /// returns false.
+    /// A token can be older than its age by the duration of its put. That is less than `claim_time_to_live`: later, the
+    /// put returns false.
     pub(super) fn can_adopt(
         &self,
         aged: &AgedToken,

@@ -9,14 +9,16 @@ use super::RecordKey;
 /// What makes two logins the same login: issuer, client, grant and every parameter.
 ///
 /// Processes with equal identities share a token. Everything that the token depends on belongs to the identity: scopes,
-/// audience, resource, tenant, and the user if the token is that of a user. If the configurations of two processes differ, and
-/// their identities do not, the processes use each other's token. So build the identity and the grant from the same constants.
+/// audience, resource, tenant, and the user if the token is that of a user. If the configurations of two processes
+/// differ, and their identities do not, the processes use each other's token. So build the identity and the grant from
+/// the same constants.
 ///
-/// The [record key](RecordKey) is a hash (SHA-256) of all parts, each with its length in front. So the parts `ab` and `c`
-/// differ from `a` and `bc`. The parts are compared byte by byte: `https://login.example.com` and
+/// The [record key](RecordKey) is a hash (SHA-256) of all parts, each with its length in front. So the parts `ab` and
+/// `c` differ from `a` and `bc`. The parts are compared byte by byte: `https://login.example.com` and
 /// `https://login.example.com/` are two issuers.
 ///
-/// An identity must not contain a secret. A person who sees the record key can guess a short secret by hashing candidates.
+/// An identity must not contain a secret. A person who sees the record key can guess a short secret by hashing
+/// candidates.
 ///
 /// ```
 /// use tower_auth_refresh::shared::TokenIdentity;
@@ -79,8 +81,8 @@ impl TokenIdentity {
 
     /// Adds a parameter. A name may occur several times.
     ///
-    /// The order of the calls does not change the identity. The order within a value does: `read write` and `write read` are
-    /// two scopes.
+    /// The order of the calls does not change the identity. The order within a value does: `read write` and `write
+    /// read` are two scopes.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let parameter = (name.into(), value.into());

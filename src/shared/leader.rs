@@ -135,8 +135,8 @@ impl Leader {
     /// Returns whether the payload was put.
     async fn put(&self, payload: &Payload, time_to_live: Option<Duration>) -> bool {
         let Settings { store, store_timeout, login_timeout, .. } = &self.settings;
-        // A login that starts before the expiry replaces this record at its end. If the store has deleted the record by then,
-        // that put returns false.
+        // A login that starts before the expiry replaces this record at its end. If the store has deleted the record by
+        // then, that put returns false.
         let time_to_live = time_to_live.map(|time| time.saturating_add(*login_timeout * 2));
         let put =
             store.put(self.expected, self.claim, self.next, payload, time_to_live, *store_timeout);

@@ -1,41 +1,42 @@
 //! Shares one token between processes, through a [`TokenStore`]: a login service around a login service.
 //!
-//! Processes that each log in use up the issuer's quota, and end each other's sessions where refresh tokens rotate. With a
-//! [`SharedTokenLayer`] around their login service, one process logs in and the others use its token.
+//! Processes that each log in use up the issuer's quota, and end each other's sessions where refresh tokens rotate.
+//! With a [`SharedTokenLayer`] around their login service, one process logs in and the others use its token.
 //!
 //! # Protocol
 //!
 //! When a refresher requests a token, the service does the following:
 //!
-//! 1. It [claims](TokenStore::claim) the right to replace the record. The store compares the record's revision with the one
-//!    that this process has seen last. If they differ, the store returns the record and grants nothing.
+//! 1. It [claims](TokenStore::claim) the right to replace the record. The store compares the record's revision with the
+//!    one that this process has seen last. If they differ, the store returns the record and grants nothing.
 //! 2. If the store returns a record, the service reads it. It adopts the record's token if that is newer than the token
-//!    that this process used last, and was not rejected. The login then ends. Otherwise the service claims again.
-//! 3. If the claim is granted, the service logs in, in a task of its own. The task [extends](TokenStore::extend) the claim
-//!    during the login. Then it [puts](TokenStore::put) the token, which ends the claim.
-//! 4. If the claim is denied, another process is logging in. The service waits, and claims again. It polls every 25 to 100
-//!    ms, and up to every second while the current token is live. Requests use the current token in that time.
-//! 5. After [`login_timeout`](SharedTokenLayer::login_timeout), the wait fails, and the refresher retries. From the third
-//!    attempt on, the process logs in without the store.
+//!    that this process used last, and was not rejected. The login then ends. If it does not adopt the token, it
+//!    repeats the claim with the revision of that record.
+//! 3. If the claim is granted, the service logs in, in a task of its own. The task [extends](TokenStore::extend) the
+//!    claim during the login. Then it [puts](TokenStore::put) the token, which ends the claim.
+//! 4. If the claim is denied, another process is logging in. The service repeats the claim every 25 to 100 ms, or up to
+//!    every second while the current token is live. Requests use the current token in that time.
+//! 5. After [`login_timeout`](SharedTokenLayer::login_timeout), the wait fails, and the refresher retries. From the
+//!    third attempt on, the process logs in without the store.
 //!
-//! An adopted token keeps its age. A token with less than 10 seconds left is not adopted, or with less than an eighth of its
-//! lifetime left if that is less.
+//! An adopted token keeps its age. A token with less than 10 seconds left is not adopted, or with less than an eighth
+//! of its lifetime left if that is less.
 //!
-//! If a call of the store fails, or takes longer than 500 ms, the service logs in without the store. While the current token
-//! is live, it waits for a random time first, so that not all processes log in at once. If only the claim fails, it
-//! [loads](TokenStore::load) the record first, because a read-only store can still return a newer token.
+//! If a call of the store fails, or takes longer than 500 ms, the service logs in without the store. While the current
+//! token is live, it waits for a random time first, so that not all processes log in at once. If only the claim fails,
+//! it [loads](TokenStore::load) the record first, because a read-only store can still return a newer token.
 //!
 //! # Errors of other processes
 //!
-//! A permanent error is put too, so that a wrong password causes one login and not one for each process. Then no process
-//! logs in during a *failure pause* of 5 seconds. The pause doubles with each permanent error, up to a minute. An error with
-//! a delay that the issuer requests (`Retry-After`) is put for that time, 5 minutes at most.
+//! A permanent error is put too, so that a wrong password causes one login and not one for each process. Then no
+//! process logs in during a *failure pause* of 5 seconds. The pause doubles with each permanent error, up to a minute.
+//! An error with a delay that the issuer requests (`Retry-After`) is put for that time, 5 minutes at most.
 //!
 //! # Encryption
 //!
-//! The service seals each record (AES-256-GCM) with keys that the processes have. The store sees the
-//! [record key](RecordKey), which is a hash, the revision and the times. The record key and the revision are authenticated
-//! with the record. So a record cannot be replaced by that of another identity.
+//! The service seals each record (AES-256-GCM) with keys that the processes have. The store sees the [record
+//! key](RecordKey), which is a hash, the revision and the times. The record key and the revision are authenticated with
+//! the record. So a record cannot be replaced by that of another identity.
 
 // | file | |
 // | --- | --- |

@@ -101,7 +101,8 @@ impl ProcessState {
 
     /// Returns the token of a login to the refresher. `revision` is that of its record, if it is in one.
     ///
-    /// The refresher would count the age from its own request, which is too early if the process has waited for another one.
+    /// The refresher would count the age from its own request, which is too early if the process has waited for another
+    /// one.
     pub(super) fn use_issued(
         &mut self,
         issued: IssuedToken,
@@ -121,8 +122,8 @@ impl ProcessState {
         token
     }
 
-    /// Returns the token of the record that was seen last, if it is live and was not rejected. Another process may have put
-    /// it.
+    /// Returns the token of the record that was seen last, if it is live and was not rejected. Another process may have
+    /// put it.
     pub(super) fn record_token(&self, trigger: &RefreshTrigger) -> Option<AgedToken> {
         self.seen.as_ref()?.token(read_clocks()).filter(|aged| {
             // A server may have rejected it since the refresher's request.

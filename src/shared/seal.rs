@@ -26,8 +26,8 @@ type KeyId = [u8; 8];
 
 /// A key for records in a [`TokenStore`](super::TokenStore): 32 random bytes for AES-256-GCM.
 ///
-/// Processes that share a token need the same key. Each record contains the id of its key as plaintext: 8 bytes of a hash
-/// (SHA-256) of the key. The key is wiped from memory on drop. `Debug` shows only the id.
+/// Processes that share a token need the same key. Each record contains the id of its key as plaintext: 8 bytes of a
+/// hash (SHA-256) of the key. The key is wiped from memory on drop. `Debug` shows only the id.
 ///
 /// `openssl rand -out sealing-key 32` creates a key in a file. A program reads it, for example from a mounted secret:
 ///
@@ -78,8 +78,8 @@ impl SealingKey {
 /// 2. Let every process seal with the new key, and open with the old one too.
 /// 3. Remove the old key when all records that were sealed with it have expired: after the lifetime of an access token.
 ///
-/// The record of a refresh token never expires. A process seals it again when it uses the token the next time. So keep the
-/// old key until each session has refreshed once.
+/// The record of a refresh token never expires. A process seals it again when it uses the token the next time. So keep
+/// the old key until each session has refreshed once.
 ///
 /// A process that reads a record with an unknown key logs in without the store. It does not replace the record until it
 /// is older than the lifetime of its own token.

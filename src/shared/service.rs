@@ -19,7 +19,8 @@ use crate::{
     token::AccessToken,
 };
 
-/// A login service that shares its token with other processes. A [`SharedTokenLayer`](super::SharedTokenLayer) creates it.
+/// A login service that shares its token with other processes. A [`SharedTokenLayer`](super::SharedTokenLayer) creates
+/// it.
 ///
 /// One login runs at a time. A login waits for the previous one, even if that was dropped.
 ///
@@ -36,8 +37,8 @@ use crate::{
 ///
 /// - The [`LoginError`] of the login service below, or a timeout if that exceeds
 ///   [`login_timeout`](super::SharedTokenLayer::login_timeout).
-/// - The permanent error of another process, until its failure pause is over: 5 seconds, and up to a minute after repeated
-///   errors. The error is transient while the current token is live.
+/// - The permanent error of another process, until its failure pause is over: 5 seconds, and up to a minute after
+///   repeated errors. The error is transient while the current token is live.
 /// - The transient error of another process whose issuer has requested a delay, until the delay is over.
 /// - A transient error if another process still has the claim after `login_timeout`.
 /// - A transient error if the store is unavailable, and the random time of the login without the store is later. The
@@ -46,13 +47,13 @@ use crate::{
 /// The cause of another process's error is only a text, of 500 characters at most. With
 /// [`danger_unsealed`](super::SharedTokenLayer::danger_unsealed), the store contains this text as plaintext.
 ///
-/// [`AuthRefresher::refresh`](crate::AuthRefresher::refresh) ignores the failure pause. It may return a newer token of another
-/// process without a login.
+/// [`AuthRefresher::refresh`](crate::AuthRefresher::refresh) ignores the failure pause. It may return a newer token of
+/// another process without a login.
 ///
 /// # Cancellation
 ///
-/// Dropping the future ends the wait for the store and for other processes. A login for which this process has the claim
-/// continues in its own task, which puts the token.
+/// Dropping the future ends the wait for the store and for other processes. A login for which this process has the
+/// claim continues in its own task, which puts the token.
 pub struct SharedToken {
     settings: Settings,
     process: Arc<Mutex<ProcessState>>,

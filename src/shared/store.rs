@@ -8,9 +8,9 @@ use super::StoreFuture;
 
 /// Stores records of a few kilobytes under keys, and grants one claim at a time to replace a record.
 ///
-/// A [`SharedTokenLayer`](super::SharedTokenLayer) seals the records, chooses their [`Revision`]s, and decides which token a
-/// process uses. A store does not interpret records. It compares revisions and [`ClaimId`]s for equality, and measures times
-/// with its own clock.
+/// A [`SharedTokenLayer`](super::SharedTokenLayer) seals the records, chooses their [`Revision`]s, and decides which
+/// token a process uses. A store does not interpret records. It compares revisions and [`ClaimId`]s for equality, and
+/// measures times with its own clock.
 ///
 /// One store serves any number of identities, each with its own [`RecordKey`]. `Arc<S>` is a store if `S` is one.
 ///
@@ -18,13 +18,13 @@ use super::StoreFuture;
 ///
 /// 1. Each method is atomic. Concurrent calls, also of several processes, have the same effect as in some order.
 /// 2. A claim is granted to one [`ClaimId`] at a time. It ends at its release, at a put, or after its time to live.
-/// 3. A record is replaced only by the [`ClaimId`] whose claim is granted, and only if its revision is the expected one. So
-///    a process that was frozen cannot replace the record of another process.
+/// 3. A record is replaced only by the [`ClaimId`] whose claim is granted, and only if its revision is the expected
+///    one. So a process that was frozen cannot replace the record of another process.
 /// 4. The store's clock measures the [age](Record::age) of a record. If that clock has been set back, the age is zero.
 /// 5. A store may lose records and claims at any time. Each loss costs one login.
 /// 6. A caller can drop a future at any time. The call then has taken place or not.
-/// 7. Every time to live is valid, from zero to [`Duration::MAX`]. A store uses the nearest one that it can represent. A
-///    claim with a time to live of zero may end immediately.
+/// 7. Every time to live is valid, from zero to [`Duration::MAX`]. A store uses the nearest one that it can represent.
+///    A claim with a time to live of zero may end immediately.
 /// 8. The text of an error does not contain a record.
 ///
 /// `test_util::check_token_store` tests a store against this contract.
@@ -36,24 +36,23 @@ use super::StoreFuture;
 /// The layer handles an error, a panic, and a call that exceeds
 /// [`store_timeout`](super::SharedTokenLayer::store_timeout) in the same way. What follows depends on the method:
 ///
-/// | method | what follows |
-/// | --- | --- |
-/// | [`claim`](Self::claim) | The process releases the claim, which may be granted. It loads the record, unless the call timed out. If the record has no newer token, the process logs in without the store. |
-/// | [`load`](Self::load) | The process logs in without the store. |
-/// | [`extend`](Self::extend) | The process retries after a third of the claim's time to live. The login continues. |
-/// | [`put`](Self::put) | The process uses its token, which is not shared. It releases the claim. |
-/// | [`release`](Self::release) | The claim ends after its time to live. |
+/// - [`claim`](Self::claim): the process releases the claim, which may be granted. Unless the call has timed out, the
+///   process loads the record, and can adopt its token. If it cannot, it logs in without the store.
+/// - [`load`](Self::load): the process logs in without the store.
+/// - [`extend`](Self::extend): the process retries after a third of the claim's time to live. The login continues.
+/// - [`put`](Self::put): the process uses its token, which is not shared. It releases the claim.
+/// - [`release`](Self::release): the claim ends after its time to live.
 pub trait TokenStore: Send + Sync + 'static {
     /// Returns the record, or `None` if there is none.
     fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>>;
 
     /// Claims the right to replace the record. Has one of three outcomes:
     ///
-    /// - [`Changed`](ClaimOutcome::Changed): the record's revision is not `expected`. Returns the record and grants nothing,
-    ///   even if `claim` is granted already. An `expected` of `None` means that there is no record.
+    /// - [`Changed`](ClaimOutcome::Changed): the record's revision is not `expected`. Returns the record and grants
+    ///   nothing, even if `claim` is granted already. An `expected` of `None` means that there is no record.
     /// - [`Denied`](ClaimOutcome::Denied): the claim of another id is granted.
-    /// - [`Granted`](ClaimOutcome::Granted): the claim is granted, and ends after `time_to_live`. If the claim of this id is
-    ///   granted already, it gets this time to live.
+    /// - [`Granted`](ClaimOutcome::Granted): the claim is granted, and ends after `time_to_live`. If the claim of this
+    ///   id is granted already, it gets this time to live.
     ///
     /// The store checks the revision first, then the other claim.
     fn claim<'a>(
@@ -75,11 +74,11 @@ pub trait TokenStore: Send + Sync + 'static {
     /// Ends the claim of this id, if it is granted. Does not change the claim of another id.
     fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()>;
 
-    /// Replaces the record and ends the claim, if the claim of this id is granted and the record's revision is `expected`.
-    /// If not, returns `false` and changes nothing.
+    /// Replaces the record and ends the claim, if the claim of this id is granted and the record's revision is
+    /// `expected`. If not, returns `false` and changes nothing.
     ///
-    /// If an earlier call has put this same record, and no other call has replaced it, the store may return `true`. A store
-    /// that repeats calls after a lost connection should do that.
+    /// If an earlier call has put this same record, and no other call has replaced it, the store may return `true`. A
+    /// store that repeats calls after a lost connection should do that.
     fn put<'a>(
         &'a self,
         key: &'a RecordKey,
@@ -90,9 +89,9 @@ pub trait TokenStore: Send + Sync + 'static {
 
     /// Completes when the record's revision may differ from `expected`, or the claim may have ended.
     ///
-    /// A waiting process then [claims](Self::claim) before its poll interval is over. The method may complete too early, too
-    /// late or never. By default, it never completes. No store of this crate implements it, so waiting processes poll: every
-    /// 25 to 100 milliseconds, and up to every second while the current token is live.
+    /// A waiting process then [claims](Self::claim) before its poll interval is over. The method may complete too
+    /// early, too late or never. By default, it never completes. No store of this crate implements it, so waiting
+    /// processes poll: every 25 to 100 milliseconds, and up to every second while the current token is live.
     fn changed<'a>(
         &'a self,
         key: &'a RecordKey,
@@ -243,8 +242,8 @@ pub struct NewRecord {
     /// The time after which the store should delete the record. `None`: never.
     ///
     /// For an access token, it is the remaining lifetime and twice the
-    /// [`login_timeout`](super::SharedTokenLayer::login_timeout), or `None` if the lifetime is unknown. A refresh token has
-    /// `None`.
+    /// [`login_timeout`](super::SharedTokenLayer::login_timeout), or `None` if the lifetime is unknown. A refresh token
+    /// has `None`.
     pub time_to_live: Option<Duration>,
 }
 

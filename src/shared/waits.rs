@@ -12,8 +12,8 @@ pub(super) const MAX_POLL_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_INTERVAL_WITH_TOKEN: Duration = Duration::from_secs(1);
 /// The least time limit of a call of the store, while the current token is about to expire.
 const MIN_STORE_TIMEOUT: Duration = Duration::from_millis(10);
-/// The same, if the last call has succeeded. The store is then not unavailable, but slow, because many processes call it
-/// shortly before the expiry. With a shorter limit, all of them would log in.
+/// The same, if the last call has succeeded. The store is then not unavailable, but slow, because many processes call
+/// it shortly before the expiry. With a shorter limit, all of them would log in.
 const MIN_RESPONSIVE_STORE_TIMEOUT: Duration = Duration::from_millis(100);
 /// How many attempts of a refresher wait for other processes and then fail. Later ones log in without the store.
 const MAX_WAITING_ATTEMPTS: u32 = 2;
@@ -37,9 +37,9 @@ pub(super) fn poll_interval(interval: Duration, remaining: Option<Duration>) -> 
 
 /// Returns how long the process waits for the logins of other processes. `random` is in `[0, 1)`.
 ///
-/// From the third attempt on, the process logs in without the store after the wait, and so do other processes. The random
-/// time spreads these logins. The wait and the login together take twice `login_timeout` at most, which is the refresher's
-/// limit by default.
+/// From the third attempt on, the process logs in without the store after the wait, and so do other processes. The
+/// random time spreads these logins. The wait and the login together take twice `login_timeout` at most, which is the
+/// refresher's limit by default.
 pub(super) fn max_wait(login_timeout: Duration, attempt: u32, random: f64) -> Duration {
     match attempt {
         ..=MAX_WAITING_ATTEMPTS => login_timeout,
@@ -47,7 +47,7 @@ pub(super) fn max_wait(login_timeout: Duration, attempt: u32, random: f64) -> Du
     }
 }
 
-/// Returns whether the process can wait for the claim of another process again, which ends after `expires_in`.
+/// Returns whether the next attempt can wait for the claim of another process, which ends after `expires_in`.
 ///
 /// Only a store with an error returns a time beyond every claim's time to live.
 pub(super) fn can_wait_again(time_to_live: Duration, attempt: u32, expires_in: Duration) -> bool {

@@ -22,8 +22,8 @@ const TOKEN_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 impl Attempt {
     /// Logs in without the store.
     ///
-    /// If requests wait for the token, other processes may need it too. So the process claims afterwards, and puts the token
-    /// if the claim is granted.
+    /// If requests wait for the token, other processes may need it too. So the process claims afterwards, and puts the
+    /// token if the claim is granted.
     pub(super) async fn log_in_without_store(mut self) -> Result<AccessToken, LoginError> {
         let is_needed = self.remaining(read_clocks()).is_none();
         let issued = self.process.log_in(self.request.clone(), self.settings.login_timeout).await?;

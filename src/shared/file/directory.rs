@@ -110,8 +110,8 @@ impl Directory {
         Ok(temporary)
     }
 
-    /// Replaces the record, ends the claim, and releases the lock. If the process dies during the operation, the record is the old or the
-    /// new one.
+    /// Replaces the record, ends the claim, and releases the lock. If the process dies during the operation, the record
+    /// is the old or the new one.
     pub(super) fn replace(
         &self,
         key: &RecordKey,
@@ -128,8 +128,8 @@ impl Directory {
         self.sync()
     }
 
-    /// Removes the temporary files of other processes. Only the process with the lock and the claim may call it: for all
-    /// others, put returns false.
+    /// Removes the temporary files of other processes. Only the process with the lock and the claim may call it: for
+    /// all others, put returns false.
     fn remove_temporary(&self, key: &RecordKey) -> Result<(), FileTokenStoreError> {
         let prefix = format!("{key}.");
         for file in fs::read_dir(&self.0).map_err(io_error("reading", &self.0))? {
@@ -170,8 +170,8 @@ impl Directory {
         is_private(&self.0, fs::metadata(&self.0), Metadata::is_dir)
     }
 
-    /// Fails if the file and the directory have different owners. The owner of a file that this process has created is its
-    /// user, so this also detects the directory of another user.
+    /// Fails if the file and the directory have different owners. The owner of a file that this process has created is
+    /// its user, so this also detects the directory of another user.
     #[cfg(unix)]
     fn check_owner(&self, file: &File, path: &Path) -> Result<(), FileTokenStoreError> {
         let owner = |metadata: io::Result<Metadata>| {
@@ -236,7 +236,8 @@ impl Drop for LockedFile {
     }
 }
 
-/// Returns whether the file exists. Fails if it is a symbolic link or not a regular file, or if other users have access.
+/// Returns whether the file exists. Fails if it is a symbolic link or not a regular file, or if other users have
+/// access.
 fn is_private_file(path: &Path) -> Result<bool, FileTokenStoreError> {
     is_private(path, fs::symlink_metadata(path), Metadata::is_file)
 }

@@ -72,10 +72,10 @@ impl fmt::Display for FileTokenStoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotPrivate { path, mode } => {
-                write!(f, "access of other users to {}: mode {mode:03o}", path.display())
+                write!(f, "path accessible to other users: {}, mode {mode:03o}", path.display())
             }
             Self::WrongOwner { path } => {
-                write!(f, "owner of {} differs from that of its directory", path.display())
+                write!(f, "owner differs from that of the directory: {}", path.display())
             }
             Self::WrongFileType { path } => {
                 write!(f, "file type unexpected: {}", path.display())

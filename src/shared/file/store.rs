@@ -48,12 +48,12 @@ const MAX_RETRY_INTERVAL: Duration = Duration::from_millis(16);
 ///
 /// # Files
 ///
-/// Each [key](RecordKey) has a record file (`<key>.token`) and a lock file (`<key>.lock`), which also contains the claim. Lock
-/// files are never deleted.
+/// Each [key](RecordKey) has a record file (`<key>.token`) and a lock file (`<key>.lock`), which also contains the
+/// claim. Lock files are never deleted.
 ///
-/// A put writes the record to a temporary file (`<key>.<random>.new`), syncs it, and renames it. So neither a crash nor a power
-/// failure leaves a partial record. The next put removes temporary files of processes that have died. A damaged record file
-/// counts as missing, so one process logs in and replaces it.
+/// A put writes the record to a temporary file (`<key>.<random>.new`), syncs it, and renames it. So neither a crash nor
+/// a power failure leaves a partial record. The next put removes temporary files of processes that have died. A damaged
+/// record file counts as missing, so one process logs in and replaces it.
 ///
 /// The locks are those of `flock` on Unix and `LockFileEx` on Windows. The directory should be on a local file system,
 /// because not every network file system supports them.
@@ -69,20 +69,20 @@ const MAX_RETRY_INTERVAL: Duration = Duration::from_millis(16);
 ///
 /// On other systems, the application must choose a private directory.
 ///
-/// In a read-only directory, [`load`](TokenStore::load) works, and [`claim`](TokenStore::claim) returns records that have
-/// changed. Every other call fails ([`FileTokenStoreError::is_read_only`]).
+/// In a read-only directory, [`load`](TokenStore::load) works, and [`claim`](TokenStore::claim) returns records that
+/// have changed. Every other call fails ([`FileTokenStoreError::is_read_only`]).
 ///
 /// # Threads and time limits
 ///
-/// The store needs a tokio runtime with a timer. File operations run on its threads for blocking work, one at a time. While
-/// another process has a lock, the store retries every 1 to 16 milliseconds, and occupies no thread. If a process freezes while
-/// it has a lock, or the file system does not respond, at most one thread is occupied, and calls fail after the
-/// [time limit](Self::timeout).
+/// The store needs a tokio runtime with a timer. File operations run on its threads for blocking work, one at a time.
+/// While another process has a lock, the store retries every 1 to 16 milliseconds, and occupies no thread. If a process
+/// freezes while it has a lock, or the file system does not respond, at most one thread is occupied, and calls fail
+/// after the [time limit](Self::timeout).
 ///
 /// # Clock
 ///
-/// The wall clock measures ages and claims, because processes share no other clock that continues after a restart of the
-/// machine. If a person sets that clock:
+/// The wall clock measures ages and claims, because processes share no other clock that continues after a restart of
+/// the machine. If a person sets that clock:
 ///
 /// - Forward: claims end earlier, and records look older. At worst, a second process logs in at the same time, and the
 ///   first one's [`put`](TokenStore::put) returns false.
@@ -91,12 +91,13 @@ const MAX_RETRY_INTERVAL: Duration = Duration::from_millis(16);
 ///
 /// # Errors
 ///
-/// The error of each call is a [`FileTokenStoreError`], boxed: `error.downcast_ref::<FileTokenStoreError>()` returns it.
+/// The error of each call is a [`FileTokenStoreError`], boxed: `error.downcast_ref::<FileTokenStoreError>()` returns
+/// it.
 ///
 /// # Cancellation
 ///
-/// Dropping a future does not cancel a file operation that has started. A [`put`](TokenStore::put) whose future is dropped
-/// while it writes its temporary file does not take place.
+/// Dropping a future does not cancel a file operation that has started. A [`put`](TokenStore::put) whose future is
+/// dropped while it writes its temporary file does not take place.
 #[derive(Clone)]
 pub struct FileTokenStore {
     directory: Arc<Directory>,
@@ -121,7 +122,8 @@ impl FileTokenStore {
 
     /// Sets the time limit of each call. Defaults to 5 seconds.
     ///
-    /// It applies if the store is used without a [`SharedTokenLayer`](crate::shared::SharedTokenLayer), whose limit is shorter.
+    /// It applies if the store is used without a [`SharedTokenLayer`](crate::shared::SharedTokenLayer), whose limit is
+    /// shorter.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
@@ -183,8 +185,8 @@ impl FileTokenStore {
     }
 }
 
-/// Reads the clock while the file is locked. A process may be frozen before that, and a time from before must not end a newer
-/// claim. The clock is user code: if it blocks, other operations wait for the lock until their time limit.
+/// Reads the clock while the file is locked. A process may be frozen before that, and a time from before must not end a
+/// newer claim. The clock is user code: if it blocks, other operations wait for the lock until their time limit.
 struct WallClock(Arc<dyn Clock>);
 
 impl WallClock {

@@ -26,8 +26,8 @@ type Connecting<C> = watch::Receiver<Option<RedisResult<C>>>;
 
 /// Connects in a task. So a connection that opens after the end of its call serves the next call.
 ///
-/// A connection is used until a call fails, or is dropped because of its time limit. In both cases, the server may be frozen,
-/// gone, or no longer the primary.
+/// A connection is used until a call fails, or is dropped because of its time limit. In both cases, the server may be
+/// frozen, gone, or no longer the primary.
 pub(super) struct Connection<C> {
     connect: Arc<Connect<C>>,
     current: Mutex<Option<Current<C>>>,
@@ -48,8 +48,8 @@ impl<C> Current<C> {
     }
 }
 
-/// A call with a connection. If the call is dropped without [`keep_connection`](Self::keep_connection), later calls do not
-/// use the connection.
+/// A call with a connection. If the call is dropped without [`keep_connection`](Self::keep_connection), later calls do
+/// not use the connection.
 pub(super) struct Call<'a, C> {
     pub(super) connection: C,
     /// Whether the connection was open before the call.

@@ -1,5 +1,5 @@
--- Replaces the record and ends the claim. Returns 1, or 0 if the claim of this id is not granted or the record's revision is
--- not the expected one. A repeated call, whose first reply was lost, returns 1 too.
+-- Replaces the record and ends the claim. Returns 1, or 0 if the claim of this id is not granted or the record's
+-- revision is not the expected one. A repeated call, whose first reply was lost, returns 1 too.
 -- KEYS: record, claim.
 -- ARGV: expected revision (empty: no record), id, revision, bytes, time to live in milliseconds (empty: none).
 local revision = redis.call('HGET', KEYS[1], 'revision') or ''

@@ -19,17 +19,18 @@ use super::{
 };
 use crate::BoxError;
 
-/// The time limit of a call without a layer. It is longer than the default of the layer, so that the layer's setting applies.
+/// The time limit of a call without a layer. It is longer than the default of the layer, so that the layer's setting
+/// applies.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Stores records in [Redis](https://redis.io) 5 or newer, or in Valkey.
 ///
-/// Each method executes one Lua script, which is atomic (`EVALSHA`). The first call after a restart of the server loads the
-/// script. A record is a hash, `<prefix>:{<key>}:record`. Its claim is a string, `<prefix>:{<key>}:claim`. Both belong to the
-/// same slot of a cluster.
+/// Each method executes one Lua script, which is atomic (`EVALSHA`). The first call after a restart of the server loads
+/// the script. A record is a hash, `<prefix>:{<key>}:record`. Its claim is a string, `<prefix>:{<key>}:claim`. Both
+/// belong to the same slot of a cluster.
 ///
-/// A claim expires after its time to live, and so does the record of an access token with a known lifetime. Records of refresh
-/// tokens, and of access tokens without a known lifetime, do not expire.
+/// A claim expires after its time to live, and so does the record of an access token with a known lifetime. Records of
+/// refresh tokens, and of access tokens without a known lifetime, do not expire.
 ///
 /// Clones use one connection.
 ///
@@ -56,13 +57,13 @@ const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 /// Connecting is limited to five seconds, and continues if the call is dropped. With [`open`](Self::open) and
 /// [`from_client`](Self::from_client), the wait for a response has the same limit, which applies without a layer.
 ///
-/// Redis can evict records and claims (`maxmemory-policy`), or lose the last ones in a failover or a restart. Then a process
-/// logs in although another token is live.
+/// Redis can evict records and claims (`maxmemory-policy`), or lose the last ones in a failover or a restart. Then a
+/// process logs in although another token is live.
 ///
-/// The loss of a refresh token ends the session, and a person has to log in. For a `SharedRefreshTokenStore`, use a server that
-/// evicts no key without an expiry (`noeviction`, or a policy `volatile-*`), and syncs every write (`appendonly yes`,
-/// `appendfsync always`). A failover can still lose the last write, because Redis replicates asynchronously. An issuer that
-/// rotates refresh tokens can then revoke the session.
+/// The loss of a refresh token ends the session, and a person has to log in. For a `SharedRefreshTokenStore`, use a
+/// server that evicts no key without an expiry (`noeviction`, or a policy `volatile-*`), and syncs every write
+/// (`appendonly yes`, `appendfsync always`). A failover can still lose the last write, because Redis replicates
+/// asynchronously. An issuer that rotates refresh tokens can then revoke the session.
 ///
 /// # TLS, Sentinel, cluster
 ///
@@ -132,7 +133,8 @@ where
 {
     /// Creates a store with a connection that reconnects by itself: a `ConnectionManager` or a `ClusterConnection`.
     ///
-    /// A bare `MultiplexedConnection` is not suitable. It does not reconnect, so the store fails for good after its loss.
+    /// A bare `MultiplexedConnection` is not suitable. It does not reconnect, so the store fails for good after its
+    /// loss.
     ///
     /// Set the timeouts of the connection too. They apply without a layer.
     ///
@@ -188,8 +190,8 @@ where
 
     /// Sets the first part of the keys. Defaults to `tower-auth-refresh`.
     ///
-    /// Use one prefix for each application, so that a user of the server can be limited to it (`~billing:*`). The prefix must
-    /// not contain braces, which select the slot of a cluster.
+    /// Use one prefix for each application, so that a user of the server can be limited to it (`~billing:*`). The
+    /// prefix must not contain braces, which select the slot of a cluster.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
@@ -198,8 +200,8 @@ where
 
     /// Executes a script. Repeats it once if the connection was open before and is lost.
     ///
-    /// Each script can be repeated: the claim of the same id is granted a second time, and the put of the same record returns
-    /// `true` a second time.
+    /// Each script can be repeated: the claim of the same id is granted a second time, and the put of the same record
+    /// returns `true` a second time.
     async fn execute(
         &self,
         script: &Script,

@@ -25,8 +25,8 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The lock of a refresh token: a claim on a key without a record.
 ///
-/// The lock only avoids logins that fail, because it can be lost. The revision of the record decides which process may send
-/// and save the token.
+/// The lock only avoids logins that fail, because it can be lost. The revision of the record decides which process may
+/// send and save the token.
 #[derive(Clone)]
 pub(super) struct LockHandle {
     pub(super) store: Arc<dyn TokenStore>,
@@ -110,7 +110,8 @@ impl LockHandle {
         Ok(false)
     }
 
-    /// Extends the claim until the guard is dropped. If the claim is lost, the revision of the record protects the token.
+    /// Extends the claim until the guard is dropped. If the claim is lost, the revision of the record protects the
+    /// token.
     async fn extend_until(
         &self,
         id: ClaimId,

@@ -25,8 +25,8 @@ struct State {
 
 struct ActiveLock {
     id: ClaimId,
-    /// The record that the next put is compared with: the first that was loaded, or the last that was put. Other callers of
-    /// the store can call `load` too, which must not change it.
+    /// The record that the next put is compared with: the first that was loaded, or the last that was put. Other
+    /// callers of the store can call `load` too, which must not change it.
     compared: Option<ComparedRecord>,
     progress: Progress,
 }
@@ -61,8 +61,8 @@ impl LockState {
         self.get().lock = Some(ActiveLock { id, compared: None, progress: Progress::Unsent });
     }
 
-    /// Notes the end of the lock. Returns whether the record may name it as the user of the token, although the token was not
-    /// sent.
+    /// Notes the end of the lock. Returns whether the record may name it as the user of the token, although the token
+    /// was not sent.
     pub(super) fn on_released(&self, id: ClaimId) -> bool {
         let mut state = self.get();
         let Some(lock) = state.lock.take_if(|lock| lock.id == id) else { return false };
@@ -92,7 +92,8 @@ impl LockState {
         }
     }
 
-    /// Notes that the token is about to be announced. Returns the id of the lock, and the revision of the token's record.
+    /// Notes that the token is about to be announced. Returns the id of the lock, and the revision of the token's
+    /// record.
     pub(super) fn start_announcing(
         &self,
         token: &RefreshToken,
@@ -127,8 +128,8 @@ impl LockState {
         Some(id)
     }
 
-    /// Notes that there is a next token. From now on, the login must not resend the previous one, even if the next one cannot
-    /// be saved. Returns the id of the lock, and the revision of the record to replace.
+    /// Notes that there is a next token. From now on, the login must not resend the previous one, even if the next one
+    /// cannot be saved. Returns the id of the lock, and the revision of the record to replace.
     pub(super) fn start_saving(&self) -> Option<(ClaimId, Option<Revision>)> {
         let mut state = self.get();
         let lock = state.lock.as_mut()?;

@@ -49,8 +49,8 @@ impl SealedRecord {
         Ok(Some((revision, content)))
     }
 
-    /// Replaces the record, if its revision is `expected`. Returns the new revision. Fails if another process has replaced
-    /// the record.
+    /// Replaces the record, if its revision is `expected`. Returns the new revision. Fails if another process has
+    /// replaced the record.
     pub(super) async fn replace(
         &self,
         expected: Option<Revision>,

@@ -15,9 +15,10 @@ const LOCK_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 
 /// Stores a refresh token in a [`TokenStore`], so that processes share it, or the next start of a program finds it.
 ///
-/// After a person has logged in with a browser or a device, a program [saves](RefreshTokenStore::save) the refresh token here.
-/// Later logins, of any process, use [`Grant::refresh_token_store`](crate::oauth2::Grant::refresh_token_store) with this
-/// store. A `save` outside of a login, and so without the lock, replaces any token.
+/// After a person has logged in with a browser or a device, a program [saves](RefreshTokenStore::save) the refresh
+/// token here. Later logins, of any process, use
+/// [`Grant::refresh_token_store`](crate::oauth2::Grant::refresh_token_store) with this store. A `save` outside of a
+/// login, and so without the lock, replaces any token.
 ///
 #[cfg_attr(feature = "shared-file", doc = "```")]
 #[cfg_attr(not(feature = "shared-file"), doc = "```ignore")]
@@ -52,28 +53,29 @@ const LOCK_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 /// A server that replaces the refresh token at each use can revoke all tokens of the session if it receives one token
 /// twice (RFC 9700, section 4.14.2). Two rules prevent that:
 ///
-/// - A login locks the store. The lock is a claim on a key of its own in the [`TokenStore`], which a task extends until the
-///   end of the login.
-/// - Before a login sends the token, it notes in the record that the token is *in use*, by compare-and-set. So a process
-///   that was frozen, and has lost its lock, does not send a token that another process has sent.
+/// - A login locks the store. The lock is a claim on a key of its own in the [`TokenStore`], which a task extends until
+///   the end of the login.
+/// - Before a login sends the token, it notes in the record that the token is *in use*, by compare-and-set. So a
+///   process that was frozen, and has lost its lock, does not send a token that another process has sent.
 ///
-/// [`save`](RefreshTokenStore::save) replaces the record only if no other process has replaced it since. It does not need
-/// the lock, because the next token must not be lost.
+/// [`save`](RefreshTokenStore::save) replaces the record only if no other process has replaced it since. It does not
+/// need the lock, because the next token must not be lost.
 ///
-/// If the server responds without a next token, or the request was not sent, the login clears the note before it ends. The
-/// token can then be resent.
+/// If the server responds without a next token, or the request was not sent, the login clears the note before it ends.
+/// The token can then be resent.
 ///
 /// # Unknown outcomes
 ///
-/// A token stays in use if its process dies between the request and `save`, or if the response is incomplete, because of a
-/// timeout for example. The next token may be lost. By default, no process resends a token that is in use, and
+/// A token stays in use if its process dies between the request and `save`, or if the response is incomplete, because
+/// of a timeout for example. The next token may be lost. By default, no process resends a token that is in use, and
 /// [`load`](RefreshTokenStore::load) returns `None`: a person has to log in.
 /// [`resend_interrupted`](Self::resend_interrupted) changes that.
 ///
 /// # Errors
 ///
 /// - The error of the [`TokenStore`], unchanged.
-/// - The record cannot be opened, because it is damaged, or its sealing key is unknown. `save` without the lock replaces it.
+/// - The record cannot be opened, because it is damaged, or its sealing key is unknown. `save` without the lock
+///   replaces it.
 /// - Another process has replaced the token.
 /// - `before_send` was called without the lock.
 ///
@@ -81,18 +83,19 @@ const LOCK_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 ///
 /// # Time limits
 ///
-/// A login limits each call. Outside of a login, [`save`](RefreshTokenStore::save) and [`lock`](RefreshTokenStore::lock) wait
-/// for the [`TokenStore`] and for other processes without a limit. Use [`tokio::time::timeout`] there.
+/// A login limits each call. Outside of a login, [`save`](RefreshTokenStore::save) and
+/// [`lock`](RefreshTokenStore::lock) wait for the [`TokenStore`] and for other processes without a limit. Use
+/// [`tokio::time::timeout`] there.
 ///
 /// # Cancellation
 ///
-/// Each future can be dropped at any time, and so can the guard of the lock. A tokio task then releases the lock. If the
-/// runtime shuts down first, the claim ends after its [time to live](Self::lock_time_to_live).
+/// Each future can be dropped at any time, and so can the guard of the lock. A tokio task then releases the lock. If
+/// the runtime shuts down first, the claim ends after its [time to live](Self::lock_time_to_live).
 ///
 /// # Clones
 ///
-/// A clone has a lock of its own, like another process. So a program can save the token of a person's new login with a clone
-/// at any time. A login that is running does not overwrite it.
+/// A clone has a lock of its own, like another process. So a program can save the token of a person's new login with a
+/// clone at any time. A login that is running does not overwrite it.
 pub struct SharedRefreshTokenStore {
     record: SealedRecord,
     lock: LockHandle,
@@ -102,8 +105,8 @@ pub struct SharedRefreshTokenStore {
 impl SharedRefreshTokenStore {
     /// Creates a store for the refresh token of this identity, sealed with these keys.
     ///
-    /// The identity is that of the session. It does not contain parameters that can differ between logins with one refresh
-    /// token, such as scopes.
+    /// The identity is that of the session. It does not contain parameters that can differ between logins with one
+    /// refresh token, such as scopes.
     pub fn new(store: impl TokenStore, identity: TokenIdentity, keys: SealingKeys) -> Self {
         Self::with(Arc::new(store), &identity, Some(keys))
     }
@@ -141,8 +144,8 @@ impl SharedRefreshTokenStore {
 
     /// Sets whether a login resends a token whose last request has an unknown outcome. Defaults to `false`.
     ///
-    /// Enable this for a server that does not rotate refresh tokens, or that accepts a replaced token for a while. Any other
-    /// server can then revoke the session of all processes, including the access tokens that they use.
+    /// Enable this for a server that does not rotate refresh tokens, or that accepts a replaced token for a while. Any
+    /// other server can then revoke the session of all processes, including the access tokens that they use.
     #[must_use]
     pub fn resend_interrupted(mut self, enabled: bool) -> Self {
         self.resend_interrupted = enabled;

@@ -17,12 +17,12 @@ use crate::{BoxError, shared::TokenStore};
 
 /// Checks a store against the contract of [`TokenStore`], through two handles.
 ///
-/// `open` opens a handle, as a process does at its start. Two handles that share no memory check the most, for example two
-/// connections of a database client. The checks use random keys, so the store may contain records. They leave a few short
-/// records, which the store can delete after an hour.
+/// `open` opens a handle, as a process does at its start. Two handles that share no memory check the most, for example
+/// two connections of a database client. The checks use random keys, so the store may contain records. They leave a few
+/// short records, which the store can delete after an hour.
 ///
-/// The checks compare ages with tokio's clock. They take about five seconds, and do not depend on the speed of the machine. If
-/// the clock of the store is tokio's too, the time can be [paused].
+/// The checks compare ages with tokio's clock. They take about five seconds, and do not depend on the speed of the
+/// machine. If the clock of the store is tokio's too, the time can be [paused].
 ///
 /// They cannot check two rules: the age after the store's clock has been set back, and the text of errors.
 ///
