@@ -44,18 +44,22 @@ impl fmt::Debug for RefreshToken {
 ///
 /// A login does the following:
 ///
-/// 1. It [locks](Self::lock) the store until its end, and loads the token, which another process may have saved.
-/// 2. It [announces](Self::before_send) the token, sends it, and saves the next one before it uses the access token.
-/// 3. If the server has not replaced the token, it [notifies](Self::after_send) the store.
-/// 4. If the server rejects the token (`invalid_grant`), it loads again, because a process without a lock may have
-///    rotated the token.
+/// 1. It [locks](Self::lock) the store until its end, and [loads](Self::load) the token, which another process may have
+///    saved.
+/// 2. It [announces](Self::before_send) the token, and sends it.
+/// 3. If the server has issued a next token, it [saves](Self::save) that before it uses the access token.
+/// 4. If the server has not replaced the token, it [notifies](Self::after_send) the store. It does so only in this
+///    case.
+/// 5. If the server rejects the token (`invalid_grant`), it loads the token a second time, because a process without
+///    the lock may have rotated it.
 ///
-/// If one of these steps fails, the login fails, and keeps the error of the server's response if there is one. After a
-/// failed save, the next login saves that token first, unless the store has another one by then.
-/// A token that has been replaced is not sent again by this process, even if the store returns it (up to the last 64).
+/// If a call of the store fails, the login fails with a transient error. If the server has responded with an error, the
+/// login returns that error. After a failed save, the next login saves that token first, unless the store has another
+/// one by then. The process does not send a token that it has replaced, even if the store returns it. It remembers the
+/// last 64.
 ///
-/// Errors count as transient. Their text must not contain the secret. Each step may take as long as the
-/// login's [timeout](super::OAuth2Login::transport_config).
+/// The text of an error must not contain the secret. The time limit of each call is the
+/// [timeout](super::OAuth2Login::transport_config) of the login. It does not apply to a call outside of a login.
 ///
 /// ```
 /// use std::{future::ready, sync::Mutex};
@@ -81,8 +85,8 @@ impl fmt::Debug for RefreshToken {
 pub trait RefreshTokenStore: Send + Sync + 'static {
     /// Locks the store against other processes until the returned guard is dropped.
     ///
-    /// Does nothing by default. In that case, two processes must not log in at the same time. A server that receives
-    /// one token twice can revoke all tokens of the session (RFC 9700, section 4.14.2).
+    /// Does nothing by default. Two processes must then not log in at the same time, because a server that receives one
+    /// token twice can revoke all tokens of the session (RFC 9700, section 4.14.2).
     fn lock(&self) -> StoreFuture<'_, Box<dyn Send>> {
         Box::pin(ready(Ok(Box::new(()) as _)))
     }
@@ -92,24 +96,25 @@ pub trait RefreshTokenStore: Send + Sync + 'static {
 
     /// Records that the token is about to be sent. The login sends it only if this succeeds.
     ///
-    /// Does nothing by default. A store can leave a mark until the next [`save`](Self::save) or
-    /// [`after_send`](Self::after_send). If neither follows, the server may have replaced the token, and the mark shows
+    /// Does nothing by default. A store can note that the token is in use, until the next [`save`](Self::save) or
+    /// [`after_send`](Self::after_send). If neither follows, the server may have replaced the token. The note shows
     /// that to the next process.
     ///
-    /// The login calls it once, after discovery and after the client's authentication is ready.
+    /// The login calls it once, after discovery and after the client authentication is ready.
     fn before_send(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
         let _ = token;
         Box::pin(ready(Ok(())))
     }
 
-    /// Records that the announced token has not been replaced and can be sent again. The lock is still held.
+    /// Records that the server has not replaced the announced token, which can be resent. The store is still locked.
     ///
-    /// Does nothing by default. The login waits for it in these cases:
+    /// Does nothing by default. The login calls it, and waits for it, in these cases:
     ///
     /// - The server has responded without a next token: it does not rotate tokens, or has rejected the request.
     /// - The request was not sent, because there was no connection.
     ///
-    /// The login does not call it if the outcome is unknown: there was no complete response, or the process was stopped.
+    /// The login does not call it if the server has replaced the token. Nor if the outcome is unknown, because the
+    /// response was incomplete or the process has ended.
     fn after_send(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
         let _ = token;
         Box::pin(ready(Ok(())))

@@ -1,4 +1,4 @@
-//! [`Attempt`]: one login of a process, through the store or without it.
+//! [`Attempt`]: one login of a process. This file has the login through the store.
 
 use std::{ops::ControlFlow, panic::resume_unwind, time::Duration};
 
@@ -7,15 +7,16 @@ use tokio::{sync::OwnedMutexGuard, time::Instant};
 
 use super::{
     ClaimId, Revision,
-    elsewhere::ClaimedElsewhere,
-    examine::Use,
+    examine::Examined,
     leader::{Leader, release_later},
+    other_process::OtherProcessHasClaim,
+    process_state::ProcessState,
     sealed_store::{Claimed, OpenedRecord, read_clocks},
-    session::Session,
     settings::Settings,
-    waits::{self, FIRST_PAUSE, MAX_PAUSE, MIN_PAUSE},
+    waits::{self, FIRST_POLL_INTERVAL, MAX_POLL_INTERVAL, MIN_POLL_INTERVAL},
 };
 use crate::{
+    BoxError,
     clock::Timestamp,
     login::{LoginError, LoginReason, LoginRequest, current::spawn_in_login},
     telemetry,
@@ -25,25 +26,35 @@ use crate::{
 /// How many records one login reads at most.
 const MAX_RECORDS: u32 = 16;
 
+/// Why a process stops polling the store.
+enum Polled {
+    /// The claim is granted. It was requested at this time.
+    Granted(Instant),
+    /// The login ends with the token or the error of another process.
+    Ended(Result<AccessToken, LoginError>),
+    /// The process has to log in without the store.
+    WithoutStore,
+}
+
 pub(super) struct Attempt {
     pub(super) settings: Settings,
-    pub(super) session: OwnedMutexGuard<Session>,
+    pub(super) process: OwnedMutexGuard<ProcessState>,
     pub(super) request: LoginRequest,
     /// When the refresher requested the token.
     pub(super) requested_at: Timestamp,
     pub(super) claim: ClaimId,
-    /// The random parts of the next record's revision.
+    /// The random parts of the next record's revision: the epoch and the last bytes.
     revision: ([u8; 8], [u8; 4]),
 }
 
 impl Attempt {
     pub(super) fn new(
         settings: Settings,
-        mut session: OwnedMutexGuard<Session>,
+        mut process: OwnedMutexGuard<ProcessState>,
         request: LoginRequest,
         requested_at: Timestamp,
     ) -> Result<Self, LoginError> {
-        session.on_request(&request.reason);
+        process.on_request(&request.reason);
         let (mut claim, mut epoch, mut unique) = ([0; 16], [0; 8], [0; 4]);
         let random = SystemRandom::new();
         random
@@ -52,123 +63,144 @@ impl Attempt {
             .and_then(|()| random.fill(&mut unique))
             .map_err(|_| LoginError::transient("random numbers unavailable"))?;
         let claim = ClaimId(claim);
-        Ok(Self { settings, session, request, requested_at, claim, revision: (epoch, unique) })
+        Ok(Self { settings, process, request, requested_at, claim, revision: (epoch, unique) })
     }
 
     pub(super) async fn log_in(self) -> Result<AccessToken, LoginError> {
-        let mut attempt = match self.through_store().await {
+        let mut attempt = match self.log_in_through_store().await {
             ControlFlow::Break(result) => return result,
             ControlFlow::Continue(attempt) => attempt,
         };
-        if attempt.spread_out().await? {
-            // The store may be available again.
-            attempt = match attempt.through_store().await {
+        if attempt.wait_for_random_time().await? {
+            // The store may be available by now.
+            attempt = match attempt.log_in_through_store().await {
                 ControlFlow::Break(result) => return result,
                 ControlFlow::Continue(attempt) => attempt,
             };
         }
-        attempt.log_in_unshared().await
+        attempt.log_in_without_store().await
     }
 
-    /// Adopts the token of another process, or logs in for all. Continues if this process has to log in by itself.
-    async fn through_store(mut self) -> ControlFlow<Result<AccessToken, LoginError>, Self> {
+    /// Adopts the token of another process, or logs in for all processes. Continues if this process has to log in
+    /// without the store.
+    async fn log_in_through_store(mut self) -> ControlFlow<Result<AccessToken, LoginError>, Self> {
+        match self.poll_store().await {
+            Polled::Granted(claimed_at) => {
+                ControlFlow::Break(self.log_in_as_leader(claimed_at).await)
+            }
+            Polled::Ended(result) => ControlFlow::Break(result),
+            Polled::WithoutStore => ControlFlow::Continue(self),
+        }
+    }
+
+    /// Claims until the claim is granted, or this process cannot wait for others any longer.
+    async fn poll_store(&mut self) -> Polled {
         let Settings { login_timeout, claim_time_to_live, store_timeout, .. } = self.settings;
-        let attempt = self.request.attempt;
-        let (mut pause, mut records, mut is_responsive) = (FIRST_PAUSE, 0, false);
-        let mut patience = None;
+        let time_to_live = claim_time_to_live.min(login_timeout);
+        let (mut interval, mut records, mut is_responsive) = (FIRST_POLL_INTERVAL, 0, false);
+        let mut max_wait = None;
         loop {
             let now = read_clocks();
-            let expected = self.session.seen_revision();
-            let time_to_live = claim_time_to_live.min(login_timeout);
-            let live = self.session.history.live(now).and_then(|aged| aged.remaining());
+            let expected = self.process.seen_revision();
+            let live = self.process.history.live_token(now).and_then(|aged| aged.remaining());
             let limit = waits::store_timeout(store_timeout, live, is_responsive);
             let claimed =
                 self.settings.store.claim(expected, self.claim, time_to_live, limit).await;
             is_responsive = claimed.is_ok();
             match claimed {
-                Ok(Claimed::Granted) => {
-                    return ControlFlow::Break(self.log_in_as_leader(now.monotonic).await);
-                }
+                Ok(Claimed::Granted) => return Polled::Granted(now.monotonic),
                 Ok(Claimed::Denied { expires_in }) => {
-                    let patience = *patience.get_or_insert_with(|| {
-                        waits::patience(login_timeout, attempt, self.settings.random())
+                    let max_wait = *max_wait.get_or_insert_with(|| {
+                        let random = self.settings.random();
+                        waits::max_wait(login_timeout, self.request.attempt, random)
                     });
-                    if self.requested_at.elapsed_at(now) >= patience {
-                        return match waits::relies_on_claim(claim_time_to_live, attempt, expires_in)
-                        {
-                            true => {
-                                ControlFlow::Break(Err(LoginError::transient(ClaimedElsewhere)))
-                            }
-                            false => ControlFlow::Continue(self),
-                        };
+                    if self.requested_at.elapsed_at(now) >= max_wait {
+                        return self.end_wait(expires_in);
                     }
                     let remaining = self.remaining(read_clocks());
-                    let limit = waits::pause(pause, remaining).min(expires_in).max(MIN_PAUSE);
-                    self.settings.store.changed(expected, MIN_PAUSE, limit).await;
-                    pause = (pause * 2).min(MAX_PAUSE);
+                    let until_claim = waits::poll_interval(interval, remaining)
+                        .min(expires_in)
+                        .max(MIN_POLL_INTERVAL);
+                    self.settings.store.changed(expected, MIN_POLL_INTERVAL, until_claim).await;
+                    interval = (interval * 2).min(MAX_POLL_INTERVAL);
                 }
-                Ok(Claimed::Changed(_)) if records >= MAX_RECORDS => {
-                    return ControlFlow::Continue(self);
-                }
+                Ok(Claimed::Changed(_)) if records >= MAX_RECORDS => return Polled::WithoutStore,
                 Ok(Claimed::Changed(None)) => {
-                    self.session.seen = None;
+                    self.process.seen = None;
                     records += 1;
                 }
                 Ok(Claimed::Changed(Some(record))) => {
-                    match self.examine(*record) {
-                        Use::Token(token) => return ControlFlow::Break(Ok(token)),
-                        Use::Failure(error) => return ControlFlow::Break(Err(error)),
-                        Use::Nothing => {}
-                        Use::Unreadable => return ControlFlow::Continue(self),
+                    if let Some(polled) = self.examine(*record) {
+                        return polled;
                     }
                     records += 1;
                 }
-                Err(error) => {
-                    telemetry::token_store_unavailable(&*error);
-                    self.withdraw_claim();
-                    let has_responded = now.elapsed_at(read_clocks()) < limit;
-                    return if has_responded {
-                        self.load(limit).await
-                    } else {
-                        ControlFlow::Continue(self)
-                    };
-                }
+                Err(error) => return self.on_claim_error(&error, now, limit).await,
             }
         }
     }
 
-    /// Reads a store that has refused a claim: it can be read-only, as a home directory or a replica.
-    async fn load(mut self, limit: Duration) -> ControlFlow<Result<AccessToken, LoginError>, Self> {
-        match self.settings.store.load(limit).await {
-            Ok(Some(record)) => match self.examine(record) {
-                Use::Token(token) => ControlFlow::Break(Ok(token)),
-                Use::Failure(error) => ControlFlow::Break(Err(error)),
-                Use::Nothing | Use::Unreadable => ControlFlow::Continue(self),
-            },
-            Ok(None) | Err(_) => ControlFlow::Continue(self),
+    /// Another process has had the claim for as long as this one waits.
+    fn end_wait(&self, expires_in: Duration) -> Polled {
+        let Settings { login_timeout, claim_time_to_live, .. } = self.settings;
+        if waits::can_wait_again(claim_time_to_live, self.request.attempt, expires_in) {
+            let error = OtherProcessHasClaim { waited: login_timeout };
+            return Polled::Ended(Err(LoginError::transient(error)));
+        }
+        Polled::WithoutStore
+    }
+
+    /// The store may have granted the claim although it returned an error. If it has responded, it may still be
+    /// readable.
+    async fn on_claim_error(
+        &mut self,
+        error: &BoxError,
+        claimed_at: Timestamp,
+        limit: Duration,
+    ) -> Polled {
+        telemetry::token_store_unavailable(&**error);
+        self.release_unknown_claim();
+        if claimed_at.elapsed_at(read_clocks()) < limit {
+            self.load_read_only(limit).await
+        } else {
+            Polled::WithoutStore
         }
     }
 
-    fn examine(&mut self, record: OpenedRecord) -> Use {
-        let remaining = self.remaining(read_clocks());
-        let time_to_live = self.settings.claim_time_to_live;
-        self.session.examine(record, &self.request.reason, remaining, time_to_live)
+    /// Reads a store that can be read-only, as a home directory or a replica.
+    async fn load_read_only(&mut self, limit: Duration) -> Polled {
+        match self.settings.store.load(limit).await {
+            Ok(Some(record)) => self.examine(record).unwrap_or(Polled::WithoutStore),
+            Ok(None) | Err(_) => Polled::WithoutStore,
+        }
     }
 
-    /// Logs in for all processes, in a task of its own. If this future is dropped, the next login finds the record.
+    /// Returns `None` if the record can be replaced.
+    fn examine(&mut self, record: OpenedRecord) -> Option<Polled> {
+        let remaining = self.remaining(read_clocks());
+        let time_to_live = self.settings.claim_time_to_live;
+        match self.process.examine(record, &self.request.reason, remaining, time_to_live) {
+            Examined::Adopted(token) => Some(Polled::Ended(Ok(token))),
+            Examined::Failed(error) => Some(Polled::Ended(Err(error))),
+            Examined::Unreadable => Some(Polled::WithoutStore),
+            Examined::Replaceable => None,
+        }
+    }
+
+    /// Logs in for all processes, in a task of its own. If this future is dropped, the next login reads the record.
     async fn log_in_as_leader(self, claimed_at: Instant) -> Result<AccessToken, LoginError> {
         let next = self.next_revision();
-        let Self { settings, mut session, request, claim, .. } = self;
-        let expected = session.seen_revision();
+        let Self { settings, mut process, request, claim, .. } = self;
+        let expected = process.seen_revision();
         let leader = Leader { settings, claim, expected, next, claimed_at };
-        session.unshared_login_at = None;
+        process.login_without_store_at = None;
         let task = spawn_in_login(async move {
-            let login = leader.log_in(&mut session, request).await;
-            (session, login)
+            let login = leader.log_in(&mut process, request).await;
+            (process, login)
         });
         match task.await {
-            Ok((mut session, login)) => {
-                login.map(|(issued, revision)| session.finish(issued, revision))
+            Ok((mut process, login)) => {
+                login.map(|(issued, revision)| process.use_issued(issued, revision))
             }
             Err(ended) => match ended.try_into_panic() {
                 Ok(panic) => resume_unwind(panic),
@@ -177,25 +209,26 @@ impl Attempt {
         }
     }
 
-    /// Returns the revision of the record that replaces the one that the process has seen last.
+    /// Returns the revision of the record that replaces the record that the process has seen last.
     pub(super) fn next_revision(&self) -> Revision {
         let (epoch, random) = self.revision;
-        let (expected, used) = (self.session.seen_revision(), self.session.history.revision());
-        Revision::next(expected, used, epoch, random)
+        let (expected, used) = (self.process.seen_revision(), self.process.history.revision());
+        Revision::following(expected, used, epoch, random)
     }
 
-    /// Returns how long the current token can still be used; `None` if requests wait for the login.
+    /// Returns how long requests can still use the current token. `None`: they wait for the login, or the lifetime is
+    /// unknown.
     pub(super) fn remaining(&self, now: Timestamp) -> Option<Duration> {
-        // The history does not know of a rejection during this login.
+        // The history does not contain a rejection during this login. The trigger does.
         let is_usable =
             self.request.reason == LoginReason::Expiring && !self.request.trigger().lacks_token();
-        self.session.history.live(now).filter(|_| is_usable)?.remaining()
+        self.process.history.live_token(now).filter(|_| is_usable)?.remaining()
     }
 
-    /// Releases a claim that the store can have granted although it returned an error. Does not wait for that.
-    fn withdraw_claim(&mut self) {
+    /// Releases a claim that the store may have granted although it returned an error. Does not wait for the release.
+    fn release_unknown_claim(&mut self) {
         release_later(&self.settings, self.claim);
-        // The release must not end the next claim.
+        // So that the release does not end the next claim.
         self.claim = self.claim.next();
     }
 }

@@ -1,13 +1,14 @@
-//! [`Session::examine`]: what a process does with a record.
+//! [`ProcessState::examine`]: what a process does with a record.
 
 use std::time::Duration;
 
 use super::{
-    elsewhere::FailedElsewhere,
-    payload::{Payload, SharedFailure},
+    failure::SharedFailure,
+    other_process::OtherProcessFailed,
+    payload::Payload,
+    process_state::{ProcessState, SeenRecord},
     seal::OpenError,
     sealed_store::{OpenedRecord, read_clocks},
-    session::{SeenRecord, Session},
 };
 use crate::{
     login::{LoginError, LoginReason},
@@ -15,58 +16,63 @@ use crate::{
     token::AccessToken,
 };
 
-/// What a record is good for.
-pub(super) enum Use {
-    Token(AccessToken),
-    /// The error of another process, after which all processes pause.
-    Failure(LoginError),
-    /// Nothing: it can be replaced.
-    Nothing,
-    /// Nothing for this process. Other processes may be able to read it.
+/// What a process does with a record.
+pub(super) enum Examined {
+    /// The process uses the record's token.
+    Adopted(AccessToken),
+    /// The process returns the error of another process, until the failure pause is over.
+    Failed(LoginError),
+    /// The record has nothing for this process, which can replace it.
+    Replaceable,
+    /// This process cannot read the record. Others may be able to, so it must not replace it.
     Unreadable,
 }
 
-impl Session {
-    /// Examines a record that was read just now. `remaining` is how long the current token can still be used; `None` if
-    /// requests wait for the login.
+impl ProcessState {
+    /// Examines a record that was read just now. `remaining` is how long requests can still use the current token;
+    /// `None` if they wait for the login.
     pub(super) fn examine(
         &mut self,
         record: OpenedRecord,
         reason: &LoginReason,
         remaining: Option<Duration>,
         claim_time_to_live: Duration,
-    ) -> Use {
+    ) -> Examined {
         let OpenedRecord { revision, age, payload } = record;
         let now = read_clocks();
         let record = match payload {
-            Ok(payload) => SeenRecord { revision, payload, at: now },
+            Ok(payload) => SeenRecord { revision, payload, measured_at: now },
             Err(error) => {
-                // No process can read it.
+                // No process can read a damaged record.
                 let is_damaged = error.downcast_ref() == Some(&OpenError::Damaged);
-                // Processes that can read it would have replaced it by now.
+                // A process that can read the record would have replaced it by now.
                 let is_abandoned = self.history.lifetime().is_some_and(|lifetime| age > lifetime);
                 if is_damaged || is_abandoned {
-                    self.seen = Some(SeenRecord { revision, payload: Payload::default(), at: now });
-                    return Use::Nothing;
+                    self.seen = Some(SeenRecord {
+                        revision,
+                        payload: Payload::default(),
+                        measured_at: now,
+                    });
+                    return Examined::Replaceable;
                 }
                 telemetry::shared_record_unreadable(&*error);
-                return Use::Unreadable;
+                return Examined::Unreadable;
             }
         };
         if let Some(aged) = record.payload.token.clone() {
             if self.history.can_adopt(&aged, revision, claim_time_to_live, now) {
                 telemetry::shared_token_adopted(aged.age);
-                return Use::Token(self.adopt(aged, record));
+                return Examined::Adopted(self.adopt(aged, record));
             }
-            self.history.see(&aged, revision);
+            self.history.note_revision(&aged, revision);
         }
         match &record.payload.failure {
             Some(failure) if !failure.remaining().is_zero() && *reason != LoginReason::Forced => {
-                Use::Failure(failed_elsewhere(failure, remaining))
+                Examined::Failed(other_process_failed(failure, remaining))
             }
             _ => {
                 self.seen = Some(record);
-                Use::Nothing
+                Examined::Replaceable
             }
         }
     }
@@ -74,10 +80,11 @@ impl Session {
 
 /// Returns the error of another process.
 ///
-/// A permanent one can have a cause that this process does not share, such as a wrong password. So it is transient while the
-/// current token can be used: this process logs in before the expiry. Without a token, calls fail at once.
-fn failed_elsewhere(failure: &SharedFailure, remaining: Option<Duration>) -> LoginError {
-    let cause = FailedElsewhere(failure.text.clone());
+/// The cause of a permanent error, such as a wrong password, may not apply to this process. So the error is transient
+/// while requests can use the current token: this process then logs in before the expiry. Without a current token, the
+/// error is permanent, and calls fail immediately.
+fn other_process_failed(failure: &SharedFailure, remaining: Option<Duration>) -> LoginError {
+    let cause = OtherProcessFailed(failure.text.clone());
     if !failure.is_permanent {
         return LoginError::transient(cause).with_retry_after(failure.remaining());
     }

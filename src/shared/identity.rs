@@ -9,12 +9,16 @@ use super::RecordKey;
 /// What makes two logins the same login: issuer, client, grant and every parameter.
 ///
 /// Processes with equal identities share a token. Everything that the token depends on belongs to the identity: scopes,
-/// audience, resource, tenant, and the user, if the token is that of a user.
+/// audience, resource, tenant, and the user if the token is that of a user. If the configurations of two processes
+/// differ, and their identities do not, the processes use each other's token. So build the identity and the grant from
+/// the same constants.
 ///
-/// The [record key](RecordKey) is a hash (SHA-256) of all parts, each with its length in front. So the parts
-/// `ab` and `c` are not the same as `a` and `bc`. The parts are compared byte by byte: `https://login.example.com` and
-/// `https://login.example.com/` are two issuers. An identity must not contain a secret: a person who sees the
-/// record key can guess a short secret by hashing candidates.
+/// The [record key](RecordKey) is a hash (SHA-256) of all parts, each with its length in front. So the parts `ab` and
+/// `c` differ from `a` and `bc`. The parts are compared byte by byte: `https://login.example.com` and
+/// `https://login.example.com/` are two issuers.
+///
+/// An identity must not contain a secret. A person who sees the record key can guess a short secret by hashing
+/// candidates.
 ///
 /// ```
 /// use tower_auth_refresh::shared::TokenIdentity;
@@ -36,14 +40,14 @@ pub struct TokenIdentity {
     parameters: Vec<(String, String)>,
 }
 
-/// What a record is for. Records of one identity with different purposes have different keys.
+/// What a record is for. Each purpose has its own record key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
     AccessToken,
     /// The record of a refresh token.
     #[cfg(feature = "oauth2")]
     RefreshToken,
-    /// The claim of a process that uses the refresh token.
+    /// The lock of a process that uses the refresh token.
     #[cfg(feature = "oauth2")]
     RefreshTokenLock,
 }
@@ -61,7 +65,7 @@ impl Purpose {
 }
 
 impl TokenIdentity {
-    /// Creates an identity from the issuer, the client's id, and the grant, such as `client_credentials`.
+    /// Creates an identity from the issuer, the client id, and the grant, such as `client_credentials`.
     pub fn new(
         issuer: impl Into<String>,
         client: impl Into<String>,
@@ -77,8 +81,8 @@ impl TokenIdentity {
 
     /// Adds a parameter. A name may occur several times.
     ///
-    /// The order of the calls does not matter. The order within a value does: `read write` and `write read` are two
-    /// scopes.
+    /// The order of the calls does not change the identity. The order within a value does: `read write` and `write
+    /// read` are two scopes.
     #[must_use]
     pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         let parameter = (name.into(), value.into());
@@ -87,7 +91,7 @@ impl TokenIdentity {
         self
     }
 
-    /// Returns the key of the identity's record for this purpose.
+    /// Returns the record key for this purpose.
     pub(super) fn record_key(&self, purpose: Purpose) -> RecordKey {
         let mut hash = Context::new(&SHA256);
         let mut add = |part: &str| {
@@ -107,7 +111,7 @@ impl TokenIdentity {
     }
 }
 
-/// Shows the names of the parameters only: a value could be personal.
+/// Shows only the names of the parameters, because a value can be personal.
 impl fmt::Debug for TokenIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.parameters.iter().map(|(name, _)| name).collect();

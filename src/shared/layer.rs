@@ -16,8 +16,10 @@ use crate::{BoxError, login::LoginRequest, token::AccessToken};
 
 /// Shares the token of a login service with other processes, through a [`TokenStore`].
 ///
-/// One process logs in, and the others use its token. The [module](super) describes how. Each refresher needs a service
-/// of its own. Its logins need a tokio runtime with a timer.
+/// One process logs in, and the others use its token. The [module](super) describes the protocol.
+///
+/// Call [`layer`](Layer::layer) for each refresher, because each service remembers which tokens its refresher has used,
+/// and which ones were rejected. The logins need a tokio runtime with a timer.
 ///
 /// ```
 /// use std::time::Duration;
@@ -55,13 +57,13 @@ pub struct SharedTokenLayer {
 }
 
 impl SharedTokenLayer {
-    /// Creates a layer for the token of `identity` in `store`. The records are sealed with `keys`.
+    /// Creates a layer for the token of `identity` in `store`. It seals the records with `keys`.
     pub fn new(store: impl TokenStore, identity: TokenIdentity, keys: SealingKeys) -> Self {
         Self::with_keys(store, &identity, Some(keys))
     }
 
-    /// Creates a layer whose records are in plain text: everyone who can read the store has the token, and everyone who
-    /// can write to it can replace the token.
+    /// Creates a layer whose records are plaintext. Everyone who can read the store has the token. Everyone who can
+    /// write to it can replace the token.
     pub fn danger_unsealed(store: impl TokenStore, identity: TokenIdentity) -> Self {
         Self::with_keys(store, &identity, None)
     }
@@ -76,39 +78,44 @@ impl SharedTokenLayer {
         Self { settings: Settings::new(store) }
     }
 
-    /// Sets the time limit of the login service below. Defaults to 15 seconds.
+    /// Sets the time limit of a login. Defaults to 15 seconds.
     ///
-    /// It is also the time for which a process waits for the login of another one. After that, its login fails with a
-    /// transient error, and the refresher retries. From the third attempt on, the process waits for a random time between half
-    /// of the limit and the limit, and then logs in without the store. No claim is extended beyond the limit.
+    /// The limit applies to each of these:
     ///
-    /// So the limit should be at most half of the refresher's
-    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout). A refresher with a shorter one ends the wait: it
-    /// retries, and the login of this process continues in its own task. With a limit of zero, each login times out.
+    /// - The login service below.
+    /// - The wait for the logins of other processes. After the limit, the wait fails with a transient error, and the
+    ///   refresher retries. From the third attempt on, the process waits for a random time between half of the limit
+    ///   and the limit, and then logs in without the store.
+    /// - All extensions of a claim together. The claim ends after the limit, even if the login continues.
+    ///
+    /// The limit should be at most half of the refresher's
+    /// [`login_timeout`](crate::AuthRefresherBuilder::login_timeout). If the refresher's limit ends first, the
+    /// refresher retries, and a login of this process continues in its own task. With a limit of zero, each login times
+    /// out.
     #[must_use]
     pub fn login_timeout(mut self, limit: Duration) -> Self {
         self.settings.login_timeout = limit;
         self
     }
 
-    /// Sets the time after which another process can log in, if the one that logs in has died. Defaults to 5 seconds.
+    /// Sets the time after which another process can log in, if the one with the claim has died. Defaults to 5 seconds.
     ///
-    /// A process that lives extends its claim three times in this period, so a login can take longer. The time is limited to
-    /// [`login_timeout`](Self::login_timeout). It should be several times as long as a step of the store takes. A time below
-    /// 100 milliseconds counts as 100 milliseconds.
+    /// A live process extends its claim every third of this time, so a login can take longer. Set several times the
+    /// duration of a store call. The time is at least 100 milliseconds, and [`login_timeout`](Self::login_timeout) at
+    /// most.
     #[must_use]
     pub fn claim_time_to_live(mut self, time_to_live: Duration) -> Self {
         self.settings.claim_time_to_live = time_to_live.max(MIN_CLAIM_TIME_TO_LIVE);
         self
     }
 
-    /// Sets the time limit of each step of the store. Defaults to 500 milliseconds.
+    /// Sets the time limit of each call of the store. Defaults to 500 milliseconds.
     ///
-    /// A step includes the time to connect. If a step exceeds the limit, the process logs in without the store. The step can
-    /// still take place in the store: the process then releases a claim that it does not use.
+    /// A call includes the time to connect. If a claim exceeds the limit, the process logs in without the store. The
+    /// store may still grant that claim later, so the process releases it.
     ///
-    /// While the current token is about to expire, the
-    /// limit is half of its remaining time, but at least 10 milliseconds, or 100 if the store has responded just before.
+    /// While the current token is about to expire, the limit of a claim is half of the token's remaining time. It is
+    /// then at least 10 milliseconds, or 100 if the last call has returned no error.
     #[must_use]
     pub fn store_timeout(mut self, limit: Duration) -> Self {
         self.settings.store_timeout = limit;
@@ -117,8 +124,8 @@ impl SharedTokenLayer {
 
     /// Sets the random source that spreads logins without the store. Defaults to one that the system seeds.
     ///
-    /// The numbers must be uniformly distributed over all `u64`, and different in each process. For tests, set a source with a
-    /// fixed seed. If the source panics, the default one is used.
+    /// The numbers must be uniformly distributed over all `u64`, and differ between processes. For tests, set a source
+    /// with a fixed seed. If the source panics, the layer uses the default one.
     #[must_use]
     pub fn rng(mut self, rng: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         self.settings.rng = Arc::new(rng);

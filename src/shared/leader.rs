@@ -1,4 +1,4 @@
-//! [`Leader`]: the process that logs in for all. It extends its claim during the login, and puts the result.
+//! [`Leader`]: the process that logs in for all processes. It extends its claim during the login, and puts the result.
 
 use std::{convert::Infallible, future::pending, time::Duration};
 
@@ -9,9 +9,11 @@ use tokio::{
 
 use super::{
     ClaimId, Revision,
-    payload::{AgedToken, Payload, SharedFailure},
+    aged_token::AgedToken,
+    failure::SharedFailure,
+    payload::Payload,
+    process_state::{IssuedToken, ProcessState},
     sealed_store::{Claimed, read_clocks},
-    session::{Issued, Session, shared_failure},
     settings::Settings,
 };
 use crate::{
@@ -33,35 +35,35 @@ pub(super) struct Leader {
 }
 
 impl Leader {
-    /// Logs in. Returns the token, and the revision of its record, if it was put.
+    /// Logs in. Returns the token, and the revision of its record if it is in one.
     pub(super) async fn log_in(
         &self,
-        session: &mut Session,
+        process: &mut ProcessState,
         request: LoginRequest,
-    ) -> Result<(Issued, Option<Revision>), LoginError> {
+    ) -> Result<(IssuedToken, Option<Revision>), LoginError> {
         let trigger = request.trigger().clone();
-        let login = session.log_in(request, self.settings.login_timeout);
+        let login = process.log_in(request, self.settings.login_timeout);
         let login = select! {
             biased;
             login = login => login,
             never = self.extend_claim() => match never {},
         };
         match login {
-            // The issuer has returned the token of the record.
-            Ok(issued) if self.is_in_record(session, &issued) => {
+            // The issuer has returned the token of the record a second time.
+            Ok(issued) if self.is_in_record(process, &issued) => {
                 self.release().await;
-                Ok((issued, session.history.revision()))
+                Ok((issued, process.history.revision()))
             }
             Ok(issued) => {
                 let revision = self.put_token(&issued.aged).await;
                 Ok((issued, revision))
             }
             Err(error) => {
-                let seen = session.seen.as_ref();
+                let seen = process.seen.as_ref();
                 let previous = seen.and_then(|seen| seen.payload.failure.as_ref());
-                match shared_failure(&error, previous) {
+                match SharedFailure::new(&error, previous) {
                     Some(failure) => {
-                        self.put_failure(session.kept_token(&trigger), failure).await;
+                        self.put_failure(process.record_token(&trigger), failure).await;
                     }
                     None => self.release().await,
                 }
@@ -70,9 +72,9 @@ impl Leader {
         }
     }
 
-    /// Extends the claim until this is dropped, but not beyond the limit of the login.
+    /// Extends the claim until this future is dropped, but not beyond `login_timeout`.
     ///
-    /// If the claim is lost, the login continues: its token is good for this process.
+    /// If the claim is lost, the login continues, because this process can use its token.
     async fn extend_claim(&self) -> Infallible {
         let Settings { store, login_timeout, claim_time_to_live, store_timeout, .. } =
             &self.settings;
@@ -91,12 +93,12 @@ impl Leader {
         }
     }
 
-    /// Puts the token of a login that had no claim, unless another process has the claim or has replaced the record.
-    pub(super) async fn claim_and_put(&self, mut aged: AgedToken, at: Timestamp) {
+    /// Puts the token of a login without the store, unless another process has the claim or has replaced the record.
+    pub(super) async fn claim_and_put(&self, mut aged: AgedToken, measured_at: Timestamp) {
         let Settings { store, claim_time_to_live, store_timeout, .. } = &self.settings;
         match store.claim(self.expected, self.claim, *claim_time_to_live, *store_timeout).await {
             Ok(Claimed::Granted) => {
-                aged.age = aged.age.saturating_add(at.elapsed_at(read_clocks()));
+                aged.age = aged.age.saturating_add(measured_at.elapsed_at(read_clocks()));
                 self.put_token(&aged).await;
             }
             Ok(_) => {}
@@ -112,12 +114,12 @@ impl Leader {
         self.put(&payload, aged.remaining()).await.then_some(self.next)
     }
 
-    /// Returns whether the record has this token, and no error.
-    fn is_in_record(&self, session: &Session, issued: &Issued) -> bool {
-        let history = &session.history;
-        session.seen.as_ref().is_some_and(|seen| seen.payload.failure.is_none())
+    /// Returns whether the record contains this token, and no error.
+    fn is_in_record(&self, process: &ProcessState, issued: &IssuedToken) -> bool {
+        let history = &process.history;
+        process.seen.as_ref().is_some_and(|seen| seen.payload.failure.is_none())
             && history.revision() == self.expected
-            && history.is_last(&issued.aged.token)
+            && history.is_last_used(&issued.aged.token)
     }
 
     /// Puts an error beside the record's token.
@@ -133,8 +135,8 @@ impl Leader {
     /// Returns whether the payload was put.
     async fn put(&self, payload: &Payload, time_to_live: Option<Duration>) -> bool {
         let Settings { store, store_timeout, login_timeout, .. } = &self.settings;
-        // A login that starts before the expiry replaces this record at its end. The store would refuse that if it had
-        // deleted the record in the meantime.
+        // A login that starts before the expiry replaces this record at its end. If the store has deleted the record by
+        // then, that put returns false.
         let time_to_live = time_to_live.map(|time| time.saturating_add(*login_timeout * 2));
         let put =
             store.put(self.expected, self.claim, self.next, payload, time_to_live, *store_timeout);
@@ -161,11 +163,11 @@ impl Leader {
     }
 }
 
-/// Releases a claim whose state is unknown, in a task of its own.
+/// Releases a claim that may be granted, in a task of its own.
 pub(super) fn release_later(settings: &Settings, claim: ClaimId) {
     let (store, limit) = (settings.store.clone(), settings.claim_time_to_live);
     tokio::spawn(async move {
-        // It ends by itself if it cannot be released.
+        // After an error, the claim expires.
         let _ = store.release(claim, limit).await;
     });
 }

@@ -1,68 +1,81 @@
 //! Shares one token between processes, through a [`TokenStore`]: a login service around a login service.
 //!
-//! Processes that each log in use up the issuer's quota, and destroy each other's sessions where refresh tokens rotate.
+//! Processes that each log in use up the issuer's quota, and end each other's sessions where refresh tokens rotate.
 //! With a [`SharedTokenLayer`] around their login service, one process logs in and the others use its token.
 //!
 //! # Protocol
 //!
 //! When a refresher requests a token, the service does the following:
 //!
-//! 1. It [claims](TokenStore::claim) the record, together with reading it. If the record's revision is not the one that it
-//!    has seen last, the store returns the record and grants nothing.
-//! 2. It adopts the record's token if that is newer than the token it returned last, and was not rejected. This ends the
-//!    login. The token keeps its age.
-//! 3. If the claim is granted, it logs in, in a task of its own, and [extends](TokenStore::extend) the claim until the end
-//!    of the login. It [puts](TokenStore::put) the token, which ends the claim.
-//! 4. If another process has the claim, it waits for that process. Requests use the current token until it expires. After
-//!    [`login_timeout`](SharedTokenLayer::login_timeout), the refresher retries. From the third attempt on, the process logs
-//!    in by itself.
+//! 1. It [claims](TokenStore::claim) the right to replace the record. The store compares the record's revision with the
+//!    one that this process has seen last. If they differ, the store returns the record and grants nothing.
+//! 2. If the store returns a record, the service reads it. It adopts the record's token if that is newer than the token
+//!    that this process used last, and was not rejected. The login then ends. If it does not adopt the token, it
+//!    repeats the claim with the revision of that record.
+//! 3. If the claim is granted, the service logs in, in a task of its own. The task [extends](TokenStore::extend) the
+//!    claim during the login. Then it [puts](TokenStore::put) the token, which ends the claim.
+//! 4. If the claim is denied, another process is logging in. The service repeats the claim every 25 to 100 ms, or up to
+//!    every second while the current token is live. Requests use the current token in that time.
+//! 5. After [`login_timeout`](SharedTokenLayer::login_timeout), the wait fails, and the refresher retries. From the
+//!    third attempt on, the process logs in without the store.
 //!
-//! If the store fails, or takes longer than 500 ms, the service logs in without it. While the current token is valid, it
-//! waits for a random time first, so that not all processes log in at once. A store that refuses claims and can be read
-//! is still read.
+//! An adopted token keeps its age. A token with less than 10 seconds left is not adopted, or with less than an eighth
+//! of its lifetime left if that is less.
 //!
-//! A permanent error is put too, so that a wrong password causes one login and not one for each process. The pause until the
-//! next login is 5 seconds, and doubles with each permanent error up to a minute. An error with a delay that the issuer
-//! requests (`Retry-After`) is put for that time, 5 minutes at most.
+//! If a call of the store fails, or takes longer than 500 ms, the service logs in without the store. While the current
+//! token is live, it waits for a random time first, so that not all processes log in at once. If only the claim fails,
+//! it [loads](TokenStore::load) the record first, because a read-only store can still return a newer token.
 //!
-//! # What is shared
+//! # Errors of other processes
 //!
-//! Records are sealed (AES-256-GCM) with keys that the processes have. The store sees a
-//! [key](RecordKey), a hash, and the times. The record's key and revision are part of what is authenticated, so a record
-//! cannot be replaced by that of another identity.
+//! A permanent error is put too, so that a wrong password causes one login and not one for each process. Then no
+//! process logs in during a *failure pause* of 5 seconds. The pause doubles with each permanent error, up to a minute.
+//! An error with a delay that the issuer requests (`Retry-After`) is put for that time, 5 minutes at most.
 //!
-//! | file | |
-//! | --- | --- |
-//! | `store` | [`TokenStore`]: the contract of a store |
-//! | `identity` | [`TokenIdentity`]: what makes two logins the same login |
-//! | `seal` | [`SealingKeys`]: encrypts and authenticates records |
-//! | `revision` | the order of revisions |
-//! | `payload` | the content of a record |
-//! | `adoption` | which token of a record a process adopts (pure) |
-//! | `spread` | how logins without the store are spread (pure) |
-//! | `sealed_store` | one sealed record, with a time limit for each step |
-//! | `settings` | the settings and their defaults |
-//! | `waits` | how long a process waits for the store and for other processes (pure) |
-//! | `session` | the login service of a process, and what it knows of the record |
-//! | `elsewhere` | the errors because of another process |
-//! | `examine` | what a process does with a record |
-//! | `leader` | the process that logs in for all |
-//! | `attempt`, `unshared` | one login, through the store or without it |
-//! | `service`, `layer` | [`SharedToken`] and [`SharedTokenLayer`] |
-//! | `file` | [`FileTokenStore`]: a store in a directory |
-//! | `refresh_token_store` | [`SharedRefreshTokenStore`]: a refresh token that rotates |
-//! | `redis` | `RedisTokenStore`: a store in Redis, with the feature `shared-redis` |
+//! # Encryption
+//!
+//! The service seals each record (AES-256-GCM) with keys that the processes have. The store sees the [record
+//! key](RecordKey), which is a hash, the revision and the times. The record key and the revision are authenticated with
+//! the record. So a record cannot be replaced by that of another identity.
 
-mod adoption;
+// | file | |
+// | --- | --- |
+// | `store` | `TokenStore`: the contract of a store |
+// | `identity` | `TokenIdentity`: what makes two logins the same login |
+// | `seal` | `SealingKeys`: encrypts and authenticates records |
+// | `revision` | the order of revisions (pure) |
+// | `aged_token` | a token with its age |
+// | `failure` | the error of a login, and its failure pause |
+// | `payload` | the content of a record |
+// | `history` | the tokens that a process has used, and which token it adopts (pure) |
+// | `spread` | how processes spread their logins without the store (pure) |
+// | `waits` | how long a process waits for the store and for other processes (pure) |
+// | `sealed_store` | one sealed record, with a time limit for each call of the store |
+// | `settings` | the settings and their defaults |
+// | `process_state` | the login service of a process, and what the process knows of the record |
+// | `other_process` | the errors that another process causes |
+// | `examine` | what a process does with a record |
+// | `leader` | the process that logs in for all processes |
+// | `attempt` | one login through the store |
+// | `without_store` | one login without the store |
+// | `service`, `layer` | `SharedToken` and `SharedTokenLayer` |
+// | `file` | `FileTokenStore`: a store in a directory |
+// | `redis` | `RedisTokenStore`: a store in Redis |
+// | `refresh_token_store` | `SharedRefreshTokenStore`: a refresh token that rotates |
+
+mod aged_token;
 mod attempt;
-mod elsewhere;
 mod examine;
+mod failure;
 #[cfg(feature = "shared-file")]
 mod file;
+mod history;
 mod identity;
 mod layer;
 mod leader;
+mod other_process;
 mod payload;
+mod process_state;
 #[cfg(feature = "shared-redis")]
 mod redis;
 #[cfg(feature = "oauth2")]
@@ -71,12 +84,11 @@ mod revision;
 mod seal;
 mod sealed_store;
 mod service;
-mod session;
 mod settings;
 mod spread;
 mod store;
-mod unshared;
 mod waits;
+mod without_store;
 
 #[cfg(feature = "shared-file")]
 #[cfg_attr(docsrs, doc(cfg(feature = "shared-file")))]

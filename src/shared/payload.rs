@@ -5,95 +5,24 @@ use std::{borrow::Cow, time::Duration};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{clock::Timestamp, expiry::Expiry, login::LoginError, token::AccessToken};
-
-/// The pause after a permanent error. It doubles with each one that follows.
-const FIRST_PAUSE: Duration = Duration::from_secs(5);
-const MAX_PAUSE: Duration = Duration::from_secs(60);
-/// The longest pause that an issuer can request. Refreshers have the same limit.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+use super::{
+    aged_token::AgedToken,
+    failure::{MAX_FAILURE_PAUSE, SharedFailure},
+};
+use crate::{expiry::Expiry, token::AccessToken};
 
 const BEARER: &str = "bearer";
 const RAW: &str = "raw";
 
-/// The content of a record: a token, and why the last login failed if all processes have to pause.
+/// The content of a record: a token, and the error of the last login during its failure pause.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Payload {
     pub(super) token: Option<AgedToken>,
     pub(super) failure: Option<SharedFailure>,
 }
 
-/// A token whose lifetime, if it is known, counts from its request: its expiry is never [`Expiry::At`].
-#[derive(Clone, Debug)]
-pub(super) struct AgedToken {
-    pub(super) token: AccessToken,
-    /// The time since the token was requested.
-    pub(super) age: Duration,
-}
-
-/// The error of a login after which all processes pause. Then one of them logs in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct SharedFailure {
-    pub(super) text: String,
-    pub(super) is_permanent: bool,
-    pub(super) age: Duration,
-    /// The pause, counted from the error.
-    pub(super) pause: Duration,
-}
-
-impl SharedFailure {
-    /// Returns the pause after an error, if there is one: after a permanent error, or if the issuer requests it.
-    ///
-    /// `previous` is the error of the login before.
-    pub(super) fn pause(error: &LoginError, previous: Option<&Self>) -> Option<Duration> {
-        let requested = error.retry_after().map(|pause| pause.min(MAX_RETRY_AFTER));
-        if !error.is_permanent() {
-            return requested.filter(|pause| !pause.is_zero());
-        }
-        let previous = previous.filter(|previous| previous.is_permanent);
-        let pause = previous.map_or(FIRST_PAUSE, |previous| {
-            previous.pause.saturating_mul(2).clamp(FIRST_PAUSE, MAX_PAUSE)
-        });
-        Some(pause.max(requested.unwrap_or_default()))
-    }
-
-    /// Returns how long the pause still lasts.
-    pub(super) fn remaining(&self) -> Duration {
-        self.pause.saturating_sub(self.age)
-    }
-}
-
-impl AgedToken {
-    /// Creates one from the token of a login that was sent at `requested_at`. Its age is that at `now`.
-    pub(super) fn of_login(token: AccessToken, requested_at: Timestamp, now: Timestamp) -> Self {
-        let own_age = || requested_at.elapsed_at(now);
-        let age = token.age().map_or_else(own_age, |age| age.since_request(now.monotonic));
-        let Expiry::At(expires) = token.expiry() else { return Self { token, age } };
-        let remaining = expires.duration_since(now.wall).unwrap_or_default();
-        let lifetime = remaining.saturating_add(age);
-        let lifetime = token.max_lifetime().map_or(lifetime, |max| lifetime.min(max));
-        Self { token: token.with_absolute_expiry(Expiry::In(lifetime)), age }
-    }
-
-    pub(super) fn lifetime(&self) -> Option<Duration> {
-        match self.token.expiry() {
-            Expiry::In(lifetime) => Some(lifetime),
-            _ => None,
-        }
-    }
-
-    /// Returns the time left until the token expires; `None` if its lifetime is not known.
-    pub(super) fn remaining(&self) -> Option<Duration> {
-        self.lifetime().map(|lifetime| lifetime.saturating_sub(self.age))
-    }
-
-    pub(super) fn is_live(&self) -> bool {
-        self.remaining() != Some(Duration::ZERO)
-    }
-}
-
 impl Payload {
-    /// Returns the content of a record that has been in the store for this long.
+    /// Adds the time in the store to the ages.
     pub(super) fn aged(mut self, by: Duration) -> Self {
         if let Some(token) = &mut self.token {
             token.age = token.age.saturating_add(by);
@@ -104,9 +33,9 @@ impl Payload {
         self
     }
 
-    /// Renders the payload. No copy of the secret is left in memory.
+    /// Renders the payload as JSON. No copy of the secret stays in memory.
     pub(super) fn encode(&self) -> Option<Zeroizing<Vec<u8>>> {
-        // JSON escapes a byte with 6 at most. The buffer does not grow, so it leaves no copy behind.
+        // JSON escapes a byte with 6 bytes at most. A buffer that grows would leave a copy behind.
         let strings = self.token.as_ref().map_or(0, |token| token.token.secret().len())
             + self.failure.as_ref().map_or(0, |failure| failure.text.len());
         let mut buffer = Zeroizing::new(Vec::with_capacity(strings * 6 + 512));
@@ -123,7 +52,7 @@ impl Payload {
         Some(buffer)
     }
 
-    /// Parses a payload. The errors are not returned, because they can contain parts of it.
+    /// Parses a payload. Does not return the errors of `serde_json`, because they can contain a part of the secret.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let content: Content<'_> = serde_json::from_slice(bytes).ok()?;
         let token = match content.token {
@@ -134,8 +63,8 @@ impl Payload {
             text: failure.text.into_owned(),
             is_permanent: failure.is_permanent,
             age: Duration::from_millis(failure.age_ms),
-            // Another process must not be able to end all logins.
-            pause: Duration::from_millis(failure.pause_ms).min(MAX_RETRY_AFTER),
+            // Another process must not be able to stop all logins.
+            pause: Duration::from_millis(failure.pause_ms).min(MAX_FAILURE_PAUSE),
         });
         Some(Self { token, failure })
     }
@@ -225,10 +154,7 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use proptest::prelude::*;
-    use tokio::time::Instant;
 
     use super::*;
 
@@ -269,29 +195,6 @@ mod tests {
     }
 
     #[test]
-    fn absolute_expiry_becomes_a_lifetime_by_the_clock_of_its_process() {
-        let requested_at = Timestamp {
-            wall: SystemTime::UNIX_EPOCH + secs(1_800_000_000),
-            monotonic: Instant::now(),
-        };
-        let now = Timestamp {
-            wall: requested_at.wall + secs(2),
-            monotonic: requested_at.monotonic + secs(2),
-        };
-        let token = AccessToken::bearer("abc").unwrap();
-        let token = token.with_expiry(Expiry::At(requested_at.wall + secs(600)));
-        let aged = AgedToken::of_login(token.clone(), requested_at, now);
-        assert_eq!((aged.lifetime(), aged.remaining()), (Some(secs(600)), Some(secs(598))));
-        // Another login requested the token.
-        let aged = AgedToken::of_login(token.clone().with_age(secs(60)), requested_at, now);
-        assert_eq!(aged.remaining(), Some(secs(598)));
-        assert!(aged.lifetime() > Some(secs(650)));
-        let expired = token.with_expiry(Expiry::At(SystemTime::UNIX_EPOCH));
-        let aged = AgedToken::of_login(expired, requested_at, now);
-        assert_eq!(aged.remaining(), Some(Duration::ZERO));
-    }
-
-    #[test]
     fn age_in_the_store_is_added() {
         let failure = SharedFailure {
             text: "wrong password".to_owned(),
@@ -304,26 +207,6 @@ mod tests {
         let payload = copy(&payload).aged(secs(100));
         assert_eq!(payload.failure, Some(SharedFailure { age: secs(101), ..failure }));
         assert!(payload.token.unwrap().age >= secs(107));
-    }
-
-    #[test]
-    fn pause_doubles_with_each_permanent_error_up_to_a_minute() {
-        let error = LoginError::permanent("wrong password");
-        let mut previous: Option<SharedFailure> = None;
-        for expected in [5, 10, 20, 40, 60, 60] {
-            let pause = SharedFailure::pause(&error, previous.as_ref()).unwrap();
-            assert_eq!(pause, secs(expected));
-            let text = String::new();
-            previous = Some(SharedFailure { text, is_permanent: true, age: pause, pause });
-        }
-        let busy = LoginError::transient("too many requests");
-        assert_eq!(SharedFailure::pause(&busy, previous.as_ref()), None);
-        for (requested, expected) in [(0, None), (7, Some(secs(7))), (9999, Some(secs(300)))] {
-            let busy = busy.clone().with_retry_after(secs(requested));
-            assert_eq!(SharedFailure::pause(&busy, previous.as_ref()), expected);
-        }
-        let error = error.with_retry_after(secs(90));
-        assert_eq!(SharedFailure::pause(&error, None), Some(secs(90)));
     }
 
     #[test]

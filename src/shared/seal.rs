@@ -15,21 +15,21 @@ use super::{RecordKey, Revision};
 
 /// The first byte of a sealed record.
 const VERSION: u8 = 1;
-/// Precedes the key in the hash whose first bytes are the key's id.
+/// Precedes the key in the input of the hash. The id of the key is the first bytes of that hash.
 const ID_LABEL: &[u8] = b"tower-auth-refresh sealing key id";
 /// The version, the id of the key, and the nonce.
 const HEADER_LEN: usize = 1 + size_of::<KeyId>() + NONCE_LEN;
-/// What is authenticated and not stored: the version, the id of the key, the [`RecordKey`] and the [`Revision`].
+/// The additional authenticated data: the version, the id of the key, the [`RecordKey`] and the [`Revision`].
 const CONTEXT_LEN: usize = 1 + size_of::<KeyId>() + 32 + 16;
 
 type KeyId = [u8; 8];
 
 /// A key for records in a [`TokenStore`](super::TokenStore): 32 random bytes for AES-256-GCM.
 ///
-/// Processes that share a token need the same key. Each record contains the id of its key in plain text: 8 bytes of a hash of
-/// the key (SHA-256). The key is wiped from memory on drop. `Debug` shows only the id.
+/// Processes that share a token need the same key. Each record contains the id of its key as plaintext: 8 bytes of a
+/// hash (SHA-256) of the key. The key is wiped from memory on drop. `Debug` shows only the id.
 ///
-/// `openssl rand -out sealing-key 32` creates a key in a file, for example as a mounted secret:
+/// `openssl rand -out sealing-key 32` creates a key in a file. A program reads it, for example from a mounted secret:
 ///
 /// ```
 /// use tower_auth_refresh::shared::{SealingKey, SealingKeys};
@@ -70,14 +70,19 @@ impl SealingKey {
 
 /// The keys of a process: one that seals, and any number that open.
 ///
+/// # Key rotation
+///
 /// To replace a key without extra logins:
 ///
-/// 1. Give every process the new key with [`also_open`](Self::also_open).
-/// 2. Seal with the new key, and open with the old one too.
-/// 3. Remove the old key, once no process seals with it.
+/// 1. Give every process the new key with [`also_open`](Self::also_open). They still seal with the old key.
+/// 2. Let every process seal with the new key, and open with the old one too.
+/// 3. Remove the old key when all records that were sealed with it have expired: after the lifetime of an access token.
 ///
-/// If a process reads a record that was sealed with a key that it does not have, it logs in by itself. It does not
-/// replace that record.
+/// The record of a refresh token never expires. A process seals it again when it uses the token the next time. So keep
+/// the old key until each session has refreshed once.
+///
+/// A process that reads a record with an unknown key logs in without the store. It does not replace the record until it
+/// is older than the lifetime of its own token.
 ///
 /// ```
 /// use tower_auth_refresh::shared::{SealingKey, SealingKeys};
@@ -165,7 +170,7 @@ fn open(
     Ok(text)
 }
 
-/// Returns what is authenticated together with the text, so that a record is not accepted in the place of another.
+/// Returns the additional authenticated data, so that a record does not open in the place of another one.
 fn context(id: KeyId, key: &RecordKey, revision: &Revision) -> Aad<[u8; CONTEXT_LEN]> {
     let parts = [VERSION].into_iter().chain(id).chain(*key.as_bytes()).chain(*revision.as_bytes());
     let mut context = [0; CONTEXT_LEN];
@@ -173,7 +178,7 @@ fn context(id: KeyId, key: &RecordKey, revision: &Revision) -> Aad<[u8; CONTEXT_
     Aad::from(context)
 }
 
-/// A record was not sealed.
+/// Sealing a record failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SealError;
 
@@ -185,25 +190,25 @@ impl fmt::Display for SealError {
 
 impl Error for SealError {}
 
-/// A record was not opened.
+/// Opening a record failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum OpenError {
     /// A newer version of this crate has sealed it. Processes with that version can open it.
     UnknownVersion(u8),
     /// This process does not have the key. Other processes can open it.
     UnknownKey(KeyId),
-    /// No process can open it: it was changed, or is the record of another key or revision.
+    /// No process can open it. It was changed, or sealed for another record key or revision.
     Damaged,
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnknownVersion(version) => write!(f, "record has unknown version {version}"),
+            Self::UnknownVersion(version) => write!(f, "record version unknown: {version}"),
             Self::UnknownKey(id) => {
-                write!(f, "record is sealed with unknown key {:016x}", u64::from_be_bytes(*id))
+                write!(f, "sealing key of record unknown: {:016x}", u64::from_be_bytes(*id))
             }
-            Self::Damaged => f.write_str("record is damaged, or belongs to another identity"),
+            Self::Damaged => f.write_str("record damaged, or sealed for another identity"),
         }
     }
 }

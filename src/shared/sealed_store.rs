@@ -1,4 +1,4 @@
-//! [`SealedStore`]: one identity's record in a store, sealed, with a time limit for each step.
+//! [`SealedStore`]: one identity's record in a store, sealed, with a time limit for each call.
 
 use std::{
     future::{pending, poll_fn},
@@ -25,7 +25,7 @@ use crate::{
 pub(super) struct SealedStore {
     pub(super) store: Arc<dyn TokenStore>,
     pub(super) key: RecordKey,
-    /// `None`: the records are in plain text.
+    /// `None`: the records are plaintext.
     pub(super) keys: Option<SealingKeys>,
 }
 
@@ -38,9 +38,9 @@ pub(super) enum Claimed {
 
 pub(super) struct OpenedRecord {
     pub(super) revision: Revision,
-    /// How long ago it was put. It is not younger than that.
+    /// The time since the record was put: never less, and more by the duration of the call at most.
     pub(super) age: Duration,
-    /// The content, with its age. An error means that this process cannot read it.
+    /// The content, with its ages. An error means that this process cannot read it.
     pub(super) payload: Result<Payload, BoxError>,
 }
 
@@ -54,11 +54,11 @@ impl SealedStore {
     ) -> Result<Claimed, BoxError> {
         let start = read_clocks();
         let call = || self.store.claim(&self.key, expected, claim, time_to_live);
-        Ok(match limited(limit, call).await? {
+        Ok(match with_timeout("claim", limit, call).await? {
             ClaimOutcome::Granted => Claimed::Granted,
             ClaimOutcome::Denied { expires_in } => Claimed::Denied { expires_in },
             ClaimOutcome::Changed(record) => Claimed::Changed(
-                // The record can have waited on its way for as long as the call took.
+                // The record may have been on its way for as long as the call took.
                 record.map(|record| Box::new(self.open(record, start.elapsed_at(read_clocks())))),
             ),
         })
@@ -66,7 +66,7 @@ impl SealedStore {
 
     pub(super) async fn load(&self, limit: Duration) -> Result<Option<OpenedRecord>, BoxError> {
         let start = read_clocks();
-        let record = limited(limit, || self.store.load(&self.key)).await?;
+        let record = with_timeout("load", limit, || self.store.load(&self.key)).await?;
         Ok(record.map(|record| self.open(record, start.elapsed_at(read_clocks()))))
     }
 
@@ -76,14 +76,14 @@ impl SealedStore {
         time_to_live: Duration,
         limit: Duration,
     ) -> Result<bool, BoxError> {
-        limited(limit, || self.store.extend(&self.key, claim, time_to_live)).await
+        with_timeout("extend", limit, || self.store.extend(&self.key, claim, time_to_live)).await
     }
 
     pub(super) async fn release(&self, claim: ClaimId, limit: Duration) -> Result<(), BoxError> {
-        limited(limit, || self.store.release(&self.key, claim)).await
+        with_timeout("release", limit, || self.store.release(&self.key, claim)).await
     }
 
-    /// Returns `false` if the claim is not granted any more.
+    /// Returns `false` if the claim has ended or the record has changed.
     pub(super) async fn put(
         &self,
         expected: Option<Revision>,
@@ -95,14 +95,17 @@ impl SealedStore {
     ) -> Result<bool, BoxError> {
         let mut record = NewRecord::new(revision, self.seal(revision, payload)?);
         record.time_to_live = time_to_live;
-        limited(limit, || self.store.put(&self.key, expected, claim, record)).await
+        with_timeout("put", limit, || self.store.put(&self.key, expected, claim, record)).await
     }
 
-    /// Waits until the record or the claim may have changed: for `min` at least, and for `max` at most.
+    /// Waits until the record or the claim may have changed, for `min` at least and `max` at most.
     pub(super) async fn changed(&self, expected: Option<Revision>, min: Duration, max: Duration) {
         let hint = async {
-            if limited(max, || self.store.changed(&self.key, expected)).await.is_err() {
-                // It is only a hint.
+            if with_timeout("changed", max, || self.store.changed(&self.key, expected))
+                .await
+                .is_err()
+            {
+                // A store without this method must not make the process poll more often.
                 pending::<()>().await;
             }
         };
@@ -110,7 +113,7 @@ impl SealedStore {
     }
 
     fn seal(&self, revision: Revision, payload: &Payload) -> Result<Bytes, BoxError> {
-        let plain = payload.encode().ok_or("record content cannot be encoded")?;
+        let plain = payload.encode().ok_or("record content not encoded")?;
         match &self.keys {
             Some(keys) => Ok(keys.seal(&self.key, &revision, &plain)?),
             None => Ok(Bytes::copy_from_slice(&plain)),
@@ -126,7 +129,7 @@ impl SealedStore {
             None => Ok(Zeroizing::new(record.bytes.to_vec())),
         };
         let payload = plain.and_then(|plain| {
-            let payload = Payload::decode(&plain).ok_or("record content is invalid")?;
+            let payload = Payload::decode(&plain).ok_or("record content invalid")?;
             Ok(payload.aged(age))
         });
         OpenedRecord { revision: record.revision, age, payload }
@@ -137,15 +140,18 @@ pub(super) fn read_clocks() -> Timestamp {
     Timestamp::now(&*system_clock())
 }
 
-/// Limits a step of the store, and turns its panic into an error.
-async fn limited<'a, T>(
+/// Limits the time of a call of the store, and turns a panic into an error.
+async fn with_timeout<'a, T>(
+    method: &str,
     limit: Duration,
     call: impl FnOnce() -> StoreFuture<'a, T>,
 ) -> Result<T, BoxError> {
-    let panicked = || BoxError::from("token store panicked");
-    let mut step = panic::catch(call).ok_or_else(panicked)?;
-    let step = poll_fn(|cx| {
-        panic::catch(|| step.as_mut().poll(cx)).unwrap_or_else(|| Poll::Ready(Err(panicked())))
+    let panicked = || BoxError::from(format!("token store panicked during {method}"));
+    let mut call = panic::catch(call).ok_or_else(panicked)?;
+    let call = poll_fn(|cx| {
+        panic::catch(|| call.as_mut().poll(cx)).unwrap_or_else(|| Poll::Ready(Err(panicked())))
     });
-    timeout(limit, step).await.unwrap_or_else(|_| Err(format!("timed out after {limit:?}").into()))
+    timeout(limit, call).await.unwrap_or_else(|_| {
+        Err(format!("token store timed out during {method} after {limit:?}").into())
+    })
 }

@@ -11,15 +11,18 @@ use std::{
 use tokio::sync::Mutex;
 use tower_service::Service;
 
-use super::{attempt::Attempt, sealed_store::read_clocks, session::Session, settings::Settings};
+use super::{
+    attempt::Attempt, process_state::ProcessState, sealed_store::read_clocks, settings::Settings,
+};
 use crate::{
     login::{LoginError, LoginRequest, erased::Login},
     token::AccessToken,
 };
 
-/// A login service that shares its token with other processes. A [`SharedTokenLayer`](super::SharedTokenLayer) creates it.
+/// A login service that shares its token with other processes. A [`SharedTokenLayer`](super::SharedTokenLayer) creates
+/// it.
 ///
-/// One login runs at a time. A login waits for the one before, even if that was dropped.
+/// One login runs at a time. A login waits for the previous one, even if that was dropped.
 ///
 /// ```
 /// use tower_auth_refresh::{AuthRefresher, shared::SharedToken};
@@ -32,27 +35,33 @@ use crate::{
 ///
 /// # Errors
 ///
-/// - The [`LoginError`] of the login service below, or a timeout if it exceeds
+/// - The [`LoginError`] of the login service below, or a timeout if that exceeds
 ///   [`login_timeout`](super::SharedTokenLayer::login_timeout).
-/// - The permanent error of another process, for 5 seconds, and up to a minute after repeated errors. Its cause is a text. The
-///   error is transient while the current token is valid.
-/// - The transient error of another process, if its issuer has requested a delay, until the end of that.
-/// - A transient error, if another process still has the claim after `login_timeout`.
-/// - A transient error, if the store is unavailable and the current token is still good for some time. The refresher
-///   retries.
+/// - The permanent error of another process, until its failure pause is over: 5 seconds, and up to a minute after
+///   repeated errors. The error is transient while the current token is live.
+/// - The transient error of another process whose issuer has requested a delay, until the delay is over.
+/// - A transient error if another process still has the claim after `login_timeout`.
+/// - A transient error if the store is unavailable, and the random time of the login without the store is later. The
+///   refresher retries.
+///
+/// The cause of another process's error is only a text, of 500 characters at most. With
+/// [`danger_unsealed`](super::SharedTokenLayer::danger_unsealed), the store contains this text as plaintext.
+///
+/// [`AuthRefresher::refresh`](crate::AuthRefresher::refresh) ignores the failure pause. It may return a newer token of
+/// another process without a login.
 ///
 /// # Cancellation
 ///
-/// Dropping the future ends the waiting for the store and for other processes. A login for which this process has the
-/// claim continues in its own task, and its token is put into the store.
+/// Dropping the future ends the wait for the store and for other processes. A login for which this process has the
+/// claim continues in its own task, which puts the token.
 pub struct SharedToken {
     settings: Settings,
-    session: Arc<Mutex<Session>>,
+    process: Arc<Mutex<ProcessState>>,
 }
 
 impl SharedToken {
     pub(super) fn new(settings: Settings, login: impl Login + 'static) -> Self {
-        Self { settings, session: Arc::new(Mutex::new(Session::new(login))) }
+        Self { settings, process: Arc::new(Mutex::new(ProcessState::new(login))) }
     }
 }
 
@@ -66,11 +75,11 @@ impl Service<LoginRequest> for SharedToken {
     }
 
     fn call(&mut self, request: LoginRequest) -> SharedTokenFuture {
-        let (settings, session) = (self.settings.clone(), self.session.clone());
+        let (settings, process) = (self.settings.clone(), self.process.clone());
         let requested_at = read_clocks();
         SharedTokenFuture(Box::pin(async move {
-            let session = session.lock_owned().await;
-            Attempt::new(settings, session, request, requested_at)?.log_in().await
+            let process = process.lock_owned().await;
+            Attempt::new(settings, process, request, requested_at)?.log_in().await
         }))
     }
 }

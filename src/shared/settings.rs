@@ -10,7 +10,7 @@ use std::{
 use super::sealed_store::SealedStore;
 use crate::panic;
 
-/// The least time to live of a claim: each third of it, the claim is extended.
+/// The least time to live of a claim. A process extends its claim every third of the time to live.
 pub(super) const MIN_CLAIM_TIME_TO_LIVE: Duration = Duration::from_millis(100);
 
 #[derive(Clone)]
@@ -33,7 +33,7 @@ impl Settings {
         }
     }
 
-    /// Returns a random number in `[0, 1)`: from the default source if the set one panics.
+    /// Returns a random number in `[0, 1)`. If the source panics, the number is that of the default one.
     pub(super) fn random(&self) -> f64 {
         let number = panic::catch(|| (self.rng)()).unwrap_or_else(system_random);
         // A double represents 53 bits exactly.

@@ -1,41 +1,40 @@
-//! How processes that share a token spread their logins while the store is unavailable. Pure functions of one random
-//! number in `[0, 1)`.
+//! How processes spread their logins while the store is unavailable. Pure functions of one random number in `[0, 1)`.
 
 use std::time::Duration;
 
-/// The refresher's default pauses: the first one is one second at most, and the longest a minute.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// The refresher's default backoff. It doubles with each attempt, so the one after attempt 1 is one second at most.
+const REFRESHER_FIRST_BACKOFF: Duration = Duration::from_millis(500);
+const REFRESHER_MAX_BACKOFF: Duration = Duration::from_secs(60);
 
-/// Returns after which time a process logs in without the store, if its token lives for `remaining`.
+/// Returns after which time a process logs in without the store, if the current token is live for `remaining`.
 ///
-/// The times of all processes are uniform over the remaining time, except a reserve for the login itself.
+/// The times of all processes are uniform over the remaining time, less a reserve for the login itself.
 pub(super) fn login_after(remaining: Duration, last_login: Duration, random: f64) -> Duration {
     let reserve = (remaining / 4).max(last_login.saturating_mul(2));
     remaining.saturating_sub(reserve).mul_f64(random)
 }
 
-/// What a process does until then.
+/// What a process does until its login.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Delay {
     /// It waits, and then logs in.
     Wait(Duration),
-    /// It fails, and its refresher retries. `Wait` would exceed the refresher's limit of a login.
+    /// It fails, and its refresher retries. A wait would exceed the time limit of the refresher.
     Retry,
 }
 
-/// Returns what a process does for the time until its login. It can wait for `patience`.
+/// Returns what a process does until its login. It can wait for `max_wait`.
 ///
-/// If the pause after a failure could exceed that time, the login is earlier.
-pub(super) fn delay(until_login: Duration, patience: Duration, attempt: u32, random: f64) -> Delay {
+/// If the backoff of the refresher could end after the time of the login, the process logs in earlier.
+pub(super) fn delay(until_login: Duration, max_wait: Duration, attempt: u32, random: f64) -> Delay {
     let doubled = 1_u32.checked_shl(attempt).unwrap_or(u32::MAX);
-    let next_pause = FIRST_PAUSE.saturating_mul(doubled).min(MAX_PAUSE);
-    if until_login <= patience {
+    let next_backoff = REFRESHER_FIRST_BACKOFF.saturating_mul(doubled).min(REFRESHER_MAX_BACKOFF);
+    if until_login <= max_wait {
         Delay::Wait(until_login)
-    } else if until_login > next_pause {
+    } else if until_login > next_backoff {
         Delay::Retry
     } else {
-        Delay::Wait(patience.mul_f64(random))
+        Delay::Wait(max_wait.mul_f64(random))
     }
 }
 
@@ -48,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn logins_are_uniform_over_the_time_that_is_left() {
+    fn logins_are_uniform_over_the_remaining_time() {
         let after = |random| login_after(secs(300), secs(1), random);
         assert_eq!(after(0.0), Duration::ZERO);
         assert_eq!(after(0.5), Duration::from_millis(112_500));
@@ -59,14 +58,14 @@ mod tests {
 
     #[test]
     fn long_delay_is_left_to_the_refresher() {
-        let patience = secs(14);
-        assert_eq!(delay(secs(14), patience, 1, 0.5), Delay::Wait(secs(14)));
-        assert_eq!(delay(secs(15), patience, 1, 0.5), Delay::Retry);
-        assert_eq!(delay(secs(61), patience, u32::MAX, 0.5), Delay::Retry);
-        // The pause could be longer than the delay.
-        assert_eq!(delay(secs(60), patience, 9, 0.5), Delay::Wait(secs(7)));
-        assert_eq!(delay(secs(16), patience, 5, 0.5), Delay::Wait(secs(7)));
-        assert_eq!(delay(secs(17), patience, 5, 0.5), Delay::Retry);
+        let max_wait = secs(14);
+        assert_eq!(delay(secs(14), max_wait, 1, 0.5), Delay::Wait(secs(14)));
+        assert_eq!(delay(secs(15), max_wait, 1, 0.5), Delay::Retry);
+        assert_eq!(delay(secs(61), max_wait, u32::MAX, 0.5), Delay::Retry);
+        // The backoff could be longer than the time until the login.
+        assert_eq!(delay(secs(60), max_wait, 9, 0.5), Delay::Wait(secs(7)));
+        assert_eq!(delay(secs(16), max_wait, 5, 0.5), Delay::Wait(secs(7)));
+        assert_eq!(delay(secs(17), max_wait, 5, 0.5), Delay::Retry);
         assert_eq!(delay(secs(1), Duration::ZERO, 9, 0.5), Delay::Wait(Duration::ZERO));
     }
 }

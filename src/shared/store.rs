@@ -6,38 +6,55 @@ use bytes::Bytes;
 
 use super::StoreFuture;
 
-/// Stores records of a few kilobytes under keys, and grants one process at a time the right to replace a record.
+/// Stores records of a few kilobytes under keys, and grants one claim at a time to replace a record.
 ///
-/// A [`SharedTokenLayer`](super::SharedTokenLayer) seals the records, chooses their [`Revision`]s and decides which
-/// token is used. A store does not interpret them. It compares revisions and claims for equality, and measures times
-/// with its own clock only.
+/// A [`SharedTokenLayer`](super::SharedTokenLayer) seals the records, chooses their [`Revision`]s, and decides which
+/// token a process uses. A store does not interpret records. It compares revisions and [`ClaimId`]s for equality, and
+/// measures times with its own clock.
+///
+/// One store serves any number of identities, each with its own [`RecordKey`]. `Arc<S>` is a store if `S` is one.
 ///
 /// # Contract
 ///
-/// 1. Each method is atomic: concurrent calls, of this process or another, have the same effect as in some order.
-/// 2. A claim is granted to one [`ClaimId`] at a time. The first of three events ends it: its release, a new record, or the
-///    end of its time to live. So a process that dies or freezes loses the claim.
-/// 3. [`put`](Self::put) replaces a record only for the process whose claim is granted, and only if the record still has
-///    the expected revision. So a process that was frozen while another replaced the record cannot overwrite it.
-/// 4. A record's [age](Record::age) is measured by one clock, that of the store. A store whose clock has been set back
-///    returns zero.
-/// 5. A store may lose records and claims at any time. Then there is one login more than necessary.
-/// 6. A future can be dropped at any time. The operation then has taken place or not.
-/// 7. Every time to live is valid, from zero to [`Duration::MAX`]. A store that cannot represent one uses the nearest that
-///    it can. A claim with a time to live of zero may end at once.
-///
-/// The layer treats an error as an unavailable store: the process logs in by itself. The text of an error must not contain a record.
+/// 1. Each method is atomic. Concurrent calls, also of several processes, have the same effect as in some order.
+/// 2. A claim is granted to one [`ClaimId`] at a time. It ends at its release, at a put, or after its time to live.
+/// 3. A record is replaced only by the [`ClaimId`] whose claim is granted, and only if its revision is the expected
+///    one. So a process that was frozen cannot replace the record of another process.
+/// 4. The store's clock measures the [age](Record::age) of a record. If that clock has been set back, the age is zero.
+/// 5. A store may lose records and claims at any time. Each loss costs one login.
+/// 6. A caller can drop a future at any time. The call then has taken place or not.
+/// 7. Every time to live is valid, from zero to [`Duration::MAX`]. A store uses the nearest one that it can represent.
+///    A claim with a time to live of zero may end immediately.
+/// 8. The text of an error does not contain a record.
 ///
 /// `test_util::check_token_store` tests a store against this contract.
+///
+/// The stores of this crate limit a record to 1 MiB. A put of a longer one fails.
+///
+/// # Errors
+///
+/// The layer handles an error, a panic, and a call that exceeds
+/// [`store_timeout`](super::SharedTokenLayer::store_timeout) in the same way. What follows depends on the method:
+///
+/// - [`claim`](Self::claim): the process releases the claim, which may be granted. Unless the call has timed out, the
+///   process loads the record, and can adopt its token. If it cannot, it logs in without the store.
+/// - [`load`](Self::load): the process logs in without the store.
+/// - [`extend`](Self::extend): the process retries after a third of the claim's time to live. The login continues.
+/// - [`put`](Self::put): the process uses its token, which is not shared. It releases the claim.
+/// - [`release`](Self::release): the claim ends after its time to live.
 pub trait TokenStore: Send + Sync + 'static {
     /// Returns the record, or `None` if there is none.
     fn load<'a>(&'a self, key: &'a RecordKey) -> StoreFuture<'a, Option<Record>>;
 
-    /// Claims the right to replace the record, in one step, for the login that `claim` names.
+    /// Claims the right to replace the record. Has one of three outcomes:
     ///
-    /// The claim is granted if the record's revision is `expected`, and no other login has a claim. `None` means: no record.
-    /// It ends after `time_to_live`. If the revision differs, returns the record and grants nothing. A process that already has the claim is granted
-    /// it again, with a new time to live.
+    /// - [`Changed`](ClaimOutcome::Changed): the record's revision is not `expected`. Returns the record and grants
+    ///   nothing, even if `claim` is granted already. An `expected` of `None` means that there is no record.
+    /// - [`Denied`](ClaimOutcome::Denied): the claim of another id is granted.
+    /// - [`Granted`](ClaimOutcome::Granted): the claim is granted, and ends after `time_to_live`. If the claim of this
+    ///   id is granted already, it gets this time to live.
+    ///
+    /// The store checks the revision first, then the other claim.
     fn claim<'a>(
         &'a self,
         key: &'a RecordKey,
@@ -46,7 +63,7 @@ pub trait TokenStore: Send + Sync + 'static {
         time_to_live: Duration,
     ) -> StoreFuture<'a, ClaimOutcome>;
 
-    /// Sets the claim's time to live, counted from now. Returns `false` if the claim is not granted any more.
+    /// Sets the claim's time to live, counted from now. Returns `false` if the claim of this id is not granted.
     fn extend<'a>(
         &'a self,
         key: &'a RecordKey,
@@ -54,13 +71,13 @@ pub trait TokenStore: Send + Sync + 'static {
         time_to_live: Duration,
     ) -> StoreFuture<'a, bool>;
 
-    /// Ends the claim, if it is granted to this process. Does nothing to a claim of another process.
+    /// Ends the claim of this id, if it is granted. Does not change the claim of another id.
     fn release<'a>(&'a self, key: &'a RecordKey, claim: ClaimId) -> StoreFuture<'a, ()>;
 
-    /// Replaces the record and ends the claim, if the claim is granted and the record's revision is `expected`. Returns
-    /// `false` and changes nothing if not.
+    /// Replaces the record and ends the claim, if the claim of this id is granted and the record's revision is
+    /// `expected`. If not, returns `false` and changes nothing.
     ///
-    /// If an earlier call has put this same record, and no other has replaced it, the store may return `true` again. A
+    /// If an earlier call has put this same record, and no other call has replaced it, the store may return `true`. A
     /// store that repeats calls after a lost connection should do that.
     fn put<'a>(
         &'a self,
@@ -72,8 +89,9 @@ pub trait TokenStore: Send + Sync + 'static {
 
     /// Completes when the record's revision may differ from `expected`, or the claim may have ended.
     ///
-    /// A hint for processes that wait: without it, they [claim](Self::claim) again after short pauses. It may complete
-    /// too early or never, which is the default.
+    /// A waiting process then [claims](Self::claim) before its poll interval is over. The method may complete too
+    /// early, too late or never. By default, it never completes. No store of this crate implements it, so waiting
+    /// processes poll: every 25 to 100 milliseconds, and up to every second while the current token is live.
     fn changed<'a>(
         &'a self,
         key: &'a RecordKey,
@@ -131,7 +149,7 @@ impl<S: TokenStore + ?Sized> TokenStore for Arc<S> {
     }
 }
 
-/// A record key: 32 bytes, the hash of an [identity](super::TokenIdentity).
+/// The key of a record: 32 bytes, the hash of an [identity](super::TokenIdentity).
 ///
 /// It contains no secret. `Display` renders it as 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -157,7 +175,7 @@ impl fmt::Display for RecordKey {
 
 /// The revision of a record: 16 bytes. No two records have the same revision.
 ///
-/// A store compares revisions for equality only. The processes that put them know the order of those of access tokens.
+/// A store compares revisions for equality only. The layer knows the order of the revisions that it chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Revision(pub(super) [u8; 16]);
 
@@ -173,11 +191,16 @@ impl Revision {
     }
 }
 
-/// Names the claim of one login: 16 random bytes. Each new login has another one.
+/// Identifies a claim: 16 random bytes. Each login uses a new id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClaimId(pub(super) [u8; 16]);
 
 impl ClaimId {
+    /// Returns another id for the same login.
+    pub(super) fn next(self) -> Self {
+        Self(u128::from_be_bytes(self.0).wrapping_add(1).to_be_bytes())
+    }
+
     /// Creates an id from its bytes.
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -197,7 +220,7 @@ pub struct Record {
     pub revision: Revision,
     /// The sealed bytes it was put with.
     pub bytes: Bytes,
-    /// The time in the store: how long ago it was put, by the store's clock.
+    /// The time since it was put, by the store's clock.
     pub age: Duration,
 }
 
@@ -216,7 +239,11 @@ pub struct NewRecord {
     pub revision: Revision,
     /// The sealed bytes.
     pub bytes: Bytes,
-    /// After this time, the record is of no use to any process. The store should delete it then.
+    /// The time after which the store should delete the record. `None`: never.
+    ///
+    /// For an access token, it is the remaining lifetime and twice the
+    /// [`login_timeout`](super::SharedTokenLayer::login_timeout), or `None` if the lifetime is unknown. A refresh token
+    /// has `None`.
     pub time_to_live: Option<Duration>,
 }
 
@@ -238,14 +265,14 @@ impl NewRecord {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ClaimOutcome {
-    /// The process may replace the record, until the claim ends.
+    /// The claim is granted. Its id can replace the record until the claim ends.
     Granted,
-    /// Another process has the claim.
+    /// The claim of another id is granted.
     Denied {
-        /// When the other claim ends, unless it is extended.
+        /// The time until the other claim ends, unless it is extended.
         expires_in: Duration,
     },
-    /// The record's revision is not the expected one. Nothing is granted.
+    /// The record's revision is not the expected one. Contains the record. Nothing is granted.
     Changed(Option<Record>),
 }
 

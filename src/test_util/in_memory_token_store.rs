@@ -17,10 +17,9 @@ use crate::{
     },
 };
 
-/// A [`TokenStore`] in memory, by tokio's clock, which can be paused. A test can make it slow or unavailable, and make it
-/// lose what it contains.
+/// Stores records in memory, for tests. A test can make the store slow or unavailable, and can remove its content.
 ///
-/// Clones share the content. Give each simulated process a clone.
+/// Its clock is tokio's, which can be paused. Clones share the content: give each simulated process a clone.
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,7 +45,7 @@ use crate::{
 /// store.flush();
 /// assert_eq!(process().token().await?.secret(), "t2");
 ///
-/// // Without the store, a process logs in by itself.
+/// // The process logs in without the store.
 /// store.set_available(false);
 /// assert_eq!(process().token().await?.secret(), "t3");
 /// # Ok(())
@@ -78,47 +77,47 @@ struct Granted {
 }
 
 impl InMemoryTokenStore {
-    /// Sets how long each call takes. The operation takes place at its end. Defaults to zero.
+    /// Sets the duration of each call, which has its effect at its end. Defaults to zero.
     pub fn set_delay(&self, delay: Duration) {
         lock(&self.0).delay = delay;
     }
 
-    /// Sets whether the store is available. If not, each call fails at its end. Defaults to `true`.
+    /// Sets whether the store is available. If not, each call fails after its duration. Defaults to `true`.
     pub fn set_available(&self, available: bool) {
         lock(&self.0).is_unavailable = !available;
     }
 
-    /// Loses all records and claims.
+    /// Removes all records and claims.
     pub fn flush(&self) {
         self.evict_records();
         self.lose_claims();
     }
 
-    /// Loses all records, and no claims.
+    /// Removes all records.
     pub fn evict_records(&self) {
         lock(&self.0).records.clear();
     }
 
-    /// Loses all claims, and no records.
+    /// Removes all claims.
     pub fn lose_claims(&self) {
         lock(&self.0).claims.clear();
     }
 
-    /// Returns a copy of the content, in a store of its own.
+    /// Returns another store with a copy of the content.
     pub fn snapshot(&self) -> Self {
         let content = lock(&self.0);
         let (records, claims) = (content.records.clone(), content.claims.clone());
         Self(Arc::new(Mutex::new(Content { records, claims, ..Content::default() })))
     }
 
-    /// Replaces the content by that of a snapshot, as a failover to a replica that is behind does.
+    /// Replaces the content by that of a snapshot, as a failover to an outdated replica does.
     pub fn restore(&self, snapshot: &Self) {
         let Content { records, claims, .. } = mem::take(&mut *lock(&snapshot.snapshot().0));
         let mut content = lock(&self.0);
         (content.records, content.claims) = (records, claims);
     }
 
-    /// Returns how many calls have started.
+    /// Returns the number of calls that have started.
     pub fn calls(&self) -> usize {
         lock(&self.0).calls
     }
@@ -193,8 +192,8 @@ impl TokenStore for InMemoryTokenStore {
             }
             match content.claims.get(key) {
                 Some(granted) if granted.claim != claim => {
-                    let left = granted.until.map(|until| until.saturating_duration_since(now));
-                    ClaimOutcome::Denied { expires_in: left.unwrap_or(Duration::MAX) }
+                    let remaining = granted.until.map(|until| until.saturating_duration_since(now));
+                    ClaimOutcome::Denied { expires_in: remaining.unwrap_or(Duration::MAX) }
                 }
                 _ => {
                     content.grant(key, claim, time_to_live, now);

@@ -64,7 +64,7 @@ async fn corrected_password_is_used_within_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn success_ends_the_doubling_of_the_pause() {
+async fn success_ends_the_doubling_of_the_failure_pause() {
     let fleet = Fleet::default();
     let login = |nth| async move {
         match nth {
@@ -104,7 +104,7 @@ async fn permanent_error_of_another_process_is_transient_with_a_live_token() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn time_that_the_issuer_requests_is_kept_by_all_processes() {
+async fn delay_that_the_issuer_requests_applies_to_all_processes() {
     let fleet = Fleet::default();
     let login = |nth| async move {
         sleep(millis(50)).await;

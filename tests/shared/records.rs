@@ -160,7 +160,7 @@ async fn key_is_replaced_without_a_login() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn record_that_none_can_read_is_replaced_after_a_lifetime() {
+async fn record_that_no_process_can_read_is_replaced_after_a_lifetime() {
     let fleet = Fleet::default();
     let lost = SharedTokenLayer::new(fleet.store.clone(), identity(), SealingKeys::new(key(9)));
     // The token of the lost key never expires, so the store keeps its record.

@@ -46,7 +46,7 @@ async fn files_and_directories_are_private() {
 }
 
 #[tokio::test]
-async fn directory_that_others_can_access_is_refused() {
+async fn directory_that_others_can_access_is_rejected() {
     let directory = directory_with_record().await;
     for mode in [0o755, 0o750, 0o740, 0o701, 0o777, 0o1770] {
         set_mode(&directory.0, mode);
@@ -68,14 +68,17 @@ async fn directory_that_others_can_access_is_refused() {
 }
 
 #[tokio::test]
-async fn file_that_others_can_access_is_refused() {
+async fn file_that_others_can_access_is_rejected() {
     let directory = directory_with_record().await;
     let store = directory.store();
     set_mode(&directory.file(KEY, "token"), 0o640);
     let error = store.load(&KEY.get()).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        format!("other users have access to {}: mode 640", directory.file(KEY, "token").display())
+        format!(
+            "path accessible to other users: {}, mode 640",
+            directory.file(KEY, "token").display()
+        )
     );
     set_mode(&directory.file(KEY, "token"), 0o600);
     set_mode(&directory.file(KEY, "lock"), 0o604);
@@ -107,7 +110,7 @@ async fn symbolic_link_is_not_followed_to_a_file() {
 
 /// Only root can change the owner, so the test needs root.
 #[tokio::test]
-async fn directory_of_another_user_is_refused() {
+async fn directory_of_another_user_is_rejected() {
     const USER: u32 = 65_534;
     let directory = directory_with_record().await;
     let store = directory.store();

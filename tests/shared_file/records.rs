@@ -85,6 +85,6 @@ async fn error_names_the_file_and_no_content() {
     let directory = TempDir::new();
     fs::write(&directory.0, "s3cr3t").unwrap();
     let error = directory.store().load(&KEY.get()).await.unwrap_err();
-    assert_eq!(error.to_string(), format!("unexpected type of file: {}", directory.0.display()));
+    assert_eq!(error.to_string(), format!("file type unexpected: {}", directory.0.display()));
     fs::remove_file(&directory.0).unwrap();
 }

@@ -182,7 +182,7 @@ async fn login_of_a_person_replaces_a_token_that_cannot_be_opened() {
     let keys = SealingKeys::new(SealingKey::new([8; 32]));
     let store = SharedRefreshTokenStore::new(directory.store(), identity(), keys);
     let error = store.load().await.unwrap_err().to_string();
-    assert!(error.starts_with("record is sealed with unknown key "), "{error}");
+    assert!(error.starts_with("sealing key of record unknown: "), "{error}");
     store.save(token("new")).await.unwrap();
     assert_eq!(loaded(&store).await.unwrap(), "new");
 }
@@ -301,7 +301,7 @@ fn program_without_a_connection_keeps_the_session() {
 }
 
 #[test]
-fn token_without_a_complete_response_is_not_sent_again() {
+fn token_without_a_complete_response_is_not_resent() {
     for kind in [io::ErrorKind::TimedOut, io::ErrorKind::ConnectionReset, io::ErrorKind::Other] {
         let directory = TempDir::new();
         save(&directory, "r0");
@@ -318,7 +318,7 @@ fn token_without_a_complete_response_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn login_without_rotation_leaves_a_token_that_can_be_sent() {
+async fn login_without_rotation_leaves_a_token_that_can_be_resent() {
     let directory = TempDir::new();
     shared(directory.store()).save(token("r0")).await.unwrap();
     for status in [200, 503] {
@@ -495,7 +495,7 @@ fn process_that_lost_its_lock_saves_the_next_token_of_the_one_it_sent() {
 }
 
 #[test]
-fn next_token_that_was_not_saved_keeps_the_mark() {
+fn token_whose_successor_was_not_saved_stays_in_use() {
     let directory = TempDir::new();
     let (first, other) = (Freezable::new(&directory), Freezable::new(&directory));
     first.run(async |store| {

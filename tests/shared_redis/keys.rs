@@ -67,7 +67,7 @@ async fn values_of_other_programs_are_errors() {
     let keys: Vec<String> = server.command("KEYS *").await.unwrap();
     server.command::<()>(&format!("HSET {} revision short", keys[0])).await.unwrap();
     let error = store.load(&key(1)).await.unwrap_err();
-    assert_eq!(error.to_string(), "reply of redis does not contain a record of this store");
+    assert_eq!(error.to_string(), "redis reply invalid");
     server.command::<()>(&format!("SET {} text", keys[0])).await.unwrap();
     assert!(store.claim(&key(1), None, claim_id(1), LONG).await.is_err());
 }
@@ -84,7 +84,7 @@ async fn record_that_is_too_large_is_neither_put_nor_returned() {
     let mut next = record(2);
     next.bytes = vec![0; (1 << 20) + 1].into();
     let error = store.put(&key(1), expected, claim_id(1), next).await.unwrap_err();
-    assert_eq!(error.to_string(), "record is too large: 1048577 bytes");
+    assert_eq!(error.to_string(), "record too large: 1048577 bytes");
     for (len, returned) in [(1 << 20, 1 << 20), ((1 << 20) + 1, 0)] {
         let bytes = "x".repeat(len);
         server.command::<()>(&format!("HSET {} bytes {bytes}", keys[0])).await.unwrap();

@@ -1,10 +1,10 @@
-//! [`GrantedClaim`]: a lock file's bytes.
+//! [`GrantedClaim`]: the bytes of a lock file.
 //!
 //! ```text
 //! magic 8 | claim id 16 | granted at 8 | time to live 8
 //! ```
 //!
-//! Any other content is that of a lock file without a claim.
+//! A lock file with any other content has no claim.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::shared::ClaimId;
 /// Its last byte is the version of the format.
 const MAGIC: [u8; 8] = *b"TARclaim";
 
-/// How long a lock file can be.
+/// The length of a lock file in bytes.
 pub(super) const CLAIM_LEN: usize = MAGIC.len() + 16 + 8 + 8;
 
-/// A claim. Times of the wall clock count from 1970.
+/// A claim. The wall-clock time counts from 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct GrantedClaim {
     pub(super) id: ClaimId,
@@ -28,7 +28,7 @@ pub(super) struct GrantedClaim {
 impl GrantedClaim {
     /// Returns the rest of the time to live, or `None` if the claim has ended.
     ///
-    /// It is never more than the whole time to live, even if the clock has been set back since.
+    /// It is at most the time to live, even if the clock has been set back since.
     pub(super) fn remaining(&self, now: Duration) -> Option<Duration> {
         let elapsed = now.saturating_sub(self.granted_at);
         self.time_to_live.checked_sub(elapsed).filter(|remaining| !remaining.is_zero())

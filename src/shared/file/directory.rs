@@ -1,4 +1,4 @@
-//! [`Directory`]: the files, and what is done with them. Every operation blocks.
+//! [`Directory`]: the files, and the operations on them. Each operation blocks its thread.
 
 use std::{
     fs::{self, DirBuilder, File, Metadata, OpenOptions},
@@ -15,54 +15,54 @@ use super::{
 };
 use crate::shared::RecordKey;
 
-/// A directory with files for each key: the record, its lock file, and temporary files while it is replaced.
+/// A directory with files for each key: the record file, the lock file, and temporary files of puts.
 #[derive(Debug)]
 pub(super) struct Directory(pub(super) PathBuf);
 
-/// A lock file while this process has its lock. Dropping it releases the lock, and so does the end of the process.
+/// A lock file that this process has locked. Dropping it releases the lock, and so does the end of the process.
 ///
-/// The file contains the claim. It is never deleted or replaced: two processes would lock two files.
+/// The file contains the claim. It is never deleted or replaced, because two processes could then lock two files.
 pub(super) struct LockedFile {
     file: File,
     path: PathBuf,
 }
 
-/// A record that is written and not in its place. It is removed on drop.
+/// A record in a temporary file, which is removed on drop.
 pub(super) struct TemporaryFile(PathBuf);
 
 impl Drop for TemporaryFile {
     fn drop(&mut self) {
-        // After the record is in its place, there is none.
+        // After the record file was replaced, there is none.
         let _ = fs::remove_file(&self.0);
     }
 }
 
 impl Directory {
-    /// Returns the record, as it is at some moment during this call. A damaged file has no record.
+    /// Returns the record, as it is at some moment of this operation. Returns `None` if the file is damaged.
     pub(super) fn read(
         &self,
         key: &RecordKey,
     ) -> Result<Option<StoredRecord>, FileTokenStoreError> {
         let path = self.path(key, "token");
-        if !self.check()? || !check_file(&path)? {
+        if !self.is_private_directory()? || !is_private_file(&path)? {
             return Ok(None);
         }
         let file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            opened => opened.map_err(failed("opening", &path))?,
+            opened => opened.map_err(io_error("opening", &path))?,
         };
         self.check_owner(&file, &path)?;
         let mut bytes = Vec::new();
-        // One byte more than allowed shows that the file is too long, which the checksum then detects.
+        // Reads one byte more than allowed, so that the checksum detects a file that is too long.
         file.take(MAX_FILE_LEN as u64 + 1)
             .read_to_end(&mut bytes)
-            .map_err(failed("reading", &path))?;
+            .map_err(io_error("reading", &path))?;
         StoredRecord::decode(&bytes).map_err(|UnknownVersion(version)| {
             FileTokenStoreError::UnknownVersion { path, version }
         })
     }
 
-    /// Locks the key's files, or returns `None` while another process or another handle has the lock.
+    /// Locks the key's lock file. Returns `None` while another process or another store has locked it.
     ///
     /// Creates the directory and the lock file if they are missing.
     pub(super) fn try_lock(
@@ -71,25 +71,25 @@ impl Directory {
     ) -> Result<Option<LockedFile>, FileTokenStoreError> {
         self.create()?;
         let path = self.path(key, "lock");
-        let is_new = !check_file(&path)?;
+        let is_new = !is_private_file(&path)?;
         let mut options = private_file();
         let file = options.read(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(failed("opening", &path))?;
+        let file = file.map_err(io_error("opening", &path))?;
         if let Err(error) = self.check_owner(&file, &path) {
             if is_new {
                 remove(&path)?;
             }
             return Err(error);
         }
-        // By name of the trait: a later standard library has a method with this name.
+        // With the name of the trait, because later standard libraries have a method with this name.
         match fs4::FileExt::try_lock(&file) {
             Ok(()) => Ok(Some(LockedFile { file, path })),
             Err(fs4::TryLockError::WouldBlock) => Ok(None),
-            Err(fs4::TryLockError::Error(error)) => Err(failed("locking", &path)(error)),
+            Err(fs4::TryLockError::Error(error)) => Err(io_error("locking", &path)(error)),
         }
     }
 
-    /// Writes a record to a temporary file, without the lock: it takes as long as an `fsync`.
+    /// Writes a record to a temporary file. Needs no lock, which others would wait for during the `fsync`.
     pub(super) fn write(
         &self,
         key: &RecordKey,
@@ -98,42 +98,42 @@ impl Directory {
         self.create()?;
         let mut unique = [0; 8];
         let filled = SystemRandom::new().fill(&mut unique);
-        let unavailable = |_| failed("creating", &self.0)(io::ErrorKind::Unsupported.into());
+        let unavailable = |_| io_error("creating", &self.0)(io::ErrorKind::Unsupported.into());
         filled.map_err(unavailable)?;
         let path = self.path(key, &format!("{:016x}.new", u64::from_be_bytes(unique)));
         let file = private_file().create_new(true).open(&path);
-        let mut file = file.map_err(failed("creating", &path))?;
+        let mut file = file.map_err(io_error("creating", &path))?;
         let temporary = TemporaryFile(path);
         self.check_owner(&file, &temporary.0)?;
         let written = file.write_all(&record.encode()).and_then(|()| file.sync_all());
-        written.map_err(failed("writing", &temporary.0))?;
+        written.map_err(io_error("writing", &temporary.0))?;
         Ok(temporary)
     }
 
-    /// Replaces the record, ends the claim, and releases the lock. If the process ends during this call, the record is the
-    /// old or the new one.
+    /// Replaces the record, ends the claim, and releases the lock. If the process dies during the operation, the record
+    /// is the old or the new one.
     pub(super) fn replace(
         &self,
         key: &RecordKey,
         record: &TemporaryFile,
         mut lock: LockedFile,
     ) -> Result<(), FileTokenStoreError> {
-        // First, so that no process finds the new record with the claim on the old one.
+        // First, so that no process reads the new record together with the claim for the old one.
         lock.set_claim(None)?;
         let path = self.path(key, "token");
-        fs::rename(&record.0, &path).map_err(failed("replacing", &path))?;
+        fs::rename(&record.0, &path).map_err(io_error("replacing", &path))?;
         self.remove_temporary(key)?;
-        // Other processes can load the record before its name is stored.
+        // Other processes can load the record before the directory is synced.
         drop(lock);
         self.sync()
     }
 
-    /// Removes the temporary files of processes that have ended. Only for the process that has the lock and the claim: the
-    /// puts of all others are refused.
+    /// Removes the temporary files of other processes. Only the process with the lock and the claim may call it: for
+    /// all others, put returns false.
     fn remove_temporary(&self, key: &RecordKey) -> Result<(), FileTokenStoreError> {
         let prefix = format!("{key}.");
-        for file in fs::read_dir(&self.0).map_err(failed("reading", &self.0))? {
-            let file = file.map_err(failed("reading", &self.0))?;
+        for file in fs::read_dir(&self.0).map_err(io_error("reading", &self.0))? {
+            let file = file.map_err(io_error("reading", &self.0))?;
             let name = file.file_name();
             let name = name.to_string_lossy();
             if name.starts_with(&prefix) && name.ends_with(".new") {
@@ -145,14 +145,14 @@ impl Directory {
 
     /// Creates the directory, if it is missing.
     fn create(&self) -> Result<(), FileTokenStoreError> {
-        if !self.check()? {
-            private_directory().create(&self.0).map_err(failed("creating", &self.0))?;
-            self.check()?;
+        if !self.is_private_directory()? {
+            private_directory().create(&self.0).map_err(io_error("creating", &self.0))?;
+            self.is_private_directory()?;
         }
         Ok(())
     }
 
-    /// Removes the record. Only for the process that has locked it.
+    /// Removes the record file. Needs the lock.
     pub(super) fn remove(
         &self,
         key: &RecordKey,
@@ -165,17 +165,17 @@ impl Directory {
         self.0.join(format!("{key}.{extension}"))
     }
 
-    /// Returns whether the directory exists. Fails if other users have access to it.
-    fn check(&self) -> Result<bool, FileTokenStoreError> {
-        check(&self.0, fs::metadata(&self.0), Metadata::is_dir)
+    /// Returns whether the directory exists. Fails if other users have access.
+    fn is_private_directory(&self) -> Result<bool, FileTokenStoreError> {
+        is_private(&self.0, fs::metadata(&self.0), Metadata::is_dir)
     }
 
-    /// Fails if the file and the directory have different owners. A file that this process has created shows whether the
-    /// directory is that of its user.
+    /// Fails if the file and the directory have different owners. The owner of a file that this process has created is
+    /// its user, so this also detects the directory of another user.
     #[cfg(unix)]
     fn check_owner(&self, file: &File, path: &Path) -> Result<(), FileTokenStoreError> {
         let owner = |metadata: io::Result<Metadata>| {
-            let metadata = metadata.map_err(failed("opening", path))?;
+            let metadata = metadata.map_err(io_error("opening", path))?;
             Ok(std::os::unix::fs::MetadataExt::uid(&metadata))
         };
         if owner(file.metadata())? == owner(fs::metadata(&self.0))? {
@@ -190,14 +190,14 @@ impl Directory {
         Ok(())
     }
 
-    /// Waits until the names of the files are stored.
+    /// Syncs the directory, which contains the names of the files.
     #[cfg(unix)]
     fn sync(&self) -> Result<(), FileTokenStoreError> {
         let synced = File::open(&self.0).and_then(|directory| directory.sync_all());
         match synced {
             // Some file systems cannot do this for a directory.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            synced => synced.map_err(failed("writing", &self.0)),
+            synced => synced.map_err(io_error("writing", &self.0)),
         }
     }
 
@@ -214,41 +214,42 @@ impl LockedFile {
             .file
             .rewind()
             .and_then(|()| (&mut self.file).take(CLAIM_LEN as u64).read_to_end(&mut bytes));
-        read.map_err(failed("reading", &self.path))?;
+        read.map_err(io_error("reading", &self.path))?;
         Ok(GrantedClaim::decode(&bytes))
     }
 
-    /// The claim is not synced: a claim that a power failure has removed costs one login.
+    /// Writes the claim without a sync. A claim that is lost by a power failure costs one login.
     pub(super) fn set_claim(
         &mut self,
         claim: Option<GrantedClaim>,
     ) -> Result<(), FileTokenStoreError> {
         let bytes = claim.map_or_else(|| vec![0; CLAIM_LEN], |claim| claim.encode());
         let written = self.file.rewind().and_then(|()| self.file.write_all(&bytes));
-        written.map_err(failed("writing", &self.path))
+        written.map_err(io_error("writing", &self.path))
     }
 }
 
 impl Drop for LockedFile {
     fn drop(&mut self) {
-        // A child process that was just started can have a copy of the file, which would keep the lock.
+        // Not only by closing the file: a child process that was just started may have it open too.
         let _ = fs4::FileExt::unlock(&self.file);
     }
 }
 
-/// Returns whether there is a regular file at the path. A symbolic link is not one. Fails if other users have access.
-fn check_file(path: &Path) -> Result<bool, FileTokenStoreError> {
-    check(path, fs::symlink_metadata(path), Metadata::is_file)
+/// Returns whether the file exists. Fails if it is a symbolic link or not a regular file, or if other users have
+/// access.
+fn is_private_file(path: &Path) -> Result<bool, FileTokenStoreError> {
+    is_private(path, fs::symlink_metadata(path), Metadata::is_file)
 }
 
-fn check(
+fn is_private(
     path: &Path,
     metadata: io::Result<Metadata>,
     is_expected_type: impl FnOnce(&Metadata) -> bool,
 ) -> Result<bool, FileTokenStoreError> {
     let metadata = match metadata {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        metadata => metadata.map_err(failed("opening", path))?,
+        metadata => metadata.map_err(io_error("opening", path))?,
     };
     if !is_expected_type(&metadata) {
         return Err(FileTokenStoreError::WrongFileType { path: path.to_owned() });
@@ -267,7 +268,7 @@ fn check(
 fn remove(path: &Path) -> Result<(), FileTokenStoreError> {
     match fs::remove_file(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(failed("removing", path)),
+        removed => removed.map_err(io_error("removing", path)),
     }
 }
 
@@ -287,6 +288,6 @@ fn private_directory() -> DirBuilder {
     builder
 }
 
-fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileTokenStoreError {
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FileTokenStoreError {
     move |source| FileTokenStoreError::Io { action, path: path.to_owned(), source }
 }

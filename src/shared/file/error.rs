@@ -35,12 +35,12 @@ pub enum FileTokenStoreError {
         /// Its length in bytes.
         len: usize,
     },
-    /// The operation took too long: another process has locked the file, or the file system does not respond.
+    /// A call has exceeded its time limit: another process has locked the file, or the file system does not respond.
     TimedOut {
         /// The [limit](super::FileTokenStore::timeout).
         limit: Duration,
     },
-    /// The runtime shut down, or the [clock](super::FileTokenStore::clock) panicked.
+    /// The runtime shut down during the file operation, or the [clock](super::FileTokenStore::clock) panicked.
     Interrupted,
     /// The file system returned an error.
     Io {
@@ -54,9 +54,9 @@ pub enum FileTokenStoreError {
 }
 
 impl FileTokenStoreError {
-    /// Returns whether the file system denies the process access to write, or to read if `load` failed.
+    /// Returns whether the file system has denied access. After a failed `load`, that is access to read.
     ///
-    /// Records in a directory that is only read-only can be loaded, and not replaced.
+    /// In a read-only directory, records can be loaded and not replaced.
     pub fn is_read_only(&self) -> bool {
         match self {
             Self::Io { source, .. } => matches!(
@@ -72,18 +72,18 @@ impl fmt::Display for FileTokenStoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotPrivate { path, mode } => {
-                write!(f, "other users have access to {}: mode {mode:03o}", path.display())
+                write!(f, "path accessible to other users: {}, mode {mode:03o}", path.display())
             }
             Self::WrongOwner { path } => {
-                write!(f, "owner of {} is not that of its directory", path.display())
+                write!(f, "owner differs from that of the directory: {}", path.display())
             }
             Self::WrongFileType { path } => {
-                write!(f, "unexpected type of file: {}", path.display())
+                write!(f, "file type unexpected: {}", path.display())
             }
             Self::UnknownVersion { path, version } => {
-                write!(f, "format of {} has unknown version {version}", path.display())
+                write!(f, "record version of {} unknown: {version}", path.display())
             }
-            Self::TooLarge { len } => write!(f, "record is too large: {len} bytes"),
+            Self::TooLarge { len } => write!(f, "record too large: {len} bytes"),
             Self::TimedOut { limit } => write!(f, "file operation timed out after {limit:?}"),
             Self::Interrupted => f.write_str("file operation interrupted"),
             Self::Io { action, path, .. } => {

@@ -1,11 +1,10 @@
-//! [`StoredRecord`]: a record file's bytes.
+//! [`StoredRecord`]: the bytes of a record file.
 //!
 //! ```text
 //! magic 8 | version 1 | checksum 32 | revision 16 | put at 8 | time to live 8 | sealed bytes
 //! ```
 //!
-//! The checksum is the SHA-256 of all that follows it. Times are nanoseconds, big endian. Those of the wall clock count
-//! from 1970.
+//! The checksum is the SHA-256 of all bytes after it. Times are nanoseconds in big endian. Wall-clock times count from 1970.
 
 use std::time::Duration;
 
@@ -18,15 +17,15 @@ const MAGIC: [u8; 8] = *b"TARtoken";
 const VERSION: u8 = 1;
 const CHECKSUM_LEN: usize = 32;
 const HEADER_LEN: usize = MAGIC.len() + 1 + CHECKSUM_LEN + 16 + 8 + 8;
-/// A time to live that is not limited.
+/// No time to live.
 const UNLIMITED: u64 = u64::MAX;
 
-/// How many sealed bytes a record can have.
+/// The greatest number of sealed bytes in a record.
 pub(super) const MAX_RECORD_LEN: usize = 1 << 20;
-/// How long a record file can be.
+/// The greatest length of a record file in bytes.
 pub(super) const MAX_FILE_LEN: usize = HEADER_LEN + MAX_RECORD_LEN;
 
-/// A record as it is stored. Times of the wall clock count from 1970.
+/// The content of a record file. The wall-clock time counts from 1970.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct StoredRecord {
     pub(super) revision: Revision,
@@ -35,7 +34,7 @@ pub(super) struct StoredRecord {
     bytes: Bytes,
 }
 
-/// The file has this version of the format, which is not known.
+/// A file with an unknown version of the format.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct UnknownVersion(pub(super) u8);
 
@@ -45,7 +44,7 @@ impl StoredRecord {
         Self { revision, put_at: now, time_to_live, bytes }
     }
 
-    /// Returns the age, which is zero if the clock has been set back since.
+    /// Returns the age. It is zero if the clock has been set back since.
     fn age(&self, now: Duration) -> Duration {
         now.saturating_sub(self.put_at)
     }
@@ -69,7 +68,7 @@ impl StoredRecord {
         [&MAGIC, &[VERSION][..], checksum.as_ref(), &content].concat()
     }
 
-    /// Returns `None` for damaged bytes.
+    /// Parses a record file. Returns `None` if it is damaged.
     pub(super) fn decode(file: &[u8]) -> Result<Option<Self>, UnknownVersion> {
         let Some((&version, rest)) = file.strip_prefix(&MAGIC).and_then(<[u8]>::split_first) else {
             return Ok(None);
@@ -97,7 +96,7 @@ impl StoredRecord {
     }
 }
 
-/// Returns the number of nanoseconds, at most that of 584 years.
+/// Returns the number of nanoseconds, 584 years at most.
 pub(super) fn nanoseconds(duration: Duration) -> u64 {
     duration.as_nanos().try_into().unwrap_or(u64::MAX)
 }

@@ -1,12 +1,12 @@
 //! A store in a directory, for the processes of one user on one machine.
-//!
-//! | file of the module | |
-//! | --- | --- |
-//! | `error` | [`FileTokenStoreError`] |
-//! | `format` | a record file's bytes |
-//! | `claim` | a lock file's bytes: the claim |
-//! | `directory` | the files, and what is done with them: read, lock, replace |
-//! | `store` | [`FileTokenStore`]: the directory's operations as a [`TokenStore`](super::TokenStore) |
+
+// | file | |
+// | --- | --- |
+// | `error` | `FileTokenStoreError` |
+// | `format` | the bytes of a record file |
+// | `claim` | the bytes of a lock file: the claim |
+// | `directory` | the files, and the operations on them: read, lock, replace |
+// | `store` | `FileTokenStore`: these operations as a `TokenStore` |
 
 mod claim;
 mod directory;

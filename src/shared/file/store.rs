@@ -1,4 +1,4 @@
-//! [`FileTokenStore`]: the directory's operations as a [`TokenStore`].
+//! [`FileTokenStore`]: the operations on the directory as a [`TokenStore`].
 
 use std::{
     fmt,
@@ -29,13 +29,13 @@ use crate::{
 };
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// The pauses while another process has the lock, which it has for about the time of one `fsync`.
-const MIN_PAUSE: Duration = Duration::from_millis(1);
-const MAX_PAUSE: Duration = Duration::from_millis(16);
+/// The intervals between two tries to lock. A process has the lock for about the time of one `fsync`.
+const MIN_RETRY_INTERVAL: Duration = Duration::from_millis(1);
+const MAX_RETRY_INTERVAL: Duration = Duration::from_millis(16);
 
 /// Stores records in a directory, for the processes of one user on one machine.
 ///
-/// Clones run one file operation at a time. Any number of stores and processes can use one directory.
+/// Any number of stores and processes can use one directory. A store and its clones run one file operation at a time.
 ///
 /// ```no_run
 /// use tower_auth_refresh::shared::FileTokenStore;
@@ -48,72 +48,82 @@ const MAX_PAUSE: Duration = Duration::from_millis(16);
 ///
 /// # Files
 ///
-/// Each [key](RecordKey) has a record file (`<key>.token`) and a lock file (`<key>.lock`), which also contains the claim.
-/// Neither a crash nor a power failure leaves a part of a record: a new record is written to a temporary file
-/// (`<key>.<random>.new`), synced, and renamed. The store removes such files when it replaces the record the next time.
-/// Lock files are never deleted. A damaged record file counts as missing, so that one process logs in and replaces it.
+/// Each [key](RecordKey) has a record file (`<key>.token`) and a lock file (`<key>.lock`), which also contains the
+/// claim. Lock files are never deleted.
+///
+/// A put writes the record to a temporary file (`<key>.<random>.new`), syncs it, and renames it. So neither a crash nor
+/// a power failure leaves a partial record. The next put removes temporary files of processes that have died. A damaged
+/// record file counts as missing, so one process logs in and replaces it.
 ///
 /// The locks are those of `flock` on Unix and `LockFileEx` on Windows. The directory should be on a local file system,
-/// because not every network file system has them.
+/// because not every network file system supports them.
 ///
 /// # Permissions
 ///
-/// On Unix, the store creates the directory with mode 0700, and files with mode 0600. It fails if other users have any
-/// access to the directory or a file ([`FileTokenStoreError::NotPrivate`]), or if a file that it reads or creates and the
-/// directory have different owners ([`FileTokenStoreError::WrongOwner`]). So root writes no token into the directory of another
-/// user. The store follows no symbolic link to a file. On other systems, the application must choose a directory that is
-/// private.
+/// On Unix, the store creates the directory with mode 0700, and files with mode 0600. It fails in these cases:
 ///
-/// In a read-only directory, [`load`](TokenStore::load) works, and [`claim`](TokenStore::claim) returns records that have
-/// changed. Everything else fails ([`FileTokenStoreError::is_read_only`]).
+/// - Other users have any access to the directory or a file ([`FileTokenStoreError::NotPrivate`]).
+/// - A file that the store reads or creates, and the directory, have different owners
+///   ([`FileTokenStoreError::WrongOwner`]). So root writes no token into the directory of another user.
+/// - A file is a symbolic link ([`FileTokenStoreError::WrongFileType`]).
+///
+/// On other systems, the application must choose a private directory.
+///
+/// In a read-only directory, [`load`](TokenStore::load) works, and [`claim`](TokenStore::claim) returns records that
+/// have changed. Every other call fails ([`FileTokenStoreError::is_read_only`]).
 ///
 /// # Threads and time limits
 ///
-/// The store needs a tokio runtime: file operations run on its threads for blocking work, one at a time. While another process has a lock, the store
-/// tries again after short pauses, without a thread. So a process that is frozen while it has a lock, or a file system
-/// that does not respond, occupies at most one thread, and fails operations after the [time limit](Self::timeout).
+/// The store needs a tokio runtime with a timer. File operations run on its threads for blocking work, one at a time.
+/// While another process has a lock, the store retries every 1 to 16 milliseconds, and occupies no thread. If a process
+/// freezes while it has a lock, or the file system does not respond, at most one thread is occupied, and calls fail
+/// after the [time limit](Self::timeout).
 ///
 /// # Clock
 ///
-/// Ages and claims are measured by the wall clock, because processes share no other clock that continues after a restart
-/// of the machine. If that clock is set
+/// The wall clock measures ages and claims, because processes share no other clock that continues after a restart of
+/// the machine. If a person sets that clock:
 ///
-/// - forward, claims end earlier, and records look older. At worst, a second process logs in at the same time, and the
-///   first one's [`put`](TokenStore::put) is refused.
-/// - back, records look younger. A claim that starts in the future then starts when a process finds it. So it ends at
-///   most its time to live later.
+/// - Forward: claims end earlier, and records look older. At worst, a second process logs in at the same time, and the
+///   first one's [`put`](TokenStore::put) returns false.
+/// - Back: records look younger. A claim that was granted in the future starts when the next process claims. So it ends
+///   later by its time to live at most.
 ///
 /// # Errors
 ///
-/// The source of a [`StoreFuture`]'s error is a [`FileTokenStoreError`]: `error.downcast_ref::<FileTokenStoreError>()` returns it.
+/// The error of each call is a [`FileTokenStoreError`], boxed: `error.downcast_ref::<FileTokenStoreError>()` returns
+/// it.
 ///
 /// # Cancellation
 ///
-/// Dropping a future does not cancel a file operation that has started. A [`put`](TokenStore::put) that is dropped while it
-/// writes its temporary file does not take place.
+/// Dropping a future does not cancel a file operation that has started. A [`put`](TokenStore::put) whose future is
+/// dropped while it writes its temporary file does not take place.
 #[derive(Clone)]
 pub struct FileTokenStore {
     directory: Arc<Directory>,
     clock: Arc<dyn Clock>,
     timeout: Duration,
-    /// The permission to occupy a thread. The thread has it, not the future, which can be dropped first.
-    thread: Arc<Semaphore>,
+    /// The permit to occupy a thread. The thread owns it, because the future can be dropped first.
+    blocking_permit: Arc<Semaphore>,
 }
 
 impl FileTokenStore {
     /// Creates a store in this directory.
     ///
-    /// The first claim creates the directory, if it is missing. Until then, the store does not access it.
+    /// The first claim creates the directory if it is missing. This method does not access it.
     pub fn new(directory: impl Into<PathBuf>) -> Self {
         Self {
             directory: Arc::new(Directory(directory.into())),
             clock: system_clock(),
             timeout: TIMEOUT,
-            thread: Arc::new(Semaphore::new(1)),
+            blocking_permit: Arc::new(Semaphore::new(1)),
         }
     }
 
-    /// Sets the time limit of each operation. Defaults to 5 seconds.
+    /// Sets the time limit of each call. Defaults to 5 seconds.
+    ///
+    /// It applies if the store is used without a [`SharedTokenLayer`](crate::shared::SharedTokenLayer), whose limit is
+    /// shorter.
     #[must_use]
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
@@ -127,7 +137,7 @@ impl FileTokenStore {
         self
     }
 
-    /// Runs an operation that blocks. Runs it again after a pause while it returns `None`: another process has the lock.
+    /// Runs an operation that blocks, with the time limit. Retries it while it returns `None`.
     async fn run<T, F>(&self, operation: F) -> Result<T, BoxError>
     where
         F: Fn(&Directory, &WallClock) -> Result<Option<T>, FileTokenStoreError>
@@ -136,10 +146,10 @@ impl FileTokenStore {
             + 'static,
         T: Send + 'static,
     {
-        self.limited(self.attempts(operation)).await
+        self.with_timeout(self.retry_while_locked(operation)).await
     }
 
-    async fn limited<T>(
+    async fn with_timeout<T>(
         &self,
         operation: impl Future<Output = Result<T, FileTokenStoreError>>,
     ) -> Result<T, BoxError> {
@@ -147,7 +157,7 @@ impl FileTokenStore {
         Ok(timeout(self.timeout, operation).await.unwrap_or_else(timed_out)?)
     }
 
-    async fn attempts<T, F>(&self, operation: F) -> Result<T, FileTokenStoreError>
+    async fn retry_while_locked<T, F>(&self, operation: F) -> Result<T, FileTokenStoreError>
     where
         F: Fn(&Directory, &WallClock) -> Result<Option<T>, FileTokenStoreError>
             + Send
@@ -156,9 +166,9 @@ impl FileTokenStore {
         T: Send + 'static,
     {
         let operation = Arc::new(operation);
-        let mut pause = MIN_PAUSE;
+        let mut interval = MIN_RETRY_INTERVAL;
         loop {
-            let permit = self.thread.clone().acquire_owned().await;
+            let permit = self.blocking_permit.clone().acquire_owned().await;
             let permit = permit.map_err(|_| FileTokenStoreError::Interrupted)?;
             let (operation, directory) = (operation.clone(), self.directory.clone());
             let clock = WallClock(self.clock.clone());
@@ -169,14 +179,14 @@ impl FileTokenStore {
             if let Some(done) = attempt.await.map_err(|_| FileTokenStoreError::Interrupted)?? {
                 return Ok(done);
             }
-            sleep(pause).await;
-            pause = (2 * pause).min(MAX_PAUSE);
+            sleep(interval).await;
+            interval = (2 * interval).min(MAX_RETRY_INTERVAL);
         }
     }
 }
 
-/// Reads the clock under the file's lock. A time from before a process was frozen must not end a newer claim. The lock
-/// cannot block the clock's code: no operation waits for it longer than its time limit.
+/// Reads the clock while the file is locked. A process may be frozen before that, and a time from before must not end a
+/// newer claim. The clock is user code: if it blocks, other operations wait for the lock until their time limit.
 struct WallClock(Arc<dyn Clock>);
 
 impl WallClock {
@@ -206,7 +216,7 @@ fn claim(
     expected: Option<Revision>,
     claim: GrantedClaim,
 ) -> Result<Option<ClaimOutcome>, FileTokenStoreError> {
-    // A changed record needs no lock, which a read-only directory does not have.
+    // Before the lock, which cannot be created in a read-only directory.
     let record = load(directory, key, clock.now())?;
     if revision(record.as_ref()) != expected {
         return Ok(Some(ClaimOutcome::Changed(record)));
@@ -218,14 +228,14 @@ fn claim(
         return Ok(Some(ClaimOutcome::Changed(record)));
     }
     if record.is_none() {
-        // Expired or damaged, if there is one.
+        // An expired or damaged file, if there is one.
         directory.remove(key, &lock)?;
     }
     let other = lock.claim()?.filter(|other| other.id != claim.id);
     if let Some((other, expires_in)) = other.and_then(|other| Some((other, other.remaining(now)?)))
     {
         if other.granted_at > now {
-            // The clock has been set back. Without a new start, the claim would block until the clock reaches it.
+            // The clock has been set back. Without this, the claim would not end before the clock has caught up.
             lock.set_claim(Some(GrantedClaim { granted_at: now, ..other }))?;
         }
         return Ok(Some(ClaimOutcome::Denied { expires_in }));
@@ -234,7 +244,7 @@ fn claim(
     Ok(Some(ClaimOutcome::Granted))
 }
 
-/// Returns the claim, if it is granted to this process.
+/// Returns the claim, if the claim of this id is granted.
 fn own_claim(
     lock: &mut LockedFile,
     id: ClaimId,
@@ -303,12 +313,12 @@ impl TokenStore for FileTokenStore {
             if len > MAX_RECORD_LEN {
                 return Err(FileTokenStoreError::TooLarge { len });
             }
-            // The record looks older by the time that it waits for the lock, and never younger.
+            // The age includes the wait for the lock, so it is never too low.
             directory.write(&key, &StoredRecord::new(record.clone(), clock.now())).map(Some)
         };
-        Box::pin(self.limited(async move {
-            let record = self.attempts(write).await?;
-            self.attempts(move |directory, clock| {
+        Box::pin(self.with_timeout(async move {
+            let record = self.retry_while_locked(write).await?;
+            self.retry_while_locked(move |directory, clock| {
                 let Some(mut lock) = directory.try_lock(&key)? else { return Ok(None) };
                 let now = clock.now();
                 if own_claim(&mut lock, id, now)?.is_none()

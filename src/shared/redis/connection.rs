@@ -1,4 +1,4 @@
-//! [`Connection`]: opened when it is needed, and again after a failure.
+//! [`Connection`]: opened at the first call, and after a failure.
 
 use std::{
     future::Future,
@@ -14,33 +14,33 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-/// The limit of one attempt to connect. A call waits for it only as long as its own limit.
+/// The time limit for connecting. A call that waits for it ends after its own limit.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Firewalls, load balancers and Redis itself close idle connections, and not all of them notify the client.
+/// Firewalls, load balancers and Redis close idle connections, and some do not notify the client.
 const IDLE_LIMIT: Duration = Duration::from_secs(60);
 
 type Connect<C> = dyn Fn() -> Pin<Box<dyn Future<Output = RedisResult<C>> + Send>> + Send + Sync;
 
-/// An attempt to connect. Contains `None` while it is under way.
-type Attempt<C> = watch::Receiver<Option<RedisResult<C>>>;
+/// The outcome of connecting. Contains `None` until the connection is open or has failed.
+type Connecting<C> = watch::Receiver<Option<RedisResult<C>>>;
 
-/// Connects in a task, one attempt at a time. So an attempt that takes longer than a call serves the next call.
+/// Connects in a task. So a connection that opens after the end of its call serves the next call.
 ///
-/// A connection is used until a call fails, or is dropped because of its limit. Then the server may be frozen, gone, or
-/// not the primary any more.
+/// A connection is used until a call fails, or is dropped because of its time limit. In both cases, the server may be
+/// frozen, gone, or no longer the primary.
 pub(super) struct Connection<C> {
     connect: Arc<Connect<C>>,
     current: Mutex<Option<Current<C>>>,
 }
 
 struct Current<C> {
-    attempt: Attempt<C>,
+    connecting: Connecting<C>,
     used_at: Instant,
 }
 
 impl<C> Current<C> {
     fn is_usable(&self, now: Instant) -> bool {
-        match *self.attempt.borrow() {
+        match *self.connecting.borrow() {
             Some(Ok(_)) => now.saturating_duration_since(self.used_at) <= IDLE_LIMIT,
             Some(Err(_)) => false,
             None => true,
@@ -48,12 +48,13 @@ impl<C> Current<C> {
     }
 }
 
-/// A call with a connection. Unless it is [finished](Self::finish), the connection is not used again.
+/// A call with a connection. If the call is dropped without [`keep_connection`](Self::keep_connection), later calls do
+/// not use the connection.
 pub(super) struct Call<'a, C> {
     pub(super) connection: C,
     /// Whether the connection was open before the call.
     pub(super) is_reused: bool,
-    attempt: Attempt<C>,
+    connecting: Connecting<C>,
     owner: Option<&'a Connection<C>>,
 }
 
@@ -68,23 +69,23 @@ impl<C: Clone + Send + Sync + 'static> Connection<C> {
 
     /// Returns the connection. Connects if there is none.
     pub(super) async fn open(&self) -> RedisResult<Call<'_, C>> {
-        let (mut attempt, is_reused) = self.attempt();
-        let outcome = match attempt.wait_for(Option::is_some).await {
+        let (mut connecting, is_reused) = self.connecting();
+        let outcome = match connecting.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone(),
             Err(_) => None,
         };
         let aborted = || Err(io::Error::from(io::ErrorKind::ConnectionAborted).into());
         match outcome.unwrap_or_else(aborted) {
-            Ok(connection) => Ok(Call { connection, is_reused, attempt, owner: Some(self) }),
+            Ok(connection) => Ok(Call { connection, is_reused, connecting, owner: Some(self) }),
             Err(error) => {
-                self.discard(&attempt);
+                self.discard(&connecting);
                 Err(error)
             }
         }
     }
 
-    /// Returns the current attempt, and whether it is finished. Starts one if there is none that is usable.
-    fn attempt(&self) -> (Attempt<C>, bool) {
+    /// Returns the current connection, and whether it was open before. Connects if there is none that is usable.
+    fn connecting(&self) -> (Connecting<C>, bool) {
         #[expect(clippy::disallowed_methods, reason = "connections are idle in tokio's time")]
         let now = Instant::now();
         // Declared before the guard, and so dropped without the lock.
@@ -92,14 +93,14 @@ impl<C: Clone + Send + Sync + 'static> Connection<C> {
         let mut current = self.lock();
         _unusable = current.take_if(|current| !current.is_usable(now));
         let current =
-            current.get_or_insert_with(|| Current { attempt: self.start(), used_at: now });
+            current.get_or_insert_with(|| Current { connecting: self.start(), used_at: now });
         current.used_at = now;
-        let is_finished = current.attempt.borrow().is_some();
-        (current.attempt.clone(), is_finished)
+        let is_open = current.connecting.borrow().is_some();
+        (current.connecting.clone(), is_open)
     }
 
-    fn start(&self) -> Attempt<C> {
-        let (outcome, attempt) = watch::channel(None);
+    fn start(&self) -> Connecting<C> {
+        let (outcome, connecting) = watch::channel(None);
         let connect = self.connect.clone();
         tokio::spawn(async move {
             let connected = timeout(CONNECT_LIMIT, async { connect().await }).await;
@@ -107,25 +108,25 @@ impl<C: Clone + Send + Sync + 'static> Connection<C> {
                 connected.unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()));
             outcome.send_replace(Some(connected));
         });
-        attempt
+        connecting
     }
 }
 
 impl<C> Connection<C> {
-    /// Connects for the next call, unless another call has connected since this attempt.
-    fn discard(&self, attempt: &Attempt<C>) {
-        let discarded = self.lock().take_if(|current| current.attempt.same_channel(attempt));
+    /// Removes this connection, if no other call has replaced it. The next call connects.
+    fn discard(&self, connecting: &Connecting<C>) {
+        let discarded = self.lock().take_if(|current| current.connecting.same_channel(connecting));
         drop(discarded);
     }
 
-    /// Nothing panics under this lock, so a poisoned one is still valid.
+    /// Nothing panics under this mutex, so a poisoned one is still valid.
     fn lock(&self) -> MutexGuard<'_, Option<Current<C>>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl<C> Call<'_, C> {
-    pub(super) fn finish(mut self) {
+    pub(super) fn keep_connection(mut self) {
         self.owner = None;
     }
 }
@@ -133,7 +134,7 @@ impl<C> Call<'_, C> {
 impl<C> Drop for Call<'_, C> {
     fn drop(&mut self) {
         if let Some(owner) = self.owner {
-            owner.discard(&self.attempt);
+            owner.discard(&self.connecting);
         }
     }
 }
@@ -151,10 +152,9 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// Returns a connection whose attempts are numbered, and take as long as `duration` returns. The count of attempts
-    /// is shared.
+    /// Returns a connection that counts how often it connects. `connect` gets that number.
     fn numbered<R>(
-        attempt: impl Fn(u32) -> R + Clone + Send + Sync + 'static,
+        connect: impl Fn(u32) -> R + Clone + Send + Sync + 'static,
     ) -> (Connection<u32>, Arc<AtomicU32>)
     where
         R: Future<Output = RedisResult<u32>> + Send,
@@ -163,8 +163,8 @@ mod tests {
         let count = attempts.clone();
         let connection = Connection::new(move || {
             let number = count.fetch_add(1, SeqCst) + 1;
-            let attempt = attempt.clone();
-            async move { attempt(number).await }
+            let connect = connect.clone();
+            async move { connect(number).await }
         });
         (connection, attempts)
     }
@@ -174,12 +174,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn connection_is_used_until_a_call_does_not_finish() {
+    async fn connection_is_used_until_a_call_does_not_keep_it() {
         let (connection, _) = numbered(async |number| Ok(number));
         for is_reused in [false, true, true] {
             let call = connection.open().await.unwrap();
             assert_eq!((call.connection, call.is_reused), (1, is_reused));
-            call.finish();
+            call.keep_connection();
         }
         drop(connection.open().await.unwrap());
         let call = connection.open().await.unwrap();
@@ -191,7 +191,7 @@ mod tests {
         let (connection, _) = numbered(async |number| Ok(number));
         let slow = connection.open().await.unwrap();
         drop(connection.open().await.unwrap());
-        connection.open().await.unwrap().finish();
+        connection.open().await.unwrap().keep_connection();
         drop(slow);
         assert_eq!(connection.open().await.unwrap().connection, 2);
     }
@@ -203,7 +203,7 @@ mod tests {
             sleep(SECOND * pause).await;
             let call = connection.open().await.unwrap();
             assert_eq!(call.connection, number);
-            call.finish();
+            call.keep_connection();
         }
     }
 
@@ -229,7 +229,7 @@ mod tests {
         }));
         probe.owner.set(Arc::downgrade(&connection)).unwrap();
         for _ in 0..2 {
-            connection.open().await.unwrap().finish();
+            connection.open().await.unwrap().keep_connection();
             sleep(2 * IDLE_LIMIT).await;
         }
         let is_locked = probe.is_locked.lock().unwrap().clone();
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn slow_attempt_serves_the_next_call() {
+    async fn slow_connection_serves_the_next_call() {
         let (connection, attempts) = numbered(async |number| {
             sleep(SECOND).await;
             Ok(number)
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn attempt_is_limited() {
+    async fn connecting_is_limited() {
         let (connection, attempts) = numbered(async |number| match number {
             1 => std::future::pending().await,
             number => Ok(number),
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn failed_attempt_fails_no_later_call() {
+    async fn failed_connection_fails_no_later_call() {
         let (connection, _) = numbered(async |number| {
             sleep(SECOND).await;
             if number == 1 { refused() } else { Ok(number) }
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn panic_of_an_attempt_is_an_error() {
+    async fn panic_while_connecting_is_an_error() {
         let (connection, _) = numbered(async |number| match number {
             1 => panic!("connect"),
             number => Ok(number),

@@ -1,4 +1,4 @@
--- Returns the record: revision, bytes, age in milliseconds. Or nothing.
+-- Returns the record (revision, bytes, age in milliseconds), or an empty array.
 -- KEYS: record, claim.
 local record = redis.call('HMGET', KEYS[1], 'revision', 'bytes', 'put_at')
 if not record[1] then
@@ -6,7 +6,7 @@ if not record[1] then
 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
--- A record that is too large is not one of this store. Without its content, it is damaged.
+-- This store puts no record that is this large. Without its bytes, it counts as damaged.
 if #record[2] > MAX_RECORD_LEN then
   record[2] = ''
 end

@@ -1,11 +1,11 @@
 //! [`RedisTokenStore`]: a store in Redis.
-//!
-//! | file | |
-//! | --- | --- |
-//! | `connection` | `Connection`: opened when it is needed, and again after a failure |
-//! | `scripts` | `Scripts`: each method of the store, as a Lua script |
-//! | `reply` | what the scripts return |
-//! | `store` | [`RedisTokenStore`] |
+
+// | file | |
+// | --- | --- |
+// | `connection` | `Connection`: opened at the first call, and after a failure |
+// | `scripts` | `Scripts`: each method of the store, as a Lua script |
+// | `reply` | the replies of the scripts |
+// | `store` | `RedisTokenStore` |
 
 mod connection;
 mod reply;

@@ -1,7 +1,7 @@
--- Replaces the record and ends the claim. Returns 1, or 0 if the claim or the record's revision is another. Returns 1 again
--- if it is repeated because its reply was lost.
+-- Replaces the record and ends the claim. Returns 1, or 0 if the claim of this id is not granted or the record's
+-- revision is not the expected one. A repeated call, whose first reply was lost, returns 1 too.
 -- KEYS: record, claim.
--- ARGV: expected revision (empty: no record), claim, revision, bytes, time to live in milliseconds (empty: none).
+-- ARGV: expected revision (empty: no record), id, revision, bytes, time to live in milliseconds (empty: none).
 local revision = redis.call('HGET', KEYS[1], 'revision') or ''
 if revision == ARGV[3] and redis.call('HGET', KEYS[1], 'bytes') == ARGV[4] then
   return 1
@@ -14,7 +14,7 @@ if revision ~= ARGV[1] then
 end
 local time = redis.call('TIME')
 local now = string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000))
--- The first write is the one that fails without memory. Redis does not undo the writes before an error.
+-- Redis does not undo writes before an error. So the first write is the one that fails if there is no memory.
 redis.call('HSET', KEYS[1], 'revision', ARGV[3], 'bytes', ARGV[4], 'put_at', now)
 if ARGV[5] == '' then
   redis.call('PERSIST', KEYS[1])

@@ -1,5 +1,5 @@
--- Ends the claim, unless another process has it.
--- KEYS: record, claim. ARGV: claim.
+-- Ends the claim of this id, if it is granted.
+-- KEYS: record, claim. ARGV: id.
 if redis.call('GET', KEYS[2]) == ARGV[1] then
   redis.call('DEL', KEYS[2])
 end

@@ -1,4 +1,4 @@
-//! What the scripts return. A reply can be any value, since other programs can write to the same keys.
+//! The replies of the scripts. A reply can be any value, because other programs can write to the same keys.
 
 use std::{error::Error, fmt, time::Duration};
 
@@ -6,13 +6,13 @@ use redis::Value;
 
 use super::super::store::{ClaimOutcome, Record, Revision};
 
-/// A reply that the scripts do not return for a record of this store.
+/// A reply that the scripts do not return for the keys of this store.
 #[derive(Debug)]
 pub(super) struct InvalidReply;
 
 impl fmt::Display for InvalidReply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("reply of redis does not contain a record of this store")
+        f.write_str("redis reply invalid")
     }
 }
 

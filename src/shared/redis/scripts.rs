@@ -1,12 +1,12 @@
 //! [`Scripts`]: each method of the store, as a Lua script, which Redis executes atomically.
 //!
-//! Times are those of Redis: `TIME` in the scripts, and expiries of keys. All scripts have the same two keys.
+//! The clock is that of Redis: `TIME` in the scripts, and the expiry of keys. All scripts have the same two keys.
 
 use std::time::Duration;
 
 use redis::Script;
 
-/// How many sealed bytes a record can have.
+/// The greatest number of sealed bytes in a record.
 pub(super) const MAX_RECORD_LEN: usize = 1 << 20;
 
 pub(super) struct Scripts {

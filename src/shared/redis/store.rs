@@ -19,19 +19,20 @@ use super::{
 };
 use crate::BoxError;
 
-/// For a store that is used without a layer. Longer than a layer's default, so that its setting applies.
+/// The time limit of a call without a layer. It is longer than the default of the layer, so that the layer's setting
+/// applies.
 const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 
 /// Stores records in [Redis](https://redis.io) 5 or newer, or in Valkey.
 ///
-/// Each method executes one Lua script, atomically (`EVALSHA`; the first call after a restart of the server loads the
-/// script). A record is a hash, `<prefix>:{<key>}:record`, and its claim a string, `<prefix>:{<key>}:claim`. Both
+/// Each method executes one Lua script, which is atomic (`EVALSHA`). The first call after a restart of the server loads
+/// the script. A record is a hash, `<prefix>:{<key>}:record`. Its claim is a string, `<prefix>:{<key>}:claim`. Both
 /// belong to the same slot of a cluster.
 ///
-/// A claim expires after its time to live. So does the record of an access token with a lifetime. Records of refresh tokens
-/// and of tokens without a lifetime do not expire.
+/// A claim expires after its time to live, and so does the record of an access token with a known lifetime. Records of
+/// refresh tokens, and of access tokens without a known lifetime, do not expire.
 ///
-/// A clone uses the same connection.
+/// Clones use one connection.
 ///
 /// ```
 /// use tower_auth_refresh::shared::RedisTokenStore;
@@ -47,26 +48,27 @@ const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 ///
 /// The store needs a tokio runtime. It connects at the first call, and connects again in each of these cases:
 ///
-/// - A call failed, or it was dropped, because the server did not respond within the limit of the layer. So a server that
-///   was frozen, restarted or replaced is used again as soon as it responds.
+/// - A call has failed, or was dropped because the server did not respond within the limit of the layer.
 /// - The server has become a replica (`READONLY`), by a failover.
 /// - The connection was idle for a minute. Load balancers close such connections without notice.
 ///
-/// If a connection that was open before has been lost, the call is repeated once with a new one. An attempt to connect is
-/// limited to five seconds. It continues when its call is dropped.
+/// If the connection of a call was open before and is lost, the store repeats the call once with a new connection.
 ///
-/// Redis may evict records and claims (`maxmemory-policy`), or lose the last ones in a failover or a restart. Then a
-/// process logs in although another token is valid.
+/// Connecting is limited to five seconds, and continues if the call is dropped. With [`open`](Self::open) and
+/// [`from_client`](Self::from_client), the wait for a response has the same limit, which applies without a layer.
 ///
-/// A refresh token that is lost this way ends the session: a person has to log in. For a `SharedRefreshTokenStore`, use a
-/// server that evicts no key without an expiry (`noeviction`, or a policy `volatile-*`) and syncs every write
+/// Redis can evict records and claims (`maxmemory-policy`), or lose the last ones in a failover or a restart. Then a
+/// process logs in although another token is live.
+///
+/// The loss of a refresh token ends the session, and a person has to log in. For a `SharedRefreshTokenStore`, use a
+/// server that evicts no key without an expiry (`noeviction`, or a policy `volatile-*`), and syncs every write
 /// (`appendonly yes`, `appendfsync always`). A failover can still lose the last write, because Redis replicates
-/// asynchronously. A server that rotates refresh tokens can then revoke the session.
+/// asynchronously. An issuer that rotates refresh tokens can then revoke the session.
 ///
 /// # TLS, Sentinel, cluster
 ///
-/// The store uses the connections of the crate `redis`, which has features for these (`tokio-rustls-comp`, `sentinel`,
-/// `cluster-async`). Enable them in the application.
+/// The store uses the connections of the crate `redis`. Enable its features in the application: `tokio-rustls-comp`,
+/// `sentinel`, `cluster-async`.
 ///
 /// | server | constructor |
 /// | --- | --- |
@@ -81,7 +83,7 @@ pub struct RedisTokenStore<C = MultiplexedConnection> {
     scripts: Arc<Scripts>,
 }
 
-/// `C` is not cloned.
+/// Does not clone `C`.
 impl<C> Clone for RedisTokenStore<C> {
     fn clone(&self) -> Self {
         let Self { connection, prefix, scripts } = self;
@@ -100,7 +102,7 @@ impl RedisTokenStore {
         Client::open(server).map(Self::from_client)
     }
 
-    /// Creates a store for the server of a client, which can have certificates of its own. Does not connect yet.
+    /// Creates a store for the server of a client, for example one with its own certificates. Does not connect yet.
     ///
     /// ```
     /// # fn main() -> Result<(), redis::RedisError> {
@@ -131,9 +133,10 @@ where
 {
     /// Creates a store with a connection that reconnects by itself: a `ConnectionManager` or a `ClusterConnection`.
     ///
-    /// A bare `MultiplexedConnection` is not suitable: it does not reconnect, so the store fails for good once it is lost.
+    /// A bare `MultiplexedConnection` is not suitable. It does not reconnect, so the store fails for good after its
+    /// loss.
     ///
-    /// Set the connection's timeouts too. A store that does not respond within the limit of the layer counts as unavailable.
+    /// Set the timeouts of the connection too. They apply without a layer.
     ///
     /// ```no_run
     /// use redis::cluster::ClusterClient;
@@ -187,18 +190,18 @@ where
 
     /// Sets the first part of the keys. Defaults to `tower-auth-refresh`.
     ///
-    /// Use one for each application, so that a user of the server can be limited to it (`~billing:*`). The prefix must
-    /// not contain braces, which select the slot of a cluster.
+    /// Use one prefix for each application, so that a user of the server can be limited to it (`~billing:*`). The
+    /// prefix must not contain braces, which select the slot of a cluster.
     #[must_use]
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.prefix = prefix.into();
         self
     }
 
-    /// Executes a script with a connection that is open. Repeats it once if that connection has been lost.
+    /// Executes a script. Repeats it once if the connection was open before and is lost.
     ///
-    /// Each script can be repeated: a claim that was granted is granted again, and a put that took place returns `true`
-    /// again.
+    /// Each script can be repeated: the claim of the same id is granted a second time, and the put of the same record
+    /// returns `true` a second time.
     async fn execute(
         &self,
         script: &Script,
@@ -223,7 +226,7 @@ async fn execute<C: ConnectionLike>(
     script: &ScriptInvocation<'_>,
 ) -> RedisResult<Value> {
     let reply = script.invoke_async(&mut call.connection).await?;
-    call.finish();
+    call.keep_connection();
     Ok(reply)
 }
 
@@ -248,7 +251,7 @@ where
         Box::pin(async move {
             let time_to_live = milliseconds(time_to_live);
             let arguments =
-                [bytes_of(expected.as_ref()), claim.as_bytes(), time_to_live.as_bytes()];
+                [revision_argument(expected.as_ref()), claim.as_bytes(), time_to_live.as_bytes()];
             let reply = self.execute(&self.scripts.claim, key, &arguments).await?;
             Ok(reply::claim(reply)?)
         })
@@ -285,11 +288,11 @@ where
         Box::pin(async move {
             let len = record.bytes.len();
             if len > MAX_RECORD_LEN {
-                return Err(format!("record is too large: {len} bytes").into());
+                return Err(format!("record too large: {len} bytes").into());
             }
             let time_to_live = record.time_to_live.map(milliseconds).unwrap_or_default();
             let arguments = [
-                bytes_of(expected.as_ref()),
+                revision_argument(expected.as_ref()),
                 claim.as_bytes(),
                 record.revision.as_bytes(),
                 &record.bytes,
@@ -301,12 +304,12 @@ where
     }
 }
 
-/// No record is an empty revision.
-fn bytes_of(revision: Option<&Revision>) -> &[u8] {
+/// Returns the argument of the scripts. It is empty if there is no record.
+fn revision_argument(revision: Option<&Revision>) -> &[u8] {
     revision.map_or(&[], |revision| revision.as_bytes())
 }
 
-/// Does not show the connection, whose configuration contains a password.
+/// Does not show the connection, whose configuration can contain a password.
 impl<C> fmt::Debug for RedisTokenStore<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RedisTokenStore").field("prefix", &self.prefix).finish_non_exhaustive()

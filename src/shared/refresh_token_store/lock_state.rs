@@ -1,4 +1,4 @@
-//! [`LockState`]: what a process knows while it has the lock.
+//! [`LockState`]: the progress of a login that has the lock.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,142 +12,144 @@ const NOT_LOCKED: &str = "refresh token store not locked";
 const NOT_LOADED: &str = "refresh token not loaded since the store was locked";
 const ALREADY_SENT: &str = "refresh token already sent";
 
-/// The lock of one handle. Clones of a store do not share it: their logins are those of other processes to each other.
+/// The lock of one store. A clone of the store has its own, so its logins are like those of another process.
 #[derive(Default)]
 pub(super) struct LockState(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    lock: Option<Lock>,
-    /// The last lock whose token can be sent again, even if the store still has the mark of this lock.
-    settled: Option<ClaimId>,
+    lock: Option<ActiveLock>,
+    /// The last lock whose token can be resent, even if the record still names this lock as the user of the token.
+    resendable: Option<ClaimId>,
 }
 
-struct Lock {
+struct ActiveLock {
     id: ClaimId,
-    /// The record that this process has loaded first or put last. Later calls of `load`, which can be those of others with
-    /// the same handle, must not change what the login compares with.
-    known: Option<Known>,
+    /// The record that the next put is compared with: the first that was loaded, or the last that was put. Other
+    /// callers of the store can call `load` too, which must not change it.
+    compared: Option<ComparedRecord>,
     progress: Progress,
 }
 
-/// `record` is `None` if there is no record.
-struct Known {
+/// The record that a put is compared with. `record` is `None` if there is no record.
+struct ComparedRecord {
     record: Option<(Revision, RefreshToken)>,
 }
 
-impl Known {
+impl ComparedRecord {
     fn revision(&self) -> Option<Revision> {
         self.record.as_ref().map(|(revision, _)| *revision)
     }
 
     fn has(&self, token: &RefreshToken) -> bool {
-        self.record.as_ref().is_some_and(|(_, known)| known == token)
+        self.record.as_ref().is_some_and(|(_, compared)| compared == token)
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Progress {
-    /// No token has been sent, or the last one has been settled or replaced.
+    /// No token was sent, or the last one can be resent or has been replaced.
     Unsent,
-    /// The store may have the mark, and the token has not been sent.
+    /// The record may name this lock as the user of the token, and the token was not sent.
     Announcing,
     /// The token may have been sent.
     Sent,
 }
 
 impl LockState {
-    pub(super) fn begin(&self, id: ClaimId) {
-        self.get().lock = Some(Lock { id, known: None, progress: Progress::Unsent });
+    pub(super) fn on_granted(&self, id: ClaimId) {
+        self.get().lock = Some(ActiveLock { id, compared: None, progress: Progress::Unsent });
     }
 
-    /// Returns whether the mark must be removed from the store, because the token has not been sent.
-    pub(super) fn end(&self, id: ClaimId) -> bool {
+    /// Notes the end of the lock. Returns whether the record may name it as the user of the token, although the token
+    /// was not sent.
+    pub(super) fn on_released(&self, id: ClaimId) -> bool {
         let mut state = self.get();
         let Some(lock) = state.lock.take_if(|lock| lock.id == id) else { return false };
-        let is_unsent = lock.progress == Progress::Announcing;
-        if is_unsent {
-            state.settled = Some(id);
+        let was_announced = lock.progress == Progress::Announcing;
+        if was_announced {
+            state.resendable = Some(id);
         }
-        is_unsent
+        was_announced
     }
 
-    /// Returns the lock.
-    pub(super) fn id(&self) -> Option<ClaimId> {
+    /// Returns the id of the lock.
+    pub(super) fn lock_id(&self) -> Option<ClaimId> {
         self.get().lock.as_ref().map(|lock| lock.id)
     }
 
-    /// A process with this lock has loaded this record.
+    /// Notes that a caller has loaded this record under this lock.
     pub(super) fn set_loaded(&self, id: ClaimId, record: Option<(Revision, RefreshToken)>) {
         if let Some(lock) = self.get().lock_of(id) {
-            lock.known.get_or_insert(Known { record });
+            lock.compared.get_or_insert(ComparedRecord { record });
         }
     }
 
-    /// The process with this lock has put this record.
+    /// Notes that the login has put this record under this lock.
     pub(super) fn set_put(&self, id: ClaimId, revision: Revision, token: RefreshToken) {
         if let Some(lock) = self.get().lock_of(id) {
-            lock.known = Some(Known { record: Some((revision, token)) });
+            lock.compared = Some(ComparedRecord { record: Some((revision, token)) });
         }
     }
 
-    /// The token is about to be announced. Returns the lock and the revision of the token's record.
+    /// Notes that the token is about to be announced. Returns the id of the lock, and the revision of the token's
+    /// record.
     pub(super) fn start_announcing(
         &self,
         token: &RefreshToken,
     ) -> Result<(ClaimId, Option<Revision>), &'static str> {
         let mut state = self.get();
         let lock = state.lock.as_mut().ok_or(NOT_LOCKED)?;
-        let known = lock.known.as_ref().ok_or(NOT_LOADED)?;
-        if !known.has(token) {
+        let compared = lock.compared.as_ref().ok_or(NOT_LOADED)?;
+        if !compared.has(token) {
             return Err(REPLACED);
         }
         if lock.progress == Progress::Sent {
             return Err(ALREADY_SENT);
         }
         lock.progress = Progress::Announcing;
-        Ok((lock.id, known.revision()))
+        Ok((lock.id, compared.revision()))
     }
 
-    /// The token has been announced, and is sent.
+    /// Notes that the token was announced, and that the login sends it.
     pub(super) fn set_sent(&self, id: ClaimId) {
         if let Some(lock) = self.get().lock_of(id) {
             lock.progress = Progress::Sent;
         }
     }
 
-    /// The token that was sent can be sent again. Returns the lock whose mark to remove.
-    pub(super) fn settle(&self) -> Option<ClaimId> {
+    /// Notes that the token can be resent. Returns the lock that the record names as the user of the token.
+    pub(super) fn allow_resend(&self) -> Option<ClaimId> {
         let mut state = self.get();
         let lock = state.lock.as_mut().filter(|lock| lock.progress == Progress::Sent)?;
-        (lock.progress, lock.known) = (Progress::Unsent, None);
+        (lock.progress, lock.compared) = (Progress::Unsent, None);
         let id = lock.id;
-        state.settled = Some(id);
+        state.resendable = Some(id);
         Some(id)
     }
 
-    /// There is a next token. From now on, the token that was sent must not be sent again, even if the next one cannot be
-    /// saved.
+    /// Notes that there is a next token. From now on, the login must not resend the previous one, even if the next one
+    /// cannot be saved. Returns the id of the lock, and the revision of the record to replace.
     pub(super) fn start_saving(&self) -> Option<(ClaimId, Option<Revision>)> {
         let mut state = self.get();
         let lock = state.lock.as_mut()?;
         lock.progress = Progress::Unsent;
-        Some((lock.id, lock.known.as_ref().and_then(Known::revision)))
+        Some((lock.id, lock.compared.as_ref().and_then(ComparedRecord::revision)))
     }
 
-    /// Returns whether the mark is that of this handle, and the token can be sent.
-    pub(super) fn is_settled(&self, id: ClaimId) -> bool {
-        self.get().settled == Some(id)
+    /// Returns whether a token that the record names as used by this lock can be resent.
+    pub(super) fn can_resend(&self, id: ClaimId) -> bool {
+        self.get().resendable == Some(id)
     }
 
-    /// Nothing panics under this lock, so a poisoned one is still valid.
+    /// Nothing panics under this mutex, so a poisoned one is still valid.
     fn get(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn lock_of(&mut self, id: ClaimId) -> Option<&mut Lock> {
+    fn lock_of(&mut self, id: ClaimId) -> Option<&mut ActiveLock> {
         self.lock.as_mut().filter(|lock| lock.id == id)
     }
 }
@@ -173,47 +175,47 @@ mod tests {
 
     fn announcing(id: ClaimId) -> LockState {
         let state = LockState::default();
-        state.begin(id);
+        state.on_granted(id);
         state.set_loaded(id, record(1));
         assert_eq!(state.start_announcing(&token(1)), Ok((id, Some(revision(1)))));
         state
     }
 
     #[test]
-    fn mark_is_removed_at_the_end_only_if_nothing_was_sent() {
+    fn released_token_is_resendable_only_if_it_was_not_sent() {
         let state = LockState::default();
-        state.begin(ID);
-        assert!(!state.end(ID) && !state.is_settled(ID));
+        state.on_granted(ID);
+        assert!(!state.on_released(ID) && !state.can_resend(ID));
 
         let state = announcing(ID);
-        assert!(state.end(ID) && state.is_settled(ID));
+        assert!(state.on_released(ID) && state.can_resend(ID));
 
         let state = announcing(ID);
         state.set_sent(ID);
-        assert!(!state.end(ID) && !state.is_settled(ID));
+        assert!(!state.on_released(ID) && !state.can_resend(ID));
 
         let state = announcing(ID);
         state.set_sent(ID);
         state.start_saving();
-        assert!(!state.end(ID) && !state.is_settled(ID));
+        assert!(!state.on_released(ID) && !state.can_resend(ID));
     }
 
     #[test]
-    fn sent_token_is_settled_once() {
+    fn sent_token_can_be_resent_once() {
         let state = announcing(ID);
-        assert_eq!(state.settle(), None);
+        assert_eq!(state.allow_resend(), None);
         state.set_sent(ID);
-        assert_eq!(state.settle(), Some(ID));
-        assert!(state.is_settled(ID));
-        assert_eq!(state.settle(), None);
+        assert_eq!(state.allow_resend(), Some(ID));
+        assert!(state.can_resend(ID));
+        assert_eq!(state.allow_resend(), None);
         state.set_loaded(ID, record(2));
         assert_eq!(state.start_announcing(&token(2)), Ok((ID, Some(revision(2)))));
     }
 
     #[test]
-    fn later_load_does_not_change_what_is_known() {
+    fn later_load_does_not_change_the_compared_record() {
         let state = LockState::default();
-        state.begin(ID);
+        state.on_granted(ID);
         state.set_loaded(ID, record(1));
         state.set_loaded(ID, record(2));
         assert_eq!(state.start_announcing(&token(2)), Err(REPLACED));
@@ -234,13 +236,13 @@ mod tests {
     #[test]
     fn end_of_a_lost_lock_does_not_end_the_next_one() {
         let state = announcing(ID);
-        state.begin(NEXT_ID);
-        assert!(!state.end(ID));
+        state.on_granted(NEXT_ID);
+        assert!(!state.on_released(ID));
         state.set_put(ID, revision(4), token(4));
         state.set_sent(ID);
         state.set_loaded(NEXT_ID, record(3));
         assert_eq!(state.start_announcing(&token(3)), Ok((NEXT_ID, Some(revision(3)))));
-        assert!(state.end(NEXT_ID));
+        assert!(state.on_released(NEXT_ID));
         assert_eq!(state.start_saving(), None);
     }
 }

@@ -1,12 +1,12 @@
 //! A refresh token in a [`TokenStore`](super::TokenStore).
-//!
-//! | file of the module | |
-//! | --- | --- |
-//! | `content` | the content of the record: the token, and whether it has been sent |
-//! | `record` | the sealed record: loaded, and replaced by compare-and-set |
-//! | `lock_state` | what a process knows while it has the lock |
-//! | `store` | [`SharedRefreshTokenStore`] |
-//! | `lock` | the task that claims the lock, extends the claim and releases it |
+
+// | file | |
+// | --- | --- |
+// | `content` | the content of the record: the token, and whether it is in use |
+// | `record` | the sealed record: loaded, and replaced by compare-and-set |
+// | `lock_state` | the progress of a login that has the lock |
+// | `lock` | the task that claims the lock, extends the claim and releases it |
+// | `store` | `SharedRefreshTokenStore` |
 
 mod content;
 mod lock;

@@ -16,23 +16,23 @@ use crate::{
 };
 
 /// How long a process that dies while it replaces the record can delay the next one.
-const TIME_TO_LIVE: Duration = Duration::from_secs(5);
-/// How long to wait for another process that replaces the record.
-const PAUSE: Duration = Duration::from_millis(10);
+const CLAIM_TIME_TO_LIVE: Duration = Duration::from_secs(5);
+/// The poll interval while another process replaces the record.
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// How often a record that is to be overwritten can be replaced by another process in between.
+/// How often `overwrite` retries because another process has replaced the record.
 const MAX_REPLACED: usize = 16;
 
 pub(super) const REPLACED: &str = "refresh token replaced by another process";
 
-/// Another process has replaced the record, by that of this revision if that is known.
+/// Another process has replaced the record. Contains the new revision, if it is known.
 struct Changed(Option<Revision>);
 
 #[derive(Clone)]
 pub(super) struct SealedRecord {
     pub(super) store: Arc<dyn TokenStore>,
     pub(super) key: RecordKey,
-    /// `None`: the record is in plain text.
+    /// `None`: the record is plaintext.
     pub(super) keys: Option<SealingKeys>,
 }
 
@@ -49,8 +49,8 @@ impl SealedRecord {
         Ok(Some((revision, content)))
     }
 
-    /// Replaces the record, if its revision is `expected`. Returns the new revision, or an error if another process has
-    /// replaced it.
+    /// Replaces the record, if its revision is `expected`. Returns the new revision. Fails if another process has
+    /// replaced the record.
     pub(super) async fn replace(
         &self,
         expected: Option<Revision>,
@@ -59,12 +59,12 @@ impl SealedRecord {
         self.try_replace(expected, content).await?.map_err(|_| REPLACED.into())
     }
 
-    /// Removes the mark of this lock, if the record has it.
-    pub(super) async fn remove_mark(&self, id: ClaimId) -> Result<(), BoxError> {
-        if let Some((revision, Content { token, sent_by })) = self.load().await?
-            && sent_by == Some(id)
+    /// Notes in the record that the token is not in use, if the record names this lock as its user.
+    pub(super) async fn clear_in_use(&self, id: ClaimId) -> Result<(), BoxError> {
+        if let Some((revision, Content { token, in_use_by })) = self.load().await?
+            && in_use_by == Some(id)
         {
-            self.replace(Some(revision), &Content { token, sent_by: None }).await?;
+            self.replace(Some(revision), &Content { token, in_use_by: None }).await?;
         }
         Ok(())
     }
@@ -88,9 +88,9 @@ impl SealedRecord {
     ) -> Result<Result<Revision, Changed>, BoxError> {
         let id = ClaimId::from_bytes(random()?);
         loop {
-            match self.store.claim(&self.key, expected, id, TIME_TO_LIVE).await? {
+            match self.store.claim(&self.key, expected, id, CLAIM_TIME_TO_LIVE).await? {
                 ClaimOutcome::Granted => break,
-                ClaimOutcome::Denied { .. } => sleep(PAUSE).await,
+                ClaimOutcome::Denied { .. } => sleep(POLL_INTERVAL).await,
                 ClaimOutcome::Changed(record) => {
                     return Ok(Err(Changed(record.map(|record| record.revision))));
                 }

@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use super::{content::Content, lock::Lock, lock_state::LockState, record::SealedRecord};
+use super::{content::Content, lock::LockHandle, lock_state::LockState, record::SealedRecord};
 use crate::{
     oauth2::{RefreshToken, RefreshTokenStore},
     shared::{
@@ -11,13 +11,14 @@ use crate::{
     },
 };
 
-const TIME_TO_LIVE: Duration = Duration::from_secs(5);
+const LOCK_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 
 /// Stores a refresh token in a [`TokenStore`], so that processes share it, or the next start of a program finds it.
 ///
-/// A program that a person uses saves the refresh token of a [browser's or a device's login](crate::oauth2::native_app)
-/// here, with [`save`](RefreshTokenStore::save). Every later login, of any process, is a
-/// [grant](crate::oauth2::Grant::refresh_token_store) with this store. `save` without the lock replaces any token.
+/// After a person has [logged in with a browser or a device](crate::oauth2::native_app), a program
+/// [saves](RefreshTokenStore::save) the refresh token here. Later logins, of any process, use
+/// [`Grant::refresh_token_store`](crate::oauth2::Grant::refresh_token_store) with this store. A `save` outside of a
+/// login, and so without the lock, replaces any token.
 ///
 #[cfg_attr(feature = "shared-file", doc = "```")]
 #[cfg_attr(not(feature = "shared-file"), doc = "```ignore")]
@@ -49,60 +50,70 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(5);
 ///
 /// # Tokens that rotate
 ///
-/// A server that replaces the refresh token with each use can revoke all tokens of the session if it receives one token
-/// twice (RFC 9700, section 4.14.2). Two things prevent that:
+/// A server that replaces the refresh token at each use can revoke all tokens of the session if it receives one token
+/// twice (RFC 9700, section 4.14.2). Two rules prevent that:
 ///
-/// - A login locks the store: it claims a key of its own in the [`TokenStore`], and extends the claim while it runs.
-/// - Before it sends the token, it marks the record as sent, by compare-and-set. So a process that lost its lock, because it
-///   was frozen, does not send a token that another process has sent.
+/// - A login locks the store. The lock is a claim on a key of its own in the [`TokenStore`], which a task extends until
+///   the end of the login.
+/// - Before a login sends the token, it notes in the record that the token is *in use*, by compare-and-set. So a
+///   process that was frozen, and has lost its lock, does not send a token that another process has sent.
 ///
-/// [`save`](RefreshTokenStore::save) replaces the record only if it still is the one that the process has marked. It
-/// fails if another process has replaced it. If only the lock was lost, it succeeds: the next token must not be lost.
+/// [`save`](RefreshTokenStore::save) replaces the record only if no other process has replaced it since. It does not
+/// need the lock, because the next token must not be lost.
 ///
-/// If the server responds without a next token, or the request was not sent, the login removes the mark before it ends.
-/// The token can then be sent again.
+/// If the server responds without a next token, or the request was not sent, the login clears the note before it ends.
+/// The token can then be resent.
 ///
 /// # Unknown outcomes
 ///
-/// A process that dies between the request and `save` leaves the mark. So does a login whose request has no complete
-/// response, because of a timeout for example. The next token may be lost. By default, no process sends such a token again, and [`load`](RefreshTokenStore::load) returns `None`: a person has to
-/// log in. [`resend_interrupted`](Self::resend_interrupted) changes that.
+/// A token stays in use if its process dies between the request and `save`, or if the response is incomplete, because
+/// of a timeout for example. The next token may be lost. By default, no process resends a token that is in use, and
+/// [`load`](RefreshTokenStore::load) returns `None`: a person has to log in.
+/// [`resend_interrupted`](Self::resend_interrupted) changes that.
 ///
 /// # Errors
 ///
-/// - The [`TokenStore`] failed. Its error is returned as it is.
-/// - The record cannot be opened, because it is damaged or sealed with an unknown key. `save` without the lock replaces it.
-/// - Another process has replaced the token, or `before_send` was called without the lock.
+/// - The error of the [`TokenStore`], unchanged.
+/// - The record cannot be opened, because it is damaged, or its sealing key is unknown. `save` without the lock
+///   replaces it.
+/// - Another process has replaced the token.
+/// - `before_send` was called without the lock.
 ///
 /// A login treats each of them as transient.
 ///
+/// # Time limits
+///
+/// A login limits each call. Outside of a login, [`save`](RefreshTokenStore::save) and
+/// [`lock`](RefreshTokenStore::lock) wait for the [`TokenStore`] and for other processes without a limit. Use
+/// [`tokio::time::timeout`] there.
+///
 /// # Cancellation
 ///
-/// A tokio task of its own releases the lock, so it can be dropped anywhere. If the runtime shuts down first, the claim ends
-/// after its [time to live](Self::lock_time_to_live).
+/// Each future can be dropped at any time, and so can the guard of the lock. A tokio task then releases the lock. If
+/// the runtime shuts down first, the claim ends after its [time to live](Self::lock_time_to_live).
 ///
 /// # Clones
 ///
-/// A clone has a lock of its own, as another process has. So a person's login can be saved with a clone at any time: a
-/// login that is under way does not overwrite it.
+/// A clone has a lock of its own, like another process. So a program can save the token of a person's new login with a
+/// clone at any time. A login that is running does not overwrite it.
 pub struct SharedRefreshTokenStore {
     record: SealedRecord,
-    lock: Lock,
+    lock: LockHandle,
     resend_interrupted: bool,
 }
 
 impl SharedRefreshTokenStore {
     /// Creates a store for the refresh token of this identity, sealed with these keys.
     ///
-    /// The identity is that of the session. Parameters that one refresh token serves with several values, such as scopes,
-    /// do not belong to it.
+    /// The identity is that of the session. It does not contain parameters that can differ between logins with one
+    /// refresh token, such as scopes.
     pub fn new(store: impl TokenStore, identity: TokenIdentity, keys: SealingKeys) -> Self {
         Self::with(Arc::new(store), &identity, Some(keys))
     }
 
-    /// Creates a store that keeps the refresh token in plain text. Everyone who can read the store can use it.
+    /// Creates a store with the refresh token as plaintext. Everyone who can read the store can use the token.
     ///
-    /// For programs that have no better place for a key than for the token, such as a command line tool with a
+    /// It is for programs that have no better place for a key than for the token, such as a command line tool with a
     /// [`FileTokenStore`](crate::shared::FileTokenStore) in the person's home directory.
     pub fn danger_unsealed(store: impl TokenStore, identity: TokenIdentity) -> Self {
         Self::with(Arc::new(store), &identity, None)
@@ -113,28 +124,28 @@ impl SharedRefreshTokenStore {
         identity: &TokenIdentity,
         keys: Option<SealingKeys>,
     ) -> Self {
-        let lock = Lock {
+        let lock = LockHandle {
             store: store.clone(),
             key: identity.record_key(Purpose::RefreshTokenLock),
-            time_to_live: TIME_TO_LIVE,
+            time_to_live: LOCK_TIME_TO_LIVE,
             state: Arc::new(LockState::default()),
         };
         let key = identity.record_key(Purpose::RefreshToken);
         Self { record: SealedRecord { store, key, keys }, lock, resend_interrupted: false }
     }
 
-    /// Sets after what time other processes ignore the lock of a process that has died. Defaults to 5 seconds. A time below
-    /// 100 milliseconds counts as 100 milliseconds.
+    /// Sets the time after which the lock of a process that has died ends. Defaults to 5 seconds, and is at least 100
+    /// milliseconds.
     #[must_use]
     pub fn lock_time_to_live(mut self, time_to_live: Duration) -> Self {
         self.lock.time_to_live = time_to_live.max(MIN_CLAIM_TIME_TO_LIVE);
         self
     }
 
-    /// Sets whether a token is sent again whose last request has an unknown outcome. Defaults to `false`.
+    /// Sets whether a login resends a token whose last request has an unknown outcome. Defaults to `false`.
     ///
-    /// Enable this for a server that does not rotate refresh tokens, or that accepts a token again for a while. At any other
-    /// server, it can end the session of all processes at once, including the access tokens that they use.
+    /// Enable this for a server that does not rotate refresh tokens, or that accepts a replaced token for a while. Any
+    /// other server can then revoke the session of all processes, including the access tokens that they use.
     #[must_use]
     pub fn resend_interrupted(mut self, enabled: bool) -> Self {
         self.resend_interrupted = enabled;
@@ -145,7 +156,7 @@ impl SharedRefreshTokenStore {
 impl Clone for SharedRefreshTokenStore {
     fn clone(&self) -> Self {
         let Self { record, lock, resend_interrupted } = self;
-        let lock = Lock { state: Arc::default(), ..lock.clone() };
+        let lock = LockHandle { state: Arc::default(), ..lock.clone() };
         Self { record: record.clone(), lock, resend_interrupted: *resend_interrupted }
     }
 }
@@ -158,17 +169,17 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
     fn load(&self) -> StoreFuture<'_, Option<RefreshToken>> {
         Box::pin(async {
             let state = &self.lock.state;
-            let id = state.id();
-            let found = self.record.load().await?;
+            let id = state.lock_id();
+            let loaded = self.record.load().await?;
             if let Some(id) = id {
                 let record =
-                    found.as_ref().map(|(revision, content)| (*revision, content.token.clone()));
+                    loaded.as_ref().map(|(revision, content)| (*revision, content.token.clone()));
                 state.set_loaded(id, record);
             }
-            Ok(found.and_then(|(_, Content { token, sent_by })| {
-                let can_be_sent =
-                    self.resend_interrupted || sent_by.is_none_or(|id| state.is_settled(id));
-                can_be_sent.then_some(token)
+            Ok(loaded.and_then(|(_, Content { token, in_use_by })| {
+                let is_sendable =
+                    self.resend_interrupted || in_use_by.is_none_or(|id| state.can_resend(id));
+                is_sendable.then_some(token)
             }))
         })
     }
@@ -177,7 +188,7 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
         Box::pin(async {
             let state = &self.lock.state;
             let (id, expected) = state.start_announcing(&token)?;
-            let content = Content { token, sent_by: Some(id) };
+            let content = Content { token, in_use_by: Some(id) };
             let revision = self.record.replace(expected, &content).await?;
             state.set_put(id, revision, content.token);
             state.set_sent(id);
@@ -187,8 +198,8 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
 
     fn after_send(&self, _: RefreshToken) -> StoreFuture<'_, ()> {
         Box::pin(async {
-            match self.lock.state.settle() {
-                Some(id) => self.record.remove_mark(id).await,
+            match self.lock.state.allow_resend() {
+                Some(id) => self.record.clear_in_use(id).await,
                 None => Ok(()),
             }
         })
@@ -196,7 +207,7 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
 
     fn save(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
         Box::pin(async {
-            let content = Content { token, sent_by: None };
+            let content = Content { token, in_use_by: None };
             let Some((id, expected)) = self.lock.state.start_saving() else {
                 return self.record.overwrite(&content).await;
             };

@@ -1,4 +1,4 @@
-//! The rules of claims: who gets one, and when it ends.
+//! The rules of claims: when a claim is granted, and when it ends.
 
 use super::{
     process::{Handles, LONG, SHORT, is_record, new_record},
@@ -15,22 +15,22 @@ use crate::shared::ClaimOutcome;
 pub(super) async fn claim_is_exclusive(handles: &Handles) -> Result<(), StoreViolation> {
     let rule = ClaimIsExclusive;
     let [a, b] = handles.processes();
-    a.take_claim(None).await?;
+    a.require_claim(None).await?;
     for other in [&b, &a.sibling()] {
         match other.claim(None).await? {
             ClaimOutcome::Denied { expires_in } => {
                 rule.require(
                     expires_in <= LONG + SHORT,
-                    "claim was denied for more than the time to live of the other",
+                    "claim was denied for longer than the time to live of the other one",
                 )?;
-                // The time to live is far longer than any check takes.
+                // The time to live is far longer than the duration of a check.
                 rule.require(expires_in > LONG / 2, "claim was denied for too short a time")?;
             }
             _ => rule.require(false, "claim was granted to two processes")?,
         }
     }
     a.release().await?;
-    b.take_claim(None).await?;
+    b.require_claim(None).await?;
     rule.require(a.is_denied(None).await?, "claim was granted to two processes after a release")
 }
 
@@ -42,8 +42,8 @@ pub(super) async fn claim_compares_revision(handles: &Handles) -> Result<(), Sto
     let is_none = b.claim(expected).await? == ClaimOutcome::Changed(None);
     rule.require(is_none, "claim of a record that does not exist did not return `Changed(None)`")?;
 
-    a.take_claim(None).await?;
-    a.replace(None, &record).await?;
+    a.require_claim(None).await?;
+    a.require_put(None, &record).await?;
     for expected in [None, expected] {
         match b.claim(expected).await? {
             ClaimOutcome::Changed(stored) => rule.require(
@@ -63,28 +63,28 @@ pub(super) async fn claim_compares_revision(handles: &Handles) -> Result<(), Sto
 pub(super) async fn claim_is_renewed(handles: &Handles) -> Result<(), StoreViolation> {
     let rule = ClaimIsRenewed;
     let [a, b] = handles.processes();
-    a.take_claim_for(None, LONG / 4).await?;
+    a.require_claim_for(None, LONG / 4).await?;
     let claim = a.claim_for(None, LONG).await?;
     rule.require(claim == ClaimOutcome::Granted, "claim was denied to the process that has it")?;
     rule.require(
         matches!(b.claim(None).await?, ClaimOutcome::Denied { expires_in } if expires_in > LONG / 2),
-        "claim that was granted again kept its first time to live",
+        "claim that was renewed did not get the new time to live",
     )?;
     let claim = a.claim_for(None, SHORT).await?;
     rule.require(claim == ClaimOutcome::Granted, "claim was denied to the process that has it")?;
     rule.require(
         b.wait_for_claim(None).await?,
-        "claim that was granted again with a shorter time to live did not end",
+        "claim that was renewed with a shorter time to live did not end",
     )
 }
 
 pub(super) async fn claim_expires(handles: &Handles) -> Result<(), StoreViolation> {
     let rule = ClaimExpires;
     let [a, b] = handles.processes();
-    a.take_claim_for(None, SHORT).await?;
+    a.require_claim_for(None, SHORT).await?;
     rule.require(b.wait_for_claim(None).await?, "claim did not end")?;
 
-    // The first process was frozen and continues.
+    // The first process continues after it was frozen.
     ExtendNeedsClaim.require(!a.extend(LONG).await?, "extend of an expired claim returned true")?;
     ClaimIsExclusive.require(a.is_denied(None).await?, "claim was granted to two processes")?;
     let put = a.put(None, &new_record(b"late")).await?;
@@ -98,7 +98,7 @@ pub(super) async fn extend_needs_claim(handles: &Handles) -> Result<(), StoreVio
     let rule = ExtendNeedsClaim;
     let [a, b] = handles.processes();
     rule.require(!a.extend(LONG).await?, "extend without a claim returned true")?;
-    b.take_claim_for(None, LONG / 4).await?;
+    b.require_claim_for(None, LONG / 4).await?;
     rule.require(!a.extend(LONG).await?, "extend of another process's claim returned true")?;
     rule.require(
         matches!(a.claim(None).await?, ClaimOutcome::Denied { expires_in } if expires_in <= LONG / 2),
@@ -118,14 +118,14 @@ pub(super) async fn extend_needs_claim(handles: &Handles) -> Result<(), StoreVio
 
     a.release().await?;
     rule.require(!a.extend(LONG).await?, "extend after a release returned true")?;
-    b.take_claim(None).await
+    b.require_claim(None).await
 }
 
 pub(super) async fn release_needs_claim(handles: &Handles) -> Result<(), StoreViolation> {
     let rule = ReleaseNeedsClaim;
     let [a, b] = handles.processes();
     a.release().await?;
-    b.take_claim(None).await?;
+    b.require_claim(None).await?;
     a.release().await?;
     rule.require(a.is_denied(None).await?, "release ended the claim of another process")?;
     rule.require(b.extend(LONG).await?, "release ended the claim of another process")?;

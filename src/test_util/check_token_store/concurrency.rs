@@ -24,7 +24,7 @@ use crate::shared::{ClaimOutcome, Record};
 const ROUNDS: u32 = 16;
 const CONTENDERS: usize = 4;
 const REPLACEMENTS: u64 = 8;
-/// Only against hanging.
+/// Ends a check that makes no progress.
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub(super) async fn calls_are_atomic(handles: &Handles) -> Result<(), StoreViolation> {
@@ -34,7 +34,7 @@ pub(super) async fn calls_are_atomic(handles: &Handles) -> Result<(), StoreViola
     no_replacement_is_lost(handles).await
 }
 
-/// Processes claim at the same time.
+/// Lets processes claim at the same time.
 async fn one_claim_is_granted(handles: &Handles) -> Result<(), StoreViolation> {
     let mut claims = JoinSet::new();
     for process in contenders(handles) {
@@ -48,7 +48,7 @@ async fn one_claim_is_granted(handles: &Handles) -> Result<(), StoreViolation> {
     CallsAreAtomic.require(granted == 1, "concurrent claims were denied to all processes")
 }
 
-/// Processes increment the number in a record at the same time.
+/// Lets processes increment the number in a record at the same time.
 async fn no_replacement_is_lost(handles: &Handles) -> Result<(), StoreViolation> {
     let processes = contenders(handles);
     let first = processes.first().cloned();
@@ -98,23 +98,23 @@ async fn increment(process: Process) -> Result<u64, StoreViolation> {
     Ok(done)
 }
 
-/// Drops calls that have been started, and repeats them.
+/// Drops calls that have started, and repeats them.
 pub(super) async fn calls_can_be_dropped(handles: &Handles) -> Result<(), StoreViolation> {
     let rule = CallsCanBeDropped;
     let [a, b] = handles.processes();
     let (record, second) = (new_record(b"record"), new_record(b"second"));
     let expected = Some(record.revision);
 
-    start(a.claim(None)).await;
+    poll_once(a.claim(None)).await;
     rule.require(a.wait_for_claim(None).await?, "claim was denied after a dropped claim")?;
-    start(a.load()).await;
-    start(b.store.changed(&b.key, None)).await;
-    start(a.extend(LONG)).await;
+    poll_once(a.load()).await;
+    poll_once(b.store.changed(&b.key, None)).await;
+    poll_once(a.extend(LONG)).await;
     rule.require(a.extend(LONG).await?, "claim was lost after a dropped extend")?;
-    a.replace(None, &record).await?;
+    a.require_put(None, &record).await?;
 
-    a.take_claim(expected).await?;
-    start(a.put(expected, &second)).await;
+    a.require_claim(expected).await?;
+    poll_once(a.put(expected, &second)).await;
     let stored = b.load().await?;
     rule.require(
         is_record(stored.as_ref(), Some(&record)) || is_record(stored.as_ref(), Some(&second)),
@@ -125,14 +125,14 @@ pub(super) async fn calls_can_be_dropped(handles: &Handles) -> Result<(), StoreV
     rule.require(b.has(Some(&second)).await?, "put did not take place after a dropped put")?;
 
     let expected = Some(second.revision);
-    b.take_claim(expected).await?;
-    start(b.release()).await;
+    b.require_claim(expected).await?;
+    poll_once(b.release()).await;
     b.release().await?;
     rule.require(a.wait_for_claim(expected).await?, "claim did not end after a dropped release")
 }
 
 /// Polls a call once, and drops it.
-async fn start(call: impl Future) {
+async fn poll_once(call: impl Future) {
     let mut call = pin!(call);
     poll_fn(|context| {
         let _ = call.as_mut().poll(context);

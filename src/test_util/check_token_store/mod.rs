@@ -17,14 +17,14 @@ use crate::{BoxError, shared::TokenStore};
 
 /// Checks a store against the contract of [`TokenStore`], through two handles.
 ///
-/// `open` opens a handle, as a process does at its start. Handles that share no memory check the most: two connections
-/// of a database client, for example. The checks use random keys, so the store can contain records already. They leave
-/// a few records of some bytes, which the store can delete after an hour.
+/// `open` opens a handle, as a process does at its start. Two handles that share no memory check the most, for example
+/// two connections of a database client. The checks use random keys, so the store may contain records. They leave a few
+/// short records, which the store can delete after an hour.
 ///
-/// The checks compare ages with tokio's clock. Tokio's time can be [paused] if the store's clock is tokio's too.
-/// Otherwise the checks take about five seconds. They do not depend on the speed of the machine.
+/// The checks compare ages with tokio's clock. They take about five seconds, and do not depend on the speed of the
+/// machine. If the clock of the store is tokio's too, the time can be [paused].
 ///
-/// Two rules cannot be checked from outside: the age after a store's clock has been set back, and the text of errors.
+/// They cannot check two rules: the age after the store's clock has been set back, and the text of errors.
 ///
 /// ```
 /// # use std::sync::Arc;
@@ -76,7 +76,7 @@ use crate::{BoxError, shared::TokenStore};
 ///
 /// # Errors
 ///
-/// The first rule that the store breaks. [`StoreRule::Available`] if a call fails, or takes longer than 30 seconds.
+/// The first rule that the store violates. [`StoreRule::Available`] if a call fails, or takes longer than 30 seconds.
 ///
 /// [paused]: https://docs.rs/tokio/latest/tokio/time/fn.pause.html
 pub async fn check_token_store<S, R>(mut open: impl FnMut() -> R) -> Result<(), StoreViolation>

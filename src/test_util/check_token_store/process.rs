@@ -1,4 +1,4 @@
-//! [`Process`]: a handle of the store under test, with a claim of its own.
+//! [`Process`]: a handle of the store, with its own claim id.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -23,7 +23,7 @@ pub(super) const LONG: Duration = Duration::from_secs(3600);
 pub(super) const SHORT: Duration = Duration::from_millis(200);
 /// The error of a store's clock that counts whole seconds, and of its rate.
 pub(super) const TOLERANCE: Duration = Duration::from_millis(1250);
-/// The limit of one call, and of waiting for the end of a claim. Only against hanging.
+/// The time limits of a call, and of the wait for the end of a claim. They end a check that makes no progress.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 const CLAIM_LIMIT: Duration = Duration::from_secs(60);
 
@@ -41,7 +41,7 @@ impl Handles {
     }
 }
 
-/// What stands for a process: a handle, the key that it shares with others, and the id of its claims.
+/// A simulated process: a handle, a key that processes share, and the id of its claims.
 #[derive(Clone)]
 pub(super) struct Process {
     pub(super) store: Arc<dyn TokenStore>,
@@ -94,15 +94,15 @@ impl Process {
         call("put failed", self.store.put(&self.key, expected, self.id, record.clone())).await
     }
 
-    /// Claims, as a step that a check needs.
-    pub(super) async fn take_claim(
+    /// Claims. Fails if the claim is not granted.
+    pub(super) async fn require_claim(
         &self,
         expected: Option<Revision>,
     ) -> Result<(), StoreViolation> {
-        self.take_claim_for(expected, LONG).await
+        self.require_claim_for(expected, LONG).await
     }
 
-    pub(super) async fn take_claim_for(
+    pub(super) async fn require_claim_for(
         &self,
         expected: Option<Revision>,
         time_to_live: Duration,
@@ -111,8 +111,8 @@ impl Process {
         FreeClaimIsGranted.require(claim == ClaimOutcome::Granted, "claim was not granted")
     }
 
-    /// Puts, as a step that a check needs. The process must have the claim.
-    pub(super) async fn replace(
+    /// Puts a record. Fails if put returns false, so the claim must be granted.
+    pub(super) async fn require_put(
         &self,
         expected: Option<Revision>,
         record: &NewRecord,
@@ -120,7 +120,7 @@ impl Process {
         PutReplacesRecord.require(self.put(expected, record).await?, "put returned false")
     }
 
-    /// Claims until the claim is granted, or the outer limit ends. Returns whether it was granted.
+    /// Claims until the claim is granted, or the time limit is over. Returns whether it was granted.
     pub(super) async fn wait_for_claim(
         &self,
         expected: Option<Revision>,
@@ -134,7 +134,7 @@ impl Process {
         timeout(CLAIM_LIMIT, granted).await.map_or(Ok(false), |granted| granted.map(|()| true))
     }
 
-    /// Returns whether the claim of another process is denied to this one.
+    /// Claims. Returns whether the claim is denied.
     pub(super) async fn is_denied(
         &self,
         expected: Option<Revision>,
@@ -142,13 +142,13 @@ impl Process {
         Ok(matches!(self.claim(expected).await?, ClaimOutcome::Denied { .. }))
     }
 
-    /// Returns whether the store has this record, or none.
+    /// Returns whether the store has this record. `None`: whether it has no record.
     pub(super) async fn has(&self, record: Option<&NewRecord>) -> Result<bool, StoreViolation> {
         Ok(is_record(self.load().await?.as_ref(), record))
     }
 }
 
-/// Limits a call.
+/// Limits the time of a call.
 async fn call<T>(failure: &'static str, call: StoreFuture<'_, T>) -> Result<T, StoreViolation> {
     match timeout(CALL_LIMIT, call).await {
         Ok(result) => result.map_err(|error| StoreViolation::unavailable(failure, error)),
@@ -176,7 +176,7 @@ pub(super) fn now() -> Instant {
     Instant::now()
 }
 
-/// Returns random bytes, so that nothing in the store collides with what a check uses.
+/// Returns random bytes, so that a check uses no key, revision or claim id that is in the store.
 fn random<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     for chunk in bytes.chunks_mut(8) {

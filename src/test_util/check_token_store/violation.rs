@@ -1,4 +1,4 @@
-//! [`StoreViolation`]: the rule that a store breaks.
+//! [`StoreViolation`]: the rule that a store violates.
 
 use std::{error::Error, fmt};
 
@@ -10,9 +10,9 @@ use crate::BoxError;
 pub enum StoreRule {
     /// A call completes within 30 seconds, without an error.
     Available,
-    /// A claim is granted if no process has it and the record's revision is the expected one.
+    /// A claim is granted if no other claim is, and the record's revision is the expected one.
     FreeClaimIsGranted,
-    /// The process that has the claim can replace the record.
+    /// The process with the claim can replace the record.
     PutReplacesRecord,
     /// Each process loads the record that was put last, with its revision and its bytes.
     LoadReturnsRecord,
@@ -26,13 +26,13 @@ pub enum StoreRule {
     ClaimIsExclusive,
     /// A claim ends after its time to live.
     ClaimExpires,
-    /// A process that has the claim is granted it again, with a new time to live.
+    /// A second claim of the same id is granted, and sets the time to live.
     ClaimIsRenewed,
-    /// Only the process that has the claim can extend it.
+    /// Only the process with the claim can extend it.
     ExtendNeedsClaim,
-    /// Only the process that has the claim can release it.
+    /// Only the process with the claim can release it.
     ReleaseNeedsClaim,
-    /// Only the process that has the claim can replace the record.
+    /// Only the process with the claim can replace the record.
     PutNeedsClaim,
     /// A record is replaced only if its revision is the expected one.
     PutComparesRevision,
@@ -51,17 +51,17 @@ impl fmt::Display for StoreRule {
         f.write_str(match self {
             Self::Available => "a call completes without an error",
             Self::FreeClaimIsGranted => "a free claim is granted",
-            Self::PutReplacesRecord => "the process that has the claim can replace the record",
+            Self::PutReplacesRecord => "the process with the claim can replace the record",
             Self::LoadReturnsRecord => "a load returns the record that was put last",
             Self::KeysAreIndependent => "keys are independent",
             Self::AgeIsMeasured => "the age of a record is the time since it was put",
             Self::ClaimComparesRevision => "a claim with another revision returns the record",
             Self::ClaimIsExclusive => "a claim is granted to one process at a time",
             Self::ClaimExpires => "a claim ends after its time to live",
-            Self::ClaimIsRenewed => "a claim is granted again to the process that has it",
-            Self::ExtendNeedsClaim => "only the process that has the claim can extend it",
-            Self::ReleaseNeedsClaim => "only the process that has the claim can release it",
-            Self::PutNeedsClaim => "only the process that has the claim can replace the record",
+            Self::ClaimIsRenewed => "a second claim of the same id is granted",
+            Self::ExtendNeedsClaim => "only the process with the claim can extend it",
+            Self::ReleaseNeedsClaim => "only the process with the claim can release it",
+            Self::PutNeedsClaim => "only the process with the claim can replace the record",
             Self::PutComparesRevision => "a put with another revision changes nothing",
             Self::PutEndsClaim => "a put ends the claim",
             Self::CallsAreAtomic => "concurrent calls have the same effect as in some order",
@@ -71,7 +71,7 @@ impl fmt::Display for StoreRule {
     }
 }
 
-/// The first rule that a store breaks, and how. [`check_token_store`](super::check_token_store) returns it.
+/// The first rule that a store violates, and how. [`check_token_store`](super::check_token_store) returns it.
 #[derive(Debug)]
 pub struct StoreViolation {
     rule: StoreRule,

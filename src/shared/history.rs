@@ -1,31 +1,32 @@
-//! [`History`]: which tokens a process has used, and so which token of a record it adopts.
+//! [`History`]: the tokens that a process has used, and which token of a record it adopts.
 
 use std::{collections::VecDeque, time::Duration};
 
 use ring::digest::{SHA256, digest};
 
-use super::{Revision, payload::AgedToken};
+use super::{Revision, aged_token::AgedToken};
 use crate::{clock::Timestamp, token::AccessToken};
 
-/// How many tokens are remembered as rejected, and as used.
-const MAX_REMEMBERED: usize = 64;
-/// A token with less than this, or an eighth of its lifetime, is not adopted: it would expire before its first use.
+/// How many used tokens and how many rejected ones a process remembers.
+const MAX_DIGESTS: usize = 64;
+/// A token with less remaining time than this, or than an eighth of its lifetime if that is less, is not adopted. It
+/// could expire before its first use.
 const MIN_REMAINING: Duration = Duration::from_secs(10);
-/// How far two clocks can disagree about a duration: a thirty-second of it.
+/// Two clocks differ about a duration by a thirty-second of it at most.
 pub(super) const CLOCK_TOLERANCE: u32 = 32;
 
-/// How much an age can be too high: it includes the time in which it was read.
-const AGE_ERROR: Duration = Duration::from_secs(1);
+/// How much an age can be too high, because it includes the duration of the call that read it.
+const MAX_AGE_ERROR: Duration = Duration::from_secs(1);
 
 /// The SHA-256 of a header value.
 type Digest = Vec<u8>;
 
-/// What a process knows of the tokens that it has used.
+/// The tokens that a process has used.
 #[derive(Default)]
 pub(super) struct History {
-    last: Option<UsedToken>,
-    used: Remembered,
-    rejected: Remembered,
+    last_used: Option<UsedToken>,
+    used: RecentDigests,
+    rejected: RecentDigests,
 }
 
 /// The token that the process has used last.
@@ -34,41 +35,43 @@ struct UsedToken {
     revision: Option<Revision>,
     digest: Digest,
     aged: AgedToken,
-    /// When it had that age.
-    at: Timestamp,
-    /// A server has rejected it. It is still the one that a newer token is compared with.
+    /// When the age was measured.
+    measured_at: Timestamp,
+    /// Whether a server has rejected it. Newer tokens are still compared with it.
     is_rejected: bool,
 }
 
 impl UsedToken {
-    /// Returns the token with its age by the clock that shows more.
+    /// Returns the token with its age at `now`, by the clock that shows more.
     fn aged(&self, now: Timestamp) -> AgedToken {
-        let age = self.aged.age.saturating_add(self.at.elapsed_at(now));
+        let age = self.aged.age.saturating_add(self.measured_at.elapsed_at(now));
         AgedToken { token: self.aged.token.clone(), age }
     }
 
-    /// Returns the age by the monotonic clock, which stands still during a suspend: it is never too high.
-    fn least_age(&self, now: Timestamp) -> Duration {
-        self.aged.age.saturating_add(now.monotonic.saturating_duration_since(self.at.monotonic))
+    /// Returns the age by the monotonic clock, which stops while the machine is suspended. So it is never too high.
+    fn min_age(&self, now: Timestamp) -> Duration {
+        self.aged
+            .age
+            .saturating_add(now.monotonic.saturating_duration_since(self.measured_at.monotonic))
     }
 }
 
 impl History {
-    /// The process has no token yet, so every live one is new to it. What was rejected remains rejected.
-    pub(super) fn start(&mut self) {
-        self.last = None;
-        self.used = Remembered::default();
+    /// Forgets the used tokens, because the process has no token now. Rejected tokens stay rejected.
+    pub(super) fn reset(&mut self) {
+        self.last_used = None;
+        self.used = RecentDigests::default();
     }
 
-    /// The token that was used last has been rejected.
-    pub(super) fn reject_last(&mut self) {
-        if let Some(last) = &mut self.last {
+    /// Notes that a server has rejected the token used last.
+    pub(super) fn reject_last_used(&mut self) {
+        if let Some(last) = &mut self.last_used {
             last.is_rejected = true;
             self.rejected.add(last.digest.clone());
         }
     }
 
-    /// The process uses a token from now on.
+    /// Notes that the process uses a token from now on.
     pub(super) fn use_token(
         &mut self,
         aged: AgedToken,
@@ -77,12 +80,13 @@ impl History {
     ) {
         let digest = digest_of(&aged.token);
         self.used.add(digest.clone());
-        self.last = Some(UsedToken { revision, digest, aged, at: now, is_rejected: false });
+        self.last_used =
+            Some(UsedToken { revision, digest, aged, measured_at: now, is_rejected: false });
     }
 
-    /// A record contains a token. If it is the one used last, it now has this revision.
-    pub(super) fn see(&mut self, aged: &AgedToken, revision: Revision) {
-        if let Some(last) = &mut self.last
+    /// Notes the revision of a record with this token, if it is the token used last.
+    pub(super) fn note_revision(&mut self, aged: &AgedToken, revision: Revision) {
+        if let Some(last) = &mut self.last_used
             && last.digest == digest_of(&aged.token)
         {
             last.revision = Some(revision);
@@ -91,10 +95,12 @@ impl History {
 
     /// Returns whether the token of a record is live, was not rejected, and is newer than the token used last.
     ///
-    /// Within an epoch, the order of the revisions is that of the tokens, unless the store has gone back to an earlier
-    /// state. So a token that is clearly older is not adopted. Without a common epoch, the ages decide, and a token that is
-    /// about as old counts as older. A token can be older than it looks by the time that its put took, which is
-    /// less than `claim_time_to_live`: after that time, the put would have been refused.
+    /// - Within an epoch, the order of the revisions is that of the tokens, unless the store has gone back to an
+    ///   earlier state. So the revision must be later, and the token must not be clearly older.
+    /// - Without a common epoch, the ages decide. A token of about the same age counts as older.
+    ///
+    /// A token can be older than its age by the duration of its put. That is less than `claim_time_to_live`: later, the
+    /// put returns false.
     pub(super) fn can_adopt(
         &self,
         aged: &AgedToken,
@@ -106,52 +112,52 @@ impl History {
         if !is_worth_adopting(aged) || self.rejected.contains(&digest) {
             return false;
         }
-        let Some(last) = &self.last else { return true };
+        let Some(last) = &self.last_used else { return true };
         if self.used.contains(&digest) {
             return false;
         }
-        // All tokens of a short lifetime are about as old.
+        // Tokens with a short lifetime all have about the same age.
         let delay = aged
             .lifetime()
             .map_or(claim_time_to_live, |lifetime| claim_time_to_live.min(lifetime / 8));
-        let (age, least_age) = (last.aged(now).age, last.least_age(now));
+        let (age, min_age) = (last.aged(now).age, last.min_age(now));
         match last.revision.and_then(|last| revision.is_after(&last)) {
             Some(is_after) => {
-                let tolerance = age / CLOCK_TOLERANCE + AGE_ERROR;
+                let tolerance = age / CLOCK_TOLERANCE + MAX_AGE_ERROR;
                 is_after && aged.age <= age.saturating_add(tolerance)
             }
-            None => aged.age.saturating_add(delay) < least_age - least_age / CLOCK_TOLERANCE,
+            None => aged.age.saturating_add(delay) < min_age - min_age / CLOCK_TOLERANCE,
         }
     }
 
-    /// Returns the token that was used last and not rejected, if it is live.
-    pub(super) fn live(&self, now: Timestamp) -> Option<AgedToken> {
+    /// Returns the token used last, if it is live and was not rejected.
+    pub(super) fn live_token(&self, now: Timestamp) -> Option<AgedToken> {
         let aged = self.accepted()?.aged(now);
         aged.is_live().then_some(aged)
     }
 
-    /// Returns the lifetime of the token that was used last and not rejected.
+    /// Returns the lifetime of the token used last, if that was not rejected.
     pub(super) fn lifetime(&self) -> Option<Duration> {
         self.accepted()?.aged.lifetime()
     }
 
-    /// Returns the revision of the token that was used last, even if it was rejected.
+    /// Returns the revision of the token used last, even if that was rejected.
     pub(super) fn revision(&self) -> Option<Revision> {
-        self.last.as_ref()?.revision
+        self.last_used.as_ref()?.revision
     }
 
-    /// Returns whether the token was rejected, as one of those that are remembered.
+    /// Returns whether the token is one of the rejected ones.
     pub(super) fn is_rejected(&self, token: &AccessToken) -> bool {
         self.rejected.contains(&digest_of(token))
     }
 
-    /// Returns whether this is the token that was used last and not rejected.
-    pub(super) fn is_last(&self, token: &AccessToken) -> bool {
+    /// Returns whether this is the token used last, and was not rejected.
+    pub(super) fn is_last_used(&self, token: &AccessToken) -> bool {
         self.accepted().is_some_and(|last| last.digest == digest_of(token))
     }
 
     fn accepted(&self) -> Option<&UsedToken> {
-        self.last.as_ref().filter(|last| !last.is_rejected)
+        self.last_used.as_ref().filter(|last| !last.is_rejected)
     }
 }
 
@@ -166,14 +172,14 @@ fn digest_of(token: &AccessToken) -> Digest {
 
 /// The latest digests, oldest first.
 #[derive(Default)]
-struct Remembered(VecDeque<Digest>);
+struct RecentDigests(VecDeque<Digest>);
 
-impl Remembered {
+impl RecentDigests {
     fn add(&mut self, digest: Digest) {
         if self.contains(&digest) {
             return;
         }
-        if self.0.len() >= MAX_REMEMBERED {
+        if self.0.len() >= MAX_DIGESTS {
             self.0.pop_front();
         }
         self.0.push_back(digest);
@@ -283,7 +289,7 @@ mod tests {
     #[test]
     fn token_in_no_record_is_compared_by_age() {
         let now = start();
-        let history = history(token("alone", 100), None, now);
+        let history = history(token("t0", 100), None, now);
         assert!(history.can_adopt(&token("t2", 90), revision(1, 2), TIME_TO_LIVE, now));
         assert!(!history.can_adopt(&token("t1", 110), revision(1, 1), TIME_TO_LIVE, now));
     }
@@ -295,27 +301,27 @@ mod tests {
         // The monotonic clock stood still.
         let now = Timestamp { wall: start.wall + secs(600), ..start };
         assert!(!history.can_adopt(&token("t1", 300), revision(2, 1), TIME_TO_LIVE, now));
-        assert_eq!(history.live(now).unwrap().remaining(), Some(secs(2940)));
+        assert_eq!(history.live_token(now).unwrap().remaining(), Some(secs(2940)));
     }
 
     #[test]
     fn rejected_token_is_never_adopted() {
         let now = start();
         let mut history = history(token("t1", 100), Some(revision(1, 1)), now);
-        history.reject_last();
-        assert!(history.live(now).is_none());
+        history.reject_last_used();
+        assert!(history.live_token(now).is_none());
         assert!(!history.can_adopt(&token("t1", 0), revision(1, 2), TIME_TO_LIVE, now));
         assert!(!history.can_adopt(&token("t1", 0), revision(2, 1), TIME_TO_LIVE, now));
         assert!(history.can_adopt(&token("t2", 0), revision(1, 2), TIME_TO_LIVE, now));
-        assert!(!history.is_last(&token("t1", 0).token));
-        history.start();
+        assert!(!history.is_last_used(&token("t1", 0).token));
+        history.reset();
         assert!(
             !history.can_adopt(&token("t1", 0), revision(3, 1), TIME_TO_LIVE, now),
             "not in a new start"
         );
-        for n in 2..=MAX_REMEMBERED {
+        for n in 2..=MAX_DIGESTS {
             history.use_token(token(&format!("t{n}"), 0), None, now);
-            history.reject_last();
+            history.reject_last_used();
         }
         assert!(
             !history.can_adopt(&token("t1", 0), revision(3, 1), TIME_TO_LIVE, now),
@@ -328,7 +334,7 @@ mod tests {
         let now = start();
         let mut history = history(token("t1", 200), Some(revision(1, 1)), now);
         history.use_token(token("t3", 100), Some(revision(1, 3)), now);
-        history.reject_last();
+        history.reject_last_used();
         // A failover has brought an earlier record back.
         assert!(!history.can_adopt(&token("t1", 200), revision(1, 1), TIME_TO_LIVE, now));
         assert!(!history.can_adopt(&token("t2", 150), revision(1, 2), TIME_TO_LIVE, now));
@@ -346,7 +352,7 @@ mod tests {
         // A record that was restored, or that was put again beside an error.
         assert!(!history.can_adopt(&token("t1", 0), revision(2, 1), TIME_TO_LIVE, now));
         assert!(!history.can_adopt(&token("t2", 0), revision(2, 1), TIME_TO_LIVE, now));
-        history.start();
+        history.reset();
         assert!(history.can_adopt(&token("t1", 0), revision(2, 1), TIME_TO_LIVE, now));
     }
 
@@ -354,12 +360,12 @@ mod tests {
     fn token_used_last_has_the_revision_it_was_seen_with() {
         let now = start();
         let mut history = history(token("t1", 10), None, now);
-        history.see(&token("t9", 10), revision(1, 4));
+        history.note_revision(&token("t9", 10), revision(1, 4));
         assert_eq!(history.revision(), None);
-        history.see(&token("t1", 10), revision(1, 5));
+        history.note_revision(&token("t1", 10), revision(1, 5));
         assert_eq!(history.revision(), Some(revision(1, 5)));
-        assert!(history.is_last(&token("t1", 0).token));
-        assert!(!history.is_last(&token("t2", 0).token));
+        assert!(history.is_last_used(&token("t1", 0).token));
+        assert!(!history.is_last_used(&token("t2", 0).token));
         assert_eq!(history.lifetime(), Some(secs(3600)));
     }
 }
