@@ -8,6 +8,8 @@ use std::{
 
 #[cfg(any(feature = "shared", feature = "token-file"))]
 use crate::panic;
+#[cfg(feature = "shared")]
+use {crate::token::AccessToken, std::time::Duration};
 
 /// The refresher, as a login service sees it.
 #[cfg_attr(
@@ -21,9 +23,14 @@ pub(crate) trait Refreshable: Any + Send + Sync {
     /// Returns whether the last login failed and a retry can help.
     fn has_transient_failure(&self) -> bool;
 
-    /// Returns whether requests have a token.
+    /// Returns how long requests can still use the current token: [`Duration::MAX`] if it does not expire, and `None` if
+    /// there is none.
     #[cfg(feature = "shared")]
-    fn has_token(&self) -> bool;
+    fn token_remaining(&self) -> Option<Duration>;
+
+    /// Returns whether this is the token that was rejected last, and no login has replaced it.
+    #[cfg(feature = "shared")]
+    fn was_rejected(&self, token: &AccessToken) -> bool;
 
     /// Reports that the token's source no longer reports the next token by itself. From then on, the schedule applies.
     fn source_stopped_reporting(&self);
@@ -48,7 +55,18 @@ impl RefreshTrigger {
 impl RefreshTrigger {
     /// Returns whether requests wait for a token.
     pub(crate) fn lacks_token(&self) -> bool {
-        panic::catch(|| self.upgrade().is_some_and(|refresher| !refresher.has_token()))
+        self.token_remaining() == Some(None)
+    }
+
+    /// Returns how long requests can still use the current token, as [`Refreshable::token_remaining`]; `None` if there is
+    /// no refresher.
+    pub(crate) fn token_remaining(&self) -> Option<Option<Duration>> {
+        panic::catch(|| self.upgrade().map(|refresher| refresher.token_remaining())).flatten()
+    }
+
+    /// Returns whether the refresher does not accept this token, because it was rejected.
+    pub(crate) fn was_rejected(&self, token: &AccessToken) -> bool {
+        panic::catch(|| self.upgrade().is_some_and(|refresher| refresher.was_rejected(token)))
             .unwrap_or(false)
     }
 }

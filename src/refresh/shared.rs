@@ -337,8 +337,14 @@ impl Refreshable for Shared {
     }
 
     #[cfg(feature = "shared")]
-    fn has_token(&self) -> bool {
-        self.usable_token().is_some()
+    fn token_remaining(&self) -> Option<std::time::Duration> {
+        let token = self.usable_token()?;
+        Some(token.until_expired(self.now()).unwrap_or(std::time::Duration::MAX))
+    }
+
+    #[cfg(feature = "shared")]
+    fn was_rejected(&self, token: &AccessToken) -> bool {
+        self.lock().state.was_rejected(token)
     }
 
     fn source_stopped_reporting(&self) {

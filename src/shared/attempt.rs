@@ -8,7 +8,7 @@ use tokio::{sync::OwnedMutexGuard, time::Instant};
 use super::{
     ClaimId, Revision,
     examine::Examined,
-    leader::{Leader, release_later},
+    leader::{Leader, ReleaseOnDrop, release_later},
     other_process::OtherProcessHasClaim,
     process_state::ProcessState,
     sealed_store::{Claimed, OpenedRecord, read_clocks},
@@ -23,6 +23,8 @@ use crate::{
     token::AccessToken,
 };
 
+/// What counts as the remaining time of a current token that does not expire: the refresher's longest lead by default.
+const REMAINING_WITHOUT_EXPIRY: Duration = Duration::from_secs(300);
 /// How many records one login reads at most.
 const MAX_RECORDS: u32 = 16;
 
@@ -54,7 +56,7 @@ impl Attempt {
         request: LoginRequest,
         requested_at: Timestamp,
     ) -> Result<Self, LoginError> {
-        process.on_request(&request.reason);
+        process.on_request(&request);
         let (mut claim, mut epoch, mut unique) = ([0; 16], [0; 8], [0; 4]);
         let random = SystemRandom::new();
         random
@@ -98,24 +100,23 @@ impl Attempt {
         let Settings { login_timeout, claim_time_to_live, store_timeout, .. } = self.settings;
         let time_to_live = claim_time_to_live.min(login_timeout);
         let (mut interval, mut records, mut is_responsive) = (FIRST_POLL_INTERVAL, 0, false);
-        let mut max_wait = None;
+        let mut shortest = Duration::MAX;
         loop {
             let now = read_clocks();
             let expected = self.process.seen_revision();
             let live = self.process.history.live_token(now).and_then(|aged| aged.remaining());
             let limit = waits::store_timeout(store_timeout, live, is_responsive);
+            let unknown_claim = ReleaseOnDrop::new(&self.settings, self.claim);
             let claimed =
                 self.settings.store.claim(expected, self.claim, time_to_live, limit).await;
+            unknown_claim.disarm();
             is_responsive = claimed.is_ok();
             match claimed {
                 Ok(Claimed::Granted) => return Polled::Granted(now.monotonic),
                 Ok(Claimed::Denied { expires_in }) => {
-                    let max_wait = *max_wait.get_or_insert_with(|| {
-                        let random = self.settings.random();
-                        waits::max_wait(login_timeout, self.request.attempt, random)
-                    });
-                    if self.requested_at.elapsed_at(now) >= max_wait {
-                        return self.end_wait(expires_in);
+                    shortest = shortest.min(expires_in);
+                    if self.requested_at.elapsed_at(now) >= login_timeout {
+                        return self.end_wait(expires_in, shortest);
                     }
                     let remaining = self.remaining(read_clocks());
                     let until_claim = waits::poll_interval(interval, remaining)
@@ -140,10 +141,12 @@ impl Attempt {
         }
     }
 
-    /// Another process has had the claim for as long as this one waits.
-    fn end_wait(&self, expires_in: Duration) -> Polled {
+    /// Other processes have had the claim for as long as this one waits. `shortest` is the least time to live that the
+    /// claim had in this time.
+    fn end_wait(&self, expires_in: Duration, shortest: Duration) -> Polled {
         let Settings { login_timeout, claim_time_to_live, .. } = self.settings;
-        if waits::can_wait_again(claim_time_to_live, self.request.attempt, expires_in) {
+        let attempt = self.request.attempt;
+        if waits::can_wait_again(claim_time_to_live, attempt, expires_in, shortest) {
             let error = OtherProcessHasClaim { waited: login_timeout };
             return Polled::Ended(Err(LoginError::transient(error)));
         }
@@ -179,7 +182,7 @@ impl Attempt {
     fn examine(&mut self, record: OpenedRecord) -> Option<Polled> {
         let remaining = self.remaining(read_clocks());
         let time_to_live = self.settings.claim_time_to_live;
-        match self.process.examine(record, &self.request.reason, remaining, time_to_live) {
+        match self.process.examine(record, &self.request, remaining, time_to_live) {
             Examined::Adopted(token) => Some(Polled::Ended(Ok(token))),
             Examined::Failed(error) => Some(Polled::Ended(Err(error))),
             Examined::Unreadable => Some(Polled::WithoutStore),
@@ -216,13 +219,17 @@ impl Attempt {
         Revision::following(expected, used, epoch, random)
     }
 
-    /// Returns how long requests can still use the current token. `None`: they wait for the login, or the lifetime is
-    /// unknown.
+    /// Returns how long requests can still use the current token; `None` if they wait for the login.
     pub(super) fn remaining(&self, now: Timestamp) -> Option<Duration> {
-        // The history does not contain a rejection during this login. The trigger does.
-        let is_usable =
-            self.request.reason == LoginReason::Expiring && !self.request.trigger().lacks_token();
-        self.process.history.live_token(now).filter(|_| is_usable)?.remaining()
+        if self.request.reason != LoginReason::Expiring {
+            return None;
+        }
+        // The refresher also knows of a rejection during this login, and of the default lifetime.
+        let remaining = match self.request.trigger().token_remaining() {
+            Some(remaining) => remaining?,
+            None => self.process.history.live_token(now)?.remaining().unwrap_or(Duration::MAX),
+        };
+        Some(if remaining == Duration::MAX { REMAINING_WITHOUT_EXPIRY } else { remaining })
     }
 
     /// Releases a claim that the store may have granted although it returned an error. Does not wait for the release.

@@ -11,7 +11,7 @@ use super::{
     sealed_store::{OpenedRecord, read_clocks},
 };
 use crate::{
-    login::{LoginError, LoginReason},
+    login::{LoginError, LoginReason, LoginRequest},
     telemetry,
     token::AccessToken,
 };
@@ -34,7 +34,7 @@ impl ProcessState {
     pub(super) fn examine(
         &mut self,
         record: OpenedRecord,
-        reason: &LoginReason,
+        request: &LoginRequest,
         remaining: Option<Duration>,
         claim_time_to_live: Duration,
     ) -> Examined {
@@ -60,14 +60,18 @@ impl ProcessState {
             }
         };
         if let Some(aged) = record.payload.token.clone() {
-            if self.history.can_adopt(&aged, revision, claim_time_to_live, now) {
+            // The refresher can have had the token from elsewhere.
+            let is_new = !request.trigger().was_rejected(&aged.token);
+            if is_new && self.history.can_adopt(&aged, revision, claim_time_to_live, now) {
                 telemetry::shared_token_adopted(aged.age);
                 return Examined::Adopted(self.adopt(aged, record));
             }
             self.history.note_revision(&aged, revision);
         }
         match &record.payload.failure {
-            Some(failure) if !failure.remaining().is_zero() && *reason != LoginReason::Forced => {
+            Some(failure)
+                if !failure.remaining().is_zero() && request.reason != LoginReason::Forced =>
+            {
                 Examined::Failed(other_process_failed(failure, remaining))
             }
             _ => {

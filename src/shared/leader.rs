@@ -3,6 +3,7 @@
 use std::{convert::Infallible, future::pending, time::Duration};
 
 use tokio::{
+    runtime::Handle,
     select,
     time::{Instant, sleep},
 };
@@ -137,7 +138,8 @@ impl Leader {
         let Settings { store, store_timeout, login_timeout, .. } = &self.settings;
         // A login that starts before the expiry replaces this record at its end. If the store has deleted the record by
         // then, that put returns false.
-        let time_to_live = time_to_live.map(|time| time.saturating_add(*login_timeout * 2));
+        let time_to_live =
+            time_to_live.map(|time| time.saturating_add(login_timeout.saturating_mul(2)));
         let put =
             store.put(self.expected, self.claim, self.next, payload, time_to_live, *store_timeout);
         match put.await {
@@ -159,6 +161,32 @@ impl Leader {
             self.settings.store.release(self.claim, self.settings.store_timeout).await
         {
             telemetry::token_store_unavailable(&*error);
+        }
+    }
+}
+
+/// Releases a claim if it is dropped: a call that is dropped can have been granted the claim.
+pub(super) struct ReleaseOnDrop {
+    settings: Settings,
+    claim: ClaimId,
+    is_armed: bool,
+}
+
+impl ReleaseOnDrop {
+    pub(super) fn new(settings: &Settings, claim: ClaimId) -> Self {
+        Self { settings: settings.clone(), claim, is_armed: true }
+    }
+
+    pub(super) fn disarm(mut self) {
+        self.is_armed = false;
+    }
+}
+
+impl Drop for ReleaseOnDrop {
+    fn drop(&mut self) {
+        // A runtime that shuts down cannot release it. Then the claim ends after its time to live.
+        if self.is_armed && Handle::try_current().is_ok() {
+            release_later(&self.settings, self.claim);
         }
     }
 }

@@ -71,12 +71,16 @@ impl ProcessState {
     }
 
     /// Notes why the refresher requests a token.
-    pub(super) fn on_request(&mut self, reason: &LoginReason) {
-        match reason {
+    pub(super) fn on_request(&mut self, request: &LoginRequest) {
+        match request.reason {
             // With the expected revision `None`, the store returns its record.
             LoginReason::First => {
                 self.seen = None;
-                self.history.reset();
+                // In a later attempt, the refresher may not have accepted the token that it got: by its default lifetime, the
+                // token has expired.
+                if request.attempt == 1 {
+                    self.history.reset();
+                }
             }
             LoginReason::Rejected { .. } => self.history.reject_last_used(),
             LoginReason::Expiring | LoginReason::Forced => {}

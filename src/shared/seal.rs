@@ -157,6 +157,11 @@ impl SealingKeys {
     }
 }
 
+/// Returns whether this can be a sealed record. One in plaintext starts with a brace.
+pub(super) fn is_sealed(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|version| *version <= VERSION)
+}
+
 fn open(
     key: &SealingKey,
     nonce: [u8; NONCE_LEN],

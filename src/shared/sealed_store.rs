@@ -13,7 +13,9 @@ use zeroize::Zeroizing;
 
 use super::{
     ClaimId, ClaimOutcome, NewRecord, Record, RecordKey, Revision, SealingKeys, StoreFuture,
-    TokenStore, payload::Payload,
+    TokenStore,
+    payload::Payload,
+    seal::{OpenError, is_sealed},
 };
 use crate::{
     BoxError,
@@ -126,11 +128,14 @@ impl SealedStore {
             Some(keys) => {
                 keys.open(&self.key, &record.revision, &record.bytes).map_err(BoxError::from)
             }
+            None if is_sealed(&record.bytes) => Err("record is sealed".into()),
             None => Ok(Zeroizing::new(record.bytes.to_vec())),
         };
-        let payload = plain.and_then(|plain| {
-            let payload = Payload::decode(&plain).ok_or("record content invalid")?;
-            Ok(payload.aged(age))
+        let payload = plain.and_then(|plain| match (Payload::decode(&plain), &self.keys) {
+            (Some(payload), _) => Ok(payload.aged(age)),
+            (None, None) => Err(OpenError::Damaged.into()),
+            // It is authentic, so it is that of another version of this crate.
+            (None, Some(_)) => Err("record content invalid".into()),
         });
         OpenedRecord { revision: record.revision, age, payload }
     }

@@ -1,11 +1,8 @@
 //! [`Settings`]: the settings of a [`SharedTokenLayer`](super::SharedTokenLayer), with their defaults.
 
-use std::{
-    fmt,
-    hash::{BuildHasher, RandomState},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
+
+use ring::rand::{SecureRandom, SystemRandom};
 
 use super::sealed_store::SealedStore;
 use crate::panic;
@@ -41,9 +38,12 @@ impl Settings {
     }
 }
 
+/// The processes of a server that forks have the same seeds, so the number comes from the operating system.
 fn system_random() -> u64 {
-    // The standard library seeds each hasher with a different number from the system.
-    RandomState::new().hash_one(0)
+    let mut bytes = [0; 8];
+    // If it has none, the number is constant, and no login takes place, because no claim can get an id.
+    let _ = SystemRandom::new().fill(&mut bytes);
+    u64::from_ne_bytes(bytes)
 }
 
 impl fmt::Debug for Settings {

@@ -15,7 +15,7 @@ const MIN_STORE_TIMEOUT: Duration = Duration::from_millis(10);
 /// The same, if the last call has succeeded. The store is then not unavailable, but slow, because many processes call
 /// it shortly before the expiry. With a shorter limit, all of them would log in.
 const MIN_RESPONSIVE_STORE_TIMEOUT: Duration = Duration::from_millis(100);
-/// How many attempts of a refresher wait for other processes and then fail. Later ones log in without the store.
+/// How many attempts of a refresher wait for any claim. Later ones wait only for claims that end.
 const MAX_WAITING_ATTEMPTS: u32 = 2;
 
 /// Returns the time limit of a call of the store. The call must end before the current token expires in `remaining`.
@@ -35,24 +35,20 @@ pub(super) fn poll_interval(interval: Duration, remaining: Option<Duration>) -> 
     })
 }
 
-/// Returns how long the process waits for the logins of other processes. `random` is in `[0, 1)`.
+/// Returns whether the next attempt can wait for the claim of another process, which ends after `expires_in`. `shortest` is
+/// the least such time that was seen during this wait.
 ///
-/// From the third attempt on, the process logs in without the store after the wait, and so do other processes. The
-/// random time spreads these logins. The wait and the login together take twice `login_timeout` at most, which is the
-/// refresher's limit by default.
-pub(super) fn max_wait(login_timeout: Duration, attempt: u32, random: f64) -> Duration {
-    match attempt {
-        ..=MAX_WAITING_ATTEMPTS => login_timeout,
-        _ => login_timeout - (login_timeout / 2).mul_f64(random),
-    }
-}
-
-/// Returns whether the next attempt can wait for the claim of another process, which ends after `expires_in`.
-///
-/// Only a store with an error returns a time beyond every claim's time to live.
-pub(super) fn can_wait_again(time_to_live: Duration, attempt: u32, expires_in: Duration) -> bool {
-    attempt <= MAX_WAITING_ATTEMPTS
-        && expires_in <= time_to_live.saturating_add(time_to_live / CLOCK_TOLERANCE)
+/// Two faults of a store are possible: a time beyond every claim's time to live, and a claim that does not end. A live
+/// process extends its claim each third of the time to live. So a claim with less than half of it is about to end: another
+/// process can log in next, although each of these logins may fail.
+pub(super) fn can_wait_again(
+    time_to_live: Duration,
+    attempt: u32,
+    expires_in: Duration,
+    shortest: Duration,
+) -> bool {
+    let ends = attempt <= MAX_WAITING_ATTEMPTS || shortest < time_to_live / 2;
+    ends && expires_in <= time_to_live.saturating_add(time_to_live / CLOCK_TOLERANCE)
 }
 
 #[cfg(test)]
@@ -92,21 +88,19 @@ mod tests {
     }
 
     #[test]
-    fn max_wait_is_spread_from_the_third_attempt_on() {
-        let limit = millis(12_000);
-        assert_eq!(max_wait(limit, 2, 0.5), limit);
-        assert_eq!(max_wait(limit, 3, 0.0), limit);
-        assert_eq!(max_wait(limit, 3, 0.5), millis(9_000));
-    }
-
-    #[test]
-    fn claim_that_ends_too_late_is_not_waited_for() {
+    fn claim_that_ends_too_late_or_never_is_not_waited_for() {
         let time_to_live = millis(3200);
-        for (attempt, expires_in, expected) in
-            [(1, 3300, true), (2, 0, true), (3, 0, false), (1, 3301, false)]
-        {
-            let can_wait = can_wait_again(time_to_live, attempt, millis(expires_in));
-            assert_eq!(can_wait, expected, "{attempt} {expires_in}");
+        for (attempt, expires_in, shortest, expected) in [
+            (1, 3300, 3300, true),
+            (1, 3301, 0, false),
+            (2, 3200, 3200, true),
+            (3, 3200, 1600, false),
+            (3, 3200, 1599, true),
+            (9, 3301, 0, false),
+        ] {
+            let can_wait =
+                can_wait_again(time_to_live, attempt, millis(expires_in), millis(shortest));
+            assert_eq!(can_wait, expected, "{attempt} {expires_in} {shortest}");
         }
     }
 }

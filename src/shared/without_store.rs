@@ -56,7 +56,7 @@ impl Attempt {
             .settings
             .login_timeout
             .saturating_sub(self.requested_at.elapsed_at(now))
-            .saturating_sub(self.settings.store_timeout * 2);
+            .saturating_sub(self.settings.store_timeout.saturating_mul(2));
         let attempt = self.request.attempt;
         match spread::delay(until_login, max_wait, attempt, self.settings.random()) {
             Delay::Wait(delay) => {

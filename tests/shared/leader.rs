@@ -303,3 +303,20 @@ async fn claim_with_a_time_to_live_of_zero_is_extended_every_thirtieth_of_a_seco
     log_in(&mut leader, LoginReason::First).await.unwrap();
     assert!((80..=100).contains(&fleet.store.calls()), "{}", fleet.store.calls());
 }
+
+#[tokio::test(start_paused = true)]
+async fn claim_that_was_granted_to_a_dropped_login_is_released() {
+    let fleet = Fleet::default();
+    let login = |nth| async move { token(nth, HOUR) };
+    fleet.store.set_delay(millis(100));
+    let process = fleet.builder(1, login).build().unwrap();
+    let waiting = process.clone();
+    let waiting = tokio::spawn(async move { drop(waiting.token().await) });
+    sleep(millis(150)).await;
+    process.shutdown();
+    waiting.await.unwrap();
+    let start = Instant::now();
+    let mut other = layer(fleet.store.clone()).layer(fleet.logins.service(login));
+    assert_eq!(log_in(&mut other, LoginReason::First).await.unwrap().secret(), "t1");
+    assert!(start.elapsed() < secs(1), "{:?}", start.elapsed());
+}

@@ -21,6 +21,7 @@ mod link;
 mod outage;
 mod records;
 mod simulation;
+mod unknown_lifetime;
 
 use std::{
     future::Future,

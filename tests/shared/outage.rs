@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt;
 use tokio::time::{Instant, sleep};
 use tower::Layer;
 use tower_auth_refresh::{
@@ -381,4 +382,36 @@ async fn claim_that_never_ends_delays_a_first_login_for_the_login_timeout() {
     assert_eq!(log_in(&mut service, LoginReason::First).await.unwrap().secret(), "t2");
     assert!(start.elapsed() >= secs(15) && start.elapsed() < secs(16), "{:?}", start.elapsed());
     other.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_without_a_limit_do_not_overflow() {
+    let fleet = Fleet::default();
+    let mut service = layer(fleet.store.clone())
+        .login_timeout(Duration::MAX)
+        .claim_time_to_live(Duration::MAX)
+        .store_timeout(Duration::MAX)
+        .layer(fleet.logins.service(|nth| async move { token(nth, secs(4)) }));
+    assert_eq!(log_in(&mut service, LoginReason::First).await.unwrap().secret(), "t1");
+    fleet.store.set_available(false);
+    // It waits for its random time, in the refresher.
+    let error = log_in(&mut service, LoginReason::Expiring).await.unwrap_err();
+    assert!(!error.is_permanent());
+}
+
+/// Each process that gets the claim waits for a response until its limit.
+#[tokio::test(start_paused = true)]
+async fn issuer_that_hangs_is_not_called_by_all_processes_at_once() {
+    let fleet = Fleet::default();
+    let login = |_| std::future::pending();
+    let processes: Vec<_> =
+        (0..100).map(|seed| fleet.builder(seed, login).build().unwrap()).collect();
+    for _ in 0..600 {
+        for process in &processes {
+            drop(process.token().now_or_never());
+        }
+        sleep(millis(500)).await;
+        assert!(fleet.logins.running() <= 2, "{} at the same time", fleet.logins.running());
+    }
+    assert!(fleet.logins.started() <= 25, "{} in 300 s", fleet.logins.started());
 }

@@ -121,15 +121,20 @@ async fn record_put_after_a_failover_is_not_taken_for_the_lost_one() {
 
 #[tokio::test(start_paused = true)]
 async fn damaged_record_is_replaced_at_once() {
-    let fleet = Fleet::default();
-    let store = OddStore { damages_first_record: true, ..OddStore::default() };
-    let layer = layer(store);
-    let service = || layer.layer(fleet.logins.service(|nth| async move { token(nth, HOUR) }));
-    assert_eq!(log_in(&mut service(), LoginReason::First).await.unwrap().secret(), "t1");
-    for _ in 0..2 {
-        assert_eq!(log_in(&mut service(), LoginReason::First).await.unwrap().secret(), "t2");
+    for is_sealed in [true, false] {
+        let fleet = Fleet::default();
+        let store = OddStore { damages_first_record: true, ..OddStore::default() };
+        let layer = match is_sealed {
+            true => layer(store),
+            false => SharedTokenLayer::danger_unsealed(store, identity()),
+        };
+        let service = || layer.layer(fleet.logins.service(|nth| async move { token(nth, HOUR) }));
+        assert_eq!(log_in(&mut service(), LoginReason::First).await.unwrap().secret(), "t1");
+        for _ in 0..2 {
+            assert_eq!(log_in(&mut service(), LoginReason::First).await.unwrap().secret(), "t2");
+        }
+        assert_eq!(fleet.logins.started(), 2, "{is_sealed}");
     }
-    assert_eq!(fleet.logins.started(), 2);
 }
 
 #[tokio::test(start_paused = true)]

@@ -18,4 +18,6 @@ mod processes;
 mod records;
 #[cfg(feature = "oauth2")]
 mod refresh_token;
+#[cfg(feature = "oauth2")]
+mod refresh_token_faults;
 mod support;

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use super::{active_worker::WorkerId, refresh_state::RefreshState};
+#[cfg(feature = "shared")]
+use crate::token::AccessToken;
 use crate::{
     login::LoginError,
     refresh::{
@@ -11,8 +13,6 @@ use crate::{
     },
     telemetry::ExpiryGauge,
 };
-#[cfg(feature = "shared")]
-use crate::token::AccessToken;
 
 impl RefreshState {
     /// Returns what the cell contains, and whether its expiry must be checked at use.
@@ -27,6 +27,12 @@ impl RefreshState {
     /// Returns the token, whether or not it is in the cell.
     pub(crate) fn usable_token(&self) -> Option<&Arc<CachedToken>> {
         self.token.current()
+    }
+
+    /// Returns whether this is the token that was rejected last, and no login has replaced it.
+    #[cfg(feature = "shared")]
+    pub(crate) fn was_rejected(&self, token: &AccessToken) -> bool {
+        self.token.was_rejected(token)
     }
 
     pub(crate) fn last_error(&self) -> Option<&LoginError> {

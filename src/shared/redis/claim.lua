@@ -8,11 +8,11 @@ if (record[1] or '') ~= ARGV[1] then
   end
   local time = redis.call('TIME')
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
-  -- This store puts no record that is this large. Without its bytes, it counts as damaged, and is replaced.
-  if #record[2] > MAX_RECORD_LEN then
+  -- This store puts no record without bytes, or that is this large. Without its bytes, it counts as damaged, and is replaced.
+  if not record[2] or #record[2] > MAX_RECORD_LEN then
     record[2] = ''
   end
-  return {'changed', record[1], record[2], math.max(0, now - record[3])}
+  return {'changed', record[1], record[2], math.max(0, now - (tonumber(record[3]) or 0))}
 end
 local id = redis.call('GET', KEYS[2])
 if id and id ~= ARGV[2] then

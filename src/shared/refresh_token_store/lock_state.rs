@@ -21,6 +21,9 @@ struct State {
     lock: Option<ActiveLock>,
     /// The last lock whose token can be resent, even if the record still names this lock as the user of the token.
     resendable: Option<ClaimId>,
+    /// The token that was saved last, and its lock. If the record names this lock again as the user of the token before, the
+    /// store has lost the save.
+    saved: Option<(ClaimId, RefreshToken)>,
 }
 
 struct ActiveLock {
@@ -122,7 +125,8 @@ impl LockState {
     pub(super) fn allow_resend(&self) -> Option<ClaimId> {
         let mut state = self.get();
         let lock = state.lock.as_mut().filter(|lock| lock.progress == Progress::Sent)?;
-        (lock.progress, lock.compared) = (Progress::Unsent, None);
+        // As long as the record names the lock, the end of the lock clears that again.
+        (lock.progress, lock.compared) = (Progress::Announcing, None);
         let id = lock.id;
         state.resendable = Some(id);
         Some(id)
@@ -135,6 +139,23 @@ impl LockState {
         let lock = state.lock.as_mut()?;
         lock.progress = Progress::Unsent;
         Some((lock.id, lock.compared.as_ref().and_then(ComparedRecord::revision)))
+    }
+
+    /// Notes that the record does not name the lock any more.
+    pub(super) fn set_cleared(&self, id: ClaimId) {
+        if let Some(lock) = self.get().lock_of(id) {
+            lock.progress = Progress::Unsent;
+        }
+    }
+
+    /// Notes that the next token was saved under this lock.
+    pub(super) fn set_saved(&self, id: ClaimId, token: RefreshToken) {
+        self.get().saved = Some((id, token));
+    }
+
+    /// Returns the token that replaced the one that the record names as used by this lock, if this store has saved it.
+    pub(super) fn saved_after(&self, id: ClaimId) -> Option<RefreshToken> {
+        self.get().saved.as_ref().filter(|(lock, _)| *lock == id).map(|(_, token)| token.clone())
     }
 
     /// Returns whether a token that the record names as used by this lock can be resent.

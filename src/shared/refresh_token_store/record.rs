@@ -98,8 +98,15 @@ impl SealedRecord {
         }
         let revision = Revision::from_bytes(random()?);
         let record = NewRecord::new(revision, self.seal(&revision, content)?);
-        let is_put = self.store.put(&self.key, expected, id, record).await?;
-        Ok(if is_put { Ok(revision) } else { Err(Changed(expected)) })
+        match self.store.put(&self.key, expected, id, record).await {
+            Ok(true) => Ok(Ok(revision)),
+            Ok(false) => Ok(Err(Changed(expected))),
+            Err(error) => {
+                // The next put need not wait for the end of this claim.
+                let _ = self.store.release(&self.key, id).await;
+                Err(error)
+            }
+        }
     }
 
     fn seal(&self, revision: &Revision, content: &Content) -> Result<Bytes, BoxError> {

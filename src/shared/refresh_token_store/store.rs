@@ -4,9 +4,10 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{content::Content, lock::LockHandle, lock_state::LockState, record::SealedRecord};
 use crate::{
+    BoxError,
     oauth2::{RefreshToken, RefreshTokenStore},
     shared::{
-        SealingKeys, StoreFuture, TokenIdentity, TokenStore, identity::Purpose,
+        Revision, SealingKeys, StoreFuture, TokenIdentity, TokenStore, identity::Purpose,
         settings::MIN_CLAIM_TIME_TO_LIVE,
     },
 };
@@ -153,6 +154,26 @@ impl SharedRefreshTokenStore {
     }
 }
 
+impl SharedRefreshTokenStore {
+    /// Loads the record. If the store has lost the last save of this process, by a failover, the token is the saved one.
+    async fn load_latest(&self) -> Result<Option<(Revision, Content)>, BoxError> {
+        Ok(self.record.load().await?.map(|(revision, content)| {
+            let saved = content.in_use_by.and_then(|id| self.lock.state.saved_after(id));
+            let saved = saved.map(|token| Content { token, in_use_by: None });
+            (revision, saved.unwrap_or(content))
+        }))
+    }
+
+    fn can_send(&self, content: &Content) -> bool {
+        let state = &self.lock.state;
+        self.resend_interrupted || content.in_use_by.is_none_or(|id| state.can_resend(id))
+    }
+
+    fn sendable(&self, loaded: Option<(Revision, Content)>) -> Option<RefreshToken> {
+        loaded.filter(|(_, content)| self.can_send(content)).map(|(_, content)| content.token)
+    }
+}
+
 impl Clone for SharedRefreshTokenStore {
     fn clone(&self) -> Self {
         let Self { record, lock, resend_interrupted } = self;
@@ -168,19 +189,19 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
 
     fn load(&self) -> StoreFuture<'_, Option<RefreshToken>> {
         Box::pin(async {
-            let state = &self.lock.state;
-            let id = state.lock_id();
-            let loaded = self.record.load().await?;
+            let id = self.lock.state.lock_id();
+            let loaded = self.load_latest().await?;
             if let Some(id) = id {
                 let record =
                     loaded.as_ref().map(|(revision, content)| (*revision, content.token.clone()));
-                state.set_loaded(id, record);
+                self.lock.state.set_loaded(id, record);
+            } else if loaded.as_ref().is_some_and(|(_, content)| !self.can_send(content)) {
+                // A login that is under way ends first. Then the record shows whether its token was replaced.
+                let lock = LockHandle { state: Arc::default(), ..self.lock.clone() };
+                let _lock = lock.acquire(self.record.clone()).await?;
+                return Ok(self.sendable(self.load_latest().await?));
             }
-            Ok(loaded.and_then(|(_, Content { token, in_use_by })| {
-                let is_sendable =
-                    self.resend_interrupted || in_use_by.is_none_or(|id| state.can_resend(id));
-                is_sendable.then_some(token)
-            }))
+            Ok(self.sendable(loaded))
         })
     }
 
@@ -198,10 +219,11 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
 
     fn after_send(&self, _: RefreshToken) -> StoreFuture<'_, ()> {
         Box::pin(async {
-            match self.lock.state.allow_resend() {
-                Some(id) => self.record.clear_in_use(id).await,
-                None => Ok(()),
+            if let Some(id) = self.lock.state.allow_resend() {
+                self.record.clear_in_use(id).await?;
+                self.lock.state.set_cleared(id);
             }
+            Ok(())
         })
     }
 
@@ -212,7 +234,8 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
                 return self.record.overwrite(&content).await;
             };
             let revision = self.record.replace(expected, &content).await?;
-            self.lock.state.set_put(id, revision, content.token);
+            self.lock.state.set_put(id, revision, content.token.clone());
+            self.lock.state.set_saved(id, content.token);
             Ok(())
         })
     }
