@@ -65,6 +65,7 @@
 //! - [How to write a login service](guides::login_service)
 //! - [How one client uses many identities](guides::many_identities)
 //! - [How many processes share one token](guides::many_processes)
+//! - [How a command line tool logs a person in once](guides::command_line_tools)
 //! - [What happens when a login fails](guides::failures)
 //! - [How to test](guides::testing)
 //! - [How to migrate](guides::migrating) from a mutex and a string
@@ -85,6 +86,7 @@
 //! | `keyed` | [`AuthRefreshers`]: many identities behind one layer |
 //! | `metrics` | counts and durations ([`observability`](guides::observability)) |
 //! | `oauth2` | [logins with OAuth 2 grants](oauth2) |
+//! | `oauth2-native-app` | [one-time logins of a person](oauth2::native_app) ([`command_line_tools`](guides::command_line_tools)) |
 //! | `replay-buffered` | [`ReplayBuffered`], for streaming bodies |
 //! | `reqwest` | [reqwest's client](reqwest_client) below the layer and below logins |
 //! | `reqwest-middleware` | the layer as a middleware of `reqwest-middleware` |
@@ -109,6 +111,7 @@
         feature = "jwt",
         feature = "keyed",
         feature = "oauth2",
+        feature = "oauth2-native-app",
         feature = "replay-buffered",
         feature = "reqwest-middleware",
         feature = "shared",

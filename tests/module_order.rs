@@ -135,6 +135,25 @@ const FILES: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "oauth2::native_app",
+        &[
+            "error_kind",
+            "endpoints",
+            "tokens",
+            "client",
+            "secrets",
+            "redirect_uri",
+            "redirect",
+            "listener",
+            "authorization_request",
+            "authorization_code_login",
+            "device_response",
+            "poll_interval",
+            "device_authorization",
+            "device_login",
+        ],
+    ),
+    (
         "shared",
         &[
             "store",

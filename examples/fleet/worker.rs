@@ -127,8 +127,7 @@ fn login(http: Http, server: &str, process: &str) -> Result<SharedToken, BoxErro
 /// Returns a store in the primary that Sentinel names.
 fn sentinel_store(address: &str) -> Result<RedisTokenStore, BoxError> {
     let sentinels = vec![format!("redis://{address}")];
-    let primary =
-        SentinelClient::build(sentinels, PRIMARY.to_owned(), None, SentinelServerType::Master)?;
+    let primary = SentinelClient::build(sentinels, PRIMARY, None, SentinelServerType::Master)?;
     let primary = Arc::new(Mutex::new(primary));
     Ok(RedisTokenStore::connect_with(move || {
         let primary = primary.clone();

@@ -2,6 +2,9 @@
 
 #[path = "../arthur_client/arguments.rs"]
 mod arthur_client;
+#[path = "../cli_login/arguments.rs"]
+#[allow(clippy::duplicate_mod, dead_code, unreachable_pub, reason = "it is part of a program")]
+mod cli_login;
 #[path = "../fleet/arguments.rs"]
 #[allow(clippy::duplicate_mod, dead_code, unreachable_pub, reason = "it is part of a program")]
 mod fleet;
@@ -82,6 +85,33 @@ fn invalid_server_arguments_are_rejected() {
     for line in ["--ttl 18446744073709551615", "--ttl -1", "--ttl", "--port 99999", "--x"] {
         assert!(Arguments::parse(words(line)).is_none(), "{line}");
     }
+}
+
+#[test]
+fn cli_login_arguments_are_parsed() {
+    use cli_login::{Arguments, Command, Method};
+
+    let server = "--issuer https://as.example --client cli --directory /tmp/x";
+    let parse = |line: &str| Arguments::parse(words(&format!("{line} {server}")));
+    let expected = Arguments {
+        command: Command::LogIn(Method::Device),
+        issuer: "https://as.example".to_owned(),
+        client: "cli".to_owned(),
+        scope: "read".to_owned(),
+        directory: "/tmp/x".into(),
+    };
+    assert_eq!(parse("login --device --scope read"), Some(expected));
+    for (line, command) in [
+        ("login", Command::LogIn(Method::Browser)),
+        ("call --api https://api.example", Command::Call("https://api.example".to_owned())),
+        ("logout", Command::LogOut),
+    ] {
+        assert_eq!(parse(line).map(|arguments| arguments.command), Some(command), "{line}");
+    }
+    for line in ["", "x", "--help", "call", "login --scope", "login --x"] {
+        assert_eq!(Arguments::parse(words(line)), None, "{line}");
+    }
+    assert_eq!(Arguments::parse(words("login --issuer https://as.example")), None);
 }
 
 #[test]

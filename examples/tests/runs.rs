@@ -9,6 +9,8 @@
 
 use std::{env, time::Duration};
 
+#[path = "../cli_login/main.rs"]
+mod cli_login;
 #[path = "../custom_login.rs"]
 mod custom_login;
 #[path = "../fleet/main.rs"]
@@ -30,6 +32,16 @@ mod reverse_proxy;
 mod token_sources;
 #[path = "../tonic_client.rs"]
 mod tonic_client;
+
+#[tokio::test]
+async fn cli_login_needs_a_person_once() {
+    let expected = cli_login::Recorded {
+        approvals: 2,
+        calls: vec![http::StatusCode::OK; 4],
+        login_required: [true; 2],
+    };
+    assert_eq!(cli_login::run().await.unwrap(), expected);
+}
 
 #[tokio::test]
 async fn custom_login_retries_and_reports_failure() {

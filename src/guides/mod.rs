@@ -7,6 +7,7 @@
 //! - [`clients`]: how to build the stack for each HTTP client
 //! - [`login_service`]: how to write a login service
 //! - [`many_processes`]: how many processes share one token
+//! - [`command_line_tools`]: how a command line tool logs a person in once
 //! - [`failures`]: what happens when a login fails
 //! - [`testing`]: how to test code that uses the crate
 //! - [`migrating`]: how to replace a mutex and a string
@@ -52,6 +53,11 @@ pub mod many_identities {}
 #[cfg_attr(docsrs, doc(cfg(feature = "shared")))]
 #[doc = include_str!("many_processes.md")]
 pub mod many_processes {}
+
+#[cfg(all(feature = "http-client", feature = "oauth2-native-app", feature = "shared-file"))]
+#[cfg_attr(docsrs, doc(cfg(feature = "oauth2-native-app")))]
+#[doc = include_str!("command_line_tools.md")]
+pub mod command_line_tools {}
 
 #[doc = include_str!("failures.md")]
 pub mod failures {}

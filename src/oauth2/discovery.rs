@@ -1,8 +1,9 @@
-//! [`Discovery`]: the token endpoint that the issuer's metadata names.
+//! [`Discovery`]: the token endpoint that the issuer's metadata names. [`discover`] reads the metadata.
 
+use bytes::Bytes;
 use http::{Request, Uri};
 use http_body_util::Full;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{
     AuthorizationServer, OAuth2Error,
@@ -39,7 +40,7 @@ impl Discovery {
         if let Some(found) = self.found.as_ref().filter(|_| !self.stale) {
             return Ok(found.clone());
         }
-        match (discover(server, transport).await, &self.found) {
+        match (token_endpoint(server, transport).await, &self.found) {
             (Ok(found), _) => Ok(self.found.insert(found).clone()),
             (Err(_), Some(found)) => Ok(found.clone()),
             (Err(error), None) => Err(error),
@@ -48,44 +49,59 @@ impl Discovery {
 }
 
 #[derive(Deserialize)]
-struct Metadata {
+struct Issuer {
     issuer: String,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
     token_endpoint: Option<String>,
 }
 
-/// Tries both places, because any failure of the first can be its own: another issuer's document, a proxy's page, an
-/// unrelated service.
-async fn discover<S: HttpService>(
+async fn token_endpoint<S: HttpService>(
     server: &AuthorizationServer,
     transport: Transport<S>,
 ) -> Result<Endpoints, OAuth2Error> {
-    let issuer = match &server.source {
+    match &server.source {
         Source::TokenEndpoint(endpoint) => {
-            return Ok(Endpoints { endpoint: endpoint.clone(), audience: endpoint.to_string() });
+            Ok(Endpoints { endpoint: endpoint.clone(), audience: endpoint.to_string() })
         }
-        Source::Issuer(issuer) => issuer,
-    };
+        Source::Issuer(issuer) => {
+            let read = |metadata: Metadata| {
+                let endpoint = endpoint(server, issuer, "token_endpoint", metadata.token_endpoint)?;
+                Ok(Endpoints { endpoint, audience: issuer.clone() })
+            };
+            discover(issuer, transport, read).await
+        }
+    }
+}
+
+/// Reads an issuer's metadata from the first place where `read` accepts it.
+///
+/// Tries both places, because any failure of the first can be its own: another issuer's document, a proxy's page, an
+/// unrelated service.
+pub(super) async fn discover<S: HttpService, M: DeserializeOwned, T>(
+    issuer: &str,
+    transport: Transport<S>,
+    read: impl Fn(M) -> Result<T, Kind>,
+) -> Result<T, OAuth2Error> {
     let mut failures = Vec::new();
     for url in metadata_urls(issuer) {
-        match fetch(&url, transport.clone())
-            .await
-            .and_then(|metadata| endpoints(server, issuer, metadata))
-        {
-            Ok(endpoints) => return Ok(endpoints),
+        let metadata = fetch(&url, transport.clone()).await;
+        match metadata.and_then(|metadata| parse(issuer, &metadata)).and_then(&read) {
+            Ok(found) => return Ok(found),
             Err(kind) => failures.push(Failure { endpoint: format!("GET {url}"), kind }),
         }
     }
     Err(OAuth2Error::new(issuer, Kind::Discovery(failures)))
 }
 
-async fn fetch<S: HttpService>(url: &str, transport: Transport<S>) -> Result<Metadata, Kind> {
+async fn fetch<S: HttpService>(url: &str, transport: Transport<S>) -> Result<Bytes, Kind> {
     let request = Request::get(url).body(Full::default());
     let response = transport.send(request, &[]).await.map_err(Kind::Transport)?;
     let status = response.head.status;
     if status.is_success() {
-        let body = response.body.map_err(Kind::Transport)?;
-        return serde_json::from_slice(&body)
-            .map_err(|error| Kind::Metadata(describe_position(&error)));
+        return response.body.map_err(Kind::Transport);
     }
     Err(Kind::ErrorResponse(ErrorResponse {
         status,
@@ -95,28 +111,32 @@ async fn fetch<S: HttpService>(url: &str, transport: Transport<S>) -> Result<Met
     }))
 }
 
-fn endpoints(
-    server: &AuthorizationServer,
-    issuer: &str,
-    metadata: Metadata,
-) -> Result<Endpoints, Kind> {
+fn parse<M: DeserializeOwned>(issuer: &str, metadata: &[u8]) -> Result<M, Kind> {
+    let invalid = |error| Kind::Metadata(describe_position(&error));
+    let named: Issuer = serde_json::from_slice(metadata).map_err(invalid)?;
     // RFC 8414, section 3.3. Otherwise, one issuer could send clients and their secrets to another.
-    if metadata.issuer != issuer {
+    if named.issuer != issuer {
         return Err(Kind::Metadata(format!(
             "issuer does not match: {}",
-            redact(metadata.issuer.as_bytes(), &[])
+            redact(named.issuer.as_bytes(), &[])
         )));
     }
-    let Some(endpoint) = metadata.token_endpoint else {
-        return Err(Kind::Metadata("token_endpoint is missing".to_owned()));
-    };
-    let (url, endpoint) = validate_url(&endpoint, server.plaintext)
-        .map_err(|reason| Kind::Metadata(format!("token_endpoint {reason}")))?;
+    serde_json::from_slice(metadata).map_err(invalid)
+}
+
+/// Checks an endpoint that the metadata names.
+pub(super) fn endpoint(
+    server: &AuthorizationServer,
+    issuer: &str,
+    name: &str,
+    url: Option<String>,
+) -> Result<Uri, Kind> {
+    let Some(url) = url else { return Err(Kind::Metadata(format!("{name} is missing"))) };
+    let (url, uri) = validate_url(&url, server.plaintext)
+        .map_err(|reason| Kind::Metadata(format!("{name} {reason}")))?;
     // A remote issuer must not name a service on the client's loopback.
     if url.scheme() == "http" && !issuer.starts_with("http:") && !server.plaintext {
-        return Err(Kind::Metadata(
-            "token_endpoint is plain http, but the issuer is not".to_owned(),
-        ));
+        return Err(Kind::Metadata(format!("{name} is plain http, but the issuer is not")));
     }
-    Ok(Endpoints { endpoint, audience: metadata.issuer })
+    Ok(uri)
 }

@@ -59,10 +59,14 @@ impl OAuth2Error {
         })
     }
 
-    /// Returns the server's error code (RFC 6749, section 5.2), such as `invalid_grant`.
+    /// Returns the server's error code (RFC 6749, sections 4.1.2.1 and 5.2), such as `invalid_grant`.
     ///
     /// The server chooses it; it is printable and has at most 200 characters.
     pub fn code(&self) -> Option<&str> {
+        #[cfg(feature = "oauth2-native-app")]
+        if let Kind::NativeApp(kind) = &self.0.kind {
+            return kind.code();
+        }
         self.error_responses().find_map(|response| response.code.as_deref())
     }
 
@@ -94,25 +98,28 @@ impl OAuth2Error {
     /// - The store has no refresh token.
     /// - The client's secret is not a valid header value.
     /// - The login service for an assertion, a secret or a token returned a [permanent error](LoginError::permanent).
+    /// - The login of a person was refused or not completed in time.
     pub fn is_permanent(&self) -> bool {
         match &self.0.kind {
             Kind::ErrorResponse(response) => response.is_permanent(),
             Kind::Credential(_, error) => error.is_permanent(),
             Kind::MissingRefreshToken | Kind::InvalidSecret => true,
+            #[cfg(feature = "oauth2-native-app")]
+            Kind::NativeApp(kind) => kind.is_permanent(),
             _ => false,
         }
     }
 
     /// Returns whether the response was not a token response or metadata, or contained a token that cannot be sent.
     pub fn is_invalid_response(&self) -> bool {
-        let is_invalid = |kind: &Kind| {
-            matches!(
-                kind,
-                Kind::InvalidResponse(_)
-                    | Kind::InvalidToken(_)
-                    | Kind::TokenType(_)
-                    | Kind::Metadata(_)
-            )
+        let is_invalid = |kind: &Kind| match kind {
+            Kind::InvalidResponse(_)
+            | Kind::InvalidToken(_)
+            | Kind::TokenType(_)
+            | Kind::Metadata(_) => true,
+            #[cfg(feature = "oauth2-native-app")]
+            Kind::NativeApp(kind) => kind.is_invalid_response(),
+            _ => false,
         };
         self.failures().iter().any(|failure| is_invalid(&failure.kind))
     }
@@ -121,6 +128,31 @@ impl OAuth2Error {
     /// a server has for it, such as `bad_refresh_token`).
     pub fn is_invalid_grant(&self) -> bool {
         self.error_responses().any(|response| response.standard_code() == Some("invalid_grant"))
+    }
+
+    /// Returns whether a person has to log in: the store has no refresh token, or the server
+    /// [rejects](Self::is_invalid_grant) it.
+    ///
+    /// It is for [grants by refresh token](super::Grant::refresh_token_store). A server rejects the credentials of other
+    /// grants with the same code.
+    pub fn is_login_required(&self) -> bool {
+        matches!(self.0.kind, Kind::MissingRefreshToken) || self.is_invalid_grant()
+    }
+
+    /// Returns whether the person has refused the login (`access_denied`: RFC 6749, section 4.1.2.1; RFC 8628, section
+    /// 3.5).
+    #[cfg(feature = "oauth2-native-app")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "oauth2-native-app")))]
+    pub fn is_access_denied(&self) -> bool {
+        self.code() == Some("access_denied")
+    }
+
+    /// Returns whether the person has not completed the login in time.
+    #[cfg(feature = "oauth2-native-app")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "oauth2-native-app")))]
+    pub fn is_login_expired(&self) -> bool {
+        use super::native_app::NativeAppErrorKind;
+        matches!(self.0.kind, Kind::NativeApp(NativeAppErrorKind::Expired(_)))
     }
 }
 

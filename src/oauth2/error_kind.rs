@@ -39,6 +39,9 @@ pub(super) enum Kind {
     /// The client's secret is not a valid header value.
     InvalidSecret,
     Interrupted,
+    /// A person's login returned no tokens.
+    #[cfg(feature = "oauth2-native-app")]
+    NativeApp(super::native_app::NativeAppErrorKind),
 }
 
 /// A failed request.
@@ -159,6 +162,8 @@ impl fmt::Display for Kind {
             Self::Signing(error) => error.fmt(f),
             Self::InvalidSecret => f.write_str("client secret is not a valid header value"),
             Self::Interrupted => f.write_str("login aborted by its runtime"),
+            #[cfg(feature = "oauth2-native-app")]
+            Self::NativeApp(kind) => kind.fmt(f),
         }
     }
 }

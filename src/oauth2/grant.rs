@@ -85,6 +85,8 @@ impl Grant {
     }
 
     /// Creates a grant by a refresh token from a store, such as a file or a database.
+    ///
+    /// A login of a person fills the store: see [`native_app`](super::native_app).
     pub fn refresh_token_store(store: impl RefreshTokenStore) -> Self {
         Self::new(Kind::RefreshToken(Arc::new(store)))
     }

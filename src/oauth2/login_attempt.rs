@@ -1,15 +1,6 @@
 //! [`LoginAttempt`]: the requests of one login.
 
-use std::borrow::Cow;
-
-use bytes::Bytes;
-use http::{
-    HeaderValue, Request, Uri,
-    header::{AUTHORIZATION, CONTENT_TYPE},
-};
-use http_body_util::Full;
 use tokio::time::Instant;
-use url::form_urlencoded;
 
 use super::{
     AuthorizationServer, ClientAuthentication, Grant, OAuth2Error, RefreshToken, RefreshTokenStore,
@@ -18,20 +9,15 @@ use super::{
     discovery::{Discovery, Endpoints},
     error_kind::Kind,
     form::Form,
+    form_request::{endpoint_name, form_request, query_secrets},
     rotation::{RotationState, TimedStore},
-    server,
     server_clock::ServerClock,
     token_response::{ResponseSettings, TokenResponse},
 };
 use crate::{
-    AccessToken, BoxError, LoginRequest,
+    AccessToken, LoginRequest,
     transport::{HttpService, Transport, date},
 };
-
-const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
-
-/// The length from which a value in a query is hidden, in bytes.
-const MIN_HIDDEN_VALUE: usize = 8;
 
 /// What changes from login to login.
 pub(super) struct LoginState {
@@ -160,7 +146,7 @@ impl<S: HttpService> LoginAttempt<S> {
         let (clock, timeout) = (self.transport.clock(), self.transport.timeout());
         let Endpoints { endpoint: uri, audience } =
             discovery.find(&self.server, self.transport.clone()).await?;
-        let endpoint = format!("POST {}{}", server::origin(&uri), uri.path());
+        let endpoint = endpoint_name(&uri);
         let failed = |kind| OAuth2Error::new(endpoint.clone(), kind);
         let server_time = server_clock.now(clock);
 
@@ -197,7 +183,7 @@ impl<S: HttpService> LoginAttempt<S> {
         let secrets = grant.secrets().chain(secrets.iter().map(|secret| &***secret));
         let secrets: Vec<&str> =
             secrets.chain(shown).chain(query.iter().map(AsRef::as_ref)).collect();
-        let request = token_request(uri.clone(), header, form.encode());
+        let request = form_request(uri.clone(), header, form.encode());
         #[expect(clippy::disallowed_methods, reason = "measures how long the request takes")]
         let sent_at = Instant::now();
         if let Some(refresh) = refresh {
@@ -236,24 +222,4 @@ impl<S: HttpService> LoginAttempt<S> {
         discovery.stale = response.token.as_ref().is_err_and(Kind::endpoint_moved);
         Ok(Exchange { endpoint, response, sign_again })
     }
-}
-
-/// Returns what to hide of a query, which can contain a key: each parameter, because a server can show them in another
-/// order, and each long value. A short value, such as that of `api-version=1`, would hide parts of other words.
-fn query_secrets(query: &str) -> Vec<Cow<'_, str>> {
-    let parameters = query.split('&').map(Cow::Borrowed);
-    let values = query.split('&').filter_map(|parameter| Some(parameter.split_once('=')?.1.into()));
-    let decoded = form_urlencoded::parse(query.as_bytes()).map(|(_, value)| value);
-    let is_long = |value: &Cow<'_, str>| value.len() >= MIN_HIDDEN_VALUE;
-    parameters.chain(values.chain(decoded).filter(is_long)).collect()
-}
-
-fn token_request(
-    endpoint: Uri,
-    authorization: Option<HeaderValue>,
-    body: Bytes,
-) -> Result<Request<Full<Bytes>>, BoxError> {
-    let mut request = Request::post(endpoint).header(CONTENT_TYPE, FORM).body(Full::new(body))?;
-    request.headers_mut().extend(authorization.map(|value| (AUTHORIZATION, value)));
-    Ok(request)
 }

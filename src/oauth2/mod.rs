@@ -13,6 +13,8 @@
 //!   ([`Grant::client_credentials`]), a [refresh token](Grant::refresh_token), [another token](Grant::token_exchange)
 //!   or an [assertion](Grant::jwt_bearer).
 //!
+//! [`native_app`] has the one-time logins of a person, whose refresh token later logins use.
+//!
 #![cfg_attr(feature = "http-client", doc = "```no_run")]
 #![cfg_attr(not(feature = "http-client"), doc = "```ignore")]
 //! use tower_auth_refresh::{
@@ -65,9 +67,10 @@
 //! server rejects an assertion and the two clocks deviate, the login signs another one by the other clock at once.
 
 // In reading order. What users write: `server`, `client_authentication` (with `private_key`, `signing_key`, `signed_jwt`
-// and `credential_source`) and `grant` (with `refresh_token`). What is sent: `form` and `authenticate`. What is received:
+// and `credential_source`) and `grant` (with `refresh_token`). What is sent: `form`, `form_request` and `authenticate`. What is received:
 // `response_fields`, `lifetime`, `token_response` and `error`. What a login remembers: `discovery`, `rotation` and
 // `server_clock`. `login_attempt` is the flow and `login` the service.
+// `native_app` is the login of a person.
 mod authenticate;
 mod client_authentication;
 mod credential_source;
@@ -75,10 +78,14 @@ mod discovery;
 mod error;
 mod error_kind;
 mod form;
+mod form_request;
 mod grant;
 mod lifetime;
 mod login;
 mod login_attempt;
+#[cfg(feature = "oauth2-native-app")]
+#[cfg_attr(docsrs, doc(cfg(feature = "oauth2-native-app")))]
+pub mod native_app;
 mod private_key;
 mod refresh_token;
 mod response_fields;

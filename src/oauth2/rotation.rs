@@ -92,7 +92,7 @@ impl TimedStore<'_> {
         self.limited(self.store.after_send(token)).await
     }
 
-    async fn save(&self, token: RefreshToken) -> Result<(), Kind> {
+    pub(super) async fn save(&self, token: RefreshToken) -> Result<(), Kind> {
         self.limited(self.store.save(token)).await
     }
 

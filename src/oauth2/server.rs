@@ -23,6 +23,12 @@ use crate::transport::{self, InvalidUrl};
 pub struct AuthorizationServer {
     pub(super) source: Source,
     pub(super) plaintext: bool,
+    /// In place of the metadata's.
+    #[cfg(feature = "oauth2-native-app")]
+    pub(super) authorization_endpoint: Option<Uri>,
+    /// In place of the metadata's.
+    #[cfg(feature = "oauth2-native-app")]
+    pub(super) device_authorization_endpoint: Option<Uri>,
 }
 
 #[derive(Clone, PartialEq, Eq)]
@@ -33,6 +39,17 @@ pub(super) enum Source {
 }
 
 impl AuthorizationServer {
+    fn new(source: Source, plaintext: bool) -> Self {
+        Self {
+            source,
+            plaintext,
+            #[cfg(feature = "oauth2-native-app")]
+            authorization_endpoint: None,
+            #[cfg(feature = "oauth2-native-app")]
+            device_authorization_endpoint: None,
+        }
+    }
+
     /// Creates a server from its token endpoint (RFC 6749, section 3.2). The URL can have a query.
     ///
     /// # Errors
@@ -55,7 +72,7 @@ impl AuthorizationServer {
 
     fn from_endpoint(url: &str, plaintext: bool) -> Result<Self, InvalidServer> {
         let (_, uri) = validate_url(url, plaintext).map_err(InvalidServer)?;
-        Ok(Self { source: Source::TokenEndpoint(uri), plaintext })
+        Ok(Self::new(Source::TokenEndpoint(uri), plaintext))
     }
 
     /// Creates a server from its issuer, whose metadata names the token endpoint.
@@ -92,7 +109,7 @@ impl AuthorizationServer {
         if metadata_urls(issuer).iter().any(|url| url.parse::<Uri>().is_err()) {
             return Err(InvalidServer(Reason::Url(InvalidUrl::Host)));
         }
-        Ok(Self { source: Source::Issuer(issuer.to_owned()), plaintext })
+        Ok(Self::new(Source::Issuer(issuer.to_owned()), plaintext))
     }
 }
 
@@ -152,7 +169,7 @@ pub(super) fn origin(uri: &Uri) -> String {
 /// assert_eq!(error.to_string(), "URL is plain http to a host that is not the loopback");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InvalidServer(Reason);
+pub struct InvalidServer(pub(super) Reason);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {

@@ -60,52 +60,15 @@ impl ResponseSettings {
 
     /// Reads a response. No error shows one of the `secrets`, or what may be a token.
     pub(super) fn read(&self, response: Received, secrets: &[&str]) -> TokenResponse {
-        let retry_after = response.retry_after();
-        let Received { ref head, body, now } = response;
-        let success = head.status.is_success();
-        let body = match body {
-            Ok(body) => body,
-            Err(error) if success => return Kind::Transport(error).into(),
-            // The status of an error counts without a complete body.
-            Err(error) => {
-                return Kind::ErrorResponse(ErrorResponse {
-                    status: head.status,
-                    code: None,
-                    description: error.to_string(),
-                    retry_after,
-                })
-                .into();
-            }
+        let success = response.head.status.is_success();
+        let time = ResponseTime { server: date(&response.head.headers), local: response.now };
+        let (fields, error) = match read_fields(response, secrets) {
+            Ok(read) => read,
+            Err(kind) => return kind.into(),
         };
-        let time = ResponseTime { server: date(&head.headers), local: now };
-        let redact = |text: &str| redact(text.as_bytes(), secrets);
-        let error_response = |(code, description): ErrorFields<'_>| {
-            // A code of the standard is not secret, even if it contains a secret.
-            let code = code.map(|code| {
-                if standard_code(code).is_some() { code.to_owned() } else { redact(code) }
-            });
-            Kind::ErrorResponse(ErrorResponse {
-                status: head.status,
-                code,
-                description: description.map(redact).unwrap_or_default(),
-                retry_after,
-            })
-        };
-        // A response without an error code comes from another server, such as a proxy.
-        let foreign = || {
-            let text = String::from_utf8_lossy(&body);
-            error_response((None, Some(&*text).filter(|text| !may_contain_token(text))))
-        };
-        let fields = match ResponseFields::parse(&head.headers, &body) {
-            Ok(fields) => fields,
-            Err(_) if !success => return foreign().into(),
-            Err(cause) => return Kind::InvalidResponse(cause).into(),
-        };
-        let token = match fields.error() {
-            // Some servers return an error with status 200.
-            Some(error) => Err(error_response(error)),
-            None if !success => Err(foreign()),
-            None => self.token(&fields, time, &redact),
+        let token = match error {
+            Some(error) => Err(error),
+            None => self.token(&fields, time, &|text: &str| redact(text.as_bytes(), secrets)),
         };
         let refresh_token = fields.text("refresh_token").filter(|_| success).map(RefreshToken::new);
         let refresh_token_lifetime = lifetime::of_refresh_token(&fields);
@@ -163,6 +126,57 @@ impl ResponseSettings {
             false => Err(Kind::TokenType(redact(token_type))),
         }
     }
+}
+
+/// Reads the fields of a response, and the error that they state. Fails if there are no fields.
+pub(super) fn read_fields(
+    response: Received,
+    secrets: &[&str],
+) -> Result<(ResponseFields, Option<Kind>), Kind> {
+    let retry_after = response.retry_after();
+    let Received { head, body, .. } = response;
+    let success = head.status.is_success();
+    let body = match body {
+        Ok(body) => body,
+        Err(error) if success => return Err(Kind::Transport(error)),
+        // The status of an error counts without a complete body.
+        Err(error) => {
+            return Err(Kind::ErrorResponse(ErrorResponse {
+                status: head.status,
+                code: None,
+                description: error.to_string(),
+                retry_after,
+            }));
+        }
+    };
+    let redact = |text: &str| redact(text.as_bytes(), secrets);
+    let error_response = |(code, description): ErrorFields<'_>| {
+        // A code of the standard is not secret, even if it contains a secret.
+        let code = code
+            .map(|code| if standard_code(code).is_some() { code.to_owned() } else { redact(code) });
+        Kind::ErrorResponse(ErrorResponse {
+            status: head.status,
+            code,
+            description: description.map(redact).unwrap_or_default(),
+            retry_after,
+        })
+    };
+    // A response without an error code comes from another server, such as a proxy.
+    let foreign = || {
+        let text = String::from_utf8_lossy(&body);
+        error_response((None, Some(&*text).filter(|text| !may_contain_token(text))))
+    };
+    let fields = match ResponseFields::parse(&head.headers, &body) {
+        Ok(fields) => fields,
+        Err(_) if !success => return Err(foreign()),
+        Err(cause) => return Err(Kind::InvalidResponse(cause)),
+    };
+    let error = match fields.error() {
+        // Some servers return an error with status 200.
+        Some(error) => Some(error_response(error)),
+        None => (!success).then(foreign),
+    };
+    Ok((fields, error))
 }
 
 /// Returns whether a response other than a success may contain a token, such as a proxy's page around a token response.

@@ -16,6 +16,8 @@ mod discovery;
 mod discovery_sockets;
 mod errors;
 mod limits;
+#[cfg(feature = "oauth2-native-app")]
+mod native_app;
 #[cfg(feature = "http-client")]
 mod oidc_provider;
 mod refresh_token;

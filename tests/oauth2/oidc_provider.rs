@@ -27,7 +27,7 @@ use tower_auth_refresh::{
 };
 
 #[path = "../support/oidc_provider.rs"]
-mod server;
+pub(crate) mod server;
 
 use server::OidcProvider;
 

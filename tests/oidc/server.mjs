@@ -58,6 +58,19 @@ const clients = [
     redirect_uris: ['https://client.example/callback'],
     scope: 'read',
   },
+  {
+    client_id: 'cli',
+    application_type: 'native',
+    token_endpoint_auth_method: 'none',
+    grant_types: [
+      'authorization_code',
+      'refresh_token',
+      'urn:ietf:params:oauth:grant-type:device_code',
+    ],
+    // The server accepts any port, as RFC 8252 section 7.3 asks.
+    redirect_uris: ['http://127.0.0.1/callback'],
+    scope: 'openid offline_access read',
+  },
 ];
 
 const configuration = {
@@ -67,6 +80,7 @@ const configuration = {
   cookies: { keys: ['unused'] },
   features: {
     clientCredentials: { enabled: true },
+    deviceFlow: { enabled: true },
     devInteractions: { enabled: false },
     resourceIndicators: {
       enabled: true,
@@ -78,6 +92,7 @@ const configuration = {
     },
   },
   findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  interactions: { url: () => '/test/interaction' },
   jwks: { keys: [{ ...signing.privateKey.export({ format: 'jwk' }), use: 'sig' }] },
   // With rotation, a refresh token used twice revokes its whole grant.
   rotateRefreshToken: true,
@@ -132,11 +147,57 @@ async function isValid(provider, token) {
   return found?.isValid ?? false;
 }
 
+// What a person does in the pages of the server: log in and consent, or refuse.
+async function interact(provider, req, res) {
+  const { params } = await provider.interactionDetails(req, res);
+  if (req.headers['x-refuse']) {
+    await provider.interactionFinished(req, res, { error: 'access_denied' });
+    return;
+  }
+  const grant = new provider.Grant({ accountId, clientId: params.client_id });
+  grant.addOIDCScope(params.scope);
+  const grantId = await grant.save();
+  await provider.interactionFinished(req, res, { login: { accountId }, consent: { grantId } });
+}
+
+// A browser: follows redirects, submits the form of each page, keeps cookies.
+// Returns the last page.
+async function browse(start, refuse) {
+  const cookies = new Map();
+  let [url, body] = [start, undefined];
+  for (let pages = 0; pages < 20; pages += 1) {
+    const response = await fetch(url, {
+      method: body ? 'POST' : 'GET',
+      body,
+      redirect: 'manual',
+      headers: {
+        cookie: [...cookies].map(([name, value]) => `${name}=${value}`).join('; '),
+        ...(refuse && { 'x-refuse': 'yes' }),
+      },
+    });
+    for (const cookie of response.headers.getSetCookie()) {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(cookie);
+      if (value) cookies.set(name, value);
+      else cookies.delete(name);
+    }
+    const page = await response.text();
+    const action = /<form[^>]*action="([^"]*)"/.exec(page)?.[1];
+    const location = response.headers.get('location') ?? action;
+    if (!location) return { status: response.status, page };
+    const inputs = [...page.matchAll(/<input[^>]*name="([^"]*)"[^>]*value="([^"]*)"/g)];
+    body = action && new URLSearchParams(inputs.map(([, name, value]) => [name, value]));
+    url = new URL(location, url).href;
+  }
+  throw new Error('too many pages');
+}
+
 // The response of a /test/ route: a status and a JSON body.
 async function answer(provider, req) {
   switch (`${req.method} ${req.url}`) {
     case 'POST /test/refresh-token':
       return [200, { refresh_token: await newRefreshToken(provider) }];
+    case 'POST /test/browse':
+      return [200, await browse(req.headers['x-page'], req.headers['x-refuse'])];
     case 'GET /test/introspect': {
       const token = /^Bearer (\S+)$/i.exec(req.headers.authorization ?? '')?.[1];
       const active = token !== undefined && await isValid(provider, token);
@@ -161,6 +222,13 @@ server.listen(0, '127.0.0.1', () => {
   const oauth = provider.callback();
 
   server.on('request', async (req, res) => {
+    if (req.url === '/test/interaction') {
+      await interact(provider, req, res).catch((error) => {
+        console.error(error);
+        res.writeHead(500).end();
+      });
+      return;
+    }
     if (!req.url.startsWith('/test/')) {
       oauth(req, res);
       return;

@@ -126,7 +126,7 @@ impl Settings {
 }
 
 fn keys() -> SealingKeys {
-    SealingKeys::new(SealingKey::new(1, [7; 32]))
+    SealingKeys::new(SealingKey::new([7; 32]))
 }
 
 /// Does nothing in the test run itself.

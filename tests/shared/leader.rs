@@ -290,7 +290,7 @@ async fn requests_do_not_wait_for_a_leader_that_hangs() {
     assert_eq!(fleet.logins.started(), 3);
 }
 
-/// The extensions of one login are limited for any setting.
+/// The extensions of one login are limited, with any setting.
 #[tokio::test(start_paused = true)]
 async fn claim_with_a_time_to_live_of_zero_is_extended_every_thirtieth_of_a_second() {
     let fleet = Fleet::default();

@@ -11,6 +11,8 @@ use crate::{
     },
     telemetry::ExpiryGauge,
 };
+#[cfg(feature = "shared")]
+use crate::token::AccessToken;
 
 impl RefreshState {
     /// Returns what the cell contains, and whether its expiry must be checked at use.

@@ -15,8 +15,8 @@ const LOCK_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 
 /// Stores a refresh token in a [`TokenStore`], so that processes share it, or the next start of a program finds it.
 ///
-/// After a person has logged in with a browser or a device, a program [saves](RefreshTokenStore::save) the refresh
-/// token here. Later logins, of any process, use
+/// After a person has [logged in with a browser or a device](crate::oauth2::native_app), a program
+/// [saves](RefreshTokenStore::save) the refresh token here. Later logins, of any process, use
 /// [`Grant::refresh_token_store`](crate::oauth2::Grant::refresh_token_store) with this store. A `save` outside of a
 /// login, and so without the lock, replaces any token.
 ///

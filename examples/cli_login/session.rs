@@ -1,0 +1,97 @@
+//! The session of a person: one refresh token, in a directory.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use http_body_util::Full;
+use tower::{BoxError, ServiceBuilder, ServiceExt};
+use tower_auth_refresh::{
+    AuthRefreshLayer,
+    http_client::HttpClient,
+    oauth2::{
+        AuthorizationServer, ClientAuthentication, Grant, OAuth2Login,
+        native_app::{AuthorizationCodeLogin, DeviceLogin},
+    },
+    shared::{FileTokenStore, SharedRefreshTokenStore, TokenIdentity},
+};
+
+pub(crate) struct Session {
+    http: HttpClient,
+    server: AuthorizationServer,
+    client: ClientAuthentication,
+    scope: String,
+    directory: PathBuf,
+    store: SharedRefreshTokenStore,
+}
+
+impl Session {
+    pub(crate) fn new(
+        issuer: &str,
+        client: &str,
+        scope: &str,
+        directory: &Path,
+    ) -> Result<Self, BoxError> {
+        let identity = TokenIdentity::new(issuer, client, "refresh_token");
+        // The directory is private. A key beside the token would protect nothing.
+        let files = FileTokenStore::new(directory);
+        Ok(Self {
+            http: HttpClient::builder().build()?,
+            server: AuthorizationServer::discover(issuer)?,
+            client: ClientAuthentication::public(client),
+            scope: scope.to_owned(),
+            directory: directory.to_owned(),
+            store: SharedRefreshTokenStore::danger_unsealed(files, identity),
+        })
+    }
+
+    /// Logs in with the browser of this machine. `open` shows the URL.
+    pub(crate) async fn log_in_with_browser(
+        &self,
+        open: impl AsyncFnOnce(&str),
+    ) -> Result<(), BoxError> {
+        let (server, client) = (self.server.clone(), self.client.clone());
+        let login = AuthorizationCodeLogin::new(self.http.clone(), server, client)
+            .scope(&self.scope)
+            // Some servers issue a refresh token only with the person's consent.
+            .parameter("prompt", "consent");
+        let request = login.start().await?;
+        let url = request.url().to_owned();
+        let (tokens, ()) = tokio::join!(request.wait(), open(&url));
+        Ok(tokens?.save_to(&self.store).await?)
+    }
+
+    /// Logs in with any device. `show` shows the page, the page with the code filled in, and the code.
+    pub(crate) async fn log_in_with_device(
+        &self,
+        show: impl AsyncFnOnce(&str, Option<&str>, &str),
+    ) -> Result<(), BoxError> {
+        let (server, client) = (self.server.clone(), self.client.clone());
+        let login =
+            DeviceLogin::new(self.http.clone(), server, client).scope(&self.scope).start().await?;
+        show(login.verification_uri(), login.verification_uri_complete(), login.user_code()).await;
+        Ok(login.wait().await?.save_to(&self.store).await?)
+    }
+
+    /// Sends a request with an access token. No person is involved.
+    pub(crate) async fn call(&self, api: &str) -> Result<StatusCode, BoxError> {
+        let grant = Grant::refresh_token_store(self.store.clone());
+        let (server, client) = (self.server.clone(), self.client.clone());
+        let login = OAuth2Login::new(self.http.clone(), server, client, grant);
+        let layer = AuthRefreshLayer::with_login(login);
+        let client = ServiceBuilder::new().layer(layer).service(self.http.clone());
+        let request = Request::get(api).body(Full::<Bytes>::default())?;
+        Ok(client.oneshot(request).await?.status())
+    }
+
+    /// Deletes the refresh token. The server can revoke it too (RFC 7009), which is not shown here.
+    pub(crate) fn log_out(&self) -> Result<(), BoxError> {
+        match fs::remove_dir_all(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+}
