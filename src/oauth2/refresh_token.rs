@@ -113,8 +113,10 @@ pub trait RefreshTokenStore: Send + Sync + 'static {
     /// - The server has responded without a next token: it does not rotate tokens, or has rejected the request.
     /// - The request was not sent, because there was no connection.
     ///
-    /// The login does not call it if the server has replaced the token. Nor if the outcome is unknown, because the
-    /// response was incomplete or the process has ended.
+    /// The login does not call it in these cases:
+    ///
+    /// - The server has replaced the token.
+    /// - The outcome is unknown, because the response was incomplete or the process has ended.
     fn after_send(&self, token: RefreshToken) -> StoreFuture<'_, ()> {
         let _ = token;
         Box::pin(ready(Ok(())))

@@ -34,9 +34,9 @@
 //!
 //! # Encryption
 //!
-//! The service seals each record (AES-256-GCM) with keys that the processes have. The store sees the [record
-//! key](RecordKey), which is a hash, the revision and the times. The record key and the revision are authenticated with
-//! the record. So a record cannot be replaced by that of another identity.
+//! The service seals each record (AES-256-GCM) with keys that the processes have. The store sees the
+//! [record key](RecordKey), which is a hash, the revision and the times. The record key and the revision are
+//! authenticated with the record. So a record cannot be replaced by that of another identity.
 
 // | file | |
 // | --- | --- |

@@ -76,13 +76,14 @@ impl SealingKey {
 ///
 /// 1. Give every process the new key with [`also_open`](Self::also_open). They still seal with the old key.
 /// 2. Let every process seal with the new key, and open with the old one too.
-/// 3. Remove the old key when all records that were sealed with it have expired: after the lifetime of an access token.
+/// 3. Remove the old key when all records that were sealed with it have expired: after the lifetime of an access token,
+///    and twice the [`login_timeout`](super::SharedTokenLayer::login_timeout).
 ///
-/// The record of a refresh token never expires. A process seals it again when it uses the token the next time. So keep
-/// the old key until each session has refreshed once.
+/// The record of a refresh token never expires. A process seals it with the new key when it uses the token the next
+/// time. So keep the old key until each session has refreshed once.
 ///
-/// A process that reads a record with an unknown key logs in without the store. It does not replace the record until it
-/// is older than the lifetime of its own token.
+/// A process that reads a record with an unknown key logs in without the store. It replaces the record only if the
+/// record is older than the lifetime of the process's own token.
 ///
 /// ```
 /// use tower_auth_refresh::shared::{SealingKey, SealingKeys};

@@ -160,3 +160,21 @@ async fn with_timeout<'a, T>(
         Err(format!("token store timed out during {method} after {limit:?}").into())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn error(call: impl FnOnce() -> StoreFuture<'static, ()>) -> String {
+        let limit = Duration::from_millis(500);
+        with_timeout("claim", limit, call).await.unwrap_err().to_string()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn error_of_a_call_names_the_method() {
+        let hangs = error(|| Box::pin(pending())).await;
+        assert_eq!(hangs, "token store timed out during claim after 500ms");
+        let panics = error(|| Box::pin(async { panic!("by script") })).await;
+        assert_eq!(panics, "token store panicked during claim");
+    }
+}

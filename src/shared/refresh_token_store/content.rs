@@ -15,6 +15,7 @@ pub(super) struct Content {
 #[derive(Serialize)]
 struct Encoded<'a> {
     refresh_token: &'a str,
+    // The name in stored records.
     #[serde(rename = "sent_by")]
     in_use_by: Option<[u8; 16]>,
 }
@@ -22,6 +23,7 @@ struct Encoded<'a> {
 #[derive(Deserialize)]
 struct Decoded {
     refresh_token: String,
+    // The name in stored records.
     #[serde(rename = "sent_by")]
     in_use_by: Option<[u8; 16]>,
 }
