@@ -76,8 +76,8 @@ impl ProcessState {
             // With the expected revision `None`, the store returns its record.
             LoginReason::First => {
                 self.seen = None;
-                // In a later attempt, the refresher may not have accepted the token that it got: by its default lifetime, the
-                // token has expired.
+                // Before a later attempt, the refresher may have got a token that has expired by its default
+                // lifetime.
                 if request.attempt == 1 {
                     self.history.reset();
                 }

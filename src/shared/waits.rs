@@ -35,12 +35,12 @@ pub(super) fn poll_interval(interval: Duration, remaining: Option<Duration>) -> 
     })
 }
 
-/// Returns whether the next attempt can wait for the claim of another process, which ends after `expires_in`. `shortest` is
-/// the least such time that was seen during this wait.
+/// Returns whether the next attempt can wait for the claim of another process, which ends after `expires_in`.
+/// `shortest` is the least such time during this wait.
 ///
-/// Two faults of a store are possible: a time beyond every claim's time to live, and a claim that does not end. A live
-/// process extends its claim each third of the time to live. So a claim with less than half of it is about to end: another
-/// process can log in next, although each of these logins may fail.
+/// A store can have two faults: it returns a time beyond every claim's time to live, or a claim does not end. A live
+/// process extends its claim each third of the time to live. So a claim with less than half of that time left is about
+/// to end, and another process can log in next.
 pub(super) fn can_wait_again(
     time_to_live: Duration,
     attempt: u32,

@@ -95,6 +95,20 @@ async fn record_that_is_too_large_is_neither_put_nor_returned() {
     }
 }
 
+#[tokio::test]
+#[ignore = "needs redis-server: cargo test --all-features --test shared_redis -- --ignored"]
+async fn record_without_its_fields_has_no_bytes() {
+    let server = Server::start().await;
+    let store = open(&server);
+    put_first(&store, 1).await;
+    let keys: Vec<String> = server.command("KEYS *").await.unwrap();
+    server.command::<()>(&format!("HDEL {} bytes put_at", keys[0])).await.unwrap();
+    assert!(store.load(&key(1)).await.unwrap().unwrap().bytes.is_empty());
+    let changed = store.claim(&key(1), None, claim_id(1), LONG).await.unwrap();
+    let ClaimOutcome::Changed(Some(record)) = changed else { panic!("{changed:?}") };
+    assert!(record.bytes.is_empty());
+}
+
 /// `PERSIST`, of an operator, must not end all logins.
 #[tokio::test]
 #[ignore = "needs redis-server: cargo test --all-features --test shared_redis -- --ignored"]

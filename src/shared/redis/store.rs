@@ -65,6 +65,9 @@ const RESPONSE_LIMIT: Duration = Duration::from_secs(5);
 /// (`appendonly yes`, `appendfsync always`). A failover can still lose the last write, because Redis replicates
 /// asynchronously. An issuer that rotates refresh tokens can then revoke the session.
 ///
+/// The server's clock measures the ages. After a failover, that is the clock of the new primary: if it is behind, tokens
+/// look younger. Synchronize the clocks of the servers.
+///
 /// # TLS, Sentinel, cluster
 ///
 /// The store uses the connections of the crate `redis`. Enable its features in the application: `tokio-rustls-comp`,

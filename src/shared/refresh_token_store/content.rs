@@ -16,7 +16,6 @@ pub(super) struct Content {
 struct Encoded<'a> {
     refresh_token: &'a str,
     // The name in stored records.
-    #[serde(rename = "sent_by")]
     in_use_by: Option<[u8; 16]>,
 }
 
@@ -24,7 +23,6 @@ struct Encoded<'a> {
 struct Decoded {
     refresh_token: String,
     // The name in stored records.
-    #[serde(rename = "sent_by")]
     in_use_by: Option<[u8; 16]>,
 }
 

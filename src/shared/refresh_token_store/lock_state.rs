@@ -21,8 +21,8 @@ struct State {
     lock: Option<ActiveLock>,
     /// The last lock whose token can be resent, even if the record still names this lock as the user of the token.
     resendable: Option<ClaimId>,
-    /// The token that was saved last, and its lock. If the record names this lock again as the user of the token before, the
-    /// store has lost the save.
+    /// The token that was saved last, and its lock. If the record names this lock again as the user of the token before,
+    /// the store has lost the save.
     saved: Option<(ClaimId, RefreshToken)>,
 }
 

@@ -72,6 +72,9 @@ const LOCK_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 /// [`load`](RefreshTokenStore::load) returns `None`: a person has to log in.
 /// [`resend_interrupted`](Self::resend_interrupted) changes that.
 ///
+/// While a login of another process is under way, its token is in use too. A [`load`](RefreshTokenStore::load) outside of a
+/// login then waits for the end of that login.
+///
 /// # Errors
 ///
 /// - The error of the [`TokenStore`], unchanged.
@@ -155,7 +158,7 @@ impl SharedRefreshTokenStore {
 }
 
 impl SharedRefreshTokenStore {
-    /// Loads the record. If the store has lost the last save of this process, by a failover, the token is the saved one.
+    /// Loads the record. If the store has lost the last save of this process in a failover, returns the saved token.
     async fn load_latest(&self) -> Result<Option<(Revision, Content)>, BoxError> {
         Ok(self.record.load().await?.map(|(revision, content)| {
             let saved = content.in_use_by.and_then(|id| self.lock.state.saved_after(id));
