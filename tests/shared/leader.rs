@@ -320,3 +320,18 @@ async fn claim_that_was_granted_to_a_dropped_login_is_released() {
     assert_eq!(log_in(&mut other, LoginReason::First).await.unwrap().secret(), "t1");
     assert!(start.elapsed() < secs(1), "{:?}", start.elapsed());
 }
+
+#[tokio::test(start_paused = true)]
+async fn claim_survives_an_extension_that_failed() {
+    let fleet = Fleet::default();
+    let (mut leader, mut follower) = (slow(&fleet), fast(&fleet));
+    let leading = tokio::spawn(async move { log_in(&mut leader, LoginReason::First).await });
+    // The first extension is after a third of 5 seconds.
+    sleep(millis(1600)).await;
+    fleet.store.set_available(false);
+    sleep(millis(200)).await;
+    fleet.store.set_available(true);
+    let adopted = log_in(&mut follower, LoginReason::First).await.unwrap();
+    let issued = leading.await.unwrap().unwrap();
+    assert_eq!((issued.secret(), adopted.secret()), ("t1", "t1"));
+}

@@ -19,7 +19,7 @@ use tower_auth_refresh::{
 };
 
 use crate::{
-    Fleet, at_once, layer, log_in, millis, secrets,
+    Fleet, at_once, expires, layer, log_in, millis, secrets,
     support::{HOUR, secs, token},
 };
 
@@ -414,4 +414,21 @@ async fn issuer_that_hangs_is_not_called_by_all_processes_at_once() {
         assert!(fleet.logins.running() <= 2, "{} at the same time", fleet.logins.running());
     }
     assert!(fleet.logins.started() <= 25, "{} in 300 s", fleet.logins.started());
+}
+
+#[tokio::test(start_paused = true)]
+async fn token_that_is_put_after_the_login_keeps_its_age() {
+    let fleet = Fleet::default();
+    // The store responds too late for the login, and in time for the put.
+    fleet.store.set_delay(secs(4));
+    let login = |nth| async move { token(nth, HOUR) };
+    let first = fleet.builder(1, login).build().unwrap();
+    first.token().await.unwrap();
+    sleep(secs(20)).await;
+    fleet.store.set_delay(Duration::ZERO);
+    let second = fleet.builder(2, login).build().unwrap();
+    assert_eq!(second.token().await.unwrap().secret(), "t1");
+    // The time of the claim counts. The time of the put does not: the record does not contain it.
+    let later = expires(&second).duration_since(expires(&first)).unwrap_or_default();
+    assert!(later <= secs(5), "{later:?}");
 }

@@ -1,7 +1,7 @@
 //! Which records a process adopts, replaces, or leaves to others.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -239,6 +239,7 @@ struct OddStore {
     changed: Arc<Notify>,
     panics: bool,
     is_read_only: bool,
+    claims: Arc<Mutex<Vec<ClaimId>>>,
     damages_first_record: bool,
     /// Each claim returns another record that no process can read.
     returns_other_records: bool,
@@ -257,6 +258,7 @@ impl TokenStore for OddStore {
         claim: ClaimId,
         time_to_live: Duration,
     ) -> StoreFuture<'a, ClaimOutcome> {
+        self.claims.lock().unwrap().push(claim);
         if self.panics {
             return Box::pin(async { panic!("by script") });
         }
@@ -363,6 +365,21 @@ async fn token_of_a_read_only_store_is_adopted() {
     sleep(secs(300)).await;
     assert_eq!(log_in(&mut reader, LoginReason::Expiring).await.unwrap().secret(), "t2");
     assert_eq!(fleet.logins.started(), 2);
+}
+
+/// So that its late release does not end the next claim.
+#[tokio::test(start_paused = true)]
+async fn claim_after_one_that_failed_has_another_id() {
+    let (fleet, store) = (Fleet::default(), OddStore { is_read_only: true, ..OddStore::default() });
+    let claims = store.claims.clone();
+    let mut service =
+        layer(store).layer(fleet.logins.service(|nth| async move { token(nth, HOUR) }));
+    log_in(&mut service, LoginReason::First).await.unwrap();
+    // The second is that of the put after the login without the store.
+    sleep(secs(1)).await;
+    let claims = claims.lock().unwrap().clone();
+    assert_eq!(claims.len(), 2);
+    assert_ne!(claims[0], claims[1]);
 }
 
 /// The guide names a test for each trap.
