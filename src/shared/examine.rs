@@ -62,11 +62,12 @@ impl ProcessState {
         if let Some(aged) = record.payload.token.clone() {
             // The refresher can have had the token from elsewhere.
             let is_new = !request.trigger().was_rejected(&aged.token);
-            if is_new && self.history.can_adopt(&aged, revision, claim_time_to_live, now) {
+            let revisions = record.revisions();
+            if is_new && self.history.can_adopt(&aged, revisions.token, claim_time_to_live, now) {
                 telemetry::shared_token_adopted(aged.age);
                 return Examined::Adopted(self.adopt(aged, record));
             }
-            self.history.note_revision(&aged, revision);
+            self.history.note_revision(&aged, revisions);
         }
         match &record.payload.failure {
             Some(failure)

@@ -21,6 +21,20 @@ const MAX_AGE_ERROR: Duration = Duration::from_secs(1);
 /// The SHA-256 of a header value.
 type Digest = Vec<u8>;
 
+/// The revisions of a record and of its token. An error that is put beside a token changes only that of the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RecordRevisions {
+    pub(super) token: Revision,
+    pub(super) record: Revision,
+}
+
+impl RecordRevisions {
+    /// Returns those of a record that was put for its token.
+    pub(super) fn of_token(revision: Revision) -> Self {
+        Self { token: revision, record: revision }
+    }
+}
+
 /// The tokens that a process has used.
 #[derive(Default)]
 pub(super) struct History {
@@ -31,8 +45,8 @@ pub(super) struct History {
 
 /// The token that the process has used last.
 struct UsedToken {
-    /// The revision of its record; `None` if it is in no record.
-    revision: Option<Revision>,
+    /// The revisions of its record; `None` if it is in no record.
+    revision: Option<RecordRevisions>,
     digest: Digest,
     aged: AgedToken,
     /// When the age was measured.
@@ -75,7 +89,7 @@ impl History {
     pub(super) fn use_token(
         &mut self,
         aged: AgedToken,
-        revision: Option<Revision>,
+        revision: Option<RecordRevisions>,
         now: Timestamp,
     ) {
         let digest = digest_of(&aged.token);
@@ -85,7 +99,7 @@ impl History {
     }
 
     /// Notes the revision of a record with this token, if it is the token used last.
-    pub(super) fn note_revision(&mut self, aged: &AgedToken, revision: Revision) {
+    pub(super) fn note_revision(&mut self, aged: &AgedToken, revision: RecordRevisions) {
         if let Some(last) = &mut self.last_used
             && last.digest == digest_of(&aged.token)
         {
@@ -121,7 +135,7 @@ impl History {
             .lifetime()
             .map_or(claim_time_to_live, |lifetime| claim_time_to_live.min(lifetime / 8));
         let (age, min_age) = (last.aged(now).age, last.min_age(now));
-        match last.revision.and_then(|last| revision.is_after(&last)) {
+        match last.revision.and_then(|last| revision.is_after(&last.token)) {
             Some(is_after) => {
                 let tolerance = age / CLOCK_TOLERANCE + MAX_AGE_ERROR;
                 is_after && aged.age <= age.saturating_add(tolerance)
@@ -141,9 +155,9 @@ impl History {
         self.accepted()?.aged.lifetime()
     }
 
-    /// Returns the revision of the token used last, even if that was rejected.
+    /// Returns the revision of the record of the token used last, even if that was rejected.
     pub(super) fn revision(&self) -> Option<Revision> {
-        self.last_used.as_ref()?.revision
+        Some(self.last_used.as_ref()?.revision?.record)
     }
 
     /// Returns whether the token is one of the rejected ones.
@@ -226,7 +240,7 @@ mod tests {
 
     fn history(aged: AgedToken, revision: Option<Revision>, now: Timestamp) -> History {
         let mut history = History::default();
-        history.use_token(aged, revision, now);
+        history.use_token(aged, revision.map(RecordRevisions::of_token), now);
         history
     }
 
@@ -333,7 +347,7 @@ mod tests {
     fn token_older_than_a_rejected_one_is_not_adopted() {
         let now = start();
         let mut history = history(token("t1", 200), Some(revision(1, 1)), now);
-        history.use_token(token("t3", 100), Some(revision(1, 3)), now);
+        history.use_token(token("t3", 100), Some(RecordRevisions::of_token(revision(1, 3))), now);
         history.reject_last_used();
         // A failover has brought an earlier record back.
         assert!(!history.can_adopt(&token("t1", 200), revision(1, 1), TIME_TO_LIVE, now));
@@ -360,9 +374,9 @@ mod tests {
     fn token_used_last_has_the_revision_it_was_seen_with() {
         let now = start();
         let mut history = history(token("t1", 10), None, now);
-        history.note_revision(&token("t9", 10), revision(1, 4));
+        history.note_revision(&token("t9", 10), RecordRevisions::of_token(revision(1, 4)));
         assert_eq!(history.revision(), None);
-        history.note_revision(&token("t1", 10), revision(1, 5));
+        history.note_revision(&token("t1", 10), RecordRevisions::of_token(revision(1, 5)));
         assert_eq!(history.revision(), Some(revision(1, 5)));
         assert!(history.is_last_used(&token("t1", 0).token));
         assert!(!history.is_last_used(&token("t2", 0).token));

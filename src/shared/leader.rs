@@ -64,7 +64,9 @@ impl Leader {
                 let previous = seen.and_then(|seen| seen.payload.failure.as_ref());
                 match SharedFailure::new(&error, previous) {
                     Some(failure) => {
-                        self.put_failure(process.record_token(&trigger), failure).await;
+                        let token_revision = seen.map(|seen| seen.revisions().token);
+                        let token = process.record_token(&trigger);
+                        self.put_failure(token, token_revision, failure).await;
                     }
                     None => self.release().await,
                 }
@@ -111,7 +113,7 @@ impl Leader {
     }
 
     async fn put_token(&self, aged: &AgedToken) -> Option<Revision> {
-        let payload = Payload { token: Some(aged.clone()), failure: None };
+        let payload = Payload { token: Some(aged.clone()), ..Payload::default() };
         self.put(&payload, aged.remaining()).await.then_some(self.next)
     }
 
@@ -124,12 +126,18 @@ impl Leader {
     }
 
     /// Puts an error beside the record's token.
-    async fn put_failure(&self, token: Option<AgedToken>, failure: SharedFailure) {
+    async fn put_failure(
+        &self,
+        token: Option<AgedToken>,
+        token_revision: Option<Revision>,
+        failure: SharedFailure,
+    ) {
         let time_to_live = match &token {
             Some(aged) => aged.remaining().map(|remaining| remaining.max(failure.pause)),
             None => Some(failure.pause),
         };
-        let payload = Payload { token, failure: Some(failure) };
+        let token_revision = token_revision.filter(|_| token.is_some());
+        let payload = Payload { token, token_revision, failure: Some(failure) };
         self.put(&payload, time_to_live).await;
     }
 

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::{
+    Revision,
     aged_token::AgedToken,
     failure::{MAX_FAILURE_PAUSE, SharedFailure},
 };
@@ -18,6 +19,8 @@ const RAW: &str = "raw";
 #[derive(Clone, Debug, Default)]
 pub(super) struct Payload {
     pub(super) token: Option<AgedToken>,
+    /// The revision of the first record with the token, if an error was put beside it since.
+    pub(super) token_revision: Option<Revision>,
     pub(super) failure: Option<SharedFailure>,
 }
 
@@ -41,6 +44,7 @@ impl Payload {
         let mut buffer = Zeroizing::new(Vec::with_capacity(strings * 6 + 512));
         let content = Content {
             token: self.token.as_ref().map(TokenContent::of),
+            token_revision: self.token_revision.map(|revision| *revision.as_bytes()),
             failure: self.failure.as_ref().map(|failure| FailureContent {
                 text: Cow::Borrowed(&failure.text),
                 is_permanent: failure.is_permanent,
@@ -66,7 +70,8 @@ impl Payload {
             // Another process must not be able to stop all logins.
             pause: Duration::from_millis(failure.pause_ms).min(MAX_FAILURE_PAUSE),
         });
-        Some(Self { token, failure })
+        let token_revision = content.token_revision.map(Revision::from_bytes);
+        Some(Self { token, token_revision, failure })
     }
 }
 
@@ -74,6 +79,8 @@ impl Payload {
 struct Content<'a> {
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     token: Option<TokenContent<'a>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token_revision: Option<[u8; 16]>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     failure: Option<FailureContent<'a>>,
 }
@@ -167,7 +174,7 @@ mod tests {
     }
 
     fn with(token: AccessToken) -> Payload {
-        Payload { token: Some(AgedToken { token, age: secs(7) }), failure: None }
+        Payload { token: Some(AgedToken { token, age: secs(7) }), ..Payload::default() }
     }
 
     #[test]
@@ -252,7 +259,7 @@ mod tests {
         #[test]
         fn any_times_survive_encoding(age: Duration, lifetime: Duration) {
             let token = AccessToken::bearer("abc").unwrap().with_expires_in(lifetime);
-            let payload = Payload { token: Some(AgedToken { token, age }), failure: None };
+            let payload = Payload { token: Some(AgedToken { token, age }), ..Payload::default() };
             let shared = copy(&payload).aged(age).token.unwrap();
             prop_assert!(shared.lifetime().unwrap() <= lifetime);
             prop_assert!(millis(shared.age) >= millis(age));

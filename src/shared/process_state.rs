@@ -5,7 +5,11 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    Revision, aged_token::AgedToken, history::History, payload::Payload, sealed_store::read_clocks,
+    Revision,
+    aged_token::AgedToken,
+    history::{History, RecordRevisions},
+    payload::Payload,
+    sealed_store::read_clocks,
 };
 use crate::{
     clock::Timestamp,
@@ -38,6 +42,11 @@ pub(super) struct SeenRecord {
 }
 
 impl SeenRecord {
+    pub(super) fn revisions(&self) -> RecordRevisions {
+        let token = self.payload.token_revision.unwrap_or(self.revision);
+        RecordRevisions { token, record: self.revision }
+    }
+
     /// Returns the token of the record with its age at `now`.
     pub(super) fn token(&self, now: Timestamp) -> Option<AgedToken> {
         self.payload.clone().aged(self.measured_at.elapsed_at(now)).token
@@ -118,11 +127,11 @@ impl ProcessState {
             token = token.with_new_age(since_request);
         }
         if let Some(revision) = revision {
-            let payload = Payload { token: Some(aged.clone()), failure: None };
+            let payload = Payload { token: Some(aged.clone()), ..Payload::default() };
             self.seen = Some(SeenRecord { revision, payload, measured_at });
         }
         self.last_login = elapsed;
-        self.use_token(aged, revision, measured_at);
+        self.use_token(aged, revision.map(RecordRevisions::of_token), measured_at);
         token
     }
 
@@ -139,12 +148,17 @@ impl ProcessState {
     /// Returns the token of a record to the refresher. The record was read just now.
     pub(super) fn adopt(&mut self, aged: AgedToken, record: SeenRecord) -> AccessToken {
         let token = aged.token.clone().with_age(aged.age);
-        self.use_token(aged, Some(record.revision), record.measured_at);
+        self.use_token(aged, Some(record.revisions()), record.measured_at);
         self.seen = Some(record);
         token
     }
 
-    fn use_token(&mut self, aged: AgedToken, revision: Option<Revision>, measured_at: Timestamp) {
+    fn use_token(
+        &mut self,
+        aged: AgedToken,
+        revision: Option<RecordRevisions>,
+        measured_at: Timestamp,
+    ) {
         self.login_without_store_at = None;
         self.history.use_token(aged, revision, measured_at);
     }

@@ -367,6 +367,33 @@ async fn token_of_a_read_only_store_is_adopted() {
     assert_eq!(fleet.logins.started(), 2);
 }
 
+/// The record of an error has a later revision than the token that it contains.
+#[tokio::test(start_paused = true)]
+async fn error_beside_a_token_of_before_a_failover_does_not_make_it_newer() {
+    let fleet = Fleet::default();
+    let layer = layer(fleet.store.clone());
+    let service = || {
+        layer.layer(fleet.logins.service(|nth| async move {
+            match nth {
+                3 => Err(LoginError::permanent("wrong password").into()),
+                _ => token(nth, HOUR),
+            }
+        }))
+    };
+    let (mut one, mut two) = (service(), service());
+    log_in(&mut one, LoginReason::First).await.unwrap();
+    let replica = fleet.store.snapshot();
+    // Two tokens that are about as old.
+    sleep(secs(2)).await;
+    assert_eq!(log_in(&mut one, LoginReason::Forced).await.unwrap().secret(), "t2");
+    assert_eq!(log_in(&mut two, LoginReason::First).await.unwrap().secret(), "t2");
+    sleep(secs(1000)).await;
+    fleet.store.restore(&replica);
+    log_in(&mut one, LoginReason::Expiring).await.unwrap_err();
+    sleep(secs(10)).await;
+    assert_eq!(log_in(&mut two, LoginReason::Expiring).await.unwrap().secret(), "t4");
+}
+
 /// So that its late release does not end the next claim.
 #[tokio::test(start_paused = true)]
 async fn claim_after_one_that_failed_has_another_id() {
