@@ -99,11 +99,13 @@ impl<S: HttpService> LoginAttempt<S> {
         token: &RefreshToken,
     ) -> Result<AccessToken, OAuth2Error> {
         let mut refresh = Refresh { store, token, is_announced: false };
+        state.rotation.start_sending(token);
         let exchange = self.request_token(state, Some(&mut refresh)).await;
         let Exchange { endpoint, response, .. } = match exchange {
             Ok(exchange) => exchange,
             Err(error) => {
                 // The first request was rejected, and the second was not sent.
+                state.rotation.allow_resend();
                 if refresh.is_announced {
                     let _ = store.after_send(token.clone()).await;
                 }
@@ -116,7 +118,10 @@ impl<S: HttpService> LoginAttempt<S> {
                 state.rotation.save(store).await
             }
             None if response.token.as_ref().is_err_and(Kind::may_hide_rotation) => Ok(()),
-            None => store.after_send(token.clone()).await,
+            None => {
+                state.rotation.allow_resend();
+                store.after_send(token.clone()).await
+            }
         };
         // The error of the response comes first: the next login starts with the save, and reports its error.
         let granted = response.token.and_then(|granted| saved.map(|()| granted));

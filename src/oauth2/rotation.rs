@@ -23,6 +23,8 @@ pub(super) struct RotationState {
     dirty: bool,
     /// The hashes of the tokens that have been replaced, oldest first.
     used: VecDeque<u64>,
+    /// The hash of the token that was sent last, unless its outcome is known.
+    in_flight: Option<u64>,
     hasher: RandomState,
 }
 
@@ -35,6 +37,17 @@ impl RotationState {
         }
         self.latest = Some(next);
         self.dirty = true;
+        self.in_flight = None;
+    }
+
+    /// The token is about to be sent.
+    pub(super) fn start_sending(&mut self, token: &RefreshToken) {
+        self.in_flight = Some(self.hasher.hash_one(token.secret()));
+    }
+
+    /// The token that was sent can be sent again.
+    pub(super) fn allow_resend(&mut self) {
+        self.in_flight = None;
     }
 
     fn is_used(&self, token: &RefreshToken) -> bool {
@@ -52,6 +65,14 @@ impl RotationState {
         };
         if !store_lags {
             (self.latest, self.dirty) = (None, false);
+        }
+        // The store has gone back to a token before the latest, which the server may have replaced. Only the store can allow
+        // to send such a token again, and it does not contain it.
+        let latest = self.latest.as_ref().filter(|_| self.latest != stored && !self.dirty);
+        if latest
+            .is_some_and(|latest| self.in_flight == Some(self.hasher.hash_one(latest.secret())))
+        {
+            return Err(Kind::MissingRefreshToken);
         }
         // A store that has gone back to a used token would pass it to the next process.
         self.dirty |= self.latest.is_some() && self.latest != stored;

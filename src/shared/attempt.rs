@@ -13,7 +13,7 @@ use super::{
     process_state::ProcessState,
     sealed_store::{Claimed, OpenedRecord, read_clocks},
     settings::Settings,
-    waits::{self, FIRST_POLL_INTERVAL, MAX_POLL_INTERVAL, MIN_POLL_INTERVAL},
+    waits::{self, FIRST_POLL_INTERVAL, MAX_POLL_INTERVAL, MIN_POLL_INTERVAL, SeenExpiries},
 };
 use crate::{
     BoxError,
@@ -100,11 +100,12 @@ impl Attempt {
         let Settings { login_timeout, claim_time_to_live, store_timeout, .. } = self.settings;
         let time_to_live = claim_time_to_live.min(login_timeout);
         let (mut interval, mut records, mut is_responsive) = (FIRST_POLL_INTERVAL, 0, false);
-        let mut shortest = Duration::MAX;
+        let mut seen = SeenExpiries::default();
         loop {
             let now = read_clocks();
             let expected = self.process.seen_revision();
-            let live = self.process.history.live_token(now).and_then(|aged| aged.remaining());
+            let live = || self.process.history.live_token(now)?.remaining();
+            let live = self.remaining(now).or_else(live);
             let limit = waits::store_timeout(store_timeout, live, is_responsive);
             let unknown_claim = ReleaseOnDrop::new(&self.settings, self.claim);
             let claimed =
@@ -114,9 +115,9 @@ impl Attempt {
             match claimed {
                 Ok(Claimed::Granted) => return Polled::Granted(now.monotonic),
                 Ok(Claimed::Denied { expires_in }) => {
-                    shortest = shortest.min(expires_in);
+                    seen.add(expires_in);
                     if self.requested_at.elapsed_at(now) >= login_timeout {
-                        return self.end_wait(expires_in, shortest);
+                        return self.end_wait(time_to_live, seen);
                     }
                     let remaining = self.remaining(read_clocks());
                     let until_claim = waits::poll_interval(interval, remaining)
@@ -141,13 +142,10 @@ impl Attempt {
         }
     }
 
-    /// Other processes have had the claim for as long as this one waits. `shortest` is the least time to live that the
-    /// claim had in this time.
-    fn end_wait(&self, expires_in: Duration, shortest: Duration) -> Polled {
-        let Settings { login_timeout, claim_time_to_live, .. } = self.settings;
-        let attempt = self.request.attempt;
-        if waits::can_wait_again(claim_time_to_live, attempt, expires_in, shortest) {
-            let error = OtherProcessHasClaim { waited: login_timeout };
+    /// Other processes have had the claim for as long as this one waits.
+    fn end_wait(&self, time_to_live: Duration, seen: SeenExpiries) -> Polled {
+        if waits::can_wait_again(time_to_live, self.request.attempt, seen) {
+            let error = OtherProcessHasClaim { waited: self.settings.login_timeout };
             return Polled::Ended(Err(LoginError::transient(error)));
         }
         Polled::WithoutStore
@@ -229,7 +227,12 @@ impl Attempt {
             Some(remaining) => remaining?,
             None => self.process.history.live_token(now)?.remaining().unwrap_or(Duration::MAX),
         };
-        Some(if remaining == Duration::MAX { REMAINING_WITHOUT_EXPIRY } else { remaining })
+        match remaining {
+            // Requests may use a stale token, but a new one is needed.
+            Duration::ZERO => None,
+            Duration::MAX => Some(REMAINING_WITHOUT_EXPIRY),
+            remaining => Some(remaining),
+        }
     }
 
     /// Releases a claim that the store may have granted although it returned an error. Does not wait for the release.

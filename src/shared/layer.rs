@@ -84,8 +84,8 @@ impl SharedTokenLayer {
     ///
     /// - The login service below.
     /// - The wait for the logins of other processes. After the limit, the wait fails with a transient error, and the
-    ///   refresher retries. From the third attempt on, the process logs in without the store after the wait, if no
-    ///   claim came near its end: the store has a fault then.
+    ///   refresher retries. From the third attempt on, the process logs in without the store after the wait, if the
+    ///   claim's time did not change: the store has a fault then.
     /// - All extensions of a claim together. The claim ends after the limit, even if the login continues.
     ///
     /// The limit should be at most half of the refresher's

@@ -17,8 +17,7 @@
 //! 4. If the claim is denied, another process is logging in. The service repeats the claim every 25 to 100 ms, or up to
 //!    every second while the current token is live. Requests use the current token in that time.
 //! 5. After [`login_timeout`](SharedTokenLayer::login_timeout), the wait fails, and the refresher retries. From the
-//!    third attempt on, the process logs in without the store if no claim came near its end during the wait: the store
-//!    has a fault then.
+//!    third attempt on, the process logs in without the store if the claim stands still: the store has a fault then.
 //!
 //! An adopted token keeps its age. A token with less than 10 seconds left is not adopted, or with less than an eighth
 //! of its lifetime left if that is less.

@@ -15,7 +15,7 @@ const MIN_STORE_TIMEOUT: Duration = Duration::from_millis(10);
 /// The same, if the last call has succeeded. The store is then not unavailable, but slow, because many processes call
 /// it shortly before the expiry. With a shorter limit, all of them would log in.
 const MIN_RESPONSIVE_STORE_TIMEOUT: Duration = Duration::from_millis(100);
-/// How many attempts of a refresher wait for any claim. Later ones wait only for claims that end.
+/// How many attempts of a refresher wait for any claim. Later ones do not wait for one that stands still.
 const MAX_WAITING_ATTEMPTS: u32 = 2;
 
 /// Returns the time limit of a call of the store. The call must end before the current token expires in `remaining`.
@@ -35,20 +35,32 @@ pub(super) fn poll_interval(interval: Duration, remaining: Option<Duration>) -> 
     })
 }
 
-/// Returns whether the next attempt can wait for the claim of another process, which ends after `expires_in`.
-/// `shortest` is the least such time during this wait.
+/// In which times the claims of other processes were to end, as the store returned them during one wait.
+#[derive(Clone, Copy, Default)]
+pub(super) struct SeenExpiries {
+    last: Duration,
+    /// How many times were seen in a row that are equal to the last one.
+    equal: u32,
+    /// Two times were different.
+    changed: bool,
+}
+
+impl SeenExpiries {
+    pub(super) fn add(&mut self, expires_in: Duration) {
+        self.changed |= self.equal > 0 && expires_in != self.last;
+        self.equal = self.equal.saturating_add(1);
+        self.last = expires_in;
+    }
+}
+
+/// Returns whether the next attempt can wait for the claims of other processes.
 ///
-/// A store can have two faults: it returns a time beyond every claim's time to live, or a claim does not end. A live
-/// process extends its claim each third of the time to live. So a claim with less than half of that time left is about
-/// to end, and another process can log in next.
-pub(super) fn can_wait_again(
-    time_to_live: Duration,
-    attempt: u32,
-    expires_in: Duration,
-    shortest: Duration,
-) -> bool {
-    let ends = attempt <= MAX_WAITING_ATTEMPTS || shortest < time_to_live / 2;
-    ends && expires_in <= time_to_live.saturating_add(time_to_live / CLOCK_TOLERANCE)
+/// A store can have two faults: it returns a time beyond every claim's time to live, or a claim stands still. The time of a
+/// real claim shrinks, until its process extends it or another process has it.
+pub(super) fn can_wait_again(time_to_live: Duration, attempt: u32, seen: SeenExpiries) -> bool {
+    let stands_still = seen.equal > 1 && !seen.changed;
+    (attempt <= MAX_WAITING_ATTEMPTS || !stands_still)
+        && seen.last <= time_to_live.saturating_add(time_to_live / CLOCK_TOLERANCE)
 }
 
 #[cfg(test)]
@@ -88,19 +100,25 @@ mod tests {
     }
 
     #[test]
-    fn claim_that_ends_too_late_or_never_is_not_waited_for() {
+    fn claim_that_ends_too_late_or_stands_still_is_not_waited_for() {
         let time_to_live = millis(3200);
-        for (attempt, expires_in, shortest, expected) in [
-            (1, 3300, 3300, true),
-            (1, 3301, 0, false),
-            (2, 3200, 3200, true),
-            (3, 3200, 1600, false),
-            (3, 3200, 1599, true),
-            (9, 3301, 0, false),
+        for (attempt, times, expected) in [
+            (1, &[3300, 3300][..], true),
+            (1, &[3000, 3301], false),
+            (2, &[3200, 3200], true),
+            (3, &[3200, 3200, 3200], false),
+            (3, &[0, 0], false),
+            (3, &[3200], true),
+            (3, &[3200, 3100, 3100], true),
+            (9, &[3000, 3301], false),
         ] {
-            let can_wait =
-                can_wait_again(time_to_live, attempt, millis(expires_in), millis(shortest));
-            assert_eq!(can_wait, expected, "{attempt} {expires_in} {shortest}");
+            let mut seen = SeenExpiries::default();
+            times.iter().for_each(|time| seen.add(millis(*time)));
+            assert_eq!(
+                can_wait_again(time_to_live, attempt, seen),
+                expected,
+                "{attempt} {times:?}"
+            );
         }
     }
 }

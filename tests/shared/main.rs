@@ -11,6 +11,7 @@
 #[path = "../support/lifecycle.rs"]
 mod support;
 
+mod claims;
 #[path = "../support/dispatch.rs"]
 mod dispatch;
 mod events;

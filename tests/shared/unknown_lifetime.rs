@@ -117,3 +117,18 @@ async fn rejected_initial_token_is_not_adopted_from_the_store() {
     second.invalidate();
     assert_eq!(second.token().await.unwrap().secret(), "t2");
 }
+
+#[tokio::test(start_paused = true)]
+async fn call_of_the_store_ends_before_the_default_lifetime() {
+    let fleet = Fleet::default();
+    let login = move |nth| async move { without_lifetime(nth) };
+    let process = fleet.builder(1, login).default_lifetime(secs(2)).build().unwrap();
+    process.token().await.unwrap();
+    fleet.store.set_delay(HOUR);
+    for _ in 0..2000 {
+        let start = Instant::now();
+        process.token().await.unwrap();
+        assert_eq!(start.elapsed(), secs(0), "a request waited");
+        sleep(millis(10)).await;
+    }
+}

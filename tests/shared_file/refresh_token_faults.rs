@@ -184,3 +184,151 @@ impl TokenStore for FullStore {
         self.store.put(key, expected, claim, record)
     }
 }
+
+/// The next token was sent too, with an unknown outcome. Then the store loses all of that.
+#[tokio::test(start_paused = true)]
+async fn next_token_with_an_unknown_outcome_is_not_resent_after_a_failover() {
+    let memory = InMemoryTokenStore::default();
+    let store = shared(memory.clone());
+    store.save(RefreshToken::new("r0")).await.unwrap();
+    let lock = store.lock().await.unwrap();
+    let token = store.load().await.unwrap().unwrap();
+    store.before_send(token).await.unwrap();
+    let replica = memory.snapshot();
+    store.save(RefreshToken::new("r1")).await.unwrap();
+    drop(lock);
+    // The response to r1 is lost.
+    let lock = store.lock().await.unwrap();
+    let token = store.load().await.unwrap().unwrap();
+    assert_eq!(token.secret(), "r1");
+    store.before_send(token).await.unwrap();
+    drop(lock);
+    assert_eq!(loaded(&store).await, None);
+    memory.restore(&replica);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let lock = store.lock().await.unwrap();
+    assert_eq!(loaded(&store).await, None, "r1 would be sent twice");
+    drop(lock);
+}
+
+/// Another process has used the next token. Then the store loses both logins.
+#[tokio::test(start_paused = true)]
+async fn next_token_that_another_process_has_sent_is_not_resent_after_a_failover() {
+    let memory = InMemoryTokenStore::default();
+    let (store, other) = (shared(memory.clone()), shared(memory.clone()));
+    store.save(RefreshToken::new("r0")).await.unwrap();
+    let lock = store.lock().await.unwrap();
+    let token = store.load().await.unwrap().unwrap();
+    store.before_send(token).await.unwrap();
+    let replica = memory.snapshot();
+    store.save(RefreshToken::new("r1")).await.unwrap();
+    drop(lock);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let lock = other.lock().await.unwrap();
+    let token = other.load().await.unwrap().unwrap();
+    other.before_send(token).await.unwrap();
+    other.save(RefreshToken::new("r2")).await.unwrap();
+    drop(lock);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    // This process has seen that r1 was replaced.
+    assert_eq!(loaded(&store).await.as_deref(), Some("r2"));
+    memory.restore(&replica);
+    let lock = store.lock().await.unwrap();
+    assert_eq!(loaded(&store).await, None, "r1 would be sent twice");
+    drop(lock);
+}
+
+/// A person has logged in since, with this same store.
+#[tokio::test(start_paused = true)]
+async fn next_token_that_a_person_has_replaced_is_not_returned_after_a_failover() {
+    let memory = InMemoryTokenStore::default();
+    let store = shared(memory.clone());
+    store.save(RefreshToken::new("r0")).await.unwrap();
+    let lock = store.lock().await.unwrap();
+    let token = store.load().await.unwrap().unwrap();
+    store.before_send(token).await.unwrap();
+    let replica = memory.snapshot();
+    store.save(RefreshToken::new("r1")).await.unwrap();
+    drop(lock);
+    store.save(RefreshToken::new("person")).await.unwrap();
+    memory.restore(&replica);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_ne!(loaded(&store).await.as_deref(), Some("r1"));
+}
+
+/// As `log_in_before_and_after_a_failover`, but the response to the second login is lost.
+async fn log_in_with_a_lost_response_before_a_failover(state: State) -> Vec<String> {
+    let memory = InMemoryTokenStore::default();
+    let store = shared(memory.clone());
+    store.save(RefreshToken::new("r0")).await.unwrap();
+    let replica = Arc::new(Mutex::new(memory.snapshot()));
+    let sent = Arc::new(Mutex::new(Vec::new()));
+    let (at_send, primary, log) = (replica.clone(), memory.clone(), sent.clone());
+    let http = service_fn(move |request: Request<Full<Bytes>>| {
+        let (at_send, primary, log) = (at_send.clone(), primary.clone(), log.clone());
+        async move {
+            let form = request.into_body().collect().await?.to_bytes();
+            let token = url::form_urlencoded::parse(&form)
+                .find_map(|(name, value)| (name == "refresh_token").then(|| value.into_owned()));
+            let nth = {
+                let mut log = log.lock().unwrap();
+                log.extend(token);
+                log.len()
+            };
+            if nth == 1 && state == State::TokenInUse {
+                *at_send.lock().unwrap() = primary.snapshot();
+            }
+            if nth == 2 {
+                return std::future::pending().await;
+            }
+            let body = json!({
+                "access_token": format!("a{nth}"),
+                "token_type": "Bearer",
+                "refresh_token": format!("r{nth}"),
+            });
+            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(body.to_string())))
+        }
+    });
+    let server = AuthorizationServer::token_endpoint("https://login.example.com/token").unwrap();
+    let client = ClientAuthentication::public("cli");
+    let mut login = OAuth2Login::new(http, server, client, Grant::refresh_token_store(store));
+    login.ready().await.unwrap().call(LoginRequest::new(LoginReason::First)).await.unwrap();
+    login.ready().await.unwrap().call(LoginRequest::new(LoginReason::Expiring)).await.unwrap_err();
+    let replica = replica.lock().unwrap().clone();
+    memory.restore(&replica);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let third = login.ready().await.unwrap().call(LoginRequest::new(LoginReason::Expiring)).await;
+    third.unwrap_err();
+    sent.lock().unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn login_sends_no_token_twice_after_a_failover_to_a_token_in_use() {
+    assert_eq!(
+        log_in_with_a_lost_response_before_a_failover(State::TokenInUse).await,
+        ["r0", "r1"]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn login_sends_no_token_twice_after_a_failover_to_an_earlier_token() {
+    assert_eq!(
+        log_in_with_a_lost_response_before_a_failover(State::BeforeTheLogin).await,
+        ["r0", "r1"]
+    );
+}
+
+/// A program that holds the lock of a clone, and asks whether a person has to log in.
+#[tokio::test(start_paused = true)]
+async fn load_ends_although_the_caller_has_the_lock_of_a_clone() {
+    let memory = InMemoryTokenStore::default();
+    let store = shared(memory.clone());
+    store.save(RefreshToken::new("r0")).await.unwrap();
+    let clone = store.clone();
+    let lock = clone.lock().await.unwrap();
+    let token = clone.load().await.unwrap().unwrap();
+    clone.before_send(token).await.unwrap();
+    let load = tokio::time::timeout(Duration::from_secs(3600), store.load()).await;
+    load.unwrap().unwrap_err();
+    drop(lock);
+}

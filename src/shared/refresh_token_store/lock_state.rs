@@ -111,7 +111,10 @@ impl LockState {
             return Err(ALREADY_SENT);
         }
         lock.progress = Progress::Announcing;
-        Ok((lock.id, compared.revision()))
+        let announced = (lock.id, compared.revision());
+        // Its next use can replace it.
+        state.saved = None;
+        Ok(announced)
     }
 
     /// Notes that the token was announced, and that the login sends it.
@@ -151,6 +154,16 @@ impl LockState {
     /// Notes that the next token was saved under this lock.
     pub(super) fn set_saved(&self, id: ClaimId, token: RefreshToken) {
         self.get().saved = Some((id, token));
+    }
+
+    /// Notes that the record is another one than that of the saved token, and not an earlier one either: it was replaced.
+    pub(super) fn forget_saved(&self) {
+        self.get().saved = None;
+    }
+
+    /// Returns whether this is the token that was saved last.
+    pub(super) fn is_saved(&self, token: &RefreshToken) -> bool {
+        self.get().saved.as_ref().is_some_and(|(_, saved)| saved == token)
     }
 
     /// Returns the token that replaced the one that the record names as used by this lock, if this store has saved it.

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio::time::timeout;
+
 use super::{content::Content, lock::LockHandle, lock_state::LockState, record::SealedRecord};
 use crate::{
     BoxError,
@@ -12,6 +14,8 @@ use crate::{
     },
 };
 
+/// How long a load outside of a login waits for a login that is under way.
+const MAX_LOAD_WAIT: Duration = Duration::from_secs(30);
 const LOCK_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 
 /// Stores a refresh token in a [`TokenStore`], so that processes share it, or the next start of a program finds it.
@@ -73,7 +77,7 @@ const LOCK_TIME_TO_LIVE: Duration = Duration::from_secs(5);
 /// [`resend_interrupted`](Self::resend_interrupted) changes that.
 ///
 /// While a login of another process is under way, its token is in use too. A [`load`](RefreshTokenStore::load) outside of a
-/// login then waits for the end of that login.
+/// login then waits for the end of that login, and fails after 30 seconds.
 ///
 /// # Errors
 ///
@@ -160,11 +164,20 @@ impl SharedRefreshTokenStore {
 impl SharedRefreshTokenStore {
     /// Loads the record. If the store has lost the last save of this process in a failover, returns the saved token.
     async fn load_latest(&self) -> Result<Option<(Revision, Content)>, BoxError> {
-        Ok(self.record.load().await?.map(|(revision, content)| {
-            let saved = content.in_use_by.and_then(|id| self.lock.state.saved_after(id));
-            let saved = saved.map(|token| Content { token, in_use_by: None });
-            (revision, saved.unwrap_or(content))
-        }))
+        let state = &self.lock.state;
+        let loaded = self.record.load().await?;
+        let lost = loaded.as_ref().and_then(|(_, content)| state.saved_after(content.in_use_by?));
+        Ok(match (loaded, lost) {
+            (Some((revision, _)), Some(token)) => {
+                Some((revision, Content { token, in_use_by: None }))
+            }
+            (loaded, _) => {
+                if !loaded.as_ref().is_some_and(|(_, content)| state.is_saved(&content.token)) {
+                    state.forget_saved();
+                }
+                loaded
+            }
+        })
     }
 
     fn can_send(&self, content: &Content) -> bool {
@@ -201,8 +214,12 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
             } else if loaded.as_ref().is_some_and(|(_, content)| !self.can_send(content)) {
                 // A login that is under way ends first. Then the record shows whether its token was replaced.
                 let lock = LockHandle { state: Arc::default(), ..self.lock.clone() };
-                let _lock = lock.acquire(self.record.clone()).await?;
-                return Ok(self.sendable(self.load_latest().await?));
+                match timeout(MAX_LOAD_WAIT, lock.acquire(self.record.clone())).await {
+                    Ok(Ok(_lock)) => return Ok(self.sendable(self.load_latest().await?)),
+                    // A store that is read-only.
+                    Ok(Err(_)) => {}
+                    Err(_) => return Err("refresh token in use by another process".into()),
+                }
             }
             Ok(self.sendable(loaded))
         })
@@ -234,6 +251,7 @@ impl RefreshTokenStore for SharedRefreshTokenStore {
         Box::pin(async {
             let content = Content { token, in_use_by: None };
             let Some((id, expected)) = self.lock.state.start_saving() else {
+                self.lock.state.forget_saved();
                 return self.record.overwrite(&content).await;
             };
             let revision = self.record.replace(expected, &content).await?;
