@@ -138,6 +138,7 @@ const FILES: &[(&str, &[&str])] = &[
         "oauth2::native_app",
         &[
             "error_kind",
+            "time_limit",
             "endpoints",
             "tokens",
             "client",

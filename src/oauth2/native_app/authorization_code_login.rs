@@ -2,8 +2,6 @@
 
 use std::{fmt, time::Duration};
 
-use tokio::time::sleep;
-
 use super::{
     authorization_request::AuthorizationRequest,
     client::{Client, REQUEST_TIMEOUT},
@@ -13,6 +11,7 @@ use super::{
     redirect::RedirectCheck,
     redirect_uri::{InvalidRedirectUri, RedirectUri},
     secrets::{CodeVerifier, State},
+    time_limit::{TimeLimit, check_runtime},
 };
 use crate::{
     oauth2::{
@@ -89,7 +88,8 @@ impl<S> AuthorizationCodeLogin<S> {
     /// Sets the redirect URI as it is registered at the server. Defaults to `http://127.0.0.1/callback`.
     ///
     /// The host is an address of the loopback, or `localhost` for servers that accept nothing else. Without a port, the
-    /// operating system chooses a free one: servers accept any port (RFC 8252, section 7.3).
+    /// operating system chooses a free one. RFC 8252, section 7.3, requires servers to accept any port. If yours does
+    /// not, register a fixed port and set it here.
     ///
     /// # Errors
     ///
@@ -125,22 +125,24 @@ impl<S: HttpService> AuthorizationCodeLogin<S> {
     /// - The server's metadata cannot be read, or does not name the endpoints.
     /// - The server does not support PKCE with `S256`.
     /// - The listener's port is in use.
+    /// - The future is not polled in a tokio runtime.
     ///
     /// # Panics
     ///
-    /// The future panics outside of a tokio runtime with I/O and time enabled.
+    /// The future panics in a tokio runtime whose time is not enabled, if it reads metadata.
     pub fn start(self) -> TransportFuture<AuthorizationRequest<S>, OAuth2Error> {
         TransportFuture::new(self.run())
     }
 
     async fn run(self) -> Result<AuthorizationRequest<S>, OAuth2Error> {
         let Self { mut client, redirect_uri, timeout } = self;
-        let endpoints = client.endpoints(StartsAt::AuthorizationEndpoint).await?;
         let failed = |kind| OAuth2Error::new("login in the browser", Kind::NativeApp(kind));
-        let bound = Listener::bind(redirect_uri.address()).await;
+        check_runtime().map_err(failed)?;
+        let endpoints = client.endpoints(StartsAt::AuthorizationEndpoint).await?;
+        let bound = Listener::bind(redirect_uri.address());
         let (listener, port) =
             bound.map_err(|error| failed(NativeAppErrorKind::Listener(error)))?;
-        let path = redirect_uri.path().to_owned();
+        let path = redirect_uri.request_path().to_owned();
         let redirect_uri = redirect_uri.with_port(port);
         let verifier = CodeVerifier::new().map_err(failed)?;
         let state = State::new().map_err(failed)?;
@@ -153,7 +155,7 @@ impl<S: HttpService> AuthorizationCodeLogin<S> {
         form.push("code_challenge", &verifier.challenge());
         form.push("code_challenge_method", "S256");
         let url = with_query(&endpoints.start, &form);
-        let expiry = Box::pin(sleep(timeout));
+        let time = TimeLimit::new(timeout, client.now());
         let check = RedirectCheck { path, state, issuer: endpoints.issuer.clone() };
         Ok(AuthorizationRequest {
             client,
@@ -163,8 +165,7 @@ impl<S: HttpService> AuthorizationCodeLogin<S> {
             verifier,
             url,
             redirect_uri,
-            timeout,
-            expiry,
+            time,
         })
     }
 }

@@ -74,7 +74,7 @@
 //! - No error, `Debug` output or page contains a code, a verifier or a token.
 
 // In reading order. What a login starts with: `endpoints`, and `client`, which sends the requests. What it ends with:
-// `tokens`, or an error (`error_kind`). In a browser: `secrets`, `redirect_uri`, `redirect`, `listener`,
+// `tokens`, or an error (`error_kind`), within a `time_limit`. In a browser: `secrets`, `redirect_uri`, `redirect`, `listener`,
 // `authorization_request` and `authorization_code_login`. On another device: `device_response`, `poll_interval`,
 // `device_authorization` and `device_login`.
 mod authorization_code_login;
@@ -90,6 +90,7 @@ mod poll_interval;
 mod redirect;
 mod redirect_uri;
 mod secrets;
+mod time_limit;
 mod tokens;
 
 pub(super) use self::error_kind::NativeAppErrorKind;
