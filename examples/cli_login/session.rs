@@ -14,7 +14,7 @@ use tower_auth_refresh::{
     AuthRefreshLayer,
     http_client::HttpClient,
     oauth2::{
-        AuthorizationServer, ClientAuthentication, Grant, OAuth2Login,
+        AuthorizationServer, ClientAuthentication, Grant, OAuth2Login, RefreshTokenStore,
         native_app::{AuthorizationCodeLogin, DeviceLogin},
     },
     shared::{FileTokenStore, SharedRefreshTokenStore, TokenIdentity},
@@ -55,11 +55,17 @@ impl Session {
         })
     }
 
+    /// Fails if the directory cannot be written: before the person logs in, and not after.
+    async fn check_store(&self) -> Result<(), BoxError> {
+        self.store.lock().await.map(drop)
+    }
+
     /// Logs in with the browser of this machine. `open` shows the URL.
     pub(crate) async fn log_in_with_browser(
         &self,
         open: impl AsyncFnOnce(&str),
     ) -> Result<(), BoxError> {
+        self.check_store().await?;
         let (server, client) = (self.server.clone(), self.client.clone());
         let login = AuthorizationCodeLogin::new(self.http.clone(), server, client)
             .scope(&self.scope)
@@ -76,6 +82,7 @@ impl Session {
         &self,
         show: impl AsyncFnOnce(&str, Option<&str>, &str),
     ) -> Result<(), BoxError> {
+        self.check_store().await?;
         let (server, client) = (self.server.clone(), self.client.clone());
         let login =
             DeviceLogin::new(self.http.clone(), server, client).scope(&self.scope).start().await?;

@@ -21,7 +21,7 @@ use crate::{
     transport::{HttpService, Transport, TransportConfig, TransportFuture},
 };
 
-const TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const TIME_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Logs in a person with a browser on the same machine: the authorization code grant with PKCE (RFC 6749, section 4.1;
 /// RFC 7636; RFC 8252).
@@ -55,7 +55,7 @@ const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 pub struct AuthorizationCodeLogin<S> {
     client: Client<S>,
     redirect_uri: RedirectUri,
-    timeout: Duration,
+    time_limit: Duration,
 }
 
 impl<S> AuthorizationCodeLogin<S> {
@@ -64,12 +64,13 @@ impl<S> AuthorizationCodeLogin<S> {
     pub fn new(http: S, server: AuthorizationServer, client: ClientAuthentication) -> Self {
         let transport = Transport::new(http, REQUEST_TIMEOUT);
         let client = Client::new(transport, server, client);
-        Self { client, redirect_uri: RedirectUri::default(), timeout: TIMEOUT }
+        Self { client, redirect_uri: RedirectUri::default(), time_limit: TIME_LIMIT }
     }
 
     /// Sets the scopes of the tokens, separated by spaces (RFC 6749, section 3.3). Defaults to the server's choice.
     ///
-    /// Many servers issue a refresh token for the scope `offline_access` only.
+    /// Many servers issue a refresh token for the scope `offline_access` only, and only with the person's consent: set the
+    /// [parameter](Self::parameter) `prompt` to `consent` then (OpenID Connect Core 1.0, section 11).
     #[must_use]
     pub fn scope(self, scope: impl Into<String>) -> Self {
         self.parameter("scope", scope)
@@ -101,8 +102,8 @@ impl<S> AuthorizationCodeLogin<S> {
 
     /// Sets how long the person has to log in, from [`start`](Self::start). Defaults to 5 minutes.
     #[must_use]
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = limit;
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
         self
     }
 
@@ -135,7 +136,7 @@ impl<S: HttpService> AuthorizationCodeLogin<S> {
     }
 
     async fn run(self) -> Result<AuthorizationRequest<S>, OAuth2Error> {
-        let Self { mut client, redirect_uri, timeout } = self;
+        let Self { mut client, redirect_uri, time_limit } = self;
         let failed = |kind| OAuth2Error::new("login in the browser", Kind::NativeApp(kind));
         check_runtime().map_err(failed)?;
         let endpoints = client.endpoints(StartsAt::AuthorizationEndpoint).await?;
@@ -155,7 +156,7 @@ impl<S: HttpService> AuthorizationCodeLogin<S> {
         form.push("code_challenge", &verifier.challenge());
         form.push("code_challenge_method", "S256");
         let url = with_query(&endpoints.start, &form);
-        let time = TimeLimit::new(timeout, client.now());
+        let time = TimeLimit::new(time_limit, client.now());
         let check = RedirectCheck { path, state, issuer: endpoints.issuer.clone() };
         Ok(AuthorizationRequest {
             client,
@@ -175,7 +176,7 @@ impl<S> fmt::Debug for AuthorizationCodeLogin<S> {
         f.debug_struct("AuthorizationCodeLogin")
             .field("client", &self.client)
             .field("redirect_uri", &self.redirect_uri)
-            .field("timeout", &self.timeout)
+            .field("time_limit", &self.time_limit)
             .finish()
     }
 }

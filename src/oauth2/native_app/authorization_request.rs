@@ -86,7 +86,7 @@ impl<S: HttpService> AuthorizationRequest<S> {
     ///
     /// - The person or the server refused the login (RFC 6749, section 4.1.2.1): [`OAuth2Error::code`] has the reason,
     ///   such as `access_denied`.
-    /// - The person did not log in within the [time limit](super::AuthorizationCodeLogin::timeout):
+    /// - The person did not log in within the [time limit](super::AuthorizationCodeLogin::time_limit):
     ///   [`OAuth2Error::is_login_expired`].
     /// - The redirect is of another issuer (RFC 9207), or has no code.
     /// - The token request failed.

@@ -321,7 +321,7 @@ async fn login_ends_at_its_time_limit() {
     let login = login(granting_server(&MockServer::default()));
     for (login, limit) in [
         (login.clone(), Duration::from_secs(300)),
-        (login.timeout(Duration::from_secs(7)), Duration::from_secs(7)),
+        (login.time_limit(Duration::from_secs(7)), Duration::from_secs(7)),
     ] {
         let before = tokio::time::Instant::now();
         let error = login.start().await.unwrap().wait().await.unwrap_err();
