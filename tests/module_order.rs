@@ -145,6 +145,7 @@ const FILES: &[(&str, &[&str])] = &[
             "secrets",
             "redirect_uri",
             "redirect",
+            "page",
             "listener",
             "authorization_request",
             "authorization_code_login",

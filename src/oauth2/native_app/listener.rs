@@ -12,12 +12,7 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http::{
-    HeaderName, HeaderValue, Request, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY},
-};
-use http_body_util::Full;
+use http::{Request, StatusCode};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
@@ -29,6 +24,7 @@ use tokio::{
 
 use super::{
     error_kind::NativeAppErrorKind,
+    page,
     redirect::{Redirect, RedirectCheck},
 };
 
@@ -42,38 +38,6 @@ const MAX_HEAD: usize = 64 << 10;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often in succession it can refuse one.
 const MAX_ACCEPT_FAILURES: u32 = 30;
-
-const HEADERS: [(HeaderName, HeaderValue); 4] = [
-    (CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
-    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
-    (CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'")),
-    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
-];
-
-macro_rules! page {
-    ($title:literal, $text:literal) => {
-        concat!(
-            "<!DOCTYPE html><html lang=\"en\"><title>",
-            $title,
-            "</title><h1>",
-            $title,
-            "</h1><p>",
-            $text,
-            "</p></html>\n"
-        )
-    };
-}
-
-// The client still has to exchange the code, so the page does not state that the login has succeeded.
-const RECEIVED: &str =
-    page!("Login received", "You can close this page and return to the application.");
-const FAILED: &str =
-    page!("Login failed", "You can close this page. The application shows the reason.");
-const NOT_FOUND: &str = page!("Not found", "This page is not part of a login.");
-const IGNORED: &str = page!(
-    "Request ignored",
-    "This request is not the redirect of the login. The application is still waiting."
-);
 
 /// Accepts connections until it is dropped. It is not registered at a runtime until then, so that any runtime can receive.
 pub(super) struct Listener(TcpListener);
@@ -157,16 +121,16 @@ async fn serve(
         let (status, page) = match check.check(request.method(), request.uri()) {
             Ok(redirect) => {
                 let page = match redirect {
-                    Ok(_) => (StatusCode::OK, RECEIVED),
-                    Err(_) => (StatusCode::BAD_REQUEST, FAILED),
+                    Ok(_) => (StatusCode::OK, page::RECEIVED),
+                    Err(_) => (StatusCode::BAD_REQUEST, page::FAILED),
                 };
                 let _ = received.set(redirect);
                 page
             }
-            Err(StatusCode::NOT_FOUND) => (StatusCode::NOT_FOUND, NOT_FOUND),
-            Err(status) => (status, IGNORED),
+            Err(StatusCode::NOT_FOUND) => (StatusCode::NOT_FOUND, page::NOT_FOUND),
+            Err(status) => (status, page::IGNORED),
         };
-        ready(Ok::<_, Infallible>(response(status, page)))
+        ready(Ok::<_, Infallible>(page::response(status, page)))
     });
     let connection = http1::Builder::new()
         .keep_alive(false)
@@ -179,16 +143,6 @@ async fn serve(
         _ = closed => {}
     }
     received.into_inner()
-}
-
-fn response(status: StatusCode, page: &'static str) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from(page));
-    *response.status_mut() = status;
-    response.headers_mut().extend(HEADERS);
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET"));
-    }
-    response
 }
 
 #[cfg(all(test, unix))]

@@ -79,9 +79,9 @@
 //! - No error, `Debug` output or page contains a code, a `state`, a verifier or a token.
 
 // In reading order. What a login starts with: `endpoints`, and `client`, which sends the requests. What it ends with:
-// `tokens`, or an error (`error_kind`), within a `time_limit`. In a browser: `secrets`, `redirect_uri`, `redirect`, `listener`,
-// `authorization_request` and `authorization_code_login`. On another device: `device_response`, `poll_interval`,
-// `device_authorization` and `device_login`.
+// `tokens`, or an error (`error_kind`), within a `time_limit`. In a browser: `secrets`, `redirect_uri`, `redirect`,
+// `page`, `listener`, `authorization_request` and `authorization_code_login`. On another device: `device_response`,
+// `poll_interval`, `device_authorization` and `device_login`.
 mod authorization_code_login;
 mod authorization_request;
 mod client;
@@ -91,6 +91,7 @@ mod device_response;
 mod endpoints;
 mod error_kind;
 mod listener;
+mod page;
 mod poll_interval;
 mod redirect;
 mod redirect_uri;

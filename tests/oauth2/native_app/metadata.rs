@@ -145,7 +145,7 @@ async fn optional_metadata_of_another_type_is_ignored() {
         metadata[name] = value;
         let server = MockServer::default();
         assert!(on_device(&server, metadata.clone()).start().await.is_ok(), "{name}");
-        assert!(in_browser(&server, metadata).start().await.is_ok(), "{name}");
+        assert!(redirected(metadata, "code=c&state=STATE").await.0.is_none(), "{name}");
     }
     // The endpoint of the other login.
     let mut metadata = metadata();
