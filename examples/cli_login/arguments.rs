@@ -13,7 +13,7 @@ usage: cli_login [login [--browser | --device] | call --api URL | logout] --issu
   --issuer URL     the authorization server
   --client ID      the id of a public client at this server
   --scope SCOPE    the scopes (openid offline_access)
-  --directory DIR  where the login is saved (~/.local/state/tower-auth-refresh-cli-login)
+  --directory DIR  where the directory of the login is (~/.local/state/tower-auth-refresh-cli-login)
 
 Without arguments, it shows all commands at a local server.";
 

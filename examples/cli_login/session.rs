@@ -1,6 +1,7 @@
 //! The session of a person: one refresh token, in a directory.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -13,11 +14,16 @@ use tower_auth_refresh::{
     AuthRefreshLayer,
     http_client::HttpClient,
     oauth2::{
-        AuthorizationServer, ClientAuthentication, Grant, OAuth2Login,
+        AuthorizationServer, ClientAuthentication, Grant, OAuth2Login, RefreshTokenStore,
         native_app::{AuthorizationCodeLogin, DeviceLogin},
     },
     shared::{FileTokenStore, SharedRefreshTokenStore, TokenIdentity},
 };
+
+/// The directory of the store, below the one that the person names. No other program writes to it.
+const STORE: &str = "cli_login-tokens";
+/// The extensions of the store's files. The last one is of a save that was interrupted.
+const EXTENSIONS: [&str; 3] = ["token", "lock", "new"];
 
 pub(crate) struct Session {
     http: HttpClient,
@@ -37,15 +43,21 @@ impl Session {
     ) -> Result<Self, BoxError> {
         let identity = TokenIdentity::new(issuer, client, "refresh_token");
         // The directory is private. A key beside the token would protect nothing.
-        let files = FileTokenStore::new(directory);
+        let directory = directory.join(STORE);
+        let files = FileTokenStore::new(&directory);
         Ok(Self {
             http: HttpClient::builder().build()?,
             server: AuthorizationServer::discover(issuer)?,
             client: ClientAuthentication::public(client),
             scope: scope.to_owned(),
-            directory: directory.to_owned(),
+            directory,
             store: SharedRefreshTokenStore::danger_unsealed(files, identity),
         })
+    }
+
+    /// Fails if the directory cannot be written: before the person logs in, and not after.
+    async fn check_store(&self) -> Result<(), BoxError> {
+        self.store.lock().await.map(drop)
     }
 
     /// Logs in with the browser of this machine. `open` shows the URL.
@@ -53,6 +65,7 @@ impl Session {
         &self,
         open: impl AsyncFnOnce(&str),
     ) -> Result<(), BoxError> {
+        self.check_store().await?;
         let (server, client) = (self.server.clone(), self.client.clone());
         let login = AuthorizationCodeLogin::new(self.http.clone(), server, client)
             .scope(&self.scope)
@@ -69,6 +82,7 @@ impl Session {
         &self,
         show: impl AsyncFnOnce(&str, Option<&str>, &str),
     ) -> Result<(), BoxError> {
+        self.check_store().await?;
         let (server, client) = (self.server.clone(), self.client.clone());
         let login =
             DeviceLogin::new(self.http.clone(), server, client).scope(&self.scope).start().await?;
@@ -87,11 +101,51 @@ impl Session {
         Ok(client.oneshot(request).await?.status())
     }
 
-    /// Deletes the refresh token. The server can revoke it too (RFC 7009), which is not shown here.
+    /// Deletes the files of the store, and their directory if it is empty then. The server can revoke the token too (RFC
+    /// 7009), which is not part of this tool.
     pub(crate) fn log_out(&self) -> Result<(), BoxError> {
-        match fs::remove_dir_all(&self.directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+        let files = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            files => files?,
+        };
+        for file in files {
+            let path = file?.path();
+            let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+            if EXTENSIONS.contains(&extension) {
+                fs::remove_file(path)?;
+            }
+        }
+        match fs::remove_dir(&self.directory) {
+            Err(error) if error.kind() != io::ErrorKind::DirectoryNotEmpty => Err(error.into()),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{env, process};
+
+    use super::*;
+
+    #[test]
+    fn logout_deletes_only_files_of_the_store() {
+        let directory = env::temp_dir().join(format!("cli-login-logout-{}", process::id()));
+        let store = directory.join(STORE);
+        fs::create_dir_all(&store).unwrap();
+        let of_the_person = [directory.join("thesis.token"), store.join("notes")];
+        let of_the_store = ["a.token", "a.lock", "a.0.new"].map(|name| store.join(name));
+        for path in of_the_person.iter().chain(&of_the_store) {
+            fs::write(path, "x").unwrap();
+        }
+        let session = Session::new("https://as.example", "cli", "", &directory).unwrap();
+        session.log_out().unwrap();
+        assert!(of_the_person.iter().all(|path| path.exists()));
+        assert!(!of_the_store.iter().any(|path| path.exists()));
+        fs::remove_file(store.join("notes")).unwrap();
+        session.log_out().unwrap();
+        assert!(!store.exists() && of_the_person[0].exists());
+        session.log_out().unwrap();
+        fs::remove_dir_all(directory).unwrap();
     }
 }

@@ -93,12 +93,12 @@ impl OAuth2Error {
 
     /// Returns whether the error lasts until a person acts.
     ///
-    /// - The server returned a code of RFC 6749, section 5.2, or RFC 8707, section 2, and the status is neither 429 nor
-    ///   5xx.
+    /// - The server returned a code of RFC 6749, section 5.2, or RFC 8707, section 2, or it
+    ///   [requires a login](Self::is_login_required). The status is neither 429 nor 5xx.
     /// - The store has no refresh token.
     /// - The client's secret is not a valid header value.
     /// - The login service for an assertion, a secret or a token returned a [permanent error](LoginError::permanent).
-    /// - The login of a person was refused or not completed in time.
+    /// - The login of a person was refused or not completed in time, or the server does not support it.
     pub fn is_permanent(&self) -> bool {
         match &self.0.kind {
             Kind::ErrorResponse(response) => response.is_permanent(),
@@ -106,8 +106,18 @@ impl OAuth2Error {
             Kind::MissingRefreshToken | Kind::InvalidSecret => true,
             #[cfg(feature = "oauth2-native-app")]
             Kind::NativeApp(kind) => kind.is_permanent(),
+            #[cfg(feature = "oauth2-native-app")]
+            Kind::Discovery(failures) => failures.iter().any(
+                |failure| matches!(&failure.kind, Kind::NativeApp(kind) if kind.is_permanent()),
+            ),
             _ => false,
         }
+    }
+
+    /// Returns whether the same request can succeed later.
+    #[cfg(feature = "oauth2-native-app")]
+    pub(super) fn is_outage(&self) -> bool {
+        self.0.kind.is_outage()
     }
 
     /// Returns whether the response was not a token response or metadata, or contained a token that cannot be sent.
@@ -130,21 +140,27 @@ impl OAuth2Error {
         self.error_responses().any(|response| response.standard_code() == Some("invalid_grant"))
     }
 
-    /// Returns whether a person has to log in: the store has no refresh token, or the server
-    /// [rejects](Self::is_invalid_grant) it.
+    /// Returns whether a person has to log in.
+    ///
+    /// - The store has no refresh token.
+    /// - The server [rejects](Self::is_invalid_grant) the refresh token.
+    /// - The server requires the person: `interaction_required`, `login_required` or `consent_required` (OpenID Connect
+    ///   Core 1.0, section 3.1.2.6).
     ///
     /// It is for [grants by refresh token](super::Grant::refresh_token_store). A server rejects the credentials of other
     /// grants with the same code.
     pub fn is_login_required(&self) -> bool {
-        matches!(self.0.kind, Kind::MissingRefreshToken) || self.is_invalid_grant()
+        matches!(self.0.kind, Kind::MissingRefreshToken)
+            || self.is_invalid_grant()
+            || self.error_responses().any(ErrorResponse::requires_interaction)
     }
 
     /// Returns whether the person has refused the login (`access_denied`: RFC 6749, section 4.1.2.1; RFC 8628, section
-    /// 3.5).
+    /// 3.5), also by the name `authorization_declined` of Entra ID.
     #[cfg(feature = "oauth2-native-app")]
     #[cfg_attr(docsrs, doc(cfg(feature = "oauth2-native-app")))]
     pub fn is_access_denied(&self) -> bool {
-        self.code() == Some("access_denied")
+        matches!(self.code(), Some("access_denied" | "authorization_declined"))
     }
 
     /// Returns whether the person has not completed the login in time.

@@ -18,6 +18,22 @@ const STANDARD_CODES: [&str; 7] = [
     "invalid_target",
 ];
 
+/// The codes for which a person has to act in the browser (OpenID Connect Core 1.0, section 3.1.2.6).
+const INTERACTION_CODES: [&str; 3] = ["interaction_required", "login_required", "consent_required"];
+
+/// The other codes of the authorization endpoint (RFC 6749, section 4.1.2.1) and of the device flow (RFC 8628, section
+/// 3.5; `authorization_declined` is that of Entra ID).
+const LOGIN_CODES: [&str; 8] = [
+    "access_denied",
+    "authorization_declined",
+    "authorization_pending",
+    "expired_token",
+    "server_error",
+    "slow_down",
+    "temporarily_unavailable",
+    "unsupported_response_type",
+];
+
 pub(super) enum Kind {
     Transport(TransportError),
     ErrorResponse(ErrorResponse),
@@ -87,6 +103,18 @@ impl Kind {
         }
     }
 
+    /// Returns whether the same request can succeed later: there is no complete response, the server is overloaded, or a
+    /// login service for the client's credentials failed. A redirect and a failure of TLS last.
+    #[cfg(feature = "oauth2-native-app")]
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Self::Transport(error) => !(error.is_redirect() || error.is_tls()),
+            Self::ErrorResponse(response) => response.is_overload(),
+            Self::Credential(_, error) => !error.is_permanent(),
+            _ => false,
+        }
+    }
+
     fn standard_code(&self) -> Option<&'static str> {
         match self {
             Self::ErrorResponse(response) => response.standard_code(),
@@ -120,14 +148,29 @@ impl ErrorResponse {
         standard_code(self.code.as_deref()?)
     }
 
+    /// Returns whether a person has to act in the browser.
+    pub(super) fn requires_interaction(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| INTERACTION_CODES.contains(&code))
+    }
+
+    fn is_overload(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS || self.status.is_server_error()
+    }
+
     /// Returns whether the error lasts until a person acts. An unknown code can pass.
     pub(super) fn is_permanent(&self) -> bool {
-        let passes = self.status == StatusCode::TOO_MANY_REQUESTS || self.status.is_server_error();
-        !passes && self.standard_code().is_some()
+        !self.is_overload() && (self.standard_code().is_some() || self.requires_interaction())
     }
 }
 
-pub(super) fn standard_code(code: &str) -> Option<&'static str> {
+/// Returns whether the code is one of a standard, which is not secret even if it contains a secret.
+pub(super) fn is_known_code(code: &str) -> bool {
+    standard_code(code).is_some()
+        || INTERACTION_CODES.contains(&code)
+        || LOGIN_CODES.contains(&code)
+}
+
+fn standard_code(code: &str) -> Option<&'static str> {
     let code = match code {
         // GitHub, with status 200.
         "bad_refresh_token" | "invalid_refresh_token" => "invalid_grant",

@@ -9,8 +9,8 @@ use url::form_urlencoded;
 
 use crate::json::describe_position;
 
-/// One of these is in every token response.
-const KNOWN_FIELDS: [&str; 3] = ["access_token", "id_token", "error"];
+/// One of these is in every token response, and in every device authorization response.
+const KNOWN_FIELDS: [&str; 4] = ["access_token", "id_token", "device_code", "error"];
 /// What the hook for further fields does not get.
 const TOKENS: [&str; 3] = ["access_token", "id_token", "refresh_token"];
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::{
     RefreshToken,
-    error_kind::{ErrorResponse, Kind, standard_code},
+    error_kind::{ErrorResponse, Kind, is_known_code},
     lifetime::{self, ResponseTime},
     response_fields::{ErrorFields, ResponseFields},
 };
@@ -152,8 +152,8 @@ pub(super) fn read_fields(
     let redact = |text: &str| redact(text.as_bytes(), secrets);
     let error_response = |(code, description): ErrorFields<'_>| {
         // A code of the standard is not secret, even if it contains a secret.
-        let code = code
-            .map(|code| if standard_code(code).is_some() { code.to_owned() } else { redact(code) });
+        let code =
+            code.map(|code| if is_known_code(code) { code.to_owned() } else { redact(code) });
         Kind::ErrorResponse(ErrorResponse {
             status: head.status,
             code,

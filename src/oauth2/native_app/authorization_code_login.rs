@@ -2,8 +2,6 @@
 
 use std::{fmt, time::Duration};
 
-use tokio::time::sleep;
-
 use super::{
     authorization_request::AuthorizationRequest,
     client::{Client, REQUEST_TIMEOUT},
@@ -13,6 +11,7 @@ use super::{
     redirect::RedirectCheck,
     redirect_uri::{InvalidRedirectUri, RedirectUri},
     secrets::{CodeVerifier, State},
+    time_limit::{TimeLimit, check_runtime},
 };
 use crate::{
     oauth2::{
@@ -22,7 +21,7 @@ use crate::{
     transport::{HttpService, Transport, TransportConfig, TransportFuture},
 };
 
-const TIMEOUT: Duration = Duration::from_secs(5 * 60);
+const TIME_LIMIT: Duration = Duration::from_secs(5 * 60);
 
 /// Logs in a person with a browser on the same machine: the authorization code grant with PKCE (RFC 6749, section 4.1;
 /// RFC 7636; RFC 8252).
@@ -56,7 +55,7 @@ const TIMEOUT: Duration = Duration::from_secs(5 * 60);
 pub struct AuthorizationCodeLogin<S> {
     client: Client<S>,
     redirect_uri: RedirectUri,
-    timeout: Duration,
+    time_limit: Duration,
 }
 
 impl<S> AuthorizationCodeLogin<S> {
@@ -65,12 +64,13 @@ impl<S> AuthorizationCodeLogin<S> {
     pub fn new(http: S, server: AuthorizationServer, client: ClientAuthentication) -> Self {
         let transport = Transport::new(http, REQUEST_TIMEOUT);
         let client = Client::new(transport, server, client);
-        Self { client, redirect_uri: RedirectUri::default(), timeout: TIMEOUT }
+        Self { client, redirect_uri: RedirectUri::default(), time_limit: TIME_LIMIT }
     }
 
     /// Sets the scopes of the tokens, separated by spaces (RFC 6749, section 3.3). Defaults to the server's choice.
     ///
-    /// Many servers issue a refresh token for the scope `offline_access` only.
+    /// Many servers issue a refresh token for the scope `offline_access` only, and only with the person's consent: set the
+    /// [parameter](Self::parameter) `prompt` to `consent` then (OpenID Connect Core 1.0, section 11).
     #[must_use]
     pub fn scope(self, scope: impl Into<String>) -> Self {
         self.parameter("scope", scope)
@@ -89,7 +89,8 @@ impl<S> AuthorizationCodeLogin<S> {
     /// Sets the redirect URI as it is registered at the server. Defaults to `http://127.0.0.1/callback`.
     ///
     /// The host is an address of the loopback, or `localhost` for servers that accept nothing else. Without a port, the
-    /// operating system chooses a free one: servers accept any port (RFC 8252, section 7.3).
+    /// operating system chooses a free one. RFC 8252, section 7.3, requires servers to accept any port. If yours does
+    /// not, register a fixed port and set it here.
     ///
     /// # Errors
     ///
@@ -101,8 +102,8 @@ impl<S> AuthorizationCodeLogin<S> {
 
     /// Sets how long the person has to log in, from [`start`](Self::start). Defaults to 5 minutes.
     #[must_use]
-    pub fn timeout(mut self, limit: Duration) -> Self {
-        self.timeout = limit;
+    pub fn time_limit(mut self, limit: Duration) -> Self {
+        self.time_limit = limit;
         self
     }
 
@@ -125,22 +126,24 @@ impl<S: HttpService> AuthorizationCodeLogin<S> {
     /// - The server's metadata cannot be read, or does not name the endpoints.
     /// - The server does not support PKCE with `S256`.
     /// - The listener's port is in use.
+    /// - The future is not polled in a tokio runtime.
     ///
     /// # Panics
     ///
-    /// The future panics outside of a tokio runtime with I/O and time enabled.
+    /// The future panics in a tokio runtime whose time is not enabled, if it reads metadata.
     pub fn start(self) -> TransportFuture<AuthorizationRequest<S>, OAuth2Error> {
         TransportFuture::new(self.run())
     }
 
     async fn run(self) -> Result<AuthorizationRequest<S>, OAuth2Error> {
-        let Self { mut client, redirect_uri, timeout } = self;
-        let endpoints = client.endpoints(StartsAt::AuthorizationEndpoint).await?;
+        let Self { mut client, redirect_uri, time_limit } = self;
         let failed = |kind| OAuth2Error::new("login in the browser", Kind::NativeApp(kind));
-        let bound = Listener::bind(redirect_uri.address()).await;
+        check_runtime().map_err(failed)?;
+        let endpoints = client.endpoints(StartsAt::AuthorizationEndpoint).await?;
+        let bound = Listener::bind(redirect_uri.address());
         let (listener, port) =
             bound.map_err(|error| failed(NativeAppErrorKind::Listener(error)))?;
-        let path = redirect_uri.path().to_owned();
+        let path = redirect_uri.request_path().to_owned();
         let redirect_uri = redirect_uri.with_port(port);
         let verifier = CodeVerifier::new().map_err(failed)?;
         let state = State::new().map_err(failed)?;
@@ -153,7 +156,7 @@ impl<S: HttpService> AuthorizationCodeLogin<S> {
         form.push("code_challenge", &verifier.challenge());
         form.push("code_challenge_method", "S256");
         let url = with_query(&endpoints.start, &form);
-        let expiry = Box::pin(sleep(timeout));
+        let time = TimeLimit::new(time_limit, client.now());
         let check = RedirectCheck { path, state, issuer: endpoints.issuer.clone() };
         Ok(AuthorizationRequest {
             client,
@@ -163,8 +166,7 @@ impl<S: HttpService> AuthorizationCodeLogin<S> {
             verifier,
             url,
             redirect_uri,
-            timeout,
-            expiry,
+            time,
         })
     }
 }
@@ -174,7 +176,7 @@ impl<S> fmt::Debug for AuthorizationCodeLogin<S> {
         f.debug_struct("AuthorizationCodeLogin")
             .field("client", &self.client)
             .field("redirect_uri", &self.redirect_uri)
-            .field("timeout", &self.timeout)
+            .field("time_limit", &self.time_limit)
             .finish()
     }
 }

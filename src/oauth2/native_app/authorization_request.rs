@@ -1,17 +1,27 @@
 //! [`AuthorizationRequest`]: a login in a browser that waits for its redirect.
 
-use std::{fmt, pin::Pin, time::Duration};
+use std::{fmt, time::Duration};
 
-use tokio::time::Sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
-    client::Client, endpoints::Endpoints, error_kind::NativeAppErrorKind, listener::Listener,
-    redirect::RedirectCheck, secrets::CodeVerifier, tokens::Tokens,
+    client::Client,
+    endpoints::Endpoints,
+    error_kind::NativeAppErrorKind,
+    listener::Listener,
+    redirect::RedirectCheck,
+    secrets::CodeVerifier,
+    time_limit::{TimeLimit, check_runtime},
+    tokens::Tokens,
 };
 use crate::{
     oauth2::{OAuth2Error, error_kind::Kind, server::origin},
-    transport::{HttpService, TransportFuture},
+    transport::{HttpService, TransportError, TransportFuture},
 };
+
+/// How often the tokens are requested while the connection fails.
+const MAX_REQUESTS: u32 = 3;
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// A login in a browser that has started: the URL to open, and the listener that waits for the redirect.
 ///
@@ -38,14 +48,18 @@ pub struct AuthorizationRequest<S> {
     pub(super) verifier: CodeVerifier,
     pub(super) url: String,
     pub(super) redirect_uri: String,
-    pub(super) timeout: Duration,
-    pub(super) expiry: Pin<Box<Sleep>>,
+    pub(super) time: TimeLimit,
 }
 
 impl<S> AuthorizationRequest<S> {
     /// Returns the URL that the person opens in a browser (RFC 6749, section 4.1.1).
     ///
-    /// It contains ASCII characters only. Show it to the person alone: it contains the random `state` of this login.
+    /// It contains ASCII characters only. Show it to the person alone: it contains the random `state` of this login. Who
+    /// knows the `state` can send a code of another account to the listener, and the program is then logged in to that
+    /// account.
+    ///
+    /// On a machine with several users, do not pass the URL on a command line, which the other users can read. The crate
+    /// `webbrowser` does so.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -62,40 +76,65 @@ impl<S: HttpService> AuthorizationRequest<S> {
     /// The listener accepts one redirect: a GET of its path with the `state` of this login. Any other request gets an
     /// error page, and the login continues to wait. The listener closes before the tokens are requested.
     ///
+    /// If the connection for the token request fails, the code is not used. The request is then sent up to 3 times, with a
+    /// pause of a second.
+    ///
+    /// The future can run in another tokio runtime than that of [`start`](super::AuthorizationCodeLogin::start), if the
+    /// HTTP service can.
+    ///
     /// # Errors
     ///
     /// - The person or the server refused the login (RFC 6749, section 4.1.2.1): [`OAuth2Error::code`] has the reason,
     ///   such as `access_denied`.
-    /// - The person did not log in within the [time limit](super::AuthorizationCodeLogin::timeout):
+    /// - The person did not log in within the [time limit](super::AuthorizationCodeLogin::time_limit):
     ///   [`OAuth2Error::is_login_expired`].
     /// - The redirect is of another issuer (RFC 9207), or has no code.
     /// - The token request failed.
+    /// - The listener failed several times in succession.
+    /// - The future is not polled in a tokio runtime.
     ///
     /// # Cancellation
     ///
-    /// Dropping the future closes the listener and ends the login.
+    /// Dropping the future closes the listener and ends the login. If the person has just approved the login, the tokens
+    /// can be lost.
+    ///
+    /// # Panics
+    ///
+    /// The future panics in a tokio runtime whose I/O or time is not enabled.
     pub fn wait(self) -> TransportFuture<Tokens, OAuth2Error> {
         TransportFuture::new(self.receive())
     }
 
     async fn receive(self) -> Result<Tokens, OAuth2Error> {
-        let Self { mut client, endpoints, listener, check, verifier, redirect_uri, .. } = self;
+        let Self { mut client, endpoints, listener, check, verifier, redirect_uri, time, .. } =
+            self;
         let failed = |kind| {
             let endpoint = format!("{}{}", origin(&endpoints.start), endpoints.start.path());
             OAuth2Error::new(endpoint, Kind::NativeApp(kind))
         };
-        let redirect = tokio::select! {
-            biased;
-            redirect = listener.receive(check) => redirect,
-            () = self.expiry => return Err(failed(NativeAppErrorKind::Expired(self.timeout))),
-        };
+        check_runtime().map_err(failed)?;
+        let redirect = timeout(time.remaining(), listener.receive(check)).await;
+        let redirect = redirect.unwrap_or(Err(NativeAppErrorKind::Expired(time.limit())));
         let code = redirect.map_err(failed)?;
-        let mut form = client.token_form("authorization_code");
-        form.push("code", &code);
-        form.push("redirect_uri", &redirect_uri);
-        form.push("code_verifier", verifier.secret());
-        client.request_tokens(&endpoints, form, &[&code, verifier.secret()]).await
+        let mut requests = 1;
+        loop {
+            let mut form = client.token_form("authorization_code");
+            form.push("code", &code);
+            form.push("redirect_uri", &redirect_uri);
+            form.push("code_verifier", verifier.secret());
+            let sent = client.request_tokens(&endpoints, form, &[&code, verifier.secret()]).await;
+            match sent {
+                // The request was not sent: it has a connection of its own.
+                Err(error) if requests < MAX_REQUESTS && is_connect(&error) => requests += 1,
+                result => return result,
+            }
+            sleep(PAUSE).await;
+        }
     }
+}
+
+fn is_connect(error: &OAuth2Error) -> bool {
+    error.transport_error().is_some_and(TransportError::is_connect)
 }
 
 impl<S> fmt::Debug for AuthorizationRequest<S> {

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use http::Uri;
+use tokio::time::Instant;
 
 use super::{
     endpoints::{Endpoints, StartsAt},
@@ -10,6 +11,7 @@ use super::{
 };
 use crate::{
     LoginReason, LoginRequest,
+    clock::Timestamp,
     oauth2::{
         AuthorizationServer, ClientAuthentication, OAuth2Error,
         authenticate::{Authentication, Context},
@@ -69,6 +71,10 @@ impl<S> Client<S> {
     pub(super) fn id(&self) -> &str {
         &self.authentication.id
     }
+
+    pub(super) fn now(&self) -> Instant {
+        Timestamp::now(&**self.transport.clock()).monotonic
+    }
 }
 
 impl<S: HttpService> Client<S> {
@@ -114,11 +120,12 @@ impl<S: HttpService> Client<S> {
         form: Form,
         secrets: &[&str],
     ) -> Result<Tokens, OAuth2Error> {
-        let timeout = self.transport.timeout();
+        let (timeout, requested_at) = (self.transport.timeout(), self.now());
         let read = |received: Received, secrets: &[&str]| {
             let response = ResponseSettings::default().read(received, secrets);
             let TokenResponse { refresh_token, token, refresh_token_lifetime, .. } = response;
-            let token = token?;
+            // The lifetime counts from the request, even if the token is used much later.
+            let token = token?.with_age(requested_at.elapsed());
             let access_token = match refresh_token_lifetime.filter(|_| refresh_token.is_some()) {
                 Some(lifetime) => token.with_refresh_deadline(lifetime),
                 None => token,

@@ -1,13 +1,17 @@
 //! [`DeviceAuthorization`]: a device login that waits for the person.
 
-use std::{fmt, pin::Pin, time::Duration};
+use std::{fmt, time::Duration};
 
-use http::StatusCode;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{sleep, timeout};
 
 use super::{
-    client::Client, device_response::DeviceResponse, endpoints::Endpoints,
-    error_kind::NativeAppErrorKind, poll_interval::PollInterval, tokens::Tokens,
+    client::{Client, REQUEST_TIMEOUT},
+    device_response::DeviceResponse,
+    endpoints::Endpoints,
+    error_kind::NativeAppErrorKind,
+    poll_interval::PollInterval,
+    time_limit::{TimeLimit, check_runtime},
+    tokens::Tokens,
 };
 use crate::{
     oauth2::{OAuth2Error, error_kind::Kind, form_request::endpoint_name},
@@ -15,6 +19,8 @@ use crate::{
 };
 
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
+/// How long a request can outlast the expiry. The server can have granted the tokens just before it.
+const GRACE: Duration = REQUEST_TIMEOUT;
 
 /// A device login that has started: what the person has to do (RFC 8628, section 3.3).
 ///
@@ -35,7 +41,7 @@ pub struct DeviceAuthorization<S> {
     pub(super) client: Client<S>,
     pub(super) endpoints: Endpoints,
     pub(super) response: DeviceResponse,
-    pub(super) expiry: Pin<Box<Sleep>>,
+    pub(super) time: TimeLimit,
 }
 
 impl<S> DeviceAuthorization<S> {
@@ -57,9 +63,9 @@ impl<S> DeviceAuthorization<S> {
         &self.response.user_code
     }
 
-    /// Returns how long the person has, from the start of the login. It is an hour at most.
+    /// Returns how long the code is valid, counted from the response of the server. At most one hour.
     pub fn expires_in(&self) -> Duration {
-        self.response.lifetime
+        self.time.limit()
     }
 }
 
@@ -67,8 +73,17 @@ impl<S: HttpService> DeviceAuthorization<S> {
     /// Waits until the person has approved the login, and returns the tokens.
     ///
     /// It requests the tokens in the interval of the server, which defaults to 5 seconds (RFC 8628, section 3.5). Each
-    /// `slow_down` adds 5 seconds. While there is no connection or the server is overloaded, the pause doubles, up to a
-    /// minute.
+    /// `slow_down` adds 5 seconds. The pause doubles, up to a minute, while one of these lasts:
+    ///
+    /// - There is no complete response.
+    /// - The server is overloaded (status 429 or 5xx).
+    /// - The login service for the client's secret or assertion returns a transient error.
+    ///
+    /// The last request is sent just before the code expires, if the interval permits it. A request that is under way then
+    /// has 8 more seconds.
+    ///
+    /// The future can run in another tokio runtime than that of [`start`](super::DeviceLogin::start), if the HTTP service
+    /// can.
     ///
     /// # Errors
     ///
@@ -76,42 +91,54 @@ impl<S: HttpService> DeviceAuthorization<S> {
     /// - The code has expired: [`OAuth2Error::is_login_expired`]. If the last request failed for another reason, that is
     ///   the error.
     /// - The server rejected the request, or its response is invalid.
+    /// - The response is a redirect that was not followed, or TLS failed.
+    /// - The future is not polled in a tokio runtime.
     ///
     /// # Cancellation
     ///
     /// Dropping the future ends the login. If the person has just approved it, the tokens can be lost.
+    ///
+    /// # Panics
+    ///
+    /// The future panics in a tokio runtime whose time is not enabled.
     pub fn wait(self) -> TransportFuture<Tokens, OAuth2Error> {
         TransportFuture::new(self.poll())
     }
 
     async fn poll(mut self) -> Result<Tokens, OAuth2Error> {
+        check_runtime().map_err(|kind| self.failed(kind))?;
         let mut interval = PollInterval::new(self.response.interval);
-        let mut pause = interval.pause();
-        let mut unavailable = None;
+        let mut retry_after = Duration::ZERO;
+        let mut outage = None;
         loop {
-            tokio::select! {
-                biased;
-                () = &mut self.expiry => return Err(unavailable.unwrap_or_else(|| self.expired())),
-                () = sleep(pause) => {}
+            let remaining = self.time.remaining();
+            let pause = interval.pause(remaining).max(retry_after);
+            sleep(pause.min(remaining)).await;
+            if pause >= remaining {
+                return Err(outage.unwrap_or_else(|| self.expired()));
             }
-            let error = match self.request_tokens().await {
-                Ok(tokens) => return Ok(tokens),
-                Err(error) => error,
+            let limit = self.time.remaining().saturating_add(GRACE);
+            let error = match timeout(limit, self.request_tokens()).await {
+                Ok(Ok(tokens)) => return Ok(tokens),
+                Ok(Err(error)) => error,
+                Err(_) => return Err(outage.unwrap_or_else(|| self.expired())),
             };
-            let retry_after = error.retry_after().unwrap_or_default();
-            unavailable = None;
+            retry_after = error.retry_after().unwrap_or_default();
+            outage = None;
             match error.code() {
                 Some("authorization_pending") => interval.on_response(),
                 Some("slow_down") => interval.on_slow_down(),
                 Some("expired_token") => return Err(self.expired()),
-                Some("access_denied") => return Err(self.failed(NativeAppErrorKind::denied())),
-                _ if is_unavailable(&error) => {
+                // The second one is that of Entra ID.
+                Some(code @ ("access_denied" | "authorization_declined")) => {
+                    return Err(self.failed(NativeAppErrorKind::denied(code)));
+                }
+                _ if error.is_outage() => {
                     interval.on_failure();
-                    unavailable = Some(error);
+                    outage = Some(error);
                 }
                 _ => return Err(error),
             }
-            pause = interval.pause().max(retry_after);
         }
     }
 
@@ -123,7 +150,7 @@ impl<S: HttpService> DeviceAuthorization<S> {
     }
 
     fn expired(&self) -> OAuth2Error {
-        self.failed(NativeAppErrorKind::Expired(self.response.lifetime))
+        self.failed(NativeAppErrorKind::Expired(self.time.limit()))
     }
 
     fn failed(&self, kind: NativeAppErrorKind) -> OAuth2Error {
@@ -131,19 +158,13 @@ impl<S: HttpService> DeviceAuthorization<S> {
     }
 }
 
-/// Returns whether a later request can succeed: there is no complete response, or the server is overloaded.
-fn is_unavailable(error: &OAuth2Error) -> bool {
-    error.transport_error().is_some()
-        || error.status().is_some_and(|status| {
-            status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error()
-        })
-}
-
 impl<S> fmt::Debug for DeviceAuthorization<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A query can contain the code of the person.
+        let page = self.response.verification_uri.split(['?', '#']).next();
         f.debug_struct("DeviceAuthorization")
             .field("client", &self.client)
-            .field("verification_uri", &self.response.verification_uri)
+            .field("verification_uri", &page.unwrap_or_default())
             .field("expires_in", &self.response.lifetime)
             .finish_non_exhaustive()
     }

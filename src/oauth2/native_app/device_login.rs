@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use tokio::time::sleep;
-
 use super::{
     client::{Client, REQUEST_TIMEOUT},
     device_authorization::DeviceAuthorization,
     device_response::DeviceResponse,
     endpoints::StartsAt,
     error_kind::NativeAppErrorKind,
+    time_limit::{TimeLimit, check_runtime},
 };
 use crate::{
     oauth2::{
@@ -94,16 +93,18 @@ impl<S: HttpService> DeviceLogin<S> {
     /// - The server rejected the request.
     /// - The response is invalid. In particular, the page is neither `https` nor on the loopback, or the code of the
     ///   person is not printable.
+    /// - The future is not polled in a tokio runtime.
     ///
     /// # Panics
     ///
-    /// The future panics outside of a tokio runtime with time enabled.
+    /// The future panics in a tokio runtime whose time is not enabled.
     pub fn start(self) -> TransportFuture<DeviceAuthorization<S>, OAuth2Error> {
         TransportFuture::new(self.run())
     }
 
     async fn run(self) -> Result<DeviceAuthorization<S>, OAuth2Error> {
         let Self { mut client } = self;
+        check_runtime().map_err(|kind| OAuth2Error::new("device login", Kind::NativeApp(kind)))?;
         let (form, plaintext) = (client.form(), client.server.plaintext);
         let endpoints = client.endpoints(StartsAt::DeviceAuthorizationEndpoint).await?;
         let read = |received: Received, secrets: &[&str]| {
@@ -120,8 +121,8 @@ impl<S: HttpService> DeviceLogin<S> {
         };
         let request = client.post(&endpoints.start, &endpoints.audience, form, &[], read);
         let response = request.await?;
-        let expiry = Box::pin(sleep(response.lifetime));
-        Ok(DeviceAuthorization { client, endpoints, response, expiry })
+        let time = TimeLimit::new(response.lifetime, client.now());
+        Ok(DeviceAuthorization { client, endpoints, response, time })
     }
 }
 

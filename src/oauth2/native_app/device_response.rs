@@ -43,9 +43,10 @@ impl DeviceResponse {
         if user_code.len() > MAX_USER_CODE || !user_code.bytes().all(is_typable) {
             return Err("user_code is not printable, or too long".to_owned());
         }
-        // Google's name, from before the standard.
-        let uri = fields.text("verification_url").map_or_else(|| text("verification_uri"), Ok);
-        let verification_uri = shown_url(uri?, endpoint, plaintext)
+        // The second name is Google's, from before the standard.
+        let uri = fields.text("verification_uri").or_else(|| fields.text("verification_url"));
+        let uri = uri.ok_or("verification_uri is missing")?;
+        let verification_uri = shown_url(uri, endpoint, plaintext)
             .map_err(|cause| format!("verification_uri {cause}"))?;
         // The login is possible without it.
         let verification_uri_complete = fields

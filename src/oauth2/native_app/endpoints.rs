@@ -2,6 +2,7 @@
 
 use http::Uri;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::error_kind::NativeAppErrorKind;
 use crate::{
@@ -86,19 +87,21 @@ pub(super) struct Issuer {
     pub(super) is_always_named: bool,
 }
 
-#[derive(Deserialize)]
+/// A field of another type than expected counts as missing, because this login may not require it.
+#[derive(Default, Deserialize)]
+#[serde(default)]
 struct Metadata {
-    token_endpoint: Option<String>,
-    authorization_endpoint: Option<String>,
-    device_authorization_endpoint: Option<String>,
-    authorization_response_iss_parameter_supported: Option<bool>,
-    code_challenge_methods_supported: Option<Vec<String>>,
+    token_endpoint: Value,
+    authorization_endpoint: Value,
+    device_authorization_endpoint: Value,
+    authorization_response_iss_parameter_supported: Value,
+    code_challenge_methods_supported: Value,
 }
 
 impl Metadata {
     /// Returns whether a code challenge with S256 is possible. Some servers that support it do not list it.
     fn may_support_s256(&self) -> bool {
-        let methods = self.code_challenge_methods_supported.as_ref();
+        let methods = self.code_challenge_methods_supported.as_array();
         methods.is_none_or(|methods| methods.iter().any(|method| method == "S256"))
     }
 }
@@ -130,7 +133,8 @@ impl Endpoints {
         };
         let read = |metadata: Metadata| {
             let may_support_s256 = metadata.may_support_s256();
-            let token = endpoint(server, issuer, "token_endpoint", metadata.token_endpoint)?;
+            let text = |value: Value| value.as_str().map(str::to_owned);
+            let token = endpoint(server, issuer, "token_endpoint", text(metadata.token_endpoint))?;
             let stated = match starts_at {
                 StartsAt::AuthorizationEndpoint if !may_support_s256 => {
                     return Err(Kind::NativeApp(NativeAppErrorKind::NoS256));
@@ -140,10 +144,10 @@ impl Endpoints {
             };
             let start = match start {
                 Some(start) => start.clone(),
-                None => endpoint(server, issuer, name, stated)?,
+                None => endpoint(server, issuer, name, text(stated))?,
             };
             let is_always_named =
-                metadata.authorization_response_iss_parameter_supported.unwrap_or(false);
+                metadata.authorization_response_iss_parameter_supported == Value::Bool(true);
             let issuer = Issuer { name: issuer.clone(), is_always_named };
             Ok(Self { start, token, audience: issuer.name.clone(), issuer: Some(issuer) })
         };

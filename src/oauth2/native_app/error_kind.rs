@@ -11,6 +11,8 @@ pub(in crate::oauth2) enum NativeAppErrorKind {
     NoRandomBytes,
     /// The response of the device authorization endpoint, and why it is invalid.
     InvalidDeviceAuthorization(String),
+    /// The future was polled outside of a tokio runtime.
+    NoRuntime,
     /// The listener for the redirect failed.
     Listener(io::Error),
     /// The redirect, and why it is invalid.
@@ -25,8 +27,8 @@ pub(in crate::oauth2) enum NativeAppErrorKind {
 
 impl NativeAppErrorKind {
     /// The person has refused the login.
-    pub(super) fn denied() -> Self {
-        Self::Refused { code: "access_denied".to_owned(), description: String::new() }
+    pub(super) fn denied(code: &str) -> Self {
+        Self::Refused { code: code.to_owned(), description: String::new() }
     }
 
     pub(in crate::oauth2) fn code(&self) -> Option<&str> {
@@ -46,6 +48,7 @@ impl NativeAppErrorKind {
                 true
             }
             Self::NoRandomBytes
+            | Self::NoRuntime
             | Self::InvalidDeviceAuthorization(_)
             | Self::Listener(_)
             | Self::InvalidRedirect(_) => false,
@@ -63,6 +66,7 @@ impl fmt::Display for NativeAppErrorKind {
             Self::MissingEndpoint(name) => write!(f, "{name} is not set"),
             Self::NoS256 => f.write_str("server does not support PKCE with S256"),
             Self::NoRandomBytes => f.write_str("random bytes are not available"),
+            Self::NoRuntime => f.write_str("tokio runtime missing"),
             Self::InvalidDeviceAuthorization(cause) => {
                 write!(f, "invalid device authorization response: {cause}")
             }
@@ -72,7 +76,8 @@ impl fmt::Display for NativeAppErrorKind {
             Self::Refused { code, description } => write!(f, "{code}: {description}"),
             Self::Expired(limit) => write!(f, "login not completed within {limit:?}"),
             Self::NoRefreshToken => f.write_str(
-                "refresh token missing in the token response (many servers require the scope offline_access)",
+                "refresh token missing in the token response \
+                 (the server may require the scope offline_access, prompt=consent or access_type=offline)",
             ),
         }
     }

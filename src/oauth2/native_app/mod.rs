@@ -42,7 +42,9 @@
 //!     let http = HttpClient::builder().build()?;
 //!     let (server, client) =
 //!         (AuthorizationServer::discover(ISSUER)?, ClientAuthentication::public("orders-cli"));
-//!     let login = AuthorizationCodeLogin::new(http, server, client).scope("openid offline_access");
+//!     let login = AuthorizationCodeLogin::new(http, server, client)
+//!         .scope("openid offline_access")
+//!         .parameter("prompt", "consent");
 //!     let request = login.start().await?;
 //!     println!("Open this page to log in: {}", request.url());
 //!     Ok(request.wait().await?.save_to(&store).await?)
@@ -64,19 +66,22 @@
 //! # Security
 //!
 //! - Each login has its own `state` and code verifier, of 256 random bits each. The listener ignores a redirect with
-//!   another `state` (RFC 6749, section 10.12), and the server rejects a code without the verifier (RFC 7636).
+//!   another `state` (RFC 6749, section 10.12). A server that supports PKCE rejects a code without the verifier (RFC
+//!   7636).
+//! - The URL that a person opens contains the `state`. Do not pass it on a command line on a machine with several users:
+//!   see [`AuthorizationRequest::url`].
 //! - A redirect that names another issuer fails, and so does one without an issuer if the metadata announces it (RFC
 //!   9207). The issuer is not known if the server was created from its token endpoint.
 //! - The listener accepts connections from the loopback only, limits their number, time and size, and closes with the
 //!   first redirect.
 //! - What a server chooses and a person sees, such as the code and the page of a device login, contains printable ASCII
 //!   characters only. Pages are `https`, or on the loopback.
-//! - No error, `Debug` output or page contains a code, a verifier or a token.
+//! - No error, `Debug` output or page contains a code, a `state`, a verifier or a token.
 
 // In reading order. What a login starts with: `endpoints`, and `client`, which sends the requests. What it ends with:
-// `tokens`, or an error (`error_kind`). In a browser: `secrets`, `redirect_uri`, `redirect`, `listener`,
-// `authorization_request` and `authorization_code_login`. On another device: `device_response`, `poll_interval`,
-// `device_authorization` and `device_login`.
+// `tokens`, or an error (`error_kind`), within a `time_limit`. In a browser: `secrets`, `redirect_uri`, `redirect`,
+// `page`, `listener`, `authorization_request` and `authorization_code_login`. On another device: `device_response`,
+// `poll_interval`, `device_authorization` and `device_login`.
 mod authorization_code_login;
 mod authorization_request;
 mod client;
@@ -86,10 +91,12 @@ mod device_response;
 mod endpoints;
 mod error_kind;
 mod listener;
+mod page;
 mod poll_interval;
 mod redirect;
 mod redirect_uri;
 mod secrets;
+mod time_limit;
 mod tokens;
 
 pub(super) use self::error_kind::NativeAppErrorKind;

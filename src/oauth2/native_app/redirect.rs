@@ -5,7 +5,7 @@ use url::form_urlencoded;
 use zeroize::Zeroizing;
 
 use super::{endpoints::Issuer, error_kind::NativeAppErrorKind, secrets::State};
-use crate::transport::redact;
+use crate::{oauth2::error_kind::is_known_code, transport::redact};
 
 /// The authorization code (RFC 6749, section 4.1.2), or why there is none.
 pub(super) type Redirect = Result<Zeroizing<String>, NativeAppErrorKind>;
@@ -46,11 +46,13 @@ impl RedirectCheck {
             }
         }
         let codes = parameters.values("code");
-        if let [error, ..] = &*parameters.values("error") {
-            let shown = |text: &str| redact(text.as_bytes(), &codes);
+        if let Some(error) = parameters.values("error").into_iter().find(|error| !error.is_empty())
+        {
+            let secrets: Vec<&str> = codes.iter().copied().chain([self.state.secret()]).collect();
+            let shown = |text: &str| redact(text.as_bytes(), &secrets);
             let description = parameters.values("error_description");
             return Err(NativeAppErrorKind::Refused {
-                code: shown(error),
+                code: if is_known_code(error) { error.to_owned() } else { shown(error) },
                 description: description.first().copied().map(shown).unwrap_or_default(),
             });
         }

@@ -15,6 +15,7 @@ pub(super) struct RedirectUri {
     host: String,
     /// The address to listen at. Port 0 stands for any free port.
     address: SocketAddr,
+    /// As it was written: it can be empty.
     path: String,
 }
 
@@ -38,10 +39,18 @@ impl RedirectUri {
             // Browsers try both addresses of `localhost`.
             _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
         };
+        // The parser removes port 80, and adds a path.
+        let (_, written) = text.split_once("//").unwrap_or_default();
+        let (authority, has_path) = match written.split_once('/') {
+            Some((authority, _)) => (authority, true),
+            None => (written, false),
+        };
+        let (_, port) = authority.rsplit_once(':').unwrap_or_default();
+        let port = url.port().or_else(|| port.parse().ok()).unwrap_or(0);
         Ok(Self {
             host: url.host_str().unwrap_or_default().to_owned(),
-            address: SocketAddr::new(ip, url.port().unwrap_or(0)),
-            path: url.path().to_owned(),
+            address: SocketAddr::new(ip, port),
+            path: if has_path { url.path().to_owned() } else { String::new() },
         })
     }
 
@@ -49,8 +58,9 @@ impl RedirectUri {
         self.address
     }
 
-    pub(super) fn path(&self) -> &str {
-        &self.path
+    /// Returns the path of the browser's request.
+    pub(super) fn request_path(&self) -> &str {
+        if self.path.is_empty() { "/" } else { &self.path }
     }
 
     pub(super) fn with_port(&self, port: u16) -> String {
@@ -101,7 +111,11 @@ mod tests {
     fn redirect_uri_names_the_loopback_only() {
         for (uri, address, with_port) in [
             ("http://127.0.0.1/callback", "127.0.0.1:0", "http://127.0.0.1:7/callback"),
-            ("http://localhost", "127.0.0.1:0", "http://localhost:7/"),
+            ("http://localhost", "127.0.0.1:0", "http://localhost:7"),
+            ("http://localhost/", "127.0.0.1:0", "http://localhost:7/"),
+            ("http://127.0.0.1:80/callback", "127.0.0.1:80", "http://127.0.0.1:7/callback"),
+            ("http://[::1]:80", "[::1]:80", "http://[::1]:7"),
+            ("http://[::1]/", "[::1]:0", "http://[::1]:7/"),
             ("http://localhost:8400/a/b", "127.0.0.1:8400", "http://localhost:7/a/b"),
             ("http://[::1]:8400/", "[::1]:8400", "http://[::1]:7/"),
         ] {

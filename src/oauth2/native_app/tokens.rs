@@ -31,7 +31,7 @@ pub struct Tokens {
 }
 
 impl Tokens {
-    /// Returns the access token. Its lifetime counts from the login.
+    /// Returns the access token. It knows its age, so its lifetime counts from the token request.
     ///
     /// A refresher can start with it, without a second login:
     /// [`AuthRefresherBuilder::initial_token`](crate::AuthRefresherBuilder::initial_token).

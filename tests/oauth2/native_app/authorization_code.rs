@@ -1,9 +1,23 @@
 //! Logins in a browser: what is sent, and which redirects are accepted.
 
-use std::time::Duration;
+use std::{
+    future::ready,
+    io,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    task::{Context, Poll, Waker},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
 use sha2::{Digest, Sha256};
+use tower::{BoxError, service_fn};
 use tower_auth_refresh::{
     oauth2::{
         AuthorizationServer, ClientAuthentication, OAuth2Error,
@@ -137,6 +151,87 @@ async fn denial_ends_the_login() {
 }
 
 #[tokio::test]
+async fn empty_error_beside_a_code_is_ignored() {
+    assert!(redirected("code=c0de&error=&state=STATE").await.1.is_ok());
+}
+
+#[tokio::test]
+async fn error_in_the_redirect_shows_no_secret() {
+    for (query, shown) in [
+        ("error=invalid_request&error_description=bad+STATE", "invalid_request: bad [redacted]"),
+        ("error=x-STATE", "x-[redacted]"),
+        ("error=x-s3cr3t&error_description=a+s3cr3t&code=s3cr3t", "x-[redacted]: a [redacted]"),
+        // A code of a standard cannot show a secret, even if it contains a short one.
+        ("error=access_denied&code=d", "access_denied"),
+    ] {
+        let error = redirected(&format!("{query}&state=STATE")).await.1.unwrap_err();
+        assert_eq!(error.to_string(), format!("https://as.example/authorize: {shown}"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn connection_that_is_refused_does_not_use_up_the_code() {
+    for (refusals, succeeds) in [(2, true), (3, false)] {
+        let requests = Arc::new(AtomicU32::new(0));
+        let sent = requests.clone();
+        let http = service_fn(move |_: Request<Full<Bytes>>| {
+            let is_refused = sent.fetch_add(1, Ordering::Relaxed) < refusals;
+            ready(match is_refused {
+                true => Err(BoxError::from(io::Error::from(io::ErrorKind::ConnectionRefused))),
+                false => Ok(Response::new(Full::<Bytes>::from(GRANTED))),
+            })
+        });
+        let request = login(http).start().await.unwrap();
+        let (_, result) = answered(request, "code=c0de&state=STATE").await;
+        assert_eq!(result.is_ok(), succeeds, "{refusals}");
+        assert_eq!(requests.load(Ordering::Relaxed), 3);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_response_is_not_requested_again() {
+    let requests = Arc::new(AtomicU32::new(0));
+    let sent = requests.clone();
+    let http = service_fn(move |_: Request<Full<Bytes>>| {
+        sent.fetch_add(1, Ordering::Relaxed);
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        ready(Err::<Response<Full<Bytes>>, _>(BoxError::from(reset)))
+    });
+    let request = login(http).start().await.unwrap();
+    assert!(answered(request, "code=c0de&state=STATE").await.1.is_err());
+    assert_eq!(requests.load(Ordering::Relaxed), 1, "the code can be used up");
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn wait_works_in_another_runtime_than_start() {
+    let request = login(granting_server(&MockServer::default())).start();
+    let request = runtime().block_on(request).unwrap();
+    let (_, result) = runtime().block_on(answered(request, "code=c0de&state=STATE"));
+    assert!(result.is_ok(), "{:?}", result.err());
+}
+
+#[test]
+fn login_outside_of_a_runtime_is_an_error() {
+    fn error<T: std::fmt::Debug>(future: impl Future<Output = Result<T, OAuth2Error>>) -> String {
+        let polled = pin!(future).poll(&mut Context::from_waker(Waker::noop()));
+        let Poll::Ready(result) = polled else { panic!("pending") };
+        result.unwrap_err().to_string()
+    }
+
+    let login = login(granting_server(&MockServer::default()));
+    assert_eq!(error(login.clone().start()), "login in the browser: tokio runtime missing");
+    let request = runtime().block_on(login.start()).unwrap();
+    assert_eq!(error(request.wait()), "https://as.example/authorize: tokio runtime missing");
+    let http = granting_server(&MockServer::default());
+    let on_device = DeviceLogin::new(http, authorize_server(), ClientAuthentication::public("cli"));
+    assert_eq!(error(on_device.start()), "device login: tokio runtime missing");
+}
+
+#[tokio::test]
 async fn outage_of_the_server_is_transient() {
     for code in ["server_error", "temporarily_unavailable"] {
         let error = redirected(&format!("error={code}&state=STATE")).await.1.unwrap_err();
@@ -206,15 +301,19 @@ async fn redirect_uri_is_the_registered_one() {
     assert_eq!(parameters(request.url())["redirect_uri"], [&*redirect_uri]);
     assert!(answered(request, "code=c&state=STATE").await.1.is_ok());
 
-    // A port that was free a moment ago.
-    let port = redirect_uri.split([':', '/']).nth(4).unwrap();
-    let fixed = format!("http://127.0.0.1:{port}/");
-    let login = login.redirect_uri(&fixed).unwrap();
-    let Ok(request) = login.clone().start().await else { return };
+    // Another program can take a port that was free a moment ago.
+    let (fixed, login, request) = loop {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let fixed = format!("http://{free}/");
+        let login = login.clone().redirect_uri(&fixed).unwrap();
+        if let Ok(request) = login.clone().start().await {
+            break (fixed, login, request);
+        }
+    };
     assert_eq!(request.redirect_uri(), fixed);
     let error = login.start().await.unwrap_err();
     assert!(error.to_string().contains("listener for the redirect failed"), "{error}");
-    drop(request);
+    assert!(!error.is_permanent());
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,7 +321,7 @@ async fn login_ends_at_its_time_limit() {
     let login = login(granting_server(&MockServer::default()));
     for (login, limit) in [
         (login.clone(), Duration::from_secs(300)),
-        (login.timeout(Duration::from_secs(7)), Duration::from_secs(7)),
+        (login.time_limit(Duration::from_secs(7)), Duration::from_secs(7)),
     ] {
         let before = tokio::time::Instant::now();
         let error = login.start().await.unwrap().wait().await.unwrap_err();

@@ -122,3 +122,11 @@ async fn refusal_by_the_person_ends_both_logins() {
     provider.browse(started.verification_uri_complete().unwrap(), true).await;
     assert!(started.wait().await.unwrap_err().is_access_denied());
 }
+
+#[tokio::test]
+async fn redirect_uri_without_a_path_is_sent_as_registered() {
+    let Some(provider) = OidcProvider::start(&[]) else { return };
+    let login = provider.in_browser().redirect_uri("http://localhost").unwrap();
+    let request = login.start().await.unwrap();
+    assert!(!request.redirect_uri().ends_with('/'), "{}", request.redirect_uri());
+}

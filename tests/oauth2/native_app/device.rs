@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    future::ready,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 use tower::{BoxError, service_fn};
 use tower_auth_refresh::{
+    AccessToken, LoginError, LoginRequest,
     oauth2::{
         AuthorizationServer, ClientAuthentication, OAuth2Error,
         native_app::{DeviceAuthorization, DeviceLogin, Tokens},
@@ -75,23 +77,31 @@ fn scripted<I: IntoIterator<Item = Step>>(
     authorization: Value,
     steps: I,
 ) -> (impl HttpService + use<I>, Calls) {
-    let steps = Arc::new(Mutex::new(steps.into_iter().collect::<VecDeque<_>>()));
+    let mut steps = steps.into_iter().collect::<VecDeque<_>>();
+    timed(authorization, move |_| {
+        if steps.len() > 1 { steps.pop_front().unwrap() } else { steps[0].clone() }
+    })
+}
+
+/// A server whose token endpoint depends on the time, in seconds after the start.
+fn timed<F: FnMut(u64) -> Step + Send + 'static>(
+    authorization: Value,
+    step: F,
+) -> (impl HttpService + use<F>, Calls) {
+    let step = Arc::new(Mutex::new(step));
     let (calls, started) = (Calls::default(), Instant::now());
     let recorded = calls.clone();
     let http = service_fn(move |request: Request<Full<Bytes>>| {
-        let (authorization, steps, calls) =
-            (authorization.clone(), steps.clone(), recorded.clone());
+        let (authorization, step, calls) = (authorization.clone(), step.clone(), recorded.clone());
         async move {
             if request.uri() == DEVICE_ENDPOINT {
                 return Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(
                     authorization.to_string(),
                 )));
             }
-            calls.lock().unwrap().push(started.elapsed().as_secs());
-            let step = {
-                let mut steps = steps.lock().unwrap();
-                if steps.len() > 1 { steps.pop_front().unwrap() } else { steps[0].clone() }
-            };
+            let at = started.elapsed().as_secs();
+            calls.lock().unwrap().push(at);
+            let step = (step.lock().unwrap())(at);
             match step {
                 Step::Respond(response) => Ok(response.map(Into::into)),
                 Step::Refuse => {
@@ -109,7 +119,20 @@ async fn log_in(
     authorization: Value,
     steps: impl IntoIterator<Item = Step>,
 ) -> (Result<Tokens, OAuth2Error>, Vec<u64>) {
-    let (http, calls) = scripted(authorization, steps);
+    finish(scripted(authorization, steps)).await
+}
+
+/// As [`log_in`], at a server that depends on the time.
+async fn log_in_at(
+    authorization: Value,
+    step: impl FnMut(u64) -> Step + Send + 'static,
+) -> (Result<Tokens, OAuth2Error>, Vec<u64>) {
+    finish(timed(authorization, step)).await
+}
+
+async fn finish(
+    (http, calls): (impl HttpService, Calls),
+) -> (Result<Tokens, OAuth2Error>, Vec<u64>) {
     let pending = login(http).start().await.unwrap();
     let result = pending.wait().await;
     let calls = calls.lock().unwrap().clone();
@@ -207,8 +230,21 @@ async fn code_of_the_device_flow_counts_with_any_status() {
     // Google's statuses.
     let pending = response(428, r#"{"error":"authorization_pending"}"#);
     let slow_down = response(429, r#"{"error":"slow_down"}"#);
-    let steps = [Step::Respond(pending), Step::Respond(slow_down), granted()];
-    assert_eq!(log_in(authorization(), steps).await.1, [5, 10, 20]);
+    let success = response(200, r#"{"error":"slow_down"}"#);
+    let steps = [pending, slow_down, success].map(Step::Respond).into_iter().chain([granted()]);
+    let mut slow = authorization();
+    slow["interval"] = json!(7);
+    assert_eq!(log_in(slow, steps).await.1, [7, 14, 26, 43]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn status_429_without_a_code_is_an_overload() {
+    let overload = Step::Respond(response(429, "too many requests"));
+    let mut slow = authorization();
+    slow["interval"] = json!(7);
+    let (result, calls) = log_in(slow, [overload.clone(), overload, granted()]).await;
+    assert!(result.is_ok());
+    assert_eq!(calls, [7, 21, 49], "the pause doubles");
 }
 
 #[tokio::test(start_paused = true)]
@@ -259,17 +295,115 @@ async fn denial_ends_the_login() {
     assert!(error.is_access_denied() && error.is_permanent() && !error.is_login_expired());
     assert_eq!(error.to_string(), "POST https://as.example/token: access_denied");
     assert_eq!(calls, [5, 10]);
+
+    // Entra ID.
+    let declined = Step::Respond(self::error("authorization_declined"));
+    let error = log_in(authorization(), [declined]).await.0.unwrap_err();
+    assert!(error.is_access_denied() && error.is_permanent());
+    assert_eq!(error.code(), Some("authorization_declined"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn expiry_ends_the_login_without_another_request() {
+async fn expiry_ends_the_login_after_a_last_request() {
     let mut short = authorization();
     short["expires_in"] = json!(17);
     let (result, calls) = log_in(short, [Step::Respond(pending())]).await;
     let error = result.unwrap_err();
     assert!(error.is_login_expired() && error.is_permanent() && !error.is_access_denied());
     assert_eq!(error.to_string(), "POST https://as.example/token: login not completed within 17s");
-    assert_eq!(calls, [5, 10, 15]);
+    assert_eq!(calls, [5, 10, 16]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn approval_just_before_the_expiry_is_not_lost() {
+    // Approved 5 seconds before the code expires.
+    let approved = |at| if at >= 55 { granted() } else { Step::Respond(pending()) };
+    let mut short = authorization();
+    (short["expires_in"], short["interval"]) = (json!(60), json!(20));
+    let (result, calls) = log_in_at(short, approved).await;
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(calls, [20, 59], "the pause is not shorter than the interval");
+
+    // The same after an outage, in which the pause has become a minute.
+    let approved = |at| match at {
+        0..210 => Step::Refuse,
+        210..290 => Step::Respond(pending()),
+        _ => granted(),
+    };
+    let mut short = authorization();
+    (short["expires_in"], short["interval"]) = (json!(300), json!(40));
+    let (result, calls) = log_in_at(short, approved).await;
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(calls, [40, 100, 160, 220, 299]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn request_ends_soon_after_the_expiry() {
+    let mut short = authorization();
+    short["expires_in"] = json!(12);
+    let (http, calls) = scripted(short, [Step::Hang]);
+    let config = TransportConfig::new().timeout(Duration::from_secs(3600));
+    let started = login(http).transport_config(config).start().await.unwrap();
+    let before = Instant::now();
+    assert!(started.wait().await.unwrap_err().is_login_expired());
+    assert_eq!(before.elapsed().as_secs(), 20, "8 seconds after the expiry");
+    assert_eq!(*calls.lock().unwrap(), [5]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn redirect_of_the_token_endpoint_ends_the_login() {
+    let mut redirect = response(307, "");
+    redirect.headers_mut().insert("location", "https://other.example/token".parse().unwrap());
+    let (result, calls) = log_in(authorization(), [Step::Respond(redirect)]).await;
+    assert!(result.unwrap_err().transport_error().unwrap().is_redirect());
+    assert_eq!(calls, [5]);
+}
+
+#[cfg(feature = "http-client")]
+#[tokio::test(start_paused = true)]
+async fn failure_of_tls_ends_the_login() {
+    let http = service_fn(|request: Request<Full<Bytes>>| async move {
+        if request.uri() == DEVICE_ENDPOINT {
+            return Ok::<_, BoxError>(Response::new(Full::<Bytes>::from(
+                authorization().to_string(),
+            )));
+        }
+        Err(rustls::Error::HandshakeNotComplete.into())
+    });
+    let before = Instant::now();
+    let error = login(http).start().await.unwrap().wait().await.unwrap_err();
+    assert!(error.transport_error().unwrap().is_tls());
+    assert_eq!(before.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn transient_failure_of_the_secret_does_not_end_the_login() {
+    for (error, expected) in [
+        (LoginError::transient("vault is sealed"), &[15][..]),
+        (LoginError::permanent("vault is gone"), &[]),
+    ] {
+        // The secret of the second request fails.
+        let results = Arc::new(Mutex::new(VecDeque::from([None, Some(error)])));
+        let secret = service_fn(move |_: LoginRequest| {
+            let error = results.lock().unwrap().pop_front().flatten();
+            ready(error.map_or_else(|| Ok(AccessToken::raw("swordfish").unwrap()), Err))
+        });
+        let client = ClientAuthentication::client_secret_post_from("orders-cli", secret);
+        let (http, calls) = scripted(authorization(), [granted()]);
+        let started = DeviceLogin::new(http, authorization_server(), client).start().await.unwrap();
+        assert_eq!(started.wait().await.is_ok(), !expected.is_empty());
+        assert_eq!(*calls.lock().unwrap(), expected);
+    }
+}
+
+#[test]
+fn wait_works_in_another_runtime_than_start() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let mut quick = authorization();
+    quick["interval"] = json!(1);
+    let (http, _) = scripted(quick, [granted()]);
+    let started = runtime().block_on(login(http).start()).unwrap();
+    assert!(runtime().block_on(started.wait()).is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -415,6 +549,28 @@ async fn older_name_of_the_page_is_accepted() {
     response["verification_url"] = json!("https://as.example/device");
     response.as_object_mut().unwrap().remove("verification_uri");
     assert_eq!(start(response).await.unwrap().verification_uri(), "https://as.example/device");
+
+    for older in ["https://as.example/device", "as.example/device"] {
+        let mut both = authorization();
+        both["verification_url"] = json!(older);
+        assert_eq!(start(both).await.unwrap().verification_uri(), "https://as.example/activate");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn start_in_form_encoding_is_accepted() {
+    // GitHub.
+    let http = MockServer::default().service(|_| {
+        let body = "device_code=3584d83530557fdd1f46af8289938c8ef79f9dc5&expires_in=900&interval=5\
+                    &user_code=WDJB-MJHT&verification_uri=https%3A%2F%2Fgithub.com%2Flogin%2Fdevice";
+        let mut response = response(200, body);
+        let form = "application/x-www-form-urlencoded; charset=utf-8".parse().unwrap();
+        response.headers_mut().insert("content-type", form);
+        response
+    });
+    let started = login(http).start().await.unwrap();
+    assert_eq!(started.verification_uri(), "https://github.com/login/device");
+    assert_eq!(started.expires_in(), Duration::from_secs(900));
 }
 
 #[tokio::test(start_paused = true)]
@@ -459,6 +615,37 @@ async fn debug_and_errors_show_no_secret() {
     assert!(shown.contains("login_hint"));
     let error = started.wait().await.unwrap_err();
     assert_eq!(error.to_string(), "POST https://as.example/token: 400 invalid_grant: [redacted]");
+
+    // Twitch.
+    let mut response = authorization();
+    response["verification_uri"] = json!("https://as.example/activate?device-code=WDJB-MJHT");
+    let shown = format!("{:?}", start(response).await.unwrap());
+    assert!(
+        shown.contains("\"https://as.example/activate\"") && !shown.contains("WDJB"),
+        "{shown}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn client_secret_is_redacted_in_errors() {
+    let repeated = || response(400, r#"{"error":"x-swordfish","error_description":"a swordfish"}"#);
+    let client = ClientAuthentication::client_secret_post("orders-cli", "swordfish");
+    let (http, _) = scripted(authorization(), [Step::Respond(repeated())]);
+    let started = DeviceLogin::new(http, authorization_server(), client.clone()).start().await;
+    let error = started.unwrap().wait().await.unwrap_err();
+    assert_eq!(error.to_string(), "POST https://as.example/token: 400 x-[redacted]: a [redacted]");
+    let http = MockServer::default().service(move |_| repeated());
+    let error = DeviceLogin::new(http, authorization_server(), client).start().await.unwrap_err();
+    assert_eq!(error.to_string(), "POST https://as.example/device: 400 x-[redacted]: a [redacted]");
+}
+
+#[tokio::test(start_paused = true)]
+async fn short_device_code_does_not_hide_an_error_code() {
+    let mut short = authorization();
+    short["device_code"] = json!("d");
+    let (result, calls) = log_in(short, [Step::Respond(pending()), granted()]).await;
+    assert!(result.is_ok(), "{result:?}");
+    assert_eq!(calls, [5, 10]);
 }
 
 #[tokio::test(start_paused = true)]

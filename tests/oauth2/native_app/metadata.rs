@@ -116,6 +116,7 @@ async fn metadata_without_a_usable_endpoint_is_an_error() {
         metadata[name] = value;
         let error = in_browser(&MockServer::default(), metadata).start().await.unwrap_err();
         assert!(error.to_string().contains(cause), "{error}");
+        assert_eq!(error.is_permanent(), name == "code_challenge_methods_supported", "{error}");
     }
     let mut metadata = metadata();
     metadata.as_object_mut().unwrap().remove("device_authorization_endpoint");
@@ -131,6 +132,25 @@ async fn server_that_lists_no_challenge_methods_is_accepted() {
     metadata.as_object_mut().unwrap().remove("code_challenge_methods_supported");
     let request = in_browser(&MockServer::default(), metadata).start().await.unwrap();
     assert!(request.url().contains("code_challenge_method=S256"));
+}
+
+#[tokio::test]
+async fn optional_metadata_of_another_type_is_ignored() {
+    for (name, value) in [
+        ("authorization_response_iss_parameter_supported", json!("false")),
+        ("code_challenge_methods_supported", json!("S256")),
+        ("code_challenge_methods_supported", json!({})),
+    ] {
+        let mut metadata = metadata();
+        metadata[name] = value;
+        let server = MockServer::default();
+        assert!(on_device(&server, metadata.clone()).start().await.is_ok(), "{name}");
+        assert!(redirected(metadata, "code=c&state=STATE").await.0.is_none(), "{name}");
+    }
+    // The endpoint of the other login.
+    let mut metadata = metadata();
+    metadata["device_authorization_endpoint"] = json!(7);
+    assert!(in_browser(&MockServer::default(), metadata).start().await.is_ok());
 }
 
 /// Redirects with this query. Returns the error, and the number of token requests.

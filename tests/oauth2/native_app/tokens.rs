@@ -87,6 +87,21 @@ async fn login_with_a_revoked_token_requires_a_person() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn refresh_that_requires_a_person_is_permanent() {
+    for code in ["interaction_required", "login_required", "consent_required"] {
+        let body = json!({ "error": code }).to_string();
+        let http = MockServer::default().service(move |_| response(400, body.clone()));
+        let grant = Grant::refresh_token_store(Store::with("r0"));
+        let client = ClientAuthentication::public("orders-cli");
+        let error = log_in(OAuth2Login::new(http, authorization_server(), client, grant))
+            .await
+            .unwrap_err();
+        assert!(oauth2_error(&error).is_login_required() && error.is_permanent(), "{error}");
+        assert!(!oauth2_error(&error).is_invalid_grant());
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn save_replaces_the_token_of_an_earlier_login() {
     let store = Store::with("old");
     let tokens = tokens(r#"{"access_token":"abc","refresh_token":"r0"}"#).await;
@@ -104,7 +119,7 @@ async fn save_without_refresh_token_names_the_scope() {
         assert_eq!(
             error.to_string(),
             "grant_type refresh_token: refresh token missing in the token response \
-             (many servers require the scope offline_access)"
+             (the server may require the scope offline_access, prompt=consent or access_type=offline)"
         );
         assert_eq!(store.has(), "old", "the store is unchanged");
     }
@@ -148,4 +163,21 @@ async fn access_token_has_the_lifetime_of_the_response() {
     let tokens = tokens(r#"{"access_token":"abc","expires_in":600}"#).await;
     assert_eq!(tokens.access_token().expiry(), Expiry::In(Duration::from_secs(600)));
     assert_eq!(tokens.access_token().header_value(), "Bearer abc");
+}
+
+#[tokio::test(start_paused = true)]
+async fn lifetime_counts_from_the_token_request() {
+    use std::time::SystemTime;
+
+    use tower_auth_refresh::{AuthRefresher, Expiry, LoginRequest};
+
+    let tokens = tokens(r#"{"access_token":"abc","expires_in":600}"#).await;
+    tokio::time::advance(Duration::from_secs(60)).await;
+    let login = tower::service_fn(|_: LoginRequest| {
+        std::future::pending::<Result<tower_auth_refresh::AccessToken, tower::BoxError>>()
+    });
+    let builder = AuthRefresher::builder(login).initial_token(tokens.access_token().clone());
+    let refresher = builder.build().unwrap();
+    let Some(Expiry::At(expires)) = refresher.status().expires else { panic!("no expiry") };
+    assert!(expires <= SystemTime::now() + Duration::from_secs(540));
 }
