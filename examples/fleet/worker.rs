@@ -127,7 +127,9 @@ fn login(http: Http, server: &str, process: &str) -> Result<SharedToken, BoxErro
 /// Returns a store in the primary that Sentinel names.
 fn sentinel_store(address: &str) -> Result<RedisTokenStore, BoxError> {
     let sentinels = vec![format!("redis://{address}")];
-    let primary = SentinelClient::build(sentinels, PRIMARY, None, SentinelServerType::Master)?;
+    // Its type depends on the features of `redis`.
+    let name = String::from(PRIMARY);
+    let primary = SentinelClient::build(sentinels, name, None, SentinelServerType::Master)?;
     let primary = Arc::new(Mutex::new(primary));
     Ok(RedisTokenStore::connect_with(move || {
         let primary = primary.clone();
