@@ -91,14 +91,14 @@ fn invalid_server_arguments_are_rejected() {
 fn cli_login_arguments_are_parsed() {
     use cli_login::{Arguments, Command, Method};
 
-    let server = "--issuer https://as.example --client cli --directory /tmp/x";
+    let server = "--issuer https://as.example --client cli --directory tokens";
     let parse = |line: &str| Arguments::parse(words(&format!("{line} {server}")));
     let expected = Arguments {
         command: Command::LogIn(Method::Device),
         issuer: "https://as.example".to_owned(),
         client: "cli".to_owned(),
         scope: "read".to_owned(),
-        directory: "/tmp/x".into(),
+        directory: "tokens".into(),
     };
     assert_eq!(parse("login --device --scope read"), Some(expected));
     for (line, command) in [

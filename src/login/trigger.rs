@@ -23,8 +23,8 @@ pub(crate) trait Refreshable: Any + Send + Sync {
     /// Returns whether the last login failed and a retry can help.
     fn has_transient_failure(&self) -> bool;
 
-    /// Returns how long requests can still use the current token: [`Duration::MAX`] if it does not expire, and `None` if
-    /// there is none.
+    /// Returns how long until the current token expires: [`Duration::MAX`] if it does not, and `None` if requests have no
+    /// token.
     #[cfg(feature = "shared")]
     fn token_remaining(&self) -> Option<Duration>;
 
@@ -58,8 +58,7 @@ impl RefreshTrigger {
         self.token_remaining() == Some(None)
     }
 
-    /// Returns how long requests can still use the current token, as [`Refreshable::token_remaining`]; `None` if there is
-    /// no refresher.
+    /// Returns the same as [`Refreshable::token_remaining`], or `None` if there is no refresher.
     pub(crate) fn token_remaining(&self) -> Option<Option<Duration>> {
         panic::catch(|| self.upgrade().map(|refresher| refresher.token_remaining())).flatten()
     }

@@ -35,32 +35,35 @@ pub(super) fn poll_interval(interval: Duration, remaining: Option<Duration>) -> 
     })
 }
 
-/// In which times the claims of other processes were to end, as the store returned them during one wait.
+/// The remaining times of other processes' claims, as the store has returned them during one wait.
 #[derive(Clone, Copy, Default)]
 pub(super) struct SeenExpiries {
-    last: Duration,
-    /// How many times were seen in a row that are equal to the last one.
-    equal: u32,
-    /// Two times were different.
+    last: Option<Duration>,
+    /// Two successive times were equal.
+    repeated: bool,
+    /// Two successive times were different.
     changed: bool,
 }
 
 impl SeenExpiries {
     pub(super) fn add(&mut self, expires_in: Duration) {
-        self.changed |= self.equal > 0 && expires_in != self.last;
-        self.equal = self.equal.saturating_add(1);
-        self.last = expires_in;
+        match self.last.replace(expires_in) {
+            Some(last) if last == expires_in => self.repeated = true,
+            Some(_) => self.changed = true,
+            None => {}
+        }
     }
 }
 
 /// Returns whether the next attempt can wait for the claims of other processes.
 ///
-/// A store can have two faults: it returns a time beyond every claim's time to live, or a claim stands still. The time of a
-/// real claim shrinks, until its process extends it or another process has it.
+/// A store can have two faults: it returns a time beyond every claim's time to live, or a claim stands still. The
+/// remaining time of a real claim shrinks, until its process extends it or another process has it.
 pub(super) fn can_wait_again(time_to_live: Duration, attempt: u32, seen: SeenExpiries) -> bool {
-    let stands_still = seen.equal > 1 && !seen.changed;
+    let stands_still = seen.repeated && !seen.changed;
+    let max_expiry = time_to_live.saturating_add(time_to_live / CLOCK_TOLERANCE);
     (attempt <= MAX_WAITING_ATTEMPTS || !stands_still)
-        && seen.last <= time_to_live.saturating_add(time_to_live / CLOCK_TOLERANCE)
+        && seen.last.is_none_or(|expires_in| expires_in <= max_expiry)
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, Full};
 use serde_json::json;
 use tower::{BoxError, Service, ServiceExt, service_fn};
 use tower_auth_refresh::{
-    LoginReason, LoginRequest,
+    AccessToken, LoginError, LoginReason, LoginRequest,
     oauth2::{
         AuthorizationServer, ClientAuthentication, Grant, OAuth2Login, RefreshToken,
         RefreshTokenStore,
@@ -25,6 +25,7 @@ use tower_auth_refresh::{
         StoreFuture, TokenIdentity, TokenStore,
     },
     test_util::InMemoryTokenStore,
+    transport::HttpService,
 };
 
 fn shared(store: impl TokenStore) -> SharedRefreshTokenStore {
@@ -37,8 +38,33 @@ async fn loaded(store: &SharedRefreshTokenStore) -> Option<String> {
     store.load().await.unwrap().map(|token| token.secret().to_owned())
 }
 
-/// Logs in twice, and goes back to an earlier state in between. Returns the refresh tokens that were sent.
-async fn log_in_before_and_after_a_failover(state: State) -> Vec<String> {
+/// A login at a server that rotates the refresh token, and whose response to one request is lost. The store can fail over
+/// to an earlier state.
+struct Failover<S> {
+    login: OAuth2Login<S>,
+    memory: InMemoryTokenStore,
+    replica: Arc<Mutex<InMemoryTokenStore>>,
+    /// The refresh tokens that were sent.
+    sent: Arc<Mutex<Vec<String>>>,
+}
+
+impl<S: HttpService> Failover<S> {
+    async fn log_in(&mut self) -> Result<AccessToken, LoginError> {
+        let request = LoginRequest::new(LoginReason::Expiring);
+        self.login.ready().await?.call(request).await
+    }
+
+    fn fail_over(&self) {
+        self.memory.restore(&self.replica.lock().unwrap().clone());
+    }
+
+    fn sent(&self) -> Vec<String> {
+        self.sent.lock().unwrap().clone()
+    }
+}
+
+/// `state` is the one to which the store fails over. The response to the request of this number is lost.
+async fn failover(state: State, lost: Option<usize>) -> Failover<impl HttpService> {
     let memory = InMemoryTokenStore::default();
     let store = shared(memory.clone());
     store.save(RefreshToken::new("r0")).await.unwrap();
@@ -59,6 +85,9 @@ async fn log_in_before_and_after_a_failover(state: State) -> Vec<String> {
             if nth == 1 && state == State::TokenInUse {
                 *at_send.lock().unwrap() = primary.snapshot();
             }
+            if Some(nth) == lost {
+                return std::future::pending().await;
+            }
             let body = json!({
                 "access_token": format!("a{nth}"),
                 "token_type": "Bearer",
@@ -69,12 +98,8 @@ async fn log_in_before_and_after_a_failover(state: State) -> Vec<String> {
     });
     let server = AuthorizationServer::token_endpoint("https://login.example.com/token").unwrap();
     let client = ClientAuthentication::public("cli");
-    let mut login = OAuth2Login::new(http, server, client, Grant::refresh_token_store(store));
-    login.ready().await.unwrap().call(LoginRequest::new(LoginReason::First)).await.unwrap();
-    let replica = replica.lock().unwrap().clone();
-    memory.restore(&replica);
-    login.ready().await.unwrap().call(LoginRequest::new(LoginReason::Expiring)).await.unwrap();
-    sent.lock().unwrap().clone()
+    let login = OAuth2Login::new(http, server, client, Grant::refresh_token_store(store));
+    Failover { login, memory, replica, sent }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,8 +111,11 @@ enum State {
 #[tokio::test(start_paused = true)]
 async fn process_sends_its_next_refresh_token_after_a_failover() {
     for state in [State::BeforeTheLogin, State::TokenInUse] {
-        let sent = log_in_before_and_after_a_failover(state).await;
-        assert_eq!(sent, ["r0", "r1"], "{state:?}");
+        let mut failover = failover(state, None).await;
+        failover.log_in().await.unwrap();
+        failover.fail_over();
+        failover.log_in().await.unwrap();
+        assert_eq!(failover.sent(), ["r0", "r1"], "{state:?}");
     }
 }
 
@@ -256,66 +284,18 @@ async fn next_token_that_a_person_has_replaced_is_not_returned_after_a_failover(
     assert_ne!(loaded(&store).await.as_deref(), Some("r1"));
 }
 
-/// As `log_in_before_and_after_a_failover`, but the response to the second login is lost.
-async fn log_in_with_a_lost_response_before_a_failover(state: State) -> Vec<String> {
-    let memory = InMemoryTokenStore::default();
-    let store = shared(memory.clone());
-    store.save(RefreshToken::new("r0")).await.unwrap();
-    let replica = Arc::new(Mutex::new(memory.snapshot()));
-    let sent = Arc::new(Mutex::new(Vec::new()));
-    let (at_send, primary, log) = (replica.clone(), memory.clone(), sent.clone());
-    let http = service_fn(move |request: Request<Full<Bytes>>| {
-        let (at_send, primary, log) = (at_send.clone(), primary.clone(), log.clone());
-        async move {
-            let form = request.into_body().collect().await?.to_bytes();
-            let token = url::form_urlencoded::parse(&form)
-                .find_map(|(name, value)| (name == "refresh_token").then(|| value.into_owned()));
-            let nth = {
-                let mut log = log.lock().unwrap();
-                log.extend(token);
-                log.len()
-            };
-            if nth == 1 && state == State::TokenInUse {
-                *at_send.lock().unwrap() = primary.snapshot();
-            }
-            if nth == 2 {
-                return std::future::pending().await;
-            }
-            let body = json!({
-                "access_token": format!("a{nth}"),
-                "token_type": "Bearer",
-                "refresh_token": format!("r{nth}"),
-            });
-            Ok::<_, Infallible>(Response::new(Full::<Bytes>::from(body.to_string())))
-        }
-    });
-    let server = AuthorizationServer::token_endpoint("https://login.example.com/token").unwrap();
-    let client = ClientAuthentication::public("cli");
-    let mut login = OAuth2Login::new(http, server, client, Grant::refresh_token_store(store));
-    login.ready().await.unwrap().call(LoginRequest::new(LoginReason::First)).await.unwrap();
-    login.ready().await.unwrap().call(LoginRequest::new(LoginReason::Expiring)).await.unwrap_err();
-    let replica = replica.lock().unwrap().clone();
-    memory.restore(&replica);
-    tokio::time::sleep(Duration::from_secs(10)).await;
-    let third = login.ready().await.unwrap().call(LoginRequest::new(LoginReason::Expiring)).await;
-    third.unwrap_err();
-    sent.lock().unwrap().clone()
-}
-
+/// The response to the second request is lost.
 #[tokio::test(start_paused = true)]
-async fn login_sends_no_token_twice_after_a_failover_to_a_token_in_use() {
-    assert_eq!(
-        log_in_with_a_lost_response_before_a_failover(State::TokenInUse).await,
-        ["r0", "r1"]
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn login_sends_no_token_twice_after_a_failover_to_an_earlier_token() {
-    assert_eq!(
-        log_in_with_a_lost_response_before_a_failover(State::BeforeTheLogin).await,
-        ["r0", "r1"]
-    );
+async fn login_sends_no_token_twice_after_a_failover() {
+    for state in [State::BeforeTheLogin, State::TokenInUse] {
+        let mut failover = failover(state, Some(2)).await;
+        failover.log_in().await.unwrap();
+        failover.log_in().await.unwrap_err();
+        failover.fail_over();
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        failover.log_in().await.unwrap_err();
+        assert_eq!(failover.sent(), ["r0", "r1"], "{state:?}");
+    }
 }
 
 /// A program that holds the lock of a clone, and asks whether a person has to log in.
